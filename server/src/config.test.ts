@@ -57,7 +57,7 @@ test('a flag wins over its variable, and an empty variable counts as not set', (
   expect(readConfig(['--no-demo'], { OPSCONDUCTOR_DEMO: 'true' }).demo).toBe(false);
 });
 
-test('a database has one host: of several only the first would be dialed', () => {
+test('a DATABASE_URL with several hosts is refused, as only the first would be used', () => {
   for (const host of ['one,two', 'one%2Ctwo'])
     expect(problemsOf([], { DATABASE_URL: `postgres://u:p@${host}/x` })).toEqual([
       expect.stringMatching(/^DATABASE_URL: .*of one host/),
@@ -98,7 +98,7 @@ test('a flag without its value, or a misspelled one with a value, is reported', 
 });
 
 describe('TLS', () => {
-  test('beyond loopback there is TLS, with the private CA or the given certificate', () => {
+  test('is always on beyond loopback, with the private CA or the given certificate', () => {
     expect(readConfig(['--listen', '0.0.0.0'], {}).tls).toEqual({ mode: 'private_ca' });
     expect(readConfig(['--listen', '::'], {}).tls).toEqual({ mode: 'private_ca' });
     const given = readConfig(['--listen', '0.0.0.0', '--tls-cert', files.cert, '--tls-key', files.key], {});

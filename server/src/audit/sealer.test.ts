@@ -87,7 +87,7 @@ describe('sealing', () => {
     ]);
   });
 
-  it('leaves no place for a row that was rolled back', async () => {
+  it('gives no position to a row that was rolled back', async () => {
     await t.sql
       .begin(async (tx) => {
         await recordAudit(tx, testEntry('never'));
@@ -99,7 +99,7 @@ describe('sealing', () => {
     expect(checkpoint?.size).toBe(1);
   });
 
-  it('by two servers at once gives each row one place', async () => {
+  it('by two servers at once gives each row one position', async () => {
     const other = connect(t.url, { max: 2 });
     try {
       for (let round = 0; round < 10; round++) {
@@ -171,7 +171,7 @@ describe('sealing', () => {
     expect(await countUnsealed(t.sql)).toBe(0);
   });
 
-  it('has sealed everything when it stops', async () => {
+  it('seals everything that is left before it stops', async () => {
     await t.write('a');
     await t.sealer.stop();
     expect((await latestCheckpoint(t.sql))?.size).toBe(1);
@@ -268,7 +268,7 @@ describe('retention', () => {
   const touchedBefore = (time: string) =>
     t.sql`update cluster_clock set touched_at = clock_timestamp() - ${time}::interval, leapt_at = null`;
 
-  it('removes nothing for a day after the clock jumped ahead by more than a day', async () => {
+  it('removes nothing for a day after the clock has jumped ahead by more than a day', async () => {
     await oldLog(2);
     await touchedBefore('25 hours');
     await new AuditSealer({ ...t.deps, retentionDays: 30 }).stop();
@@ -278,7 +278,7 @@ describe('retention', () => {
     expect((await positions()).map((row) => row.action)).toEqual(['audit.retained']);
   });
 
-  it('removes rows each hour, whatever the server’s clock was set to', async () => {
+  it('removes rows every hour, even if the server’s clock was set back', async () => {
     onTestFinished(() => void vi.useRealTimers());
     vi.useFakeTimers({ toFake: ['Date', 'performance'] });
     await touchedBefore('1 second');
@@ -309,7 +309,7 @@ describe('retention', () => {
     }
   });
 
-  it('skips what is already gone only once, however much that is', async () => {
+  it('looks through positions that are already gone only once, however many there are', async () => {
     await oldLog(30_000, 20_000);
     const deps = { ...t.deps };
     const retention = new Retention(deps);
@@ -339,7 +339,7 @@ describe('retention', () => {
     expect(checkpoints.rows).toBeLessThan(10);
   });
 
-  it('starts over in a different log', async () => {
+  it('starts over if the log is replaced by a different one', async () => {
     await oldLog(3);
     const retention = new Retention(t.deps);
     await retention.note(30);

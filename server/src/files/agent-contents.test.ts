@@ -87,7 +87,7 @@ test('a job uses files of its category, of those above it and of general, and no
   expect(found).toEqual([true, true, true, false, false]);
 });
 
-test('an artifact is listed once it is complete, whatever is repeated, and is deleted with its run', async () => {
+test('an artifact is listed once it is complete, even if requests are repeated, and is deleted with its run', async () => {
   const { t, runId, lease, open, write, ask, list } = await setup();
   await using _ = t;
   const bytes = randomBytes(piece + 5);
@@ -133,7 +133,7 @@ test.each([
     'under master key xx-',
   ],
 ])(
-  'an agent is told permanently that a file or an artifact can not be read or kept if its key %s',
+  'an agent is told that a file or an artifact can never be read or kept if its key %s',
   async (_, key, told) => {
     const { t, ask, upload } = await setup();
     await using __ = t;
@@ -152,7 +152,7 @@ test.each([
   },
 );
 
-test('nothing is accepted for another attempt, and unfinished artifacts are discarded', async () => {
+test('uploads for another attempt are refused, and unfinished artifacts are discarded', async () => {
   const { t, lease, attempt, contents, open, write } = await setup();
   await using _ = t;
   const id = await open('a', 3);
@@ -199,7 +199,7 @@ test('the recorded storage of files and artifacts is exact, whatever is begun, d
   await expectSum(0);
 });
 
-test('an artifact is begun while another transaction has begun one and recounts the storage', async () => {
+test('an artifact can be begun while an open transaction adds content and sums up the storage', async () => {
   const { t, open, upload } = await setup();
   await using _ = t;
   await upload('app.tar', Buffer.from('abcde'));
@@ -216,7 +216,7 @@ test('an artifact is begun while another transaction has begun one and recounts 
   expect(await storedContentBytes(t.sql)).toBe(1105);
 });
 
-test('one of many changes is made in passing', async () => {
+test('many recorded changes of the storage are summed up along with the next one', async () => {
   const { t, open, upload } = await setup();
   await using _ = t;
   await upload('app.tar', Buffer.from('abcde'));

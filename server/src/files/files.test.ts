@@ -68,7 +68,7 @@ test('a file arrives in pieces, can be continued where it broke off, and is comp
   await expect(send(id, bytes.length, new Uint8Array())).rejects.toMatchObject({ code: 'conflict' });
 });
 
-test('an empty file is possible, and stored bytes are not readable', async () => {
+test('an empty file can be stored, and stored bytes are encrypted', async () => {
   const { t, begin, send, finish, bytesOf } = await setup();
   const empty = await begin('empty', 0);
   expect(await finish(empty.id)).toMatchObject({ state: 'ready', sha256: sha256(Buffer.alloc(0)) });
@@ -110,7 +110,7 @@ test('a file that a job uses can’t be deleted; afterwards it is deleted with i
   expect(await t.sql`select 1 from content_parts`).toHaveLength(0);
 });
 
-test('files that no job and no step uses are removed once they are old, if the server is set to do so', async () => {
+test('files that no job names and no step has used are removed once they are old, if the server is set to do so', async () => {
   const { t, begin, finish } = await setup();
   const ids: Record<string, string> = {};
   for (const name of ['named', 'used', 'unused', 'half']) ids[name] = (await begin(name, 0)).id;

@@ -44,7 +44,7 @@ const plan = (content: string) => planKnownHosts(t.sql, { segmentId, content }, 
 const apply = (content: string, digest: string, more = {}) =>
   applyKnownHosts(t.sql, { segmentId, content, digest, ...more }, t.caller);
 
-test('names that ssh-keygen -H hashed are found as ssh-keygen -F finds them', () => {
+test('host names that were hashed by ssh-keygen -H are found by the same rules as by ssh-keygen -F', () => {
   const path = join(folder, 'hashed');
   writeFileSync(path, `web.example.com ${keys[0]}\n[10.0.0.5]:2222 ${keys[2]}\n`);
   execFileSync('ssh-keygen', ['-q', '-H', '-f', path], { stdio: 'pipe' });
@@ -100,7 +100,7 @@ test('a file is planned line by line, and applied as it was shown', async () => 
   await expect(apply(content, planned.digest)).rejects.toMatchObject({ code: 'conflict' });
 });
 
-test('a key that differs from the accepted one is a conflict, planned as such and skipped only on request', async () => {
+test('a key that differs from the accepted one is a conflict in the plan, and is skipped only on request', async () => {
   const content = `web.example.com ${keys[4]}\n[10.0.0.5]:2222 ${keys[4]}\n`;
   const planned = await plan(content);
   expect(planned.items.map((item) => item.action)).toEqual(['conflict', 'accept']);
@@ -122,7 +122,7 @@ test('a revoked key is removed from the targets that have it', async () => {
   expect(await acceptedOf(db)).toBe(1);
 });
 
-test('more hashed names than can be tried are refused with what to do', async () => {
+test('a file with more hashed names than can be tried is refused, and the error says what to do', async () => {
   const hashed = `|1|${'A'.repeat(27)}=|${'A'.repeat(27)}= ${keys[0]}\n`;
   const other = (await makeSegment(t, 'many')).id;
   await t.sql`
@@ -162,7 +162,7 @@ test('hashed names are found while the server stays responsive and accepts no se
   });
 });
 
-test('what a segment trusted is removed once; a second attempt is refused and not recorded', async () => {
+test('something that a segment trusts is removed once; a second removal is refused and not recorded', async () => {
   const { id } = await addTrust(
     t.sql,
     segmentId,
@@ -179,7 +179,7 @@ test('what a segment trusted is removed once; a second attempt is refused and no
   expect(rows).toHaveLength(1);
 });
 
-test('whatever the text, each line is a key or says why it is not', () => {
+test('for any text, each line is read as a key or the answer says why it is not one', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       const { lines, unusable } = parseKnownHosts(text);

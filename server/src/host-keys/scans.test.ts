@@ -121,7 +121,7 @@ test('a scan distinguishes new, same, added, changed and unreachable, and which 
   });
 });
 
-test('a scan says for which targets its reader may accept keys, and whether for all new ones', async () => {
+test('a scan tells its reader for which targets they may accept keys, and whether they may for all new keys', async () => {
   const [first, second] = (await makeTargets(2)) as [number, number];
   const id = await scan(new Map([first, second].map((target) => [target, { keys: [makeKey().line] }])));
   const [group] = await t.sql<
@@ -261,7 +261,7 @@ test('a changed key found by scans is kept at its target, and is in the audit lo
   expect(await offered(id)).toEqual([]);
 });
 
-test('pages of a finding follow each other by name, and show who shares a key beyond the page', async () => {
+test('the pages of a finding are in the order of names, and show hosts on other pages that share a key', async () => {
   const ids = await makeTargets(5);
   const twin = makeKey();
   const other = makeKey();
@@ -301,7 +301,7 @@ test('pages of a finding follow each other by name, and show who shares a key be
   expect(found.items.map((item) => item.targetId)).toEqual([ids[1]]);
 });
 
-test('a revoked key is forgotten if it was accepted, and found as revoked', async () => {
+test('a key that is revoked is no longer accepted, and later scans find it as revoked', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const key = makeKey();
   await accept(id, key.line);
@@ -329,7 +329,7 @@ test('a certified host needs no approval, for as long as its authority is truste
   expect(items).toMatchObject([{ targetId: id, certified: { authority: authority.fingerprint } }]);
 });
 
-test('what an agent held when it went away is given out again, and a canceled scan accepts nothing more', async () => {
+test('targets that an agent had when it disconnected are given out again, and a canceled scan accepts no more results', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const selection = { targetIds: [id] };
   const { id: scanId } = await createScan(t.sql, { kind: 'reach', selection }, t.caller);
@@ -346,7 +346,7 @@ test('what an agent held when it went away is given out again, and a canceled sc
   expect(await findings(scanId)).toEqual(['cancelled']);
 });
 
-test('an auditor of one of its segments sees that a scan was canceled, and how much of it there', async () => {
+test('an auditor of one segment of a scan sees that it was canceled, and how many targets it had in that segment', async () => {
   const here = await makeTargets(2);
   const other = (await makeSegment(t, 'scanned too')).id;
   const there = (await createTarget(t.sql, { segmentId: other, name: 'there', host: 'h' }, t.caller)).id;
@@ -368,7 +368,7 @@ test('an auditor of one of its segments sees that a scan was canceled, and how m
   }
 });
 
-test('what was given out and never reported waits again, and what nobody takes is given up with a reason', async () => {
+test('targets that were given out but never reported on wait again, and targets that no agent takes are given up with a reason', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const { id: scanId } = await createScan(t.sql, { kind: 'keys', selection: { targetIds: [id] } }, t.caller);
   await giveItems(t.sql, { agentId, segmentId, sessionNumber: 9 }, 10);
@@ -384,7 +384,7 @@ test('what was given out and never reported waits again, and what nobody takes i
   expect((await getScan(t.sql, scanId, unrestricted)).completedAt).not.toBeNull();
 });
 
-test('a probe is shown at the target, next to its last login', async () => {
+test('the result of a reachability scan is shown at the target, next to its last login', async () => {
   const [id] = (await makeTargets(1)) as [number];
   await scan(new Map([[id, { keys: [makeKey().line], latencyMs: 12.5 }]]));
   const target = await getTarget(t.sql, id, unrestricted);
@@ -392,7 +392,7 @@ test('a probe is shown at the target, next to its last login', async () => {
   expect(target.health).toBe('never');
 });
 
-test('approving needs the right on each target, and says on which it is missing', async () => {
+test('approving keys needs the right on each target, and a refusal names the targets where it is missing', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const key = makeKey();
   const scanId = await scan(new Map([[id, { keys: [key.line] }]]));

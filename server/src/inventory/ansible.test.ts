@@ -62,12 +62,12 @@ describe('what can’t be carried over', () => {
     expect(inventory.hosts).toMatchObject([{ name: 'web', settings: {} }]);
   });
 
-  it('hides what it takes precedence over: a template does not give way to the value of a group', () => {
+  it('still takes precedence: a host’s template is not replaced by the value of its group', () => {
     const inventory = ini('[g]\nweb ansible_user="{{ me }}"\n[g:vars]\nansible_user=root\n');
     expect(inventory.hosts[0]?.settings).toEqual({});
   });
 
-  it('can become labels by choice of the variables, except secrets', () => {
+  it('becomes a label if its variable is chosen as one, except for secrets', () => {
     const inventory = ini('web rack=r1 db_password=x tier=front', {
       groups: 'none',
       labelVariables: ['rack', 'db_password'],
@@ -96,7 +96,7 @@ describe('groups', () => {
     expect(ini(text, { groups: 'target_groups' }).hosts[0]?.groups).toEqual(['front', 'web']);
   });
 
-  it('in a JSON inventory may be lists; an empty one is not a host', () => {
+  it('in a JSON inventory may be lists, and an empty list does not make a host', () => {
     const inventory = read('ansible_json', '{"web": ["a"], "ungrouped": {}, "_meta": {"hostvars": {}}}');
     expect(inventory.hosts.map(({ name }) => name)).toEqual(['a']);
   });

@@ -70,7 +70,7 @@ const granted = (...grants: Partial<Grant>[]) => ({
 });
 
 describe('an import', () => {
-  it('changes nothing when it is planned, and all when it is applied', async () => {
+  it('changes nothing when it is planned, and everything when it is applied', async () => {
     const planned = await plan(
       'name,host,port,os,label:env\na,10.0.0.1,2222,linux,prod\nb,10.0.0.2,,windows,\n',
     );
@@ -312,7 +312,7 @@ describe('targets that already exist', () => {
     expect(await targets()).toMatchObject([{ labels: { env: 'prod', mine: '' } }]);
   });
 
-  it('are taken over from another inventory only by choice', async () => {
+  it('are taken over from another inventory only if the request says so', async () => {
     await bring('name\na\n');
     const other = await makeInventory();
     expect((await plan('name\na\n', 'by_hand', other)).items).toMatchObject([
@@ -324,7 +324,7 @@ describe('targets that already exist', () => {
     expect((await plan('name\nb\n')).counts).toMatchObject({ create: 1, gone: 0 });
   });
 
-  it('are as if created by hand after their inventory is deleted', async () => {
+  it('count as created by hand once their inventory is deleted', async () => {
     await bring('name\na\n');
     await expect(deleteInventory(t.sql, inventoryId, {}, t.caller)).rejects.toMatchObject({
       code: 'conflict',
@@ -367,7 +367,7 @@ it('an inventory changes in the fields of a request, if they still have the expe
 });
 
 describe('groups of an inventory', () => {
-  it('become target groups: created if they are missing, and left when the inventory leaves them', async () => {
+  it('become target groups, which are created if missing; a target leaves one when the inventory no longer lists it there', async () => {
     inventoryId = await makeInventory({ groups: 'target_groups' });
     const [web, db] = [`web-${count}`, `db-${count}`];
     await createTargetGroup(t.sql, { name: db }, t.caller);
@@ -448,7 +448,7 @@ describe('rights', () => {
     }
   });
 
-  it('are needed wherever the inventory has targets by now, and plans that concern more are not visible', async () => {
+  it('are needed in each segment where the inventory has targets, and plans that also concern other segments are not visible', async () => {
     const hidden = await makeSegment(t, `secret-${count}`);
     const { id } = await plan(`name,segment\na,${hidden.name}\nb,${segment.name}\n`);
     const caller = granted({ role: 'admin', scope: segmentScope() });
@@ -462,7 +462,7 @@ describe('rights', () => {
     await expect(refused).rejects.not.toMatchObject({ message: expect.stringContaining(hidden.name) });
   });
 
-  it('decide which inventories are visible and how many of their targets', async () => {
+  it('decide which inventories are visible, and how many of their targets are counted', async () => {
     await bring('name\na\nb\n');
     const reach = (scope: Grant['scope']) => granted({ role: 'viewer', scope }).authority.reach('read');
     const seen = await listInventories(t.sql, {}, reach(segmentScope()));
@@ -500,12 +500,12 @@ describe('what can’t be imported', () => {
     expect(await t.sql`select from inventory_plans where inventory_id = ${inventoryId}`).toHaveLength(0);
   });
 
-  it('are hosts without a segment', async () => {
+  it('includes hosts without a segment', async () => {
     const { id } = await createInventory(t.sql, { name: `of none ${count}`, format: 'csv' }, t.caller);
     await expect(plan('name\na\n', 'none', id)).rejects.toMatchObject({ details: [{ path: 'hosts.csv:2' }] });
   });
 
-  it('are files for an inventory of format api, and hosts for one of files', async () => {
+  it('includes files for an inventory of format api, and hosts for one of another format', async () => {
     const api = await createInventory(t.sql, { name: `program ${count}`, format: 'api' }, t.caller);
     await expect(plan('name\na\n', 'none', api.id)).rejects.toMatchObject({ code: 'invalid' });
     await expect(putHosts(t.sql, inventoryId, { hosts: [] }, t.caller)).rejects.toMatchObject({
@@ -514,7 +514,7 @@ describe('what can’t be imported', () => {
   });
 });
 
-it('an import of as many hosts as a run may have is planned and applied whole', async () => {
+it('an import of as many hosts as a run may have is planned and applied completely', async () => {
   const rows = Array.from(
     { length: limits.maxTargetsPerRun },
     (_, n) => `h${n},10.0.${n >> 8}.${n & 255},${n % 9}`,

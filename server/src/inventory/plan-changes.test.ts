@@ -45,7 +45,7 @@ const summary = (...args: Parameters<typeof plan>) =>
   });
 
 describe('a plan', () => {
-  it('leaves settings alone that no inventory can give', () => {
+  it('leaves settings alone that an inventory can’t contain', () => {
     const settings: TargetSettings = {
       ...{ jump_hosts: ['gate'], ssh_algorithms: 'legacy', max_connections: 2 },
       ...{ winrm_transport: 'http', username: 'root' },
@@ -156,7 +156,7 @@ describe('conflicts', () => {
     ]);
   });
 
-  it('are targets of others, until they are adopted', () => {
+  it('are targets created by hand or of another inventory, until they are adopted', () => {
     const byHand = current('a', { inventoryId: null, inventoryKey: null, given: null });
     const others = current('b', { inventoryId: 8, inventoryName: 'cmdb' });
     const hosts = [wanted('a'), wanted('b')];
@@ -194,7 +194,7 @@ describe('conflicts', () => {
 });
 
 describe('the same host', () => {
-  it('is found by its name under another key, if the inventory no longer has the old key', () => {
+  it('is recognized by its name under a new key, if the inventory no longer has the old key', () => {
     const items = plan([wanted('a', { key: 'uuid-1' })], [current('a')]);
     expect(items.map(({ item }) => item.action)).toEqual(['unchanged']);
     expect(items[0]?.write?.key).toBe('uuid-1');

@@ -4,7 +4,7 @@ import { readInWorker } from './read-in-worker.ts';
 
 const ini = [{ path: 'hosts', content: '[web]\nweb[1:3] ansible_password=x\nbad line\n' }];
 
-it('reads in a thread with the same result as here, two inventories at a time', async () => {
+it('a worker thread reads with the same result as the main thread, two inventories at a time', async () => {
   const reading = [1, 2, 3].map(() => readInWorker('ansible_ini', ini, {}));
   const [first, second, third] = await Promise.allSettled(reading);
   const value = readInventory('ansible_ini', ini, {});
@@ -17,7 +17,7 @@ it('reads in a thread with the same result as here, two inventories at a time', 
 it.each([
   ['time', { timeoutMs: 1, maxHeapMb: 1_024 }],
   ['memory', { timeoutMs: 60_000, maxHeapMb: 8 }],
-])('gives up beyond its limit of %s, and the server continues', async (_, bounds) => {
+])('reading ends when it exceeds its limit of %s, and the server continues', async (_, bounds) => {
   const refused = readInWorker('ansible_ini', ini, {}, bounds);
   await expect(refused).rejects.toMatchObject({ code: 'too_large' });
 });

@@ -127,7 +127,7 @@ describe('a site rule', () => {
     });
   });
 
-  test('costs a bounded amount, however many there are and however large the definition', async () => {
+  test('takes a bounded amount of work, however many rules there are and however large the definition is', async () => {
     const condition = 'job.steps.all(a, job.steps.all(b, a.name != b.name + "!"))';
     for (let at = 0; at < 20; at++) await rule({ name: `rule ${at}`, category: null, condition });
     const steps = Array.from({ length: 100 }, (_, at) => step(`step ${at}`));
@@ -188,7 +188,7 @@ describe('a site rule is saved', () => {
     ]);
   });
 
-  test('and its category can’t be deleted meanwhile', async () => {
+  test('and keeps its category from being deleted', async () => {
     const category = await createCategory(t.sql, { name: 'short lived' }, t.caller);
     await rule({ category: 'short lived' });
     await expect(deleteCategory(t, category.id, {}, t.caller)).rejects.toMatchObject({
@@ -328,7 +328,7 @@ describe.each([
     expect(told[1]).toEqual([others()[0]]);
   });
 
-  test('everything that breaks a rule is listed to the end, including that job', async () => {
+  test('the list of jobs that break a rule is complete, and includes that job', async () => {
     const { id } = await rule({ category: 'lab', isEnabled: false });
     const { items, looked, nextCursor } = await violationsOf(t, id, {}, []);
     expect(items.map(({ jobId }) => jobId)).toEqual(jobs.map((one) => one.id));

@@ -313,7 +313,7 @@ it('a credential that is deleted before a group takes it is reported as missing'
 });
 
 describe('who sees a group', () => {
-  it('is shown in full with the right on it, by name to callers who see a member, and to no others', async () => {
+  it('is shown in full to callers with the right on it, by name to callers who see a member, and to nobody else', async () => {
     const [mine, foreign] = [await makeTarget(), await makeTarget({ segmentId: otherSegmentId })];
     const group = await makeGroup({ targetIds: [mine.id, foreign.id], settings: { port: 2222 } });
     const ofGroup = new Authority([

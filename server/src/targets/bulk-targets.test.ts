@@ -88,7 +88,7 @@ it('changed labels change group memberships', async () => {
   expect(await namesOf('group:g')).toEqual(['a', 'b', 'c']);
 });
 
-it('all are deleted, or none while an open run uses one', async () => {
+it('all are deleted, or none if an open run uses one of them', async () => {
   const jobId = 1;
   await t.sql`insert into jobs (id, name, step_types, step_count, data_key)
               overriding system value values (${jobId}, 'j', '{}', 1, 'x')`;
@@ -176,7 +176,7 @@ it('nothing changes if one of the selected may not be edited, and ids that are n
   await expect(bulk(intoGroup, as(admin))).rejects.toMatchObject({ permission: 'target_groups.edit' });
 });
 
-it('the labels in use are listed with their most used values, of targets that the caller may see', async () => {
+it('the labels in use on targets that the caller may see are listed with their most used values', async () => {
   expect(await labelsInUse(t.sql, { names: 9, values: 1 }, unrestricted)).toEqual([
     { name: 'env', targets: 3, values: ['stage'] },
     { name: 'old', targets: 3, values: [] },

@@ -51,7 +51,7 @@ test('the end of an attempt says whether its target was reached', async () => {
   ]);
 });
 
-test('an attempt over WinRM shows it by what the host did; one of another type does not', async () => {
+test('an attempt over WinRM counts as contact if the host answered; one of a type that may not have connected does not', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);
   const outcomes: StepOutcome[] = [

@@ -173,7 +173,7 @@ describe('the effective settings of a target', () => {
     expect(lease?.target).not.toHaveProperty('username');
   });
 
-  it('lead through jump hosts, each with its credential, and to a jump host through those before it', async () => {
+  it('include the jump hosts on the way, each with its credential, and those before a jump host on the way to it', async () => {
     const outer = await makeTarget({ credentialId: credential('of-target'), settings: { username: 'hop' } });
     const inner = await makeTarget({ port: 2022 });
     const [outerName, innerName] = [`target-${made - 1}`, `target-${made}`];
@@ -204,7 +204,7 @@ describe('the effective settings of a target', () => {
     await giveSegment({}, 'of-segment');
   });
 
-  it('accept no jump host that does not exist, or whose credential the caller may not use', async () => {
+  it('refuse a jump host that does not exist, or whose credential the caller may not use', async () => {
     await giveSegment({});
     await expect(makeTarget({ settings: { jump_hosts: ['nobody'] } })).rejects.toMatchObject({
       details: [{ path: 'settings.jump_hosts[0]' }],
@@ -311,7 +311,7 @@ describe('the settings of a segment', () => {
 });
 
 describe('of two callers who change what a segment gives', () => {
-  it('neither undoes the other’s change, and the later one is refused if it is the same field', async () => {
+  it('neither undoes the other’s change, and the later change is refused if it is of the same field', async () => {
     const segment = await makeSegment(t, 'two-hands');
     const put = (request: PutSegmentSettingsRequest) =>
       putSegmentSettings(t.sql, segment.id, request, t.caller);

@@ -131,7 +131,7 @@ describe('accepting a host key', () => {
     expect(await keysOf(id)).toEqual([`pending ${now.fingerprint}`]);
   });
 
-  it('is refused if the host has shown none, without mentioning a shown one', async () => {
+  it('is refused if the host has not shown a key, and the refusal does not mention a shown key', async () => {
     const key = makeKey();
     const refused = accept(await makeTarget(), key.fingerprint);
     await expect(refused).rejects.toThrow(

@@ -113,7 +113,7 @@ describe('the list of targets', () => {
 });
 
 describe('a change of a target', () => {
-  it('leaves unchanged what it leaves out, and null removes', async () => {
+  it('leaves omitted fields unchanged, and null removes a value', async () => {
     const fields = {
       port: 2222,
       credentialId,
@@ -134,7 +134,7 @@ describe('a change of a target', () => {
     await deleteTarget(t.sql, id, t.caller);
   });
 
-  it('is not found if the target may not be seen, and otherwise names the right and the target', async () => {
+  it('is refused with “not found” if the caller may not see the target, and otherwise with the missing right and the target', async () => {
     const { items } = await listTargets(t.sql, { search: 'web-1' }, unrestricted);
     const id = items[0]?.id ?? 0;
     const request = { name: 'web-1', host: 'x.example' };
@@ -187,7 +187,7 @@ describe('a change of a target', () => {
     await expect(createTarget(t.sql, foreign, t.caller)).rejects.toThrow('sealed to segment dmz');
   });
 
-  it('to an inherited port makes it another host for its keys only if the port differs', async () => {
+  it('to an inherited port forgets its host keys only if the port differs', async () => {
     const fingerprint = `SHA256:${'c'.repeat(43)}`;
     const request = { segmentId: dmz, name: 'same-port', host: 'x.example', hostKeyFingerprint: fingerprint };
     const { id } = await createTarget(t.sql, request, t.caller);

@@ -195,7 +195,7 @@ describe('listing targets', () => {
     ).toBeNull();
   });
 
-  it('searches name and host, and nothing in the search is special', async () => {
+  it('searches name and host, and no character in the search is special', async () => {
     const segment = await makeSegment(t, 'search');
     await create({ name: 'DB_1', host: 'db-1.example.com', segmentId: segment.id });
     await create({ name: 'DBx1', host: 'db-2.example.com', segmentId: segment.id });
@@ -273,7 +273,7 @@ describe('changing a target', () => {
     expect(saved).toMatchObject({ name: 'shared', host: '10.0.0.9', labels: { tier: 'web' } });
   });
 
-  it('is refused if a field differs by now from what the change was based on, and names each', async () => {
+  it('is refused if a field is no longer what the change was based on, and the refusal names each such field', async () => {
     const { id } = await create({ name: 'contested', labels: { env: 'prod' }, settings: { username: 'a' } });
     await updateTarget(t.sql, id, { host: '10.0.0.9', labels: { env: 'prod', tier: 'web' } }, t.caller);
     const late = {
@@ -319,7 +319,7 @@ describe('deleting a target', () => {
     await expect(deleteTarget(t.sql, id, t.caller)).rejects.toMatchObject({ code: 'not_found' });
   });
 
-  it('rewrites nothing of what ran on it, however much that is', async () => {
+  it('rewrites no history of what ran on it, however long that is', async () => {
     const { id } = await create({ name: 'busy' });
     const runId = await openRunOn(id, 'succeeded');
     await t.sql`insert into ssh_execution_context (job_run_id, target_id, session_id, agent_id) values (${runId}, ${id}, 's', 1)`;

@@ -83,7 +83,7 @@ describe('testing a target', () => {
     });
   });
 
-  it('says what is wrong: never an agent, none connected, no credential, or what the agent found', async () => {
+  it('says what is wrong: the segment never had an agent, none is connected, there is no credential, or what the agent found', async () => {
     const id = await makeTarget({ credentialId });
     const bare = await makeTarget({});
     const results = [
@@ -153,7 +153,7 @@ describe('testing a target', () => {
     expect(await statesOf()).toEqual(['accepted']);
   });
 
-  it('tests again with the key of a fingerprint that was given in advance', async () => {
+  it('tests a second time with the full key, if only its fingerprint was given in advance', async () => {
     const id = await makeTarget({ credentialId, hostKeyFingerprint: fingerprint });
     const { result, requests } = await test(id, ({ target }) =>
       target.hostKeys.includes(hostKey)

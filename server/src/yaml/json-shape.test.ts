@@ -8,7 +8,7 @@ describe('the shape of JSON', () => {
     ['names that differ by case alone', '{"a":1,"A":1}'],
     ['names of prototypes', '{"__proto__":1,"constructor":2}'],
     ['a value alone', '"a"'],
-  ])('is sound with %s', (_, text) => {
+  ])('is accepted with %s', (_, text) => {
     expect(jsonShape(text, 64)).toBe('sound');
   });
 
@@ -22,7 +22,7 @@ describe('the shape of JSON', () => {
     expect(jsonShape(text, 64)).toBe('repeated_name');
   });
 
-  it('is too deep beyond the given number of levels, not counting brackets in texts', () => {
+  it('is too deep if it has more than the given number of levels, not counting brackets in strings', () => {
     expect(jsonShape(`${'['.repeat(65)}${']'.repeat(65)}`, 64)).toBe('too_deep');
     expect(jsonShape(`["${'['.repeat(100)}"]`, 64)).toBe('sound');
   });

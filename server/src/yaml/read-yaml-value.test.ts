@@ -3,7 +3,7 @@ import { readYamlValue } from './read-yaml-value.ts';
 
 const limits = { maxTokens: 100, maxValues: 1_000, maxDepth: 8 };
 
-it('reports where it becomes too large, or nested too deep', () => {
+it('a value that is too large or nested too deep is reported with the place where it becomes so', () => {
   const long = `list:\n${Array.from({ length: 40 }, (_, n) => `  - "item ${n}"\n`).join('')}`;
   const [tooLong] = (readYamlValue(long, limits) as { problems: { line: number; column: number }[] })
     .problems;

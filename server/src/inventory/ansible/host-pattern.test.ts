@@ -70,7 +70,7 @@ describe('ports after names', () => {
     expect(splitPort(text)).toEqual({ pattern, port });
   });
 
-  it('are not left out after a colon', () => {
+  it('may not be missing after a colon', () => {
     expect(() => splitPort('web:')).toThrow(HostPatternError);
   });
 });

@@ -8,7 +8,7 @@ import { chunkOf, digestOf, outputAttempt, setupOutput, textOf } from './output-
 import { OutputWriter } from './output-writer.ts';
 import { findOutput, readOutputPage } from './read-output.ts';
 
-test('chunks are stored sealed and in order, and the step says how far', async () => {
+test('chunks are stored encrypted and in order, and the step shows how far they go', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -30,7 +30,7 @@ test('chunks are stored sealed and in order, and the step says how far', async (
   expect(row?.sealed.includes(Buffer.from(frames[0]?.bytes.subarray(10) ?? []))).toBe(false);
 });
 
-test('a chunk that is sent again is stored once and counted once', async () => {
+test('a chunk that is sent twice is stored once and counted once', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -41,7 +41,7 @@ test('a chunk that is sent again is stored once and counted once', async () => {
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 3, outputBytes: 14 }]);
 });
 
-test('a different chunk under a number that is taken is reported, and changes nothing', async () => {
+test('a different chunk under a number that is already stored is reported, and changes nothing', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -83,7 +83,7 @@ test('output is refused once the step has ended or is leased again', async () =>
   expect([...(await t.stored(ended)), ...(await t.stored(moved))]).toEqual([]);
 });
 
-test('an attempt that was given up may still bring missing output until its result is there', async () => {
+test('an attempt that was given up may still deliver missing output until its result is there', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -94,7 +94,7 @@ test('an attempt that was given up may still bring missing output until its resu
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', outputSeq: 2, outputBytes: 8 }]);
 });
 
-test('while output is kept only from a future day on, late output of an existing day is stored and read', async () => {
+test('while output is kept only from a day in the future, late output of an existing day is still stored and can be read', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -173,7 +173,7 @@ test('a batch that the database refuses is reported as an error, and nothing aft
   expect(t.writer.queuedBytes).toBe(0);
 });
 
-test('readers are told of chunks only once these are committed, and again when they are on disk', async () => {
+test('readers are told of chunks only once they are committed, and again when they are on disk', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
@@ -212,7 +212,7 @@ test('chunks that a reader waits for follow the same rules: from the live lease 
   expect(step).toEqual({ outputSeq: 2, outputBytes: 8 });
 });
 
-test('a writer that is closed finishes what it is writing, and hands back the rest without calling it a failure', async () => {
+test('closing a writer finishes what it is writing, and returns the rest as “stopping”, not as an error', async () => {
   await using t = await setupOutput();
   await t.start();
   const lease = await t.claimOne();
@@ -238,7 +238,7 @@ test('a purge removes the output of every attempt', async () => {
   expect(await t.send(lease, chunkOf(lease, 2, 'late\n'))).toEqual(['refused']);
 });
 
-test('without a connection for output alone, output is stored by those of the pool', async () => {
+test('without a separate connection for output, the connections of the pool store it', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
