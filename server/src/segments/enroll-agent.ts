@@ -10,6 +10,7 @@ import {
   verifyBase64,
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../audit/record-audit.ts';
+import { Authority } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
@@ -22,6 +23,7 @@ import {
 import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { findUserById } from '../store/people/users.ts';
 import { hashEnrollmentSecret } from './create-enrollment-token.ts';
 import { publishRoster } from './publish-roster.ts';
 import type { ServerIdentity } from './segment-root.ts';
@@ -47,8 +49,8 @@ interface NewAgent {
 /**
  * Enrolls an agent and consumes its token. If the request is repeated with the same token and keys, as after a lost
  * reply, the answer is the same until the agent has connected.
- * @throws {AppError} `unauthenticated` for a token that is unknown or expired, or an invalid signature; `conflict` for
- * a token that another agent used, or a name or key that is taken.
+ * @throws {AppError} `unauthenticated` for a token that is unknown or expired, or whose maker may no longer enroll agents
+ * there, or an invalid signature; `conflict` for a token that another agent used, or a name or key that is taken.
  */
 export async function enrollAgent(
   deps: EnrollmentDeps,
@@ -71,6 +73,11 @@ export async function enrollAgent(
       if (invitation.usedAt !== null) return await answerAgain(tx, deps, invitation, agent);
       if (invitation.expired) {
         throw unauthenticated('This enrollment token has expired. Make a new one on the segment’s page.');
+      }
+      if (!(await isStillMeant(tx, invitation))) {
+        throw unauthenticated(
+          'The user who made this enrollment token may no longer enroll agents in its segment. Someone who may has to make a new one.',
+        );
       }
       return await admit(tx, deps, invitation, agent, origin);
     });
@@ -99,6 +106,15 @@ async function verifiedAgent(request: EnrollRequest): Promise<Omit<NewAgent, 'ad
     version: request.agentVersion,
     platform: request.platform,
   };
+}
+
+/**
+ * Returns whether its maker could still make it. Otherwise people could enroll an agent, and so get all credentials of
+ * the segment, after their rights were taken away.
+ */
+async function isStillMeant(tx: Tx, { createdBy, segmentId }: EnrollmentTokenRow): Promise<boolean> {
+  const maker = createdBy === null ? undefined : await findUserById(tx, createdBy);
+  return maker?.isActive === true && new Authority(maker.grants).holdsOnSegment('agents.enroll', segmentId);
 }
 
 async function admit(

@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isWrappedFor, markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import { lockSegment } from '../store/agents/segments.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { insertUser } from '../store/people/users.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { revokeAgent } from './agents/revoke-agent.ts';
 import { enrollAgent } from './enroll-agent.ts';
@@ -142,6 +143,32 @@ describe('enrolling', () => {
     expect(await tryToken(expired)).toMatch(/^unauthenticated: .*expired/);
     expect(await tryToken(unknown)).toMatch(/^unauthenticated: .*not known/);
     expect(await tryToken(`${'x'.repeat(60)}`)).toMatch(/^unauthenticated: .*copy the whole token again/);
+  });
+
+  it.each([
+    ['lost the right', (userId: number) => t.sql`delete from role_grants where user_id = ${userId}`],
+    [
+      'has it on another segment',
+      async (userId: number) => {
+        const { id } = await makeSegment(t, 'elsewhere');
+        await t.sql`update role_grants set segment_id = ${id} where user_id = ${userId}`;
+      },
+    ],
+    ['was deactivated', (userId: number) => t.sql`update users set is_active = false where id = ${userId}`],
+  ])('admits nobody by a token whose maker %s since, and does not consume it', async (what, withdraw) => {
+    const segment = await makeSegment(t, what.replaceAll(' ', '-'));
+    const userId = await insertUser(t.sql, what, ['admin']);
+    const token = await makeToken({ ...t, caller: { ...t.caller, userId } }, segment.id);
+    const request = await enrollRequest(token, segment.name, await makeAgentKeys());
+    await withdraw(userId);
+    await expect(enrollAgent(t, request, testOrigin)).rejects.toMatchObject({
+      code: 'unauthenticated',
+      message: expect.stringContaining('may no longer enroll agents'),
+    });
+    await t.sql`update users set is_active = true where id = ${userId}`;
+    await t.sql`delete from role_grants where user_id = ${userId}`;
+    await t.sql`insert into role_grants ${t.sql({ userId, role: 'admin', segmentId: segment.id })}`;
+    expect((await enrollAgent(t, request, testOrigin)).agentName).toBe(segment.name);
   });
 
   it('refuses keys that the sender does not hold, and leaves the token usable', async () => {

@@ -22,6 +22,7 @@ import type { CreateCredentialRequest } from '../credentials/edit-credentials.ts
 import { markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { borrowDatabase } from '../store/database/testing.ts';
+import { insertUser } from '../store/people/users.ts';
 import { createEnrollmentToken } from './create-enrollment-token.ts';
 import { createSegment } from './create-segment.ts';
 import { enrollAgent } from './enroll-agent.ts';
@@ -44,12 +45,12 @@ const administrator = new Authority([{ role: 'admin', permission: null, scope: n
 export async function setupInstallation(): Promise<TestInstallation> {
   const database = await borrowDatabase();
   const { sql } = database;
-  const [user] = await sql<{ id: number }[]>`insert into users (name) values ('ada') returning id`;
+  const userId = await insertUser(sql, 'ada', ['admin']);
   return {
     sql,
     masterKey: newMasterKey(),
     identity: { installationId: randomUUID(), serverKey: await generateSigningKeyPair() },
-    caller: { userId: user?.id ?? 0, name: 'ada', authority: administrator, ...testOrigin },
+    caller: { userId, name: 'ada', authority: administrator, ...testOrigin },
     close: () => database.close(),
   };
 }

@@ -6,6 +6,8 @@ export interface EnrollmentTokenRow {
   expired: boolean;
   usedAt: Date | null;
   usedByAgent: number | null;
+  /** Null if the user who made it was deleted. */
+  createdBy: number | null;
 }
 
 /** Stores a token's hash. The token expires `ttlMs` from now, by the database's clock. */
@@ -28,7 +30,7 @@ export async function lockEnrollmentToken(
   tokenHash: Uint8Array,
 ): Promise<EnrollmentTokenRow | undefined> {
   const [row] = await tx<EnrollmentTokenRow[]>`
-    select id, segment_id, expires_at <= clock_timestamp() as expired, used_at, used_by_agent
+    select id, segment_id, expires_at <= clock_timestamp() as expired, used_at, used_by_agent, created_by
       from enrollment_tokens where token_hash = ${tokenHash} for update`;
   return row;
 }
