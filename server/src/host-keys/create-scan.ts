@@ -4,7 +4,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
-import type { Sql } from '../store/database/connection.ts';
+import { type Sql, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { scanTargetsOutside } from '../store/targets/host-scan-review.ts';
 import { cancelScan, insertScan, type ScanTargetRow, selectToScan } from '../store/targets/host-scans.ts';
@@ -13,6 +13,9 @@ import { requireWays } from '../targets/jump-hosts.ts';
 import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
 import { getScan, requireScan } from './read-scans.ts';
 
+/** How often the targets are selected again because some of them were deleted meanwhile. */
+const maxTries = 5;
+
 /**
  * Has the agents of the selected targets' segments look at these targets, logging in only to jump hosts on the way.
  * @throws {AppError} `not_found` for ids that the caller does not see; `invalid` for an empty or too large selection;
@@ -20,11 +23,23 @@ import { getScan, requireScan } from './read-scans.ts';
  */
 export async function createScan(
   sql: Sql,
-  { kind, selection }: CreateHostScanRequest,
+  request: CreateHostScanRequest,
   caller: Caller,
 ): Promise<HostScanDetail> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const id = await beginScan(sql, request, caller);
+      return await getScan(sql, id, caller.authority.reach('read'));
+    } catch (error) {
+      if (violatedConstraint(error) !== 'host_scan_items_target_id_fkey' || tries === maxTries) throw error;
+    }
+  }
+}
+
+/** Fails with a violation of `host_scan_items_target_id_fkey` if a target was deleted since it was selected. */
+function beginScan(sql: Sql, { kind, selection }: CreateHostScanRequest, caller: Caller): Promise<number> {
   const read = caller.authority.reach('read');
-  const id = await inTransaction(sql, async (tx) => {
+  return inTransaction(sql, async (tx) => {
     const { query, asked } = await readSelection(tx, selection, read, 'selection.');
     const reaches = { read, test: caller.authority.reach('targets.test') };
     const targets = await selectToScan(tx, query, reaches, limits.maxTargetsPerRun + 1);
@@ -63,7 +78,6 @@ export async function createScan(
     }
     return scanId;
   });
-  return getScan(sql, id, read);
 }
 
 function refuseForbidden(targets: readonly ScanTargetRow[], caller: Caller): void {

@@ -9,10 +9,12 @@ import {
   makeSegment,
   setupInstallation,
   type TestInstallation,
+  waitUntilBlocked,
 } from '../segments/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { giveItems, sweepScans, takeBackItems } from '../store/targets/host-scans.ts';
+import { deleteTargets } from '../store/targets/targets.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
@@ -428,4 +430,24 @@ test('scanning through a jump host needs the right on its credential', async () 
   ]) {
     await stopScan(t.sql, id, t.caller);
   }
+});
+
+test('a scan of a target that is deleted while the scan begins leaves it out, or does not find it if it was named', async () => {
+  const [kept = 0, byId = 0, bySelector = 0] = await makeTargets(3);
+  const label = { vanishing: '' };
+  await t.sql`update targets set labels = ${t.sql.json(label)} where id in ${t.sql([kept, bySelector])}`;
+  const meanwhile = async (deleted: number, selection: Parameters<typeof createScan>[1]['selection']) => {
+    const { outcome } = await inTransaction(t.sql, async (tx) => {
+      await deleteTargets(tx, [deleted]);
+      const outcome = createScan(t.sql, { kind: 'reach', selection }, t.caller).catch((error) => error);
+      await waitUntilBlocked(t, 1);
+      return { outcome };
+    });
+    return outcome;
+  };
+  expect(await meanwhile(byId, { targetIds: [kept, byId] })).toMatchObject({ code: 'not_found' });
+  const scan = await meanwhile(bySelector, { selector: 'vanishing' });
+  expect((await listItems(t.sql, scan.id, {}, unrestricted)).items.map((item) => item.targetId)).toEqual([
+    kept,
+  ]);
 });

@@ -8,6 +8,7 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import { AppError } from '../errors.ts';
 import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
+import { sqlState } from '../store/database/connection.ts';
 import type { BodyShare } from './bodies/body-room.ts';
 import { type RequestBody, readRequestBody, readRequestBytes, readRequestFile } from './bodies/read-body.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
@@ -18,6 +19,7 @@ import type { Principal, RouteRequest, RouteSpec } from './route.ts';
 import { readText, refuseProblems, textProblems, validate } from './validate.ts';
 
 const nothing = Type.Object({}, { additionalProperties: false });
+const foreignKeyViolation = '23503';
 const replySchemas = new WeakMap<TSchema, TSchema>();
 
 export interface Authenticates {
@@ -135,8 +137,15 @@ async function answer(
       const refused = { ...route, permission: error.permission };
       await deps.onForbidden({ principal, route: refused, address, requestId });
     }
+    if (sqlState(error) === foreignKeyViolation && (await isGone(deps, request.principal)))
+      throw new AppError('unauthenticated', 'This account has been deleted.', { cause: error });
     throw error;
   }
+}
+
+/** Returns whether the caller was deleted since the request began, so that nothing can be recorded as theirs. */
+async function isGone({ authenticator }: RouteDeps, principal: Principal | undefined): Promise<boolean> {
+  return principal !== undefined && (await authenticator.again(principal)) === undefined;
 }
 
 /**

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import { findRun } from '../../store/runs/runs.ts';
+import { waitUntilBlocked } from '../../segments/testing.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { findRun, purgeRun } from '../../store/runs/runs.ts';
 import { deleteTarget } from '../../targets/edit-targets.ts';
 import { endOf, failure, setupRuns, type TestRuns } from '../testing.ts';
 import { rerun } from './rerun.ts';
@@ -55,4 +57,16 @@ test('a rerun on a target that was deleted since is refused, naming the target',
     code: 'invalid',
     details: [{ path: 'which', message: expect.stringMatching(/^Target “host-2” has been deleted/) }],
   });
+});
+
+test('a run that is purged while it is run again is not found', async () => {
+  await using t = await setupRuns();
+  const runId = await endedRun(t);
+  const purged = await inTransaction(t.sql, async (tx) => {
+    await purgeRun(tx, runId);
+    const outcome = rerun(t, runId, { which: 'failed' }, t.caller).catch((error) => error);
+    await waitUntilBlocked(t, 1);
+    return { outcome };
+  });
+  expect(await purged.outcome).toMatchObject({ code: 'not_found', message: `Run ${runId} not found.` });
 });

@@ -4,6 +4,7 @@ import { isRunEnded, type RerunChoice, type RerunRequest, type RunStatus } from 
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import type { Caller } from '../../caller.ts';
 import { AppError, invalidField, notFound } from '../../errors.ts';
+import { violatedConstraint } from '../../store/database/connection.ts';
 import { targetsToRerun } from '../../store/runs/runs.ts';
 import { seeRun } from '../view/seen-run.ts';
 import type { RequestKey } from './start-once.ts';
@@ -61,7 +62,11 @@ export async function rerun(
     if (targetId !== null && first > 1) firstSteps.set(targetId, first);
   }
   const again = { runId, jobVersion: run.jobVersion, which, firstSteps };
-  return startRun(deps, { jobId: run.jobId, selection: { targetIds }, rerun: again, requested }, caller);
+  const request = { jobId: run.jobId, selection: { targetIds }, rerun: again, requested };
+  return startRun(deps, request, caller).catch((error) => {
+    // The run was purged since it was read above.
+    throw violatedConstraint(error) === 'job_runs_rerun_of_fkey' ? notFound(`Run ${runId}`) : error;
+  });
 }
 
 function refuseGone(names: readonly string[]): void {

@@ -36,6 +36,18 @@ async function helpdesk(): Promise<{ id: number; token: string }> {
 }
 
 describe('users', () => {
+  test('whoever is deleted while their request is handled is told so, as the request can’t be recorded as theirs', async () => {
+    const gone = await t.user('gone', ['admin']);
+    const ci = await create({ name: 'ci', kind: 'service' });
+    await t.call('GET', 'me', gone.token);
+    // Not by the route, which would make the next request look the caller up again.
+    await t.sql`delete from users where id = ${gone.id}`;
+    const path = `users/${ci.id}/tokens`;
+    const { error } = await t.call<ErrorBody>('POST', path, gone.token, { name: 'nightly' }, 401);
+    expect(error).toMatchObject({ code: 'unauthenticated', message: 'This account has been deleted.' });
+    expect(t.logged.join('')).not.toContain('request failed');
+  });
+
   test('are created, changed, found and listed by name in pages', async () => {
     const group = await t.call<UserGroup>('POST', 'user-groups', admin.token, { name: 'night shift' });
     const ada = await create({ name: 'ada', displayName: 'Ada L.', userGroupIds: [group.id] });
