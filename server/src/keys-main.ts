@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { readConfig, readEnvironment } from './config.ts';
 import { AtRestError } from './credentials/at-rest/at-rest-error.ts';
-import { startExistingPostgres } from './database/existing-database.ts';
+import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { runningPostgresUrl } from './database/running-postgres.ts';
-import { KeysError, keysUsage, refuseUnknownVerb, runKeysCommand } from './master-keys/keys-command.ts';
+import { KeysError, keysUsage, runKeysCommand } from './master-keys/keys-command.ts';
 import { sayToPipe } from './say-to-pipe.ts';
 import { connect } from './store/database/connection.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
@@ -16,12 +16,12 @@ const flagsAt = all.findIndex((each) => each.startsWith('-'));
 const args = flagsAt === -1 ? all : all.slice(0, flagsAt);
 try {
   if (all.includes('--help') || all.includes('-h')) throw new HelpRequested(keysUsage);
-  refuseUnknownVerb(args[0]);
+  if (args.length === 0) throw new KeysError(keysUsage);
   const config = readConfig(all.slice(args.length), readEnvironment());
   const postgres = join(config.dataDir, 'postgres');
   const running = config.databaseUrl ?? (await runningPostgresUrl(postgres));
   const embedded =
-    running === undefined ? await startExistingPostgres({ dataDir: postgres, log: say }) : undefined;
+    running === undefined ? await startEmbeddedPostgres({ dataDir: postgres, log: say }) : undefined;
   const sql = connect(running ?? embedded?.url ?? '', { max: 2 });
   try {
     await runKeysCommand(args, { sql, file: config.masterKeyFile, say }).catch((error: unknown) => {

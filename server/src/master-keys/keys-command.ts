@@ -10,7 +10,7 @@ import {
 } from '../credentials/at-rest/master-key.ts';
 import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { findInstallation, noInstallation } from '../store/database/installation.ts';
+import { readInstallation } from '../store/database/installation.ts';
 import { liveServerKeys, type ServerKeys, setActiveKey } from '../store/database/master-keys.ts';
 import { waitForOpenTransactions } from '../store/database/open-transactions.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -40,24 +40,16 @@ export class KeysError extends Error {
   override readonly name = 'KeysError';
 }
 
-const verbs = ['status', 'add', 'activate', 'rewrap', 'retire'];
-
-/** Called before the database is opened, so that a typing error is reported as one. @throws {KeysError} */
-export function refuseUnknownVerb(verb: string | undefined): void {
-  if (verb === undefined) throw new KeysError(keysUsage);
-  if (!verbs.includes(verb)) throw new KeysError(`There is no command “${verb}”.\n${keysUsage}`);
-}
-
 /** @throws {KeysError} if nothing was changed or `rewrap` had to leave some rows. The message says what to do. */
 export async function runKeysCommand(args: readonly string[], command: KeysCommand): Promise<void> {
   const [verb, id, ofKey] = args;
-  refuseUnknownVerb(verb);
   const state = await readState(command);
   if (verb === 'status') return status(state, command);
   if (verb === 'add') return add(state, command);
   if (verb === 'rewrap') return rewrap(state, { word: id, keyId: ofKey }, command);
   if (verb === 'activate') return activate(state, named(state, id), command);
-  return retire(state, named(state, id), command);
+  if (verb === 'retire') return retire(state, named(state, id), command);
+  throw new KeysError(`There is no command “${verb ?? ''}”.\n${keysUsage}`);
 }
 
 interface State {
@@ -67,8 +59,9 @@ interface State {
 }
 
 async function readState({ sql, file }: KeysCommand): Promise<State> {
-  const installation = await findInstallation(sql);
-  if (installation === undefined) throw new KeysError(noInstallation);
+  const installation = await readInstallation(sql);
+  if (installation === undefined)
+    throw new KeysError('The database has no installation: start a server on it once.');
   const keys = await readMasterKeys(file);
   if (keys === undefined)
     throw new KeysError(`There is no master key file ${file}: set OPSCONDUCTOR_MASTER_KEY_FILE.`);

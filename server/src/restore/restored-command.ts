@@ -1,5 +1,4 @@
 import type { Sql } from '../store/database/connection.ts';
-import { findInstallation, noInstallation } from '../store/database/installation.ts';
 import { migrate, readMigrations } from '../store/database/migrate.ts';
 import { isServed } from '../store/database/restore.ts';
 import { markRestored } from './mark-restored.ts';
@@ -30,10 +29,6 @@ export async function runRestoredCommand({
   say,
   lookMs = 2_500,
 }: RestoredCommand): Promise<number> {
-  if ((await findInstallation(sql)) === undefined) {
-    say(noInstallation);
-    return 1;
-  }
   if (await isServed(sql, lookMs)) {
     say('A server works on this database. Stop every server, then run this again.');
     return 1;

@@ -2,7 +2,6 @@
 // the socket and not the request.
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import type { Socket } from 'node:net';
-import { GatheredBytes } from '../../gathered-bytes.ts';
 import { protocolError, WinrmError } from '../winrm-error.ts';
 
 /** Wraps a failure to dial, which means that nothing was sent. */
@@ -78,16 +77,18 @@ export function exchange(options: Exchange): Promise<HttpReply> {
     sent.once('error', fail);
     sent.once('response', (reply) => {
       const { socket } = reply;
-      const gathered = new GatheredBytes();
+      const parts: Buffer[] = [];
+      let bytes = 0;
       reply.on('data', (part: Buffer) => {
-        if (gathered.length + part.length > options.maxReplyBytes) {
+        bytes += part.length;
+        if (bytes > options.maxReplyBytes) {
           sent.destroy(protocolError(`its reply is longer than ${options.maxReplyBytes} bytes`));
-        } else gathered.add(part);
+        } else parts.push(part);
       });
       reply.once('error', fail);
       reply.once('end', () => {
         const { statusCode = 0, headers: received } = reply;
-        settle(() => resolve({ status: statusCode, headers: received, body: gathered.bytes(), socket }));
+        settle(() => resolve({ status: statusCode, headers: received, body: Buffer.concat(parts), socket }));
       });
     });
     sent.end(body);

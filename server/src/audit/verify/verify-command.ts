@@ -1,9 +1,9 @@
 // `audit verify`: reads a database or an export, and says what is proven, what is wrong, and what can't be known.
 import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opsconductor/protocol/sealing';
 import { Command, CommanderError } from 'commander';
-import { startExistingPostgres } from '../../database/existing-database.ts';
+import { startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
 import { connect, type Sql } from '../../store/database/connection.ts';
-import { findInstallation, noInstallation } from '../../store/database/installation.ts';
+import { readInstallation } from '../../store/database/installation.ts';
 import { readNotes } from '../checkpoint-notes.ts';
 import type { LogVerifier } from './log-verifier.ts';
 import { type VerifyOptions, verifyDatabase } from './verify-database.ts';
@@ -102,7 +102,7 @@ async function verifySource(flags: Flags, context: CommandContext, given: Given)
     return verificationOf(await verifyExport(flags.export, options), options, given, head.kind);
   }
   if (flags.data === undefined) return verifyUrl(context.databaseUrl ?? '', given);
-  const embedded = await startExistingPostgres({ dataDir: `${flags.data}/postgres`, log: () => {} });
+  const embedded = await startEmbeddedPostgres({ dataDir: `${flags.data}/postgres`, log: () => {} });
   try {
     return await verifyUrl(embedded.url, given);
   } finally {
@@ -113,8 +113,8 @@ async function verifySource(flags: Flags, context: CommandContext, given: Given)
 async function verifyUrl(url: string, given: Given): Promise<Verification> {
   const sql: Sql = connect(url, { max: 2 });
   try {
-    const installation = await findInstallation(sql);
-    if (installation === undefined) throw new Error(noInstallation);
+    const installation = await readInstallation(sql);
+    if (installation === undefined) throw new Error('this database has no installation');
     const options = optionsOf(installation, given);
     return await verificationOf(await verifyDatabase(sql, options), options, given, 'database');
   } finally {

@@ -24,7 +24,6 @@ beforeAll(async () => {
     () => table.map((route) => ({ ...route, handle: () => new Response(null, { status: 299 }) })),
     {
       authenticator: {
-        changes: 0,
         wasGood: () => false,
         bySession: async () => caller,
         byApiToken: async () => caller,

@@ -22,6 +22,7 @@ async function hoursPass(hours: number): Promise<void> {
   await t.sql`
     update job_run_steps set waits_since = waits_since - ${ago}, leased_at = leased_at - ${ago},
       completed_at = completed_at - ${ago}`;
+  await t.sql`update job_run_targets set started_at = started_at - ${ago}, completed_at = completed_at - ${ago}`;
   await t.sql`update job_run_step_attempts set settled_at = settled_at - ${ago}`;
 }
 

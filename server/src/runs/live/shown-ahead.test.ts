@@ -9,8 +9,7 @@ import {
   textOf,
 } from '../output/output-testing.ts';
 import { OutputWriter } from '../output/output-writer.ts';
-import { RunStream } from './run-stream.ts';
-import { parsePosition } from './stream-position.ts';
+import { parsePosition, RunStream } from './run-stream.ts';
 
 const idleMs = 60_000;
 

@@ -1,7 +1,7 @@
 // Converts runs, target runs and steps to the form that the API shows.
 import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
 import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
-import { formatPosition } from '../live/stream-position.ts';
+import { formatPosition } from '../live/run-stream.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 

@@ -16,16 +16,6 @@ export async function readInstallation(sql: Queryable): Promise<InstallationRow 
   return rows[0];
 }
 
-/** Like `readInstallation`, but also on a database that has no tables yet. */
-export async function findInstallation(sql: Queryable): Promise<InstallationRow | undefined> {
-  const [row] = await sql<{ exists: boolean }[]>`select to_regclass('installation') is not null as exists`;
-  return row?.exists === true ? readInstallation(sql) : undefined;
-}
-
-/** What commands say that need an installation. */
-export const noInstallation =
-  'This database has no installation: no server has been started on it. Check --data or DATABASE_URL.';
-
 export type NewInstallation = Pick<InstallationRow, 'id' | 'masterKeyId' | 'serverKey' | 'serverKeySealed'>;
 
 /** Inserts the row unless another server, started at the same time, was first. */

@@ -52,9 +52,10 @@ export function targetRunWithin(sql: Queryable, reaches: readonly Reach[], alias
 export function targetRunOnTargets(sql: Queryable, reaches: readonly Reach[]): Condition[] | undefined {
   const bounded = reaches.filter((reach) => !reach.everywhere);
   const [reach] = bounded;
-  if (reach === undefined || bounded.length > 1) return undefined;
-  const on = targetIn(sql, reach, 'tr.segment_id', 'tr.target_id');
-  return on.length === 0 ? [sql`false`] : on;
+  if (reach === undefined) return undefined;
+  const isByJob = bounded.every((each) => each.segmentIds.length === 0 && each.targetGroupIds.length === 0);
+  if (isByJob) return [sql`false`];
+  return bounded.length > 1 ? undefined : targetIn(sql, reach, 'tr.segment_id', 'tr.target_id');
 }
 
 /** Condition on runs that have a target run which the caller may see. Aliases are those of `job_runs` and `jobs`. */

@@ -11,25 +11,48 @@ const givenUp = 'start_within_expired';
 
 /**
  * SQL: the segments of a run where steps wait and nothing runs, with the time when something last ran there and when a
- * wait for its agents was last given up. For a step that waits for a retry or is held, its attempts say when it last
- * ran. In other segments no ended step is read, because a run may have a million.
+ * wait for its agents was last given up. A run may have a million steps, so steps are read only where their target run
+ * doesn't say enough: those of target runs that are under way, or of which a step was given up. A step that waits for a
+ * retry or is held doesn't say when it last ran; its attempts do.
  */
 export function idlePlaces(db: Queryable, runId: number) {
+  const reason = db.unsafe(`'${givenUp}'`);
+  // LATERAL: as joins these might read all steps and attempts there are.
+  const ofTargetRun = db`select max(greatest(p.leased_at, p.completed_at)) as at from job_run_steps p
+    where p.target_run_id = tr.id and p.reason is distinct from ${reason}`;
+  const ofAttempts = db`
+    select max(a.settled_at) as at from job_run_step_attempts a where a.job_run_step_id = p.id and p.epoch > 0`;
   return db`
-    select pt.segment_id, coalesce(max(p.moved_at), '-infinity') as moved_at,
-      coalesce(max(p.given_up_at), '-infinity') as given_up_at
-    from job_run_targets pt
-    cross join lateral (
-      select max(greatest(p.leased_at, p.completed_at, case when p.status in ('ready', 'held') and p.epoch > 0 then (
-          select max(a.settled_at) from job_run_step_attempts a where a.job_run_step_id = p.id) end))
-          filter (where p.reason is distinct from ${givenUp}) as moved_at,
-        max(p.completed_at) filter (where p.reason = ${givenUp} and p.not_before is distinct from 'infinity') as given_up_at
-      from job_run_steps p where p.target_run_id = pt.id) p
-    where pt.job_run_id = ${runId} and pt.segment_id = any(array(
+    with given_up as materialized (
+      select g.target_run_id, g.segment_id, g.completed_at, g.not_before
+      from job_run_steps g where g.job_run_id = ${runId} and g.reason = ${reason}
+    ), idle as materialized (
       select w.segment_id from job_run_steps w where w.job_run_id = ${runId} and w.status = 'ready'
       group by w.segment_id having not exists (select from job_run_steps g
-        where g.segment_id = w.segment_id and g.job_run_id = ${runId} and g.status = 'running')))
-    group by pt.segment_id`;
+        where g.segment_id = w.segment_id and g.job_run_id = ${runId} and g.status = 'running')
+    ), target_runs as materialized (
+      select pt.id, pt.segment_id, pt.completed_at, pt.status <> 'queued' and pt.completed_at is null as is_under_way,
+        pt.id in (select target_run_id from given_up) as has_given_up
+      from job_run_targets pt
+      where pt.job_run_id = ${runId} and pt.segment_id = any(array(select segment_id from idle))
+    ), moved as (
+      select tr.segment_id, tr.completed_at as at from target_runs tr where not tr.has_given_up
+      union all
+      select tr.segment_id, moved.at from target_runs tr cross join lateral (${ofTargetRun}) moved
+      where tr.is_under_way or tr.has_given_up
+      union all
+      select p.segment_id, moved.at from idle
+      join job_run_steps p on p.segment_id = idle.segment_id and p.job_run_id = ${runId} and p.status = 'ready'
+      cross join lateral (${ofAttempts}) moved
+      union all
+      select p.segment_id, moved.at from job_run_steps p cross join lateral (${ofAttempts}) moved
+      where p.job_run_id = ${runId} and p.status = 'held'
+    )
+    select idle.segment_id, coalesce(max(moved.at), '-infinity') as moved_at,
+      coalesce((select max(g.completed_at) from given_up g
+        where g.segment_id = idle.segment_id and g.not_before is distinct from 'infinity'), '-infinity') as given_up_at
+    from idle left join moved on moved.segment_id = idle.segment_id
+    group by idle.segment_id`;
 }
 
 /**

@@ -5,7 +5,7 @@ import { makeSegment } from '../../segments/testing.ts';
 import type { Queryable } from '../database/connection.ts';
 import { rowsRead } from '../database/testing/rows-read.ts';
 import { unrestricted } from '../people/visibility.ts';
-import { longWaits } from './wait-bounds.ts';
+import { idlePlaces, longWaits } from './wait-bounds.ts';
 import { listWaiting, runTimes } from './waiting-steps.ts';
 
 const manyTargets = 2_000;
@@ -34,8 +34,8 @@ async function addTargets({ segmentId = t.segmentId, targets, status }: AddedTar
   const endedAt = status === 'pending' ? null : new Date();
   await t.sql`
     with added as (
-      insert into job_run_targets (job_run_id, segment_id, target_name, status)
-      select ${to}, ${segmentId}, 'added-' || n, ${endedAt === null ? 'queued' : status} from generate_series(1, ${targets}) n
+      insert into job_run_targets (job_run_id, segment_id, target_name, status, completed_at)
+      select ${to}, ${segmentId}, 'added-' || n, ${endedAt === null ? 'queued' : status}, ${endedAt}::timestamptz from generate_series(1, ${targets}) n
       returning id
     )
     insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status, epoch,
@@ -70,24 +70,68 @@ test('in a segment where a run is going on, no ended step is read to say what wa
   expect(long.rows).toBeLessThan(few);
 });
 
-test('how long a step waits in an idle segment is found by reading only the ended steps of that segment', async () => {
+test('how long a step waits in an idle segment is found without reading the ended and pending steps there', async () => {
   const { id: idle } = await makeSegment(t, 'dmz-2');
-  await addTargets({ segmentId: idle, targets: 3, status: 'succeeded' });
+  await addTargets({ segmentId: idle, targets: manyTargets, status: 'succeeded' });
+  await addTargets({ segmentId: idle, targets: manyTargets, status: 'pending' });
+  const [open] = await t.sql<{ id: number }[]>`
+    insert into job_run_targets (job_run_id, segment_id, target_name, status)
+    values (${runId}, ${idle}, 'open', 'running') returning id`;
+  const openId = open?.id ?? 0;
   await t.sql`
-    with open as (
-      insert into job_run_targets (job_run_id, segment_id, target_name, status)
-      values (${runId}, ${idle}, 'open', 'running') returning id
-    )
-    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
-    select ${runId}, id, ${idle}, 1, 'ssh.exec', 70, 'ready' from open`;
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status,
+      completed_at)
+    select ${runId}, ${openId}, ${idle}, n, 'ssh.exec', 70, case n when 1 then 'succeeded' else 'ready' end,
+      case n when 1 then now() - interval '30 min' end
+    from generate_series(1, 2) n`;
+  await t.sql`analyze`;
+  const minutesAgo = async () => {
+    const place = await read((db) => placeOf(db, idle));
+    expect(place.rows).toBeLessThan(few);
+    return Math.round((Date.now() - Number(place.found?.movedAt)) / 60_000);
+  };
+  // Counted from the last end there, whether it ended its target run or not.
+  expect(await minutesAgo()).toBe(0);
+  const before = (status: string) => t.sql`
+    update job_run_targets set completed_at = now() - interval '1 h' where segment_id = ${idle} and status = ${status}`;
+  await before('succeeded');
+  expect(await minutesAgo()).toBe(30);
+  await t.sql`update job_run_steps set completed_at = now() - interval '2 h' where target_run_id = ${openId} and step_number = 1`;
+  expect(await minutesAgo()).toBe(60);
   const waiting = await read((db) => listWaiting(db, runId, unrestricted, { ends: true }));
   expect(waiting.found).toContainEqual(
     expect.objectContaining({ kind: 'ready', segmentId: idle, targets: 1, until: expect.any(Date) }),
   );
   expect(waiting.rows).toBeLessThan(few);
-  await t.sql`
-    update job_run_steps set completed_at = completed_at - interval '1 h', leased_at = null where segment_id = ${idle}`;
+  await t.sql`update job_run_steps set waits_since = now() - interval '2 h' where target_run_id = ${openId} and status = 'ready'`;
   const long = await read((db) => longWaits(db, runId));
   expect(long.found).toHaveLength(1);
   expect(long.rows).toBeLessThan(few);
 });
+
+test('a wait that was given up on a target run is no sign that something ran there', async () => {
+  const { id: idle } = await makeSegment(t, 'dmz-3');
+  await addTargets({ segmentId: idle, targets: 2, status: 'succeeded' });
+  await t.sql`
+    update job_run_steps set reason = 'start_within_expired', leased_at = null
+    where segment_id = ${idle} and step_number = ${stepsEach}`;
+  await t.sql`
+    update job_run_steps set completed_at = now() - interval '1 h', leased_at = now() - interval '1 h'
+    where segment_id = ${idle} and step_number < ${stepsEach}`;
+  await t.sql`
+    with open as (
+      insert into job_run_targets (job_run_id, segment_id, target_name, status)
+      values (${runId}, ${idle}, 'open', 'queued') returning id
+    )
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select ${runId}, id, ${idle}, 1, 'ssh.exec', 70, 'ready' from open`;
+  const place = await placeOf(t.sql, idle);
+  expect(Date.now() - Number(place?.movedAt)).toBeGreaterThan(59 * 60_000);
+  expect(Date.now() - Number(place?.givenUpAt)).toBeLessThan(60_000);
+});
+
+async function placeOf(db: Queryable, segmentId: number) {
+  const [place] = await db<{ movedAt: Date; givenUpAt: Date }[]>`
+    select moved_at, given_up_at from (${idlePlaces(db, runId)}) place where segment_id = ${segmentId}`;
+  return place;
+}

@@ -12,6 +12,7 @@ import { countRuns, listRuns, type RunFilter } from './run-lists.ts';
 const manyRuns = 22_000;
 const jobs = 5;
 const rareRuns = 20;
+const oldRuns = 6_000;
 /** Number of runs; each one found may be read several times, by its index and by its id. */
 const few = 500;
 const day = '2025-03-10';
@@ -19,15 +20,22 @@ const day = '2025-03-10';
 let t: TestRuns;
 let rareSegment: number;
 let rareGroup: number;
+let rareCategory: number;
+let oldCategory: number;
 let ann: number;
 beforeAll(async () => {
   t = await setupRuns();
   rareSegment = (await makeSegment(t, 'new')).id;
   const model = await t.start();
   for (let more = 1; more < jobs; more += 1) await t.start();
+  const [rareJob, oldJob] = await jobsOf(await t.start(), await t.start());
   await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
   const [group] = await t.sql<{ id: number }[]>`insert into target_groups (name) values ('new') returning id`;
   rareGroup = group?.id ?? 0;
+  rareCategory = await categoryOf('new', rareJob);
+  await t.sql`
+    insert into job_versions select (jsonb_populate_record(v, '{"version":2}')).* from job_versions v where job_id = ${rareJob}`;
+  oldCategory = await categoryOf('old', oldJob);
   const targetId = await t.addTarget();
   await t.sql`insert into target_group_members (target_group_id, target_id) values (${rareGroup}, ${targetId})`;
   const [user] = await t.sql<{ id: number }[]>`insert into users (name) values ('ann') returning id`;
@@ -36,8 +44,9 @@ beforeAll(async () => {
   await t.sql`alter table job_runs disable trigger job_runs_started`;
   await t.sql`
     insert into job_runs overriding system value
-    select (jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'job_id', 1 + n % ${jobs}) || case when n <= ${rareRuns}
-      then jsonb_build_object('status', case n % 2 when 0 then 'unknown' else 'timed_out' end,
+    select (jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'job_id', case
+        when n <= ${rareRuns} then ${rareJob}::bigint when n <= ${oldRuns} then ${oldJob}::bigint else 1 + n % ${jobs} end)
+      || case when n <= ${rareRuns} then jsonb_build_object('job_version', 2, 'version_ref', 'stable', 'status', case n % 2 when 0 then 'unknown' else 'timed_out' end,
         'created_by', ${ann}::bigint, 'created_at', ${`${day}T12:00:00Z`}::text)
       else jsonb_build_object('created_at', '2025-06-01T00:00:00Z'::timestamptz + n * interval '1 minute') end)).*
     from job_runs r cross join generate_series(1, ${manyRuns}) n where r.id = ${model}`;
@@ -50,6 +59,19 @@ beforeAll(async () => {
   await t.sql`analyze`;
 });
 afterAll(() => t[Symbol.asyncDispose]());
+
+async function jobsOf(...runIds: [number, number]): Promise<[number, number]> {
+  const rows = await t.sql<{ jobId: number }[]>`
+    select job_id from job_runs where id = any(${runIds}::bigint[]) order by id`;
+  await t.sql`delete from job_runs where id = any(${runIds}::bigint[])`;
+  return rows.map(({ jobId }) => jobId) as [number, number];
+}
+
+async function categoryOf(name: string, jobId: number): Promise<number> {
+  const [row] = await t.sql<{ id: number }[]>`insert into categories (name) values (${name}) returning id`;
+  await t.sql`update jobs set category_id = ${row?.id ?? 0}, name = ${`${name} job`} where id = ${jobId}`;
+  return row?.id ?? 0;
+}
 
 const read = <T>(work: (db: Queryable) => Promise<T>) => rowsRead(t.sql, 'job_runs', work);
 const within = (more: Partial<Reach>): Reach[] => [
@@ -74,6 +96,35 @@ test.each<[string, () => Omit<RunFilter, 'reaches'> & { reaches?: readonly Reach
   [
     'by a reader of both',
     () => ({ reaches: within({ segmentIds: [rareSegment], targetGroupIds: [rareGroup] }) }),
+    rareRuns,
+  ],
+  ['of a version', () => ({ version: '2' }), rareRuns],
+  ['of a version by its name', () => ({ version: 'stable' }), rareRuns],
+  ['of a category', () => ({ category: 'new' }), rareRuns],
+  ['of jobs by their name', () => ({ search: 'New' }), rareRuns],
+  ['by a reader of a new category', () => ({ reaches: within({ categoryIds: [rareCategory] }) }), rareRuns],
+  [
+    'by a reader of a new category, in a state',
+    () => ({
+      reaches: within({ categoryIds: [rareCategory] }),
+      statuses: ['unknown'],
+      partStatuses: ['unknown'],
+    }),
+    rareRuns / 2,
+  ],
+  [
+    'by a reader of a new category with a token for two',
+    () => ({
+      reaches: [
+        ...within({ categoryIds: [rareCategory] }),
+        ...within({ categoryIds: [rareCategory, oldCategory] }),
+      ],
+    }),
+    rareRuns,
+  ],
+  [
+    'by a reader of a new category and segment',
+    () => ({ reaches: within({ categoryIds: [rareCategory], segmentIds: [rareSegment] }) }),
     rareRuns,
   ],
   ['by a reader of nothing', () => ({ reaches: within({}) }), 0],
@@ -133,4 +184,31 @@ test('a reader who sees most runs gets the newest without reading all', async ()
   const { rows, found } = await read((db) => listRuns(db, { reaches, limit: 51 }));
   expect(found).toHaveLength(51);
   expect(rows).toBeLessThan(few);
+});
+
+test.each<[string, 'newest' | 'oldest', number[]]>([
+  ['newest', 'newest', [0, -1, -2].map((n) => 1000 + oldRuns + n)],
+  ['oldest', 'oldest', [1, 2, 3].map((n) => 1000 + rareRuns + n)],
+])(
+  'the %s of many runs of a category where nothing runs any more are found without reading all newer ones',
+  async (_, sort, expected) => {
+    const filter = { reaches: within({ categoryIds: [oldCategory] }), limit: 3, sort };
+    const first = await read((db) => listRuns(db, filter));
+    expect(first.found.map(({ id }) => id)).toEqual(expected);
+    expect(first.rows).toBeLessThan(few);
+    const next = await read((db) => listRuns(db, { ...filter, beyond: expected[0] }));
+    expect(next.found.map(({ id }) => id).slice(0, 2)).toEqual(expected.slice(1));
+    expect(next.rows).toBeLessThan(few);
+  },
+);
+
+test('a reader of a category with most runs gets the newest in a state, and their count up to a bound', async () => {
+  const [{ categoryId } = { categoryId: 0 }] = await t.sql<{ categoryId: number }[]>`
+    select category_id from jobs where id = 1`;
+  const reaches = within({ categoryIds: [categoryId, oldCategory] });
+  const filter = { reaches, statuses: ['succeeded'], partStatuses: ['succeeded'] } as const;
+  const newest = await listRuns(t.sql, { ...filter, limit: 3 });
+  expect(newest.map(({ id }) => id)).toEqual([0, -1, -2].map((n) => 1000 + manyRuns + n));
+  expect(await countRuns(t.sql, filter, 10_000)).toBe(10_000);
+  expect(await countRuns(t.sql, { reaches }, 10_000)).toBe(10_000);
 });

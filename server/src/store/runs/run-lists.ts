@@ -78,11 +78,13 @@ export async function listingWithin<T>(
 export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunRecord[]> {
   const { beyond, limit } = query;
   const isOldest = query.sort === 'oldest';
-  const after = isOldest ? db`and r.id > ${beyond ?? 0}` : db`and r.id < ${beyond ?? 0}`;
+  const edge = isOldest ? db`and r.id > ${beyond ?? 0}` : db`and r.id < ${beyond ?? 0}`;
+  const after = beyond === undefined ? db`` : edge;
   const order = db`order by id ${isOldest ? db`asc` : db`desc`} limit ${limit}`;
-  const fitting = fittingRuns(db, query, (condition) => {
-    return db`(select r.id from job_runs r join jobs j on j.id = r.job_id
-      where ${condition} ${beyond === undefined ? db`` : after} ${idBound(db, query)} ${order})`;
+  const fitting = fittingRuns(db, query, {
+    select: (condition) => db`(select r.id from job_runs r join jobs j on j.id = r.job_id
+      where ${condition} ${after} ${idBound(db, query)} ${order})`,
+    ofEachJob: { isOldest, after, most: limit, isInOrder: true },
   });
   return unprepared(db<RunRecord[]>`
     ${fitting.first} select ${runColumns(db)}
@@ -126,8 +128,10 @@ export async function findStarter(db: Queryable, name: string): Promise<number |
 
 /** Counts the matching runs; `most` stands for that many or more. */
 export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
-  const fitting = fittingRuns(db, filter, (condition) => {
-    return db`(select r.id from job_runs r join jobs j on j.id = r.job_id where ${condition} limit ${most})`;
+  const fitting = fittingRuns(db, filter, {
+    select: (condition) =>
+      db`(select r.id from job_runs r join jobs j on j.id = r.job_id where ${condition} limit ${most})`,
+    ofEachJob: { isOldest: false, after: db``, most, isInOrder: false },
   });
   const [row] = await unprepared(db<{ count: number }[]>`
     ${fitting.first} select count(*)::int as count from (
@@ -136,68 +140,129 @@ export async function countRuns(db: Queryable, filter: RunFilter, most: number):
 }
 
 /**
- * If a reader sees at most this many target runs by segment or target group, the runs of these are examined instead of
- * all runs.
+ * If no more than this many runs can fit, given the jobs or target runs that do, these are examined instead of all runs.
  */
-const fewTargetRuns = 20_000;
+const fewRuns = 20_000;
+
+interface Listing {
+  /** The runs that meet a condition, as many as are asked for and in the order of the list. */
+  select: (condition: Condition) => Condition;
+  /** How to get as many of the runs of one job as are asked for; `after` is a condition on the alias `r`. */
+  ofEachJob: { isOldest: boolean; after: Condition; most: number; isInOrder: boolean };
+}
 
 /**
  * SQL: the ids of runs that match and may be seen, as a union of conditions of which a run matches at most one. So each
  * can be read by its own index and in the order of the list. `first` goes before the whole statement.
  */
-function fittingRuns(db: Queryable, filter: RunFilter, select: (condition: Condition) => Condition) {
-  const { reaches, statuses, partStatuses } = filter;
+function fittingRuns(db: Queryable, filter: RunFilter, listing: Listing) {
+  const { reaches, partStatuses } = filter;
   const also = fits(db, filter);
-  const whole = (within: Condition) =>
-    statuses === undefined
-      ? [db`${within} and ${also}`]
-      : [...new Set(statuses)].map((status) => db`r.status = ${status} and ${within} and ${also}`);
-  if (reachesEverything(reaches)) return { first: db``, ids: union(db, whole(db`true`).map(select)) };
+  const seesJobs = reaches.every(({ everywhere, categoryIds }) => everywhere || categoryIds.length > 0);
+  const whole = seesJobs ? runsOfJobs(db, filter, listing) : { ctes: [], ids: [] };
+  if (reachesEverything(reaches)) return { first: withAll(db, whole.ctes), ids: union(db, whole.ids) };
   const inStatus =
     partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
   const part = db`not ${jobWithin(db, reaches)} and exists (select from job_run_targets tr where tr.job_run_id = r.id
     and ${inStatus} and ${targetRunWithin(db, reaches)}) and ${also}`;
-  const seesJobs = reaches.every(({ everywhere, categoryIds }) => everywhere || categoryIds.length > 0);
-  const branches = seesJobs ? whole(jobWithin(db, reaches)) : [];
   const onTargets = targetRunOnTargets(db, reaches);
-  if (onTargets === undefined) return { first: db``, ids: union(db, [...branches, part].map(select)) };
+  if (onTargets === undefined)
+    return { first: withAll(db, whole.ctes), ids: union(db, [...whole.ids, listing.select(part)]) };
   const mine = (within: Condition) =>
-    db`(select tr.job_run_id from job_run_targets tr where ${within} limit ${fewTargetRuns + 1})`;
+    db`(select tr.job_run_id from job_run_targets tr where ${within} limit ${fewRuns + 1})`;
   return {
-    first: db`with mine as materialized (${union(db, onTargets.map(mine))}),
-      few as materialized (select count(*) <= ${fewTargetRuns} as so from mine)`,
-    ids: union(
-      db,
-      [
-        ...branches,
-        db`(select so from few) and r.id = any(array(select job_run_id from mine)) and ${part}`,
-        db`not (select so from few) and ${part}`,
-      ].map(select),
-    ),
+    first: withAll(db, [
+      ...whole.ctes,
+      db`mine as materialized (${union(db, onTargets.map(mine))})`,
+      db`few as materialized (select count(*) <= ${fewRuns} as so from mine)`,
+    ]),
+    ids: union(db, [
+      ...whole.ids,
+      listing.select(db`(select so from few) and r.id = any(array(select job_run_id from mine)) and ${part}`),
+      listing.select(db`not (select so from few) and ${part}`),
+    ]),
   };
+}
+
+/**
+ * Runs that fit and are seen by their jobs. If the jobs that fit have few runs, these are found job by job; otherwise
+ * some of the newest runs are likely to fit. If nothing but the job decides, as many runs of each job as are asked for
+ * are enough.
+ */
+function runsOfJobs(db: Queryable, filter: RunFilter, { select, ofEachJob }: Listing) {
+  const { reaches, statuses, category, search, jobId } = filter;
+  const within = db`${jobWithin(db, reaches)} and ${fits(db, filter)}`;
+  const each =
+    statuses === undefined
+      ? [within]
+      : [...new Set(statuses)].map((status) => db`r.status = ${status} and ${within}`);
+  const isAnyJob = reachesEverything(reaches) && category === undefined && search === undefined;
+  if (isAnyJob || jobId !== undefined) return { ctes: [], ids: each.map(select) };
+  const isByJob = decidesByJob(filter);
+  const { isOldest, after, most } = isByJob ? ofEachJob : allOfEachJob(db);
+  // This order and no equality: for `r.job_id = j.id` alone the database might go through the runs of all jobs by id
+  // for each job, and expects to meet some of its runs soon.
+  const ofJob = db`select r.id from job_runs r where r.job_id between j.id and j.id ${after}
+    order by ${isOldest ? db`r.job_id desc, r.id` : db`r.job_id, r.id desc`} limit ${most}`;
+  const ofJobs = (atMost: number) => db`(select o.id from jobs j cross join lateral (${ofJob}) o
+    where ${jobWithin(db, reaches)} and ${jobFits(db, filter)} limit ${atMost})`;
+  if (isByJob && !ofEachJob.isInOrder) return { ctes: [], ids: [ofJobs(most)] };
+  const inStatus = statuses === undefined ? db`true` : db`r.status = any(${statuses as string[]}::text[])`;
+  return {
+    ctes: [
+      db`of_jobs as materialized ${ofJobs(fewRuns + 1)}`,
+      db`few_of_jobs as materialized (select count(*) <= ${fewRuns} as so from of_jobs)`,
+    ],
+    ids: [
+      db`(select so from few_of_jobs) and r.id = any(array(select id from of_jobs)) and ${inStatus} and ${within}`,
+      ...each.map((condition) => db`not (select so from few_of_jobs) and ${condition}`),
+    ].map(select),
+  };
+}
+
+function allOfEachJob(db: Queryable): Listing['ofEachJob'] {
+  return { isOldest: false, after: db``, most: fewRuns + 1, isInOrder: false };
+}
+
+/** Whether no property of a run itself decides if it fits. */
+function decidesByJob(filter: RunFilter): boolean {
+  const { statuses, createdBy, target, targetId, version, createdAfter, createdBefore } = filter;
+  return [statuses, createdBy, target, targetId, version, createdAfter, createdBefore].every(
+    (value) => value === undefined,
+  );
+}
+
+function withAll(db: Queryable, ctes: readonly Condition[]): Condition {
+  if (ctes.length === 0) return db``;
+  return db`with ${ctes.reduce((all, one) => db`${all}, ${one}`)}`;
 }
 
 function union(db: Queryable, selects: readonly Condition[]): Condition {
   return selects.reduce((all, one) => db`${all} union all ${one}`);
 }
 
-/** SQL condition on the aliases `r` and `j`. */
-function fits(db: Queryable, filter: RunFilter): Condition {
-  const { jobId, targetId, category, search, createdBy, target, version, createdAfter, createdBefore } =
-    filter;
-  const onTarget = (which: Condition) => db`exists (select from job_run_targets t
-    where t.job_run_id = r.id and ${which} and ${targetRunWithin(db, filter.reaches, 't')})`;
+/** SQL condition on the alias `j`. */
+function jobFits(db: Queryable, { category, search }: RunFilter): Condition {
   const conditions: Condition[] = [db`true`];
-  if (jobId !== undefined) conditions.push(db`r.job_id = ${jobId}`);
-  if (targetId !== undefined) conditions.push(onTarget(db`t.target_id = ${targetId}`));
-  if (target !== undefined) {
-    conditions.push(onTarget(db`t.target_name ilike ${containsPattern(target)}`));
-  }
   if (category !== undefined) {
     conditions.push(db`j.category_id = any(array(select below.id from categories below
       where (select top.id from categories top where top.name = ${category}) = any(below.ancestor_ids)))`);
   }
   if (search !== undefined) conditions.push(db`lower(j.name) like lower(${containsPattern(search)}::text)`);
+  return conditions.reduce((both, one) => db`${both} and ${one}`);
+}
+
+/** SQL condition on the aliases `r` and `j`. */
+function fits(db: Queryable, filter: RunFilter): Condition {
+  const { jobId, targetId, createdBy, target, version, createdAfter, createdBefore } = filter;
+  const onTarget = (which: Condition) => db`exists (select from job_run_targets t
+    where t.job_run_id = r.id and ${which} and ${targetRunWithin(db, filter.reaches, 't')})`;
+  const conditions: Condition[] = [jobFits(db, filter)];
+  if (jobId !== undefined) conditions.push(db`r.job_id = ${jobId}`);
+  if (targetId !== undefined) conditions.push(onTarget(db`t.target_id = ${targetId}`));
+  if (target !== undefined) {
+    conditions.push(onTarget(db`t.target_name ilike ${containsPattern(target)}`));
+  }
   if (createdBy !== undefined) conditions.push(db`r.created_by = ${createdBy}`);
   if (version !== undefined) {
     conditions.push(
