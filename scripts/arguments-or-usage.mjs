@@ -17,7 +17,8 @@ export function argumentsOrUsage(usage, config) {
   try {
     return parseArgs(config);
   } catch (error) {
-    process.stderr.write(`error: ${error.message}\n${usage}`);
+    // Without Node's hint on positional arguments.
+    process.stderr.write(`error: ${error.message.split('. To specify', 1)[0]}\n${usage}`);
     process.exit(2);
   }
 }

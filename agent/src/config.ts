@@ -38,7 +38,7 @@ export function readConfig(): Config {
       httpsProxy: env.HTTPS_PROXY ?? env.https_proxy,
       noProxy: env.NO_PROXY ?? env.no_proxy,
     },
-    logLevel: env.OPSCONDUCTOR_LOG_LEVEL ?? 'info',
+    logLevel: env.OPSCONDUCTOR_LOG_LEVEL || 'info',
     environment: env,
   };
 }

@@ -6,6 +6,8 @@ import { visible, visibleText } from './visible.ts';
 
 export type { Logger };
 
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
 const left = new Set(['level', 'time', 'msg', 'err']);
 
 /** Lines have the same form as in the server's logs: names of levels, times in UTC. */

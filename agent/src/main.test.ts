@@ -56,6 +56,14 @@ test('an agent that is not enrolled says what to run', async () => {
   expect(await stderr).toContain('Run "node agent.mjs enroll" first');
 });
 
+test('a log level that does not exist is refused, with those that do', async () => {
+  const { exited, stderr } = run(['status'], { OPSCONDUCTOR_LOG_LEVEL: 'loud' });
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toBe(
+    'error: OPSCONDUCTOR_LOG_LEVEL is "loud", which is not a level.\n       Use one of trace, debug, info, warn, error, fatal, silent.\n',
+  );
+});
+
 test('an agent can be started from a directory that has been removed', async () => {
   await using t = await setup();
   await t.directory.remove();

@@ -19,7 +19,7 @@ import { explainFileError } from './explain-error.ts';
 import { letHeapGrow } from './heap-growth.ts';
 import { dataDirectory } from './identity/data-directory.ts';
 import { fingerprintOf } from './identity/identity.ts';
-import { createLog, type Logger } from './log.ts';
+import { createLog, type Logger, logLevels } from './log.ts';
 import { newKeys } from './new-keys.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
@@ -29,13 +29,19 @@ import { StopSignals } from './stop-signals.ts';
 import { typedCommand } from './typed-command.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
-import { visibleText } from './visible.ts';
+import { visible, visibleText } from './visible.ts';
 
 /** Wrong usage also exits with 1, as commander does. 78 (EX_CONFIG of sysexits) asks a supervisor not to restart. */
 const exitCodes = { failed: 1, quarantined: 78 } as const;
 const drainGraceMs = 30_000;
 
 const config = readConfig();
+if (!logLevels.includes(config.logLevel)) {
+  process.stderr.write(
+    `error: OPSCONDUCTOR_LOG_LEVEL is "${visible(config.logLevel)}", which is not a level.\n       Use one of ${logLevels.join(', ')}.\n`,
+  );
+  process.exit(exitCodes.failed);
+}
 const log = createLog({ plain: process.stderr.isTTY, level: config.logLevel });
 process.on('unhandledRejection', (error) => {
   log.fatal({ err: error }, 'unhandled error (a bug, please report it); the agent ends with exit code 1');
@@ -58,7 +64,7 @@ function buildProgram(config: Config, log: Logger): Command {
     .showHelpAfterError();
   const dataOption = [
     '--data <directory>',
-    'where keys, journal and spool are kept',
+    'folder of this agent’s keys, journal and stored output',
     config.defaultDataDirectory,
   ] as const;
   program
@@ -69,31 +75,46 @@ function buildProgram(config: Config, log: Logger): Command {
       '--token-file <path>',
       `file with the enrollment token; - for standard input; otherwise ${enrollmentTokenVariable} is used`,
     )
-    .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate; the token carries it too")
+    .option(
+      '--ca-pin <pin>',
+      "sha256:… of the CA of the server's certificate; by default, the one in the token",
+    )
     .option('--ca-file <path>', 'PEM of the CA to trust instead')
     .option('--name <name>', "the agent's name in the console", defaultName())
     .option(...dataOption)
-    .option('--force', 'give up the identity that this directory has', false)
+    .option(
+      '--force',
+      'enroll again: give up the identity, and the keys of its segment, in this directory',
+      false,
+    )
     .action((options: EnrollCommand) => enrollCommand(options, config, log));
   program
     .command('run')
     .description('connect and run steps, until stopped')
     .option(...dataOption)
-    .option('--slots <number>', 'steps at a time', parseSlots, limits.defaultSlots)
+    .option(
+      '--slots <number>',
+      `how many steps run at a time, 1 to ${limits.maxSlots}`,
+      parseSlots,
+      limits.defaultSlots,
+    )
     .option('--policy <file>', 'what the owner of this machine allows: YAML or JSON (docs/agent-policy.md)')
     .addOption(
-      new Option('--max-rss-mb <number>', 'take nothing new while this process holds more memory')
+      new Option(
+        '--max-rss-mb <number>',
+        'take no new steps while this process uses more memory than this, in MB',
+      )
         .env(maxRssVariable)
         .argParser(parseAbove(0)),
     )
     .addOption(
-      new Option('--max-load <number>', "take nothing new while the machine's load over a minute is higher")
+      new Option('--max-load <number>', "take no new steps while the machine's one-minute load is above this")
         .env(maxLoadVariable)
         .argParser(parseAbove(0)),
     )
     .option(
       '--file-cache-mb <number>',
-      "how much of the server's files to keep when no step uses them (default: 4096)",
+      "how much of the server's files to keep on disk for later steps, in MB (default: 4096)",
       parseAbove(0),
     )
     .option(
@@ -103,7 +124,7 @@ function buildProgram(config: Config, log: Logger): Command {
     )
     .option(
       '--allow-unverified-winrm',
-      'let targets turn off verification of their HTTPS certificate: anyone in between can then read along',
+      'let targets skip the check of their HTTPS certificate: anyone in between can then read everything',
       false,
     )
     .action((options: RunCommand) => runCommand(options, config, log));
@@ -116,7 +137,7 @@ function buildProgram(config: Config, log: Logger): Command {
     });
   program
     .command('status')
-    .description('say what this agent is and whether it runs')
+    .description('show what this agent is and whether it runs')
     .option(...dataOption)
     .action(async (options: { data: string }) => {
       process.stdout.write(`${(await describeStatus(options.data)).join('\n')}\n`);
@@ -128,9 +149,9 @@ function buildProgram(config: Config, log: Logger): Command {
     .action((options: { data: string }) => doctorCommand(options, config));
   program
     .command('policy')
-    .description('look at a policy file')
+    .description('check a policy file')
     .command('check')
-    .description('say what a policy file allows, or what is wrong with it')
+    .description('show what a policy file allows, or what is wrong with it')
     .argument('<file>', 'the policy file')
     .option(...dataOption)
     .action(async (file: string, { data }: { data: string }) => {
@@ -156,8 +177,8 @@ function addStartRun(program: Command, config: Config): void {
       '--token-file <path>',
       `file with an API token; - for standard input; otherwise ${apiTokenVariable} is used`,
     )
-    .option('--roots <path>', 'file of the known roots of segments: nothing is sealed to others')
-    .option('--learn-roots', 'add to that file the segments that are not in it', false)
+    .option('--roots <path>', 'file of the known roots of segments: nothing is sealed to other segments')
+    .option('--learn-roots', 'add segments that are not in the file of --roots to it', false)
     .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate")
     .option('--ca-file <path>', 'PEM of the CA to trust instead')
     .action((options: StartRunCommand) => startRunCommand(options, config));
@@ -166,13 +187,15 @@ function addStartRun(program: Command, config: Config): void {
 function addVerifyWinrm(program: Command): void {
   program
     .command('winrm-verify')
-    .description('try a Windows host by WinRM as steps would, without a server')
+    .description('test a Windows host over WinRM the way steps use it, without a server')
     .requiredOption('--host <name>', 'name or address of the host')
     .requiredOption('--user <name>', 'DOMAIN\\name, name@domain, or a user of the host')
     .requiredOption('--password-file <path>', 'file with the password; - for standard input')
     .option('--port <number>', 'port of WinRM (default: 5986, or 5985 over HTTP)', parsePort)
-    .addOption(new Option('--transport <name>').choices(winrmTransports).default('https'))
-    .addOption(new Option('--authentication <name>').choices(winrmAuthentications).default('ntlm'))
+    .addOption(new Option('--transport <name>', 'how to connect').choices(winrmTransports).default('https'))
+    .addOption(
+      new Option('--authentication <name>', 'how to log in').choices(winrmAuthentications).default('ntlm'),
+    )
     .option('--principal <name>', 'for Kerberos: HTTP/name@REALM of the host')
     .option('--ca-file <path>', "PEM to verify the host's certificate with")
     .option('--insecure', "don't verify the host's certificate", false)
@@ -323,26 +346,26 @@ async function doctorCommand({ data }: { data: string }, { proxy }: Config): Pro
 function parsePort(text: string): number {
   const port = Number(text);
   if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
-  throw new InvalidArgumentError('A whole number from 1 to 65535.');
+  throw new InvalidArgumentError('Give a whole number from 1 to 65535.');
 }
 
 function parseId(text: string): number {
   const id = Number(text);
   if (Number.isSafeInteger(id) && id >= 1) return id;
-  throw new InvalidArgumentError('A whole number, as in the address of the job.');
+  throw new InvalidArgumentError('Give a whole number: the one in the address of the job’s page.');
 }
 
 function parseSlots(text: string): number {
   const slots = Number(text);
   if (Number.isInteger(slots) && slots >= 1 && slots <= limits.maxSlots) return slots;
-  throw new InvalidArgumentError(`A whole number from 1 to ${limits.maxSlots}.`);
+  throw new InvalidArgumentError(`Give a whole number from 1 to ${limits.maxSlots}.`);
 }
 
 function parseAbove(least: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() !== '' && Number.isFinite(value) && value > least) return value;
-    throw new InvalidArgumentError(`A number above ${least}.`);
+    throw new InvalidArgumentError(`Give a number above ${least}.`);
   };
 }
 

@@ -31,7 +31,7 @@ export async function verifyWinrm(options: VerifyWinrm, print: (line: string) =>
   const { host, transport } = options;
   const port = options.port ?? builtInPort({ protocol: 'winrm', winrm_transport: transport });
   const password = await readPassword(options.passwordFile);
-  const ca = options.caFile === undefined ? undefined : [await read(options.caFile)];
+  const ca = options.caFile === undefined ? undefined : [await read(options.caFile, '--ca-file')];
   const tls = transport === 'http' ? {} : { tls: { insecure: options.insecure, ...(ca && { ca }) } };
   const login = loginOf(options, password);
   const pool = new WinrmPool();
@@ -72,13 +72,13 @@ function loginOf({ authentication, user, principal }: VerifyWinrm, password: str
 
 /** Never from the command line, which everyone on the machine can read. */
 async function readPassword(source: string): Promise<string> {
-  const content = source === '-' ? await text(process.stdin) : await read(source);
+  const content = source === '-' ? await text(process.stdin) : await read(source, '--password-file');
   return content.replace(/\r?\n$/, '');
 }
 
-async function read(path: string): Promise<string> {
+async function read(path: string, option: string): Promise<string> {
   return readFile(path, 'utf8').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new AgentError(`${path} can't be read: ${why}.`, 'Check the path.', { cause });
+    throw new AgentError(`The file of ${option} can't be read: ${why}.`, 'Check the path.', { cause });
   });
 }

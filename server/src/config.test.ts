@@ -83,7 +83,7 @@ test('all wrong values are reported together, each with its name, what was found
       'OPSCONDUCTOR_PUBLIC_URL',
     ),
     '--listen: found "example.com"; allowed: an IP address, or localhost',
-    '--port: found "70000"; allowed: an integer from 0 to 65535; 0 takes any free port',
+    '--port: found "70000"; allowed: a whole number from 0 to 65535; 0 takes any free port',
     expect.stringMatching(/^DATABASE_URL: .*not shown.*postgres:/),
     '--allowed-host: found "*.example"; allowed: a host name without port or wildcard',
     expect.stringMatching(/^OPSCONDUCTOR_BOOTSTRAP_TOKEN: .*\(9 characters, not shown\).*32 to 512/),
@@ -93,7 +93,11 @@ test('all wrong values are reported together, each with its name, what was found
 });
 
 test('a flag without its value, or a misspelled one with a value, is reported', () => {
-  expect(problemsOf(['--port'])[0]).toContain('--port');
+  expect(problemsOf(['--port'])).toEqual(['--port <number>: the value is missing']);
+  expect(problemsOf(['--prot', '80'])).toEqual([
+    '--prot: there is no such flag; --help lists them',
+    '80: belongs to no flag; --help lists the flags',
+  ]);
   expect(problemsOf(['--prot=80'])).toEqual(['--prot: there is no such flag; --help lists them']);
 });
 

@@ -91,7 +91,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
       'OPSCONDUCTOR_PORT',
       flags.port,
       portOf,
-      'an integer from 0 to 65535; 0 takes any free port',
+      'a whole number from 0 to 65535; 0 takes any free port',
     ) ?? 7700;
   const behindTlsProxy = flags.behindTlsProxy ?? read.flag('OPSCONDUCTOR_BEHIND_TLS_PROXY') ?? false;
   const tls = readTls(flags, read, { behindTlsProxy, isLoopback: isLoopback(address) });
@@ -125,7 +125,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         'OPSCONDUCTOR_DRAIN_SECONDS',
         flags.drainSeconds,
         (text) => (/^\d{1,3}$/.test(text) && Number(text) <= 300 ? Number(text) : undefined),
-        'an integer from 0 to 300',
+        'a whole number of seconds from 0 to 300',
       ) ?? 0,
     retention: readRetention(flags, read),
     detectsSecrets: flags.detectSecrets ?? read.flag('OPSCONDUCTOR_DETECT_SECRETS') ?? false,
@@ -137,7 +137,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 10_000
           ? Number(text) * 1024 ** 3
           : undefined,
-      'an integer from 1 to 10000',
+      'a whole number from 1 to 10000',
     ),
     audit: {
       checkpointFile: read.text(
@@ -152,7 +152,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         'OPSCONDUCTOR_AUDIT_RETENTION_DAYS',
         flags.auditRetentionDays,
         retentionDaysOf,
-        'an integer from 30 to 36500; without it audit rows are kept forever',
+        'a whole number of days from 30 to 36500; without it, audit rows are kept forever',
       ),
     },
   };

@@ -5,7 +5,7 @@ import { readConfig, readEnvironment } from './config.ts';
 import { AtRestError } from './credentials/at-rest/at-rest-error.ts';
 import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { runningPostgresUrl } from './database/running-postgres.ts';
-import { KeysError, keysUsage, runKeysCommand } from './master-keys/keys-command.ts';
+import { KeysError, keysUsage, requireVerb, runKeysCommand } from './master-keys/keys-command.ts';
 import { sayToPipe } from './say-to-pipe.ts';
 import { connect } from './store/database/connection.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
@@ -16,7 +16,7 @@ const flagsAt = all.findIndex((each) => each.startsWith('-'));
 const args = flagsAt === -1 ? all : all.slice(0, flagsAt);
 try {
   if (all.includes('--help') || all.includes('-h')) throw new HelpRequested(keysUsage);
-  if (args.length === 0) throw new KeysError(keysUsage);
+  requireVerb(args);
   const config = readConfig(all.slice(args.length), readEnvironment());
   const postgres = join(config.dataDir, 'postgres');
   const running = config.databaseUrl ?? (await runningPostgresUrl(postgres));

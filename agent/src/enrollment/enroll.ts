@@ -70,7 +70,7 @@ export async function enroll(options: EnrollOptions): Promise<IdentityFile> {
   if (token === undefined) {
     throw new AgentError(
       'This is not an enrollment token.',
-      'Copy it again, whole: it begins with oce_ and is one line.',
+      'Copy the whole token again: it begins with oce_ and is one line.',
     );
   }
   const server = parseServerUrl(options.server);

@@ -30,7 +30,7 @@ export type Flags = Partial<{
 const variablesAlone = `
 Variables without a flag:
   DATABASE_URL                  an existing PostgreSQL instead of the embedded one
-  OPSCONDUCTOR_MASTER_KEY_FILE  the master key (default: master-key.json in the folder of --data with -keys at its end)
+  OPSCONDUCTOR_MASTER_KEY_FILE  file of the master key (default: <data>-keys/master-key.json, where <data> is the folder of --data)
   OPSCONDUCTOR_BOOTSTRAP_TOKEN  the administrator's first API token, read on the first start
   LOG_LEVEL                     ${logLevels.join(', ')} (default: info)`;
 
@@ -39,7 +39,7 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
   let help = '';
   const command = new Command('npm start --')
     .description(
-      'The OpsConductor server. The variable in brackets sets the same; the flag wins. Everything is explained in docs/operations.md.',
+      'Runs the OpsConductor server. Each flag can also be set by the variable in brackets; the flag takes precedence. docs/operations.md explains everything.',
     )
     .option('--port <number>', 'port to listen on; 0 takes any free one (default: 7700) [OPSCONDUCTOR_PORT]')
     .option(
@@ -48,19 +48,16 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--data <folder>',
-      'folder of the embedded database, TLS files and the demo (default: .opsconductor next to the code) [OPSCONDUCTOR_DATA]',
+      'folder for the embedded database, TLS files and the demo (default: .opsconductor in the checkout) [OPSCONDUCTOR_DATA]',
     )
-    .option(
-      '--no-demo',
-      'do not set up the demonstration segment on the first start [OPSCONDUCTOR_DEMO=false]',
-    )
+    .option('--no-demo', 'do not set up the demo on the first start [OPSCONDUCTOR_DEMO=false]')
     .option(
       '--public-url <url>',
-      'address under which browsers and agents reach this server [OPSCONDUCTOR_PUBLIC_URL]',
+      'address at which browsers and agents reach this server [OPSCONDUCTOR_PUBLIC_URL]',
     )
     .option(
       '--allowed-host <name>',
-      'an additional host name to answer to; may be repeated [OPSCONDUCTOR_ALLOWED_HOSTS, with commas]',
+      'an additional host name to answer to; may be repeated [OPSCONDUCTOR_ALLOWED_HOSTS, separated by commas]',
       (name, names: string[] = []) => [...names, name],
     )
     .option('--tls', 'use TLS with a private CA even on a loopback address [OPSCONDUCTOR_TLS=true]')
@@ -68,19 +65,19 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     .option('--tls-key <file>', 'its private key, PEM [OPSCONDUCTOR_TLS_KEY]')
     .option(
       '--behind-tls-proxy',
-      'a proxy in front ends TLS: listen without it, and trust its X-Forwarded-For [OPSCONDUCTOR_BEHIND_TLS_PROXY=true]',
+      'a proxy in front terminates TLS: listen without TLS, and trust its X-Forwarded-For [OPSCONDUCTOR_BEHIND_TLS_PROXY=true]',
     )
     .option(
       '--drain-seconds <number>',
-      'when stopping, first report not ready to load balancers for this long (default: 0) [OPSCONDUCTOR_DRAIN_SECONDS]',
+      'when stopping, keep serving for this long while /readyz answers 503, so that load balancers move away (default: 0) [OPSCONDUCTOR_DRAIN_SECONDS]',
     )
     .option(
       '--output-retention-days <number>',
-      'remove older output of runs (default: keep it forever) [OPSCONDUCTOR_OUTPUT_RETENTION_DAYS]',
+      'remove output of runs that is older than this (default: keep it forever) [OPSCONDUCTOR_OUTPUT_RETENTION_DAYS]',
     )
     .option(
       '--run-retention-days <number>',
-      'remove older runs (default: keep them forever) [OPSCONDUCTOR_RUN_RETENTION_DAYS]',
+      'remove ended runs that are older than this (default: keep them forever) [OPSCONDUCTOR_RUN_RETENTION_DAYS]',
     )
     .option(
       '--file-retention-days <number>',
@@ -92,7 +89,7 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--file-storage-gb <number>',
-      'what files and artifacts may take together (default: 50) [OPSCONDUCTOR_FILE_STORAGE_GB]',
+      'total space for uploaded files and artifacts (default: 50) [OPSCONDUCTOR_FILE_STORAGE_GB]',
     )
     .option(
       '--audit-checkpoints <file>',
@@ -100,7 +97,7 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--audit-retention-days <number>',
-      'remove older audit rows (default: keep them forever) [OPSCONDUCTOR_AUDIT_RETENTION_DAYS]',
+      'remove audit rows that were sealed longer ago than this (default: keep them forever) [OPSCONDUCTOR_AUDIT_RETENTION_DAYS]',
     )
     .option(
       '--session-idle-minutes <number>',
@@ -112,7 +109,7 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     )
     .option(
       '--api-token-max-days <number>',
-      'the longest that an API token may last (default: 365) [OPSCONDUCTOR_API_TOKEN_MAX_DAYS]',
+      'longest lifetime of an API token (default: 365) [OPSCONDUCTOR_API_TOKEN_MAX_DAYS]',
     )
     .addHelpText('after', variablesAlone)
     .allowUnknownOption()
@@ -129,11 +126,19 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === 'commander.helpDisplayed') throw new HelpRequested(help);
-    problems.push(error.message.replace(/^error: /, ''));
+    // Of options with a value, only its lack is refused here.
+    const [, option] = /option '(--[^']+)' argument missing/.exec(error.message) ?? [];
+    problems.push(
+      option === undefined ? error.message.replace(/^error: /, '') : `${option}: the value is missing`,
+    );
     return {};
   }
   for (const argument of command.args) {
-    problems.push(`${argument.split('=', 1)[0]}: there is no such flag; --help lists them`);
+    problems.push(
+      argument.startsWith('-')
+        ? `${argument.split('=', 1)[0]}: there is no such flag; --help lists them`
+        : `${argument}: belongs to no flag; --help lists the flags`,
+    );
   }
   // Commander's default for --no-demo is true, but only an explicit flag may win over the variable.
   const { demo, ...flags } = command.opts<Flags>();

@@ -32,7 +32,7 @@ export function readRetention(flags: Flags, read: SettingReader): Config['retent
       variable,
       given,
       (text) => (/^[1-9]\d{0,4}$/.test(text) && Number(text) <= 36_500 ? Number(text) : undefined),
-      'an integer from 1 to 36500; without it nothing is removed',
+      'a whole number of days from 1 to 36500; without it, nothing is removed',
     );
   const retention = {
     outputDays: days(

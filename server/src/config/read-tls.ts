@@ -26,11 +26,13 @@ export function readTls(
   const wantsTls = flags.tls ?? read.flag('OPSCONDUCTOR_TLS') ?? false;
   if ((certFile === undefined) !== (keyFile === undefined)) {
     read.problems.push(
-      '--tls-cert and --tls-key: only one of them can be used as given; allowed: both, or neither',
+      '--tls-cert and --tls-key: only one of them is given and usable; allowed: both, or neither',
     );
   }
   if (where.behindTlsProxy && (wantsTls || certFile !== undefined)) {
-    read.problems.push('--behind-tls-proxy: found together with TLS of this server; allowed: one of them');
+    read.problems.push(
+      '--behind-tls-proxy: found together with --tls or --tls-cert; allowed: either the proxy’s TLS or that of this server',
+    );
   }
   if (where.behindTlsProxy) return { mode: 'off' };
   if (certFile !== undefined && keyFile !== undefined) return { mode: 'files', certFile, keyFile };
@@ -41,7 +43,7 @@ export function readTls(
 export function checkPublicUrl(publicUrl: string | undefined, isHttps: boolean, problems: string[]): void {
   if (publicUrl === undefined || publicUrl.startsWith('https:') === isHttps) return;
   problems.push(
-    `--public-url: found ${JSON.stringify(publicUrl)}; allowed here: ${isHttps ? 'https' : 'http'}, as ${isHttps ? 'browsers reach this server by TLS' : 'this server has no TLS; give --tls-cert and --tls-key, or --behind-tls-proxy'}`,
+    `--public-url: found ${JSON.stringify(publicUrl)}; allowed here: ${isHttps ? 'https' : 'http'}, as ${isHttps ? 'browsers reach this server over TLS' : 'this server has no TLS; give --tls-cert and --tls-key, or --behind-tls-proxy'}`,
   );
 }
 

@@ -300,4 +300,6 @@ test('a wrong command changes nothing', async () => {
   await expect(t.command('activate', t.masterKey.id)).rejects.toThrow('active already');
   await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('activate another one first');
   await expect(t.command('turn')).rejects.toThrow('There is no command “turn”');
+  await expect(t.command('activate')).rejects.toThrow('Add the id of a key');
+  await expect(t.command()).rejects.toThrow('Say what to do: status, add');
 });

@@ -10,7 +10,7 @@ import {
 } from '../credentials/at-rest/master-key.ts';
 import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { readInstallation } from '../store/database/installation.ts';
+import { hasSchema, readInstallation } from '../store/database/installation.ts';
 import { liveServerKeys, type ServerKeys, setActiveKey } from '../store/database/master-keys.ts';
 import { waitForOpenTransactions } from '../store/database/open-transactions.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -22,15 +22,15 @@ export interface KeysCommand {
   say(text: string): void;
 }
 
-export const keysUsage = `npm run keys -- status                what is encrypted under which master key, and which servers hold it
+export const keysUsage = `npm run keys -- status                shows what is encrypted under which master key, and which servers hold it
 npm run keys -- add                   puts a new key into the master key file of this machine
-npm run keys -- activate mk-…         wraps with it from now on
+npm run keys -- activate mk-…         makes servers wrap with this key from now on
 npm run keys -- rewrap                wraps everything with the active key
-npm run keys -- rewrap give-up        the same, and gives up data keys that were altered: they then need no other master key
-npm run keys -- rewrap give-up mk-…   the same, and gives up data keys under that master key, which is lost: they then no longer need it
-npm run keys -- retire mk-…           takes a key that nothing needs any more out of the file
+npm run keys -- rewrap give-up        the same, and gives up data keys that were altered, so that they need no other master key
+npm run keys -- rewrap give-up mk-…   the same, and gives up data keys under that lost master key, so that they no longer need it
+npm run keys -- retire mk-…           removes a key that nothing needs any more from this machine’s file
 
-Options are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;
+Options come last and are those of the server: --data, DATABASE_URL, OPSCONDUCTOR_MASTER_KEY_FILE.`;
 
 /** How long `retire` waits for transactions that were already open when it was called. */
 const openTransactionsMs = 30_000;
@@ -42,14 +42,23 @@ export class KeysError extends Error {
 
 /** @throws {KeysError} if nothing was changed or `rewrap` had to leave some rows. The message says what to do. */
 export async function runKeysCommand(args: readonly string[], command: KeysCommand): Promise<void> {
+  requireVerb(args);
   const [verb, id, ofKey] = args;
   const state = await readState(command);
   if (verb === 'status') return status(state, command);
   if (verb === 'add') return add(state, command);
   if (verb === 'rewrap') return rewrap(state, { word: id, keyId: ofKey }, command);
   if (verb === 'activate') return activate(state, named(state, id), command);
-  if (verb === 'retire') return retire(state, named(state, id), command);
-  throw new KeysError(`There is no command “${verb ?? ''}”.\n${keysUsage}`);
+  return retire(state, named(state, id), command);
+}
+
+const verbs = ['status', 'add', 'activate', 'rewrap', 'retire'];
+
+/** Checks what was typed before a database is looked for. */
+export function requireVerb([verb]: readonly string[]): void {
+  if (verb === undefined) throw new KeysError(`Say what to do: ${verbs.join(', ')}.\n\n${keysUsage}`);
+  if (!verbs.includes(verb))
+    throw new KeysError(`There is no command “${verb}”; there are ${verbs.join(', ')}.\n\n${keysUsage}`);
 }
 
 interface State {
@@ -59,12 +68,16 @@ interface State {
 }
 
 async function readState({ sql, file }: KeysCommand): Promise<State> {
-  const installation = await readInstallation(sql);
+  const installation = (await hasSchema(sql)) ? await readInstallation(sql) : undefined;
   if (installation === undefined)
-    throw new KeysError('The database has no installation: start a server on it once.');
+    throw new KeysError(
+      'This database has no installation: check --data or DATABASE_URL. A new one gets its installation from the first start of a server.',
+    );
   const keys = await readMasterKeys(file);
   if (keys === undefined)
-    throw new KeysError(`There is no master key file ${file}: set OPSCONDUCTOR_MASTER_KEY_FILE.`);
+    throw new KeysError(
+      `There is no master key file ${file}: name it with OPSCONDUCTOR_MASTER_KEY_FILE, or check --data.`,
+    );
   return { keys, activeId: installation.masterKeyId, servers: await liveServerKeys(sql) };
 }
 
@@ -72,7 +85,8 @@ function named({ keys }: State, id: string | undefined): MasterKey {
   const found = keys.find((key) => key.id === id);
   if (found !== undefined) return found;
   const ids = keys.map((key) => key.id).join(', ');
-  throw new KeysError(`${id ?? 'No id'} is not a key of the master key file, which holds ${ids}.`);
+  if (id === undefined) throw new KeysError(`Add the id of a key: the master key file holds ${ids}.`);
+  throw new KeysError(`${id} is not a key of the master key file, which holds ${ids}.`);
 }
 
 async function status({ keys, activeId, servers }: State, { sql, file, say }: KeysCommand): Promise<void> {

@@ -211,7 +211,7 @@ test('the command says what it did, and refuses while a server works on the data
   isServed = false;
   await serving;
   expect(said.splice(0)).toEqual([
-    'A server works on this database. Stop every server, then run this again.',
+    'A server is working on this database. Stop every server, then run this again.',
   ]);
   expect(await runRestoredCommand({ ...command, lookMs: 50 })).toBe(0);
   expect(said.join('\n')).toMatch(

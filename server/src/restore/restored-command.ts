@@ -1,12 +1,13 @@
 import type { Sql } from '../store/database/connection.ts';
+import { hasSchema } from '../store/database/installation.ts';
 import { migrate, readMigrations } from '../store/database/migrate.ts';
 import { isServed } from '../store/database/restore.ts';
 import { markRestored } from './mark-restored.ts';
 
-export const restoredUsage = `npm run restored                      tells a database that it was set back: run it after restoring a backup, before a server starts
+export const restoredUsage = `npm run restored     marks the database as restored from a backup: run it after restoring, before a server starts
 
-Open runs end, and so do sessions, sign-in links and unused enrollment tokens; new numbers are higher, and agents may come back as
-they are. Rights, passwords, API tokens, keys and credentials are those of the backup. Every server must be stopped.
+It ends open runs, sessions, sign-in links and unused enrollment tokens. New numbers are higher, and agents may come back
+as they are. Rights, passwords, API tokens, keys and credentials are those of the backup. Stop every server first.
 Options are those of the server: --data, DATABASE_URL.`;
 
 export interface RestoredCommand {
@@ -29,8 +30,14 @@ export async function runRestoredCommand({
   say,
   lookMs = 2_500,
 }: RestoredCommand): Promise<number> {
+  if (!(await hasSchema(sql))) {
+    say(
+      'This database has no installation. Check --data or DATABASE_URL, restore the backup into it, and run this again.',
+    );
+    return 1;
+  }
   if (await isServed(sql, lookMs)) {
-    say('A server works on this database. Stop every server, then run this again.');
+    say('A server is working on this database. Stop every server, then run this again.');
     return 1;
   }
   // The restored database may be from before an upgrade.

@@ -55,24 +55,36 @@ export function addCredentialCommands(program: Command, config: Config, say: (li
     credential.command('seal').description('seal a credential on this machine and store it on the server'),
   )
     .argument('<name>', 'name of the credential')
-    .requiredOption('--segment <name>', 'segment whose root is known here')
-    .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots)
+    .requiredOption('--segment <name>', 'name of the segment; its root must be in the file of --roots')
+    .option('--roots <path>', 'file of the roots of segments that you know', config.defaultRoots)
     .addOption(
       new Option('--kind <kind>', 'kind of the credential').choices(Object.keys(kinds)).makeOptionMandatory(),
     )
-    .requiredOption('--user <name>', 'user that it logs in as; its bounds allow no other')
+    .requiredOption('--user <name>', 'user to log in as; the bounds allow no other user')
     .option('--secret-file <path>', 'file with the password or private key; - for standard input')
     .option(
       '--source <name>',
-      'instead, for a kind that ends in _source: name of the source in the agents’ policy files',
+      'name of the source in the agents’ policy files, instead of --secret-file, for a kind that ends in _source',
     )
     .option('--key-passphrase-file <path>', 'file with the passphrase of the private key')
     .option('--become-password-file <path>', 'file with the password for sudo or su')
-    .option('--host <pattern>', 'bounds: a host as targets name it, or a pattern', several, [])
-    .option('--network <cidr>', 'bounds: a network that every address must be in', several, [])
-    .option('--port <number>', 'bounds: a port; by default 22, or 5986 for WinRM', ports, [])
+    .addOption(
+      new Option('--host <pattern>', 'bounds: a host as targets name it, or a pattern; may be repeated')
+        .argParser(several)
+        .default([], 'any'),
+    )
+    .addOption(
+      new Option('--network <cidr>', 'bounds: a network that every address must be in; may be repeated')
+        .argParser(several)
+        .default([], 'any'),
+    )
+    .addOption(
+      new Option('--port <number>', 'bounds: a port; may be repeated')
+        .argParser(ports)
+        .default([], '22, or 5986 for WinRM'),
+    )
     .option('--description <text>', 'stored unencrypted with the sealed secret')
-    .option('--expires-on <day>', 'last day on which the secret should be used, such as 2027-01-31')
+    .option('--expires-on <day>', 'last day on which the secret should be used: 2027-01-31')
     .option('--replace', 'replace the credential of this name', false)
     .action(async (name: string, options: SealOptions) => {
       const secret = await readSecret(options);
@@ -157,5 +169,5 @@ function withoutNewline(text: string): string {
 function ports(text: string, before: number[]): number[] {
   const port = Number(text);
   if (Number.isInteger(port) && port >= 1 && port <= 65_535) return [...before, port];
-  throw new InvalidArgumentError('A whole number from 1 to 65535.');
+  throw new InvalidArgumentError('Give a whole number from 1 to 65535.');
 }

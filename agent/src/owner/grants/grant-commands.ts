@@ -24,7 +24,7 @@ export function addGrantCommands(program: Command, say: (line: string) => void):
     .command('grant')
     .description('grants for runs, for segments whose agents run only what is signed')
     .command('sign')
-    .description('show what a run would do, and sign that it may')
+    .description('show what a run would do, and sign a grant that allows it')
     .requiredOption('--key <file>', `the signer key, made by: ${typedCommand()} key make --purpose signer`)
     .requiredOption(
       '--draft <path>',
@@ -32,7 +32,7 @@ export function addGrantCommands(program: Command, say: (line: string) => void):
     )
     .requiredOption('--out <path>', 'new file for the request that starts the run')
     .option('--hours <number>', 'how long the grant is valid, counted from five minutes ago', parseHours, 8)
-    .option('--yes', 'sign without asking: for scripts that look at the draft themselves', false)
+    .option('--yes', 'sign without asking: for scripts that check the draft themselves', false)
     .option(...passphraseOption)
     .action(async ({ yes, passphraseFile, ...options }: SignCommand) => {
       if (options.draft === '-' && (passphraseFile === '-' || !yes)) {
@@ -52,7 +52,10 @@ export function addGrantCommands(program: Command, say: (line: string) => void):
 
 async function isConfirmed(): Promise<boolean> {
   if (!process.stdin.isTTY) {
-    throw new AgentError('There is no terminal to ask at.', 'Look at the draft, and give --yes.');
+    throw new AgentError(
+      'There is no terminal to ask for confirmation at.',
+      'Check the draft, and give --yes.',
+    );
   }
   return (await askAtTerminal('\nSign this? Type yes: ', false)).trim() === 'yes';
 }
@@ -60,5 +63,5 @@ async function isConfirmed(): Promise<boolean> {
 function parseHours(given: string): number {
   const hours = Number(given);
   if (Number.isInteger(hours) && hours >= 1 && hours <= maxHours) return hours;
-  throw new InvalidArgumentError(`A whole number from 1 to ${maxHours}.`);
+  throw new InvalidArgumentError(`Give a whole number from 1 to ${maxHours}.`);
 }

@@ -27,7 +27,7 @@ export function addRecoveryCommands(program: Command, config: Config, say: (line
       .argument('<segment>', 'name of the segment')
       .requiredOption('--key <path>', 'file of the root key; only its public half is used')
       .requiredOption('--recovery <path>', 'file of the recovery key')
-      .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots)
+      .option('--roots <path>', 'file of the roots of segments that you know', config.defaultRoots)
       .option(...passphraseOption);
 
   const open = async (name: string, options: RecoveryOptions) => {
@@ -42,7 +42,7 @@ export function addRecoveryCommands(program: Command, config: Config, say: (line
     return { api, owned, opened };
   };
 
-  command('prove', 'try the recovery key: open every generation of the segment key with it').action(
+  command('prove', 'test the recovery key: open every generation of the segment key with it').action(
     async (name: string, options: RecoveryOptions) => {
       const { opened } = await open(name, options);
       const missing = opened.filter(({ privateKey }) => privateKey === undefined);
@@ -56,7 +56,7 @@ export function addRecoveryCommands(program: Command, config: Config, say: (line
   );
 
   command('use', 'give the segment key to a new agent that the roster names')
-    .requiredOption('--agent <name>', 'name of the agent')
+    .requiredOption('--agent <name>', 'name of the new agent, which the roster must already name')
     .action(async (name: string, options: RecoveryOptions & { agent: string }) => {
       const { api, owned, opened } = await open(name, options);
       const given = await giveTo(api, owned, opened, options.agent);

@@ -2,7 +2,7 @@
 
 import { dirname } from 'node:path';
 import { encodeBase64 } from '@opsconductor/protocol/sealing';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { AgentError } from '../../agent-error.ts';
 import type { Config } from '../../config.ts';
 import { makePrivateFolder } from '../../identity/durable-file.ts';
@@ -36,9 +36,9 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
     withServerOptions(parent.command(name).description(description))
       .argument('<segment>', 'name of the segment')
       .requiredOption('--key <path>', 'file of the root key')
-      .option('--roots <path>', 'file of the roots that are known here', config.defaultRoots);
+      .option('--roots <path>', 'file of the roots of segments that you know', config.defaultRoots);
 
-  command(segment, 'init', 'make a segment on the server whose root is this key')
+  command(segment, 'init', 'make a segment whose root is the key of --key')
     .option('--description <text>', 'description of the segment')
     .action(async (name: string, options: SegmentOptions & { description?: string }) => {
       const rootPublicKey = await publicKeyOf(options.key, 'root');
@@ -64,17 +64,18 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
 
   const roster = segment.command('roster').description('the signed list of agents and keys of a segment');
   command(roster, 'sign', 'sign the next roster: admit agents, remove agents, name a new segment key')
-    .option(
-      '--admit <name=fingerprint>',
-      'an agent, with the fingerprint that its machine shows',
-      admitted,
-      new Map(),
+    .addOption(
+      new Option(
+        '--admit <name=fingerprint>',
+        'an agent to admit, with the fingerprint that node agent.mjs status shows on its machine; may be repeated',
+      )
+        .argParser(admitted)
+        .default(new Map(), 'none'),
     )
-    .option(
-      '--remove <name>',
-      'an agent to remove permanently',
-      (name, before: string[]) => [...before, name],
-      [],
+    .addOption(
+      new Option('--remove <name>', 'an agent to remove permanently; may be repeated')
+        .argParser((name: string, before: string[]) => [...before, name])
+        .default([], 'none'),
     )
     .option('--recovery <path>', 'file of the new recovery key of the segment')
     .option(
@@ -117,7 +118,7 @@ function admitted(text: string, before: ReadonlyMap<string, string>): ReadonlyMa
 
 function rosterNumber(text: string): number {
   if (/^\d{1,10}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('Write the number of a roster.');
+  throw new InvalidArgumentError('Give the number of a roster, as segment show prints it.');
 }
 
 async function recoveryKeyOf(path: string | undefined): Promise<string | undefined> {

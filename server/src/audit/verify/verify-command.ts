@@ -3,7 +3,7 @@ import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opscon
 import { Command, CommanderError } from 'commander';
 import { startEmbeddedPostgres } from '../../database/embedded-postgres.ts';
 import { connect, type Sql } from '../../store/database/connection.ts';
-import { readInstallation } from '../../store/database/installation.ts';
+import { hasSchema, readInstallation } from '../../store/database/installation.ts';
 import { readNotes } from '../checkpoint-notes.ts';
 import type { LogVerifier } from './log-verifier.ts';
 import { type VerifyOptions, verifyDatabase } from './verify-database.ts';
@@ -30,7 +30,10 @@ export interface CommandContext {
 /** Runs the command; returns its exit code. */
 export async function runAuditCommand(argv: readonly string[], context: CommandContext): Promise<number> {
   let code: number = exitCodes.holds;
-  const program = new Command('audit').description('The sealed audit log.').exitOverride();
+  const program = new Command('npm run audit --')
+    .description('The sealed audit log.')
+    .showHelpAfterError('(--help shows the usage)')
+    .exitOverride();
   program.configureOutput({ writeOut: context.write, writeErr: context.write });
   program
     .command('verify')
@@ -41,16 +44,16 @@ export async function runAuditCommand(argv: readonly string[], context: CommandC
 Reads the database of DATABASE_URL, the embedded one of --data (while no server runs), or an export.
 Exit codes: 0 all holds, 1 something does not, 2 wrong use, 3 it could not be verified.`,
     )
-    .option('--export <file>', 'a file of GET /api/v1/audit/export')
-    .option('--data <folder>', 'data folder of a stopped server with an embedded database')
+    .option('--export <file>', 'an export, from GET /api/v1/audit/export')
+    .option('--data <folder>', 'the data folder (--data) of a stopped server with an embedded database')
     .option(
       '--checkpoint <file>',
-      'checkpoints that were kept elsewhere: an agent’s audit-checkpoint.json, a file of --audit-checkpoints; may be repeated',
+      'checkpoints that were kept elsewhere: the audit-checkpoint.json of an agent, or the file of a server’s --audit-checkpoints; may be repeated',
       (file: string, files: string[]) => [...files, file],
       [],
     )
     .option('--public-key <base64>', 'the installation’s key, as an agent knows it (`node agent.mjs status`)')
-    .option('--json', 'the result as JSON', false)
+    .option('--json', 'print the result as JSON', false)
     .action(async (flags: Flags) => {
       code = await verify(flags, context);
     });
@@ -70,7 +73,7 @@ async function verify(flags: Flags, context: CommandContext): Promise<number> {
   const given = [flags.export, flags.data, context.databaseUrl].filter((source) => source !== undefined);
   if (given.length === 0 || (flags.export !== undefined && flags.data !== undefined)) {
     context.write(
-      'Say what to verify: set DATABASE_URL in the environment, or give either --data or --export.\n',
+      'Say what to verify: set DATABASE_URL in the environment, or give either --data or --export (--help explains them).\n',
     );
     return exitCodes.wrongUse;
   }
@@ -82,7 +85,7 @@ async function verify(flags: Flags, context: CommandContext): Promise<number> {
         : decodeBase64(flags.publicKey, publicKeyBytes, '--public-key');
   } catch (error) {
     if (!(error instanceof SealingError)) throw error;
-    context.write(`${error.message}.\n`);
+    context.write(`${error.message}. Copy the whole key, as “node agent.mjs status” shows it.\n`);
     return exitCodes.wrongUse;
   }
   const notes: { file: string; note: string }[] = [];
@@ -113,8 +116,9 @@ async function verifySource(flags: Flags, context: CommandContext, given: Given)
 async function verifyUrl(url: string, given: Given): Promise<Verification> {
   const sql: Sql = connect(url, { max: 2 });
   try {
-    const installation = await readInstallation(sql);
-    if (installation === undefined) throw new Error('this database has no installation');
+    const installation = (await hasSchema(sql)) ? await readInstallation(sql) : undefined;
+    if (installation === undefined)
+      throw new Error('this database has no installation; check DATABASE_URL or --data');
     const options = optionsOf(installation, given);
     return await verificationOf(await verifyDatabase(sql, options), options, given, 'database');
   } finally {

@@ -16,6 +16,12 @@ export async function readInstallation(sql: Queryable): Promise<InstallationRow 
   return rows[0];
 }
 
+/** Returns whether the database has the schema. One that was named by mistake hasn't, and every other query fails there. */
+export async function hasSchema(sql: Queryable): Promise<boolean> {
+  const [row] = await sql<{ found: boolean }[]>`select to_regclass('installation') is not null as found`;
+  return row?.found === true;
+}
+
 export type NewInstallation = Pick<InstallationRow, 'id' | 'masterKeyId' | 'serverKey' | 'serverKeySealed'>;
 
 /** Inserts the row unless another server, started at the same time, was first. */
