@@ -1,6 +1,7 @@
 // Copies with the SCP protocol, for targets without SFTP. The target needs a shell and scp.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
+import { cleanUpLimit, cleanUpMs } from '../sftp/clean-up-limit.ts';
 import { findDestination } from '../sftp/find-ends.ts';
 import { LocalTree } from '../sftp/local/local-tree.ts';
 import { ProgressMeter } from '../sftp/report/progress-meter.ts';
@@ -16,14 +17,12 @@ import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { startShell } from '../ssh/become/start-as.ts';
 import type { Lease } from '../ssh/pool/pool.ts';
 import { quote } from '../ssh/quote.ts';
+import { runScript } from '../ssh/run-script.ts';
 import { sshContext } from '../ssh/ssh-context.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { ScpChannel } from './scp-channel.ts';
 import { takeEntry } from './scp-download.ts';
 import { sendEntry } from './scp-upload.ts';
-
-/** Time limit for a clean-up after a failure, in ms. */
-const cleanUpMs = 5_000;
 
 export async function runScp(
   deps: TransferDeps,
@@ -116,16 +115,30 @@ class ScpCopy {
         const script = placeScript({ room, from: temporary, to: final }, keepsModes);
         await this.#script(script, remotePath, 'put in its place');
       } catch (error) {
-        // With a signal of its own, because the signal of a stopped step would prevent the clean-up.
-        const signal = AbortSignal.timeout(cleanUpMs);
-        await this.#script(`room=${absolute(room)}; ${removeRoom}`, room, 'removed', signal).catch(
-          () => undefined,
-        );
+        if (!(await this.#remove(room))) this.#lines.left([room]);
         throw error;
       }
     } finally {
       await parent.close();
     }
+  }
+
+  /**
+   * Removes the temporary directory, over new connections if needed, also of a step that is being stopped. Returns
+   * whether it is gone.
+   */
+  async #remove(room: string): Promise<boolean> {
+    const { target, credential, become, signal } = this.#context;
+    const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
+    const request = { target, credential, checkAddresses };
+    const giveUp = cleanUpLimit(signal);
+    const times = { scriptTimeoutMs: 5_000, giveUpAfterMs: cleanUpMs, giveUp };
+    const reach = { pool: this.#deps.pool, request, become, ...times };
+    const script = `{ room=${absolute(room)}; ${removeRoom}; } >&2 && echo ${isGone}\n`;
+    return runScript(reach, bytesOf(script)).then(
+      (printed) => printed.includes(isGone),
+      () => false,
+    );
   }
 
   async #pull(): Promise<void> {
@@ -215,8 +228,9 @@ function makeRoom(room: string): string {
   return `umask 077; mkdir -- ${quoted} && ${isClosed}`;
 }
 
-/** A word that a target's startup files won't print. */
+/** Words that a target's startup files won't print. */
 const thereIs = 'opsconductor-there-is-one';
+const isGone = 'opsconductor-it-is-gone';
 
 /** Returns a script that prints `thereIs` if the path is a directory and not a link to one. */
 function isDirectory(path: string): string {

@@ -41,8 +41,8 @@ export interface TargetEnd {
   readonly carrier?: StepOutcome['ssh'];
   /** Reaches the target. Rejects with an `SshError`, or with the signal's reason. */
   open(): Promise<unknown>;
-  /** Removes unfinished files that lost connections left. Never rejects. */
-  removeLeft?(): Promise<void>;
+  /** Removes unfinished files that lost connections left; returns the paths of those left nevertheless. Never rejects. */
+  removeLeft?(): Promise<readonly string[]>;
   close(): void | Promise<void>;
   /** Creates what moves many small files together, if this end supports that. */
   mover?(options: MoverOptions): Mover;
@@ -128,7 +128,7 @@ export async function transferBetween(
       return failureOutcome(error, { context, report, hasBegun: beganMs !== undefined });
     } finally {
       if (ends !== undefined) await closeEnds(ends);
-      await end.removeLeft?.();
+      lines.left((await end.removeLeft?.()) ?? []);
       await trees.local.close();
     }
   }

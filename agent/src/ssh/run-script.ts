@@ -14,6 +14,8 @@ export interface StopTarget {
   scriptTimeoutMs: number;
   /** How long a target may stay out of reach before it is given up on, in ms. */
   giveUpAfterMs: number;
+  /** Aborts if it is to be given up on earlier. */
+  giveUp?: AbortSignal;
 }
 
 const maxOutputBytes = 16 * 1024 * 1024;
@@ -22,8 +24,9 @@ const maxOutputBytes = 16 * 1024 * 1024;
  * Returns the script's stdout, decoded as Latin-1. Tries a warm connection first and then fresh ones, until
  * `giveUpAfterMs` has passed. Rejects with an `SshError`.
  */
-export async function runScript(target: StopTarget, script: string): Promise<string> {
-  const giveUp = AbortSignal.timeout(target.giveUpAfterMs);
+export async function runScript(target: StopTarget, script: string | Buffer): Promise<string> {
+  const late = AbortSignal.timeout(target.giveUpAfterMs);
+  const giveUp = target.giveUp === undefined ? late : AbortSignal.any([late, target.giveUp]);
   let last: unknown;
   for (let tries = 0; ; tries += 1) {
     const limit = AbortSignal.any([giveUp, AbortSignal.timeout(target.scriptTimeoutMs)]);
@@ -41,7 +44,7 @@ export async function runScript(target: StopTarget, script: string): Promise<str
 
 async function runOnce(
   target: StopTarget,
-  script: string,
+  script: string | Buffer,
   fresh: boolean,
   signal: AbortSignal,
 ): Promise<string> {
@@ -55,7 +58,7 @@ async function runOnce(
   }
 }
 
-function talk(channel: ClientChannel, script: string, signal: AbortSignal): Promise<string> {
+function talk(channel: ClientChannel, script: string | Buffer, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;

@@ -7,7 +7,7 @@ import { joinPath } from '../tree/join-path.ts';
 import { assertSafeName, isSafeName } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
-import { fileError, sftpStatus, TransferError } from '../tree/transfer-error.ts';
+import { fileError, isCut, sftpStatus, TransferError } from '../tree/transfer-error.ts';
 import type {
   Attributes,
   Directory,
@@ -301,11 +301,6 @@ async function removeLeft(link: SftpLink, session: SftpSession, path: string): P
   await open.removeFile(path).catch((error: unknown) => {
     if (isCut(error)) link.removeAtEnd(path);
   });
-}
-
-/** Returns whether the answer was lost, so that nobody knows what the server did. */
-function isCut(error: unknown): boolean {
-  return error instanceof TransferError && error.reason === 'transfer_cut';
 }
 
 /** Opens the temporary file. One that an earlier try left is resumed, but only if this user owns it. */

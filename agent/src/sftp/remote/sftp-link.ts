@@ -3,11 +3,14 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { startShell } from '../../ssh/become/start-as.ts';
-import type { Lease, SshPool } from '../../ssh/pool/pool.ts';
+import type { Lease, OpenRequest, SshPool } from '../../ssh/pool/pool.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { StepContext } from '../../steps/step-type.ts';
+import { cleanUpLimit } from '../clean-up-limit.ts';
+import { pause } from '../copy/pause.ts';
 import { bytesOf } from '../tree/name-bytes.ts';
+import { isCut } from '../tree/transfer-error.ts';
 import { openSftp } from './open-sftp.ts';
 import type { SftpSession } from './sftp-session.ts';
 
@@ -92,10 +95,38 @@ export class SftpLink {
     this.#left.add(path);
   }
 
-  /** Removes the files that were left to the end of the transfer, if a session is open. Never rejects. */
-  async removeLeft(): Promise<void> {
-    const session = this.openSession;
-    await Promise.all([...this.#left].map((path) => session?.removeFile(path).catch(() => undefined)));
+  /**
+   * Removes the files that were left to the end of the transfer, over new sessions if needed, also of a transfer that
+   * is being stopped. Returns those that may still be there. Never rejects.
+   */
+  async removeLeft(): Promise<string[]> {
+    if (this.#left.size === 0) return [];
+    const signal = cleanUpLimit(this.#context.signal);
+    const close = () => this.close();
+    // A session that no longer answers would keep its requests waiting.
+    signal.addEventListener('abort', close);
+    let isHopeless = false;
+    for (let tries = 0; this.#left.size > 0 && !isHopeless && !signal.aborted; tries += 1) {
+      if (tries > 0) await pause(Math.min(100 * 2 ** tries, 2_000), signal).catch(() => undefined);
+      try {
+        const session = this.openSession ?? (await this.#reopen({ signal, urgent: true, fresh: tries > 0 }));
+        await Promise.all([...this.#left].map((path) => this.#remove(session, path)));
+      } catch (error) {
+        isHopeless = error instanceof SshError && !error.retryable;
+      }
+    }
+    signal.removeEventListener('abort', close);
+    return [...this.#left];
+  }
+
+  async #remove(session: SftpSession, path: string): Promise<void> {
+    try {
+      await session.removeFile(path);
+    } catch (error) {
+      // Any other answer would be the same the next time, and most say that there is no such file.
+      if (isCut(error)) return;
+    }
+    this.#left.delete(path);
   }
 
   close(): void {
@@ -104,8 +135,13 @@ export class SftpLink {
     this.#current = undefined;
   }
 
-  async #open(): Promise<Lease<SftpSession>> {
-    const lease = await this.#pool.open(this.#request(), (connection) =>
+  async #reopen(how: Pick<OpenRequest, 'signal' | 'urgent' | 'fresh'>): Promise<SftpSession> {
+    this.close();
+    return (await this.#open(how)).channel;
+  }
+
+  async #open(how: Pick<OpenRequest, 'signal' | 'urgent' | 'fresh'> = {}): Promise<Lease<SftpSession>> {
+    const lease = await this.#pool.open({ ...this.#request(), ...how }, (connection) =>
       openSftp(connection, this.host, this.#context.become),
     );
     this.#current = lease;

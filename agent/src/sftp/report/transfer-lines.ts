@@ -22,6 +22,12 @@ export class TransferLines {
     if (this.#failures <= maxLines) this.#line('stderr', `${shownPath(path)}: ${error.message}`);
   }
 
+  /** Names unfinished files and directories that may still be on the target. */
+  left(paths: readonly string[]): void {
+    for (const path of paths.slice(0, maxLines))
+      this.#line('stderr', `${shownPath(path)}: unfinished, and may still be there: it could not be removed`);
+  }
+
   planned(what: string, path: string): void {
     this.#planned += 1;
     if (this.#planned <= maxLines) this.#line('stdout', `would ${what} ${shownPath(path)}`);

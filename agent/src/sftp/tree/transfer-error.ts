@@ -37,6 +37,11 @@ export class TransferError extends Error {
   }
 }
 
+/** Returns whether the answer was lost, so that nobody knows what the server did. */
+export function isCut(error: unknown): boolean {
+  return error instanceof TransferError && error.reason === 'transfer_cut';
+}
+
 /** Status codes of SFTP (draft-ietf-secsh-filexfer-02, section 7). */
 export const sftpStatus = { eof: 1, noSuchFile: 2, permissionDenied: 3, failure: 4, unsupported: 8 } as const;
 

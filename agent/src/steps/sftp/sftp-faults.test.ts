@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { expect, onTestFinished, vi } from 'vitest';
 import { temporaryPrefix } from '../../sftp/tree/temporary-name.ts';
+import { SshPool } from '../../ssh/pool/pool.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 
@@ -114,6 +115,48 @@ sshTest('an unfinished file is removed even if the next connection is lost befor
   expect((await running).outcome).toMatchObject({ status: 'succeeded' });
   expect(await readFile(join(places, 'starts'), 'utf8')).toBe('\n\n\n');
   expect(await readdir(t.remote)).toEqual(['large']);
+});
+
+sshTest(
+  'an unfinished file is removed after the transfer has failed, once the target can be reached again',
+  async () => {
+    const t = await setupTransfers();
+    const running = uploadLarge(t, { ...slow, resume: false, retries: 0 });
+    await half(t.remote);
+    using opened = vi.spyOn(SshPool.prototype, 'open');
+    await t.sshd.stop();
+    // Of the sink, and of the end of the transfer.
+    await vi.waitFor(() => expect(opened.mock.calls.length).toBeGreaterThan(1), { timeout: 20_000 });
+    expect(await readdir(t.remote)).toHaveLength(1);
+    await t.sshd.restart();
+    const { outcome, stderr } = await running;
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+    expect(stderr).not.toContain('unfinished');
+    expect(await readdir(t.remote)).toEqual([]);
+  },
+);
+
+sshTest('an unfinished file is removed although the step is stopped and has no session', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, resume: false });
+  await half(t.remote);
+  t.stop();
+  t.sshd.killSessions();
+  const { outcome } = await running;
+  expect(outcome).toMatchObject({ status: 'cancelled' });
+  expect(await readdir(t.remote)).toEqual([]);
+});
+
+sshTest('an unfinished file that could not be removed is named in the output', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, resume: false });
+  await half(t.remote);
+  await t.sshd.stop();
+  t.stop();
+  const { outcome, stderr } = await running;
+  expect(outcome).toMatchObject({ status: 'cancelled' });
+  const [name] = await readdir(t.remote);
+  expect(stderr).toContain(`${join(t.remote, name ?? '')}: unfinished, and may still be there`);
 });
 
 sshTest('a partial file of other content is not resumed', async () => {

@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { FileThread } from '../../sftp/local/file-thread.ts';
+import { SshPool } from '../../ssh/pool/pool.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { setupTransfers } from './sftp-setup.ts';
 
@@ -313,23 +314,50 @@ sshTest(
   },
 );
 
-sshTest('a target that stops answering does not delay a stop, and nothing is left there', async () => {
+/** A target without SFTP whose mv only reports that it was called; the copy to `to/f` stands still there. */
+async function setupStalled() {
   const t = await setupTransfers(withoutSftp);
   await mkdir(join(t.remote, 'bin'));
   await mkdir(join(t.remote, 'to'));
   await chmod(join(t.remote, 'to'), 0o777);
-  // Stands in for mv: reports that it was called, and does nothing more.
   const script = `#!/bin/sh\n: > ${t.remote}/called; exec sleep 30\n`;
   await writeFile(join(t.remote, 'bin/mv'), script, { mode: 0o755 });
-  const silent = await setupTransfers({
+  const stalled = await setupTransfers({
     config: ['Subsystem sftp /bin/false', `SetEnv SHLVL=1 PATH=${t.remote}/bin:/usr/bin:/bin`],
   });
-  const file = await silent.put('local', 'f', 'x');
-  const running = silent.run('copy', { local_path: file, remote_path: join(t.remote, 'to/f') });
+  const file = await stalled.put('local', 'f', 'x');
+  const running = stalled.run('copy', { local_path: file, remote_path: join(t.remote, 'to/f') });
   await vi.waitFor(() => access(join(t.remote, 'called')), { timeout: 20_000, interval: 20 });
-  silent.stop();
+  return { t: stalled, running, left: () => readdir(join(t.remote, 'to')) };
+}
+
+sshTest('a target that stops answering does not delay a stop, and nothing is left there', async () => {
+  const { t, running, left } = await setupStalled();
+  t.stop();
   expect((await running).outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
-  expect(await readdir(join(t.remote, 'to'))).toEqual([]);
+  expect(await left()).toEqual([]);
+});
+
+sshTest('what a copy by SCP left is removed once the target can be reached again', async () => {
+  const { t, running, left } = await setupStalled();
+  using opened = vi.spyOn(SshPool.prototype, 'open');
+  await t.sshd.stop();
+  await vi.waitFor(() => expect(opened).toHaveBeenCalled(), { timeout: 20_000 });
+  expect(await left()).toHaveLength(1);
+  await t.sshd.restart();
+  const { outcome, stderr } = await running;
+  expect(outcome).toMatchObject({ status: 'failed' });
+  expect(stderr).not.toContain('unfinished');
+  expect(await left()).toEqual([]);
+});
+
+sshTest('what a copy by SCP left and could not remove is named in the output', async () => {
+  const { t, running, left } = await setupStalled();
+  await t.sshd.stop();
+  t.stop();
+  const { stderr } = await running;
+  const [name] = await left();
+  expect(stderr).toMatch(new RegExp(`/to/\\${name}: unfinished, and may still be there`));
 });
 
 sshTest('copying a directory of many files by SCP leaves no thread behind', async () => {
