@@ -20,6 +20,7 @@ import {
 } from '../segments/testing.ts';
 import { lockAgent, openSessions, readySessions } from '../store/agents/agent-sessions.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
+import type { TestDatabase } from '../store/database/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { type ClaimedStep, claimSteps } from '../store/queue/claims.ts';
 import { createTarget } from '../targets/edit-targets.ts';
@@ -97,8 +98,9 @@ export interface TestRuns extends TestInstallation {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export async function setupRuns(): Promise<TestRuns> {
-  const t = await setupInstallation();
+/** @param database default: a borrowed one */
+export async function setupRuns(database?: Promise<TestDatabase>): Promise<TestRuns> {
+  const t = await setupInstallation(database);
   const { sql } = t;
   const segmentId = (await makeSegment(t)).id;
   const { enrolled, keys, segmentKey } = await makeFirstAgent(t, segmentId);

@@ -21,7 +21,7 @@ import { type MasterKey, newMasterKey } from '../credentials/at-rest/master-key.
 import type { CreateCredentialRequest } from '../credentials/edit-credentials.ts';
 import { markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { borrowDatabase } from '../store/database/testing.ts';
+import { borrowDatabase, type TestDatabase } from '../store/database/testing.ts';
 import { insertUser } from '../store/people/users.ts';
 import { createEnrollmentToken } from './create-enrollment-token.ts';
 import { createSegment } from './create-segment.ts';
@@ -42,16 +42,18 @@ export interface TestInstallation {
 
 const administrator = new Authority([{ role: 'admin', permission: null, scope: null }]);
 
-export async function setupInstallation(): Promise<TestInstallation> {
-  const database = await borrowDatabase();
-  const { sql } = database;
+/** @param database default: a borrowed one */
+export async function setupInstallation(
+  database: Promise<TestDatabase> = borrowDatabase(),
+): Promise<TestInstallation> {
+  const { sql, close } = await database;
   const userId = await insertUser(sql, 'ada', ['admin']);
   return {
     sql,
     masterKey: newMasterKey(),
     identity: { installationId: randomUUID(), serverKey: await generateSigningKeyPair() },
     caller: { userId, name: 'ada', authority: administrator, ...testOrigin },
-    close: () => database.close(),
+    close,
   };
 }
 
