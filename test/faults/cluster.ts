@@ -93,8 +93,8 @@ export class Cluster {
   /** Starts what is down, heals what is broken, and waits until every agent can be given steps. */
   async heal(): Promise<void> {
     for (const { relay } of [...this.servers, ...this.agents]) relay.heal();
-    for (const { program } of [...this.servers, ...this.agents]) program.signal('SIGCONT');
-    await this.database.signal('SIGCONT');
+    await Promise.all([...this.servers, ...this.agents].map(({ program }) => program.thaw()));
+    await this.database.thaw();
     await this.databaseAnswers();
     await Promise.all([...this.servers, ...this.agents].map(({ program }) => program.start()));
   }

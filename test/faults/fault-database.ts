@@ -7,12 +7,13 @@ import { promisify } from 'node:util';
 import { adminRole } from '../../server/src/database/credentials.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
-import { signalPid, until } from './waiting.ts';
+import { isFrozen, signalPid, standsStill, until } from './waiting.ts';
 
 const run = promisify(execFile);
 // Nothing here outlives the machine, and copies should be small.
 const settings = { fsync: 'off', min_wal_size: '32MB', max_wal_size: '128MB' };
 const standbyName = 'standby';
+const frozenWithinMs = 60_000;
 
 export class FaultDatabase {
   readonly #dir: string;
@@ -69,17 +70,30 @@ export class FaultDatabase {
   }
 
   /**
-   * Waits for the successor of one that was just killed: its remains may still answer, and stopping them would stop
-   * nobody.
+   * Freezes all its processes; resolves when all stand still. Waits for the successor of one that was just killed: its
+   * remains may still answer, and freezing them would stop nobody.
    */
-  async #stopAll(): Promise<void> {
-    await until('PostgreSQL stands still', async () => {
-      const pid = this.postmasterPid;
-      // First, so that it creates no more children during the search.
-      signalPid(pid, 'SIGSTOP');
-      await this.signal('SIGSTOP');
-      const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
-      return pid === this.postmasterPid && stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
+  async freeze(): Promise<void> {
+    await until(
+      'PostgreSQL stands still',
+      async () => {
+        const pid = this.postmasterPid;
+        signalPid(pid, 'SIGSTOP');
+        // Until then it may create children that the search doesn't find.
+        if (!isFrozen(pid)) return false;
+        await this.signal('SIGSTOP');
+        return pid === this.postmasterPid && (await this.pids()).every(standsStill);
+      },
+      frozenWithinMs,
+      5,
+    );
+  }
+
+  /** Lets all its processes go on; resolves when none is frozen. */
+  async thaw(): Promise<void> {
+    await until('PostgreSQL goes on', async () => {
+      await this.signal('SIGCONT');
+      return !(await this.pids()).some(isFrozen);
     });
   }
 
@@ -144,7 +158,7 @@ export class FaultDatabase {
 
   async stop(): Promise<void> {
     if (this.#postgres === undefined) return;
-    await this.signal('SIGCONT');
+    await this.thaw();
     await this.#end('SIGINT');
   }
 
@@ -183,13 +197,13 @@ export class FaultDatabase {
   async #copyTo(home: string): Promise<void> {
     await rm(home, { recursive: true, force: true });
     await mkdir(home, { mode: 0o711 });
-    await this.#stopAll();
+    await this.freeze();
     try {
       for (const name of ['cluster', 'credentials.json']) {
         await run('cp', ['-a', join(this.#home, name), join(home, name)]);
       }
     } finally {
-      await this.signal('SIGCONT');
+      await this.thaw();
     }
     await rm(join(home, 'cluster/postmaster.pid'), { force: true });
   }

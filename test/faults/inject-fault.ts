@@ -10,7 +10,8 @@ import { fail, pause, signalPid } from './waiting.ts';
 const migrations = resolve(import.meta.dirname, '../../migrations');
 
 /**
- * Begins immediately, in the caller's turn of the event loop; resolves when the fault is over.
+ * Begins immediately, in the caller's turn of the event loop; resolves when the fault is over. Resolves with false if
+ * there was none, because the process to be frozen was not running or was killed at that moment.
  *
  * @param lasts resolves when a frozen process or a disturbed network should recover.
  */
@@ -18,7 +19,11 @@ export async function injectFault(
   cluster: Cluster,
   fault: PlannedFault,
   lasts: () => Promise<void> = () => pause(fault.forMs),
-): Promise<void> {
+): Promise<boolean> {
+  return (await carryOut(cluster, fault, lasts)) !== false;
+}
+
+async function carryOut(cluster: Cluster, fault: PlannedFault, lasts: () => Promise<void>): Promise<unknown> {
   const agent = cluster.agents[fault.member] ?? fail('there is no such agent');
   const server = cluster.servers[fault.member % cluster.servers.length] ?? fail('there is no such server');
   switch (fault.kind) {
@@ -113,25 +118,30 @@ async function killServer(server: ServerMember, fault: PlannedFault): Promise<vo
 async function freeze(
   { program }: { program: AgentMember['program'] },
   lasts: () => Promise<void>,
-): Promise<void> {
-  program.signal('SIGSTOP');
+): Promise<boolean> {
+  const isFrozen = await program.freeze();
   await lasts();
-  program.signal('SIGCONT');
+  await program.thaw();
+  return isFrozen;
 }
 
 /** Simulates a machine that slept: its monotonic clock doesn't notice. */
-async function suspend(agent: AgentMember, ms: number): Promise<void> {
+async function suspend(agent: AgentMember, ms: number): Promise<boolean> {
   const from = performance.now();
-  agent.program.signal('SIGSTOP');
+  const isFrozen = await agent.program.freeze();
   await pause(ms);
-  agent.clock.slept(performance.now() - from);
-  agent.program.signal('SIGCONT');
+  if (isFrozen) agent.clock.slept(performance.now() - from);
+  await agent.program.thaw();
+  return isFrozen;
 }
 
 async function freezePostgres(cluster: Cluster, ms: number): Promise<void> {
-  await cluster.database.signal('SIGSTOP');
-  await pause(ms);
-  await cluster.database.signal('SIGCONT');
+  await cluster.database.freeze();
+  try {
+    await pause(ms);
+  } finally {
+    await cluster.database.thaw();
+  }
 }
 
 /** As a person would: stops the servers, restores the backup, tells the database about it, starts the servers. */

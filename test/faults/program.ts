@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { isFrozen, standsStill, until } from './waiting.ts';
 
 const tailChars = 300_000;
 /** Enough even while the servers are away or a backup is being restored, on a busy machine. */
@@ -114,6 +115,22 @@ export class Program {
 
   signal(name: NodeJS.Signals): void {
     if (this.isRunning) this.#child?.kill(name);
+  }
+
+  /** Sends SIGSTOP at once; resolves when it stands still. Resolves with false if there was nothing to freeze. */
+  async freeze(): Promise<boolean> {
+    const pid = this.isRunning ? this.#child?.pid : undefined;
+    if (pid === undefined) return false;
+    this.signal('SIGSTOP');
+    await until(`${this.name} stands still`, async () => standsStill(pid), readyMs, 5);
+    return isFrozen(pid);
+  }
+
+  /** Sends SIGCONT at once; resolves when it goes on, if it is running at all. */
+  async thaw(): Promise<void> {
+    const pid = this.isRunning ? this.#child?.pid : undefined;
+    this.signal('SIGCONT');
+    if (pid !== undefined) await until(`${this.name} goes on`, async () => !isFrozen(pid), readyMs, 5);
   }
 
   /** Sends SIGKILL; resolves when it is gone. */

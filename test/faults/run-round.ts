@@ -297,12 +297,14 @@ async function inject(
   };
   faults.push(entry);
   const { until: end } = fault;
-  await injectFault(
+  const isReal = await injectFault(
     cluster,
     fault,
     end === undefined ? undefined : () => moments.when(end, async () => undefined),
   );
   entry.toMs = Date.now();
+  // What did nothing must not count as survived.
+  if (isReal === false) faults.splice(faults.indexOf(entry), 1);
 }
 
 /** Waits until every run has ended. Decides held steps, and cancels what waits for the lock of an unknown attempt. */

@@ -1,7 +1,14 @@
-// Waiting in the harness, and ending what it waits for.
+// Waiting in the harness, and ending or freezing what it waits for.
+import { readFileSync } from 'node:fs';
+
 const waitMs = 60_000;
 
-export async function until(what: string, holds: () => Promise<boolean>, timeoutMs = waitMs): Promise<void> {
+export async function until(
+  what: string,
+  holds: () => Promise<boolean>,
+  timeoutMs = waitMs,
+  everyMs = 100,
+): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
   for (;;) {
@@ -12,7 +19,7 @@ export async function until(what: string, holds: () => Promise<boolean>, timeout
     if (isThere) return;
     if (performance.now() > deadline)
       throw new Error(`not within ${timeoutMs / 1000} s: ${what}`, { cause: last });
-    await pause(100);
+    await pause(everyMs);
   }
 }
 
@@ -40,6 +47,26 @@ export function signalPid(pid: number, signal: NodeJS.Signals): void {
   } catch {
     // It has ended in the meantime.
   }
+}
+
+/** Returns the kernel's letter for the state of a process; undefined if there is no such process. */
+export function stateOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat.charAt(stat.lastIndexOf(')') + 2);
+  } catch {
+    return undefined;
+  }
+}
+
+export function isFrozen(pid: number): boolean {
+  return stateOf(pid) === 'T';
+}
+
+/** Whether a process is frozen or has ended: a frozen parent collects none of its children. */
+export function standsStill(pid: number): boolean {
+  const state = stateOf(pid);
+  return state === undefined || 'TZX'.includes(state);
 }
 
 export function fail(why: string): never {
