@@ -52,7 +52,7 @@ export async function refreshMembersOfGroup(
 ): Promise<MembershipChange[]> {
   const groups = orderGroups((await listSelectingGroups(tx)).map(selectingGroup)).flat();
   const own = groups.find((group) => group.id === changed.id);
-  const changes = [...(await refreshGroups(tx, [own ?? changed], targetIds))];
+  const changes = [...(await refreshGroups(tx, [own ?? { id: changed.id }], targetIds))];
   const stale = new Set([changed.name]);
   for (const group of groups) {
     if (group.id === changed.id || ![...group.selects].some((name) => stale.has(name))) continue;

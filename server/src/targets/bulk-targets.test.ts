@@ -82,6 +82,17 @@ it('targets are added to a group and removed from it, even if its selector would
   ]);
 });
 
+it('targets are added to a group without a selector, and removed from it', async () => {
+  const group = await createTargetGroup(t.sql, { name: 'listed' }, t.caller);
+  const some = { selection: { selector: 'name:a or name:b' } };
+  expect(await bulk({ ...some, addToGroupId: group.id })).toMatchObject({ changed: 2 });
+  expect(await namesOf('group:listed')).toEqual(['a', 'b']);
+  expect(await bulk({ selection: { selector: 'name:a' }, removeFromGroupId: group.id })).toMatchObject({
+    changed: 1,
+  });
+  expect(await namesOf('group:listed')).toEqual(['b']);
+});
+
 it('changed labels change group memberships', async () => {
   await createTargetGroup(t.sql, { name: 'g', selector: 'env=prod' }, t.caller);
   await bulk({ selection: { selector: 'env=stage' }, setLabels: { env: 'prod' } });
