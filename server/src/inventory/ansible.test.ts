@@ -87,6 +87,20 @@ describe('what can’t be carried over', () => {
       ['b', 3],
     ]);
   });
+
+  it('is reported with its line in a YAML inventory', () => {
+    const text = '---\nweb:\n  hosts:\n    a:\n    b:\n      ansible_become: true\n    c:\n';
+    const inventory = yaml(text);
+    expect(wrong(yaml(`${text}      ansible_port: *no\n`))).toEqual([
+      '8 This alias refers to nothing before it.',
+    ]);
+    expect(told(inventory)).toEqual([expect.stringMatching(/^dropped hosts:6 “ansible_become”/)]);
+    expect(inventory.hosts.map(({ name, line }) => [name, line])).toEqual([
+      ['a', 4],
+      ['b', 5],
+      ['c', 7],
+    ]);
+  });
 });
 
 describe('groups', () => {

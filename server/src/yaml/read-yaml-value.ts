@@ -2,19 +2,8 @@
 // are counted and nesting is limited, aliases are expanded within that count, and we check for equal keys ourselves,
 // because the library compares each with every other.
 import type { ErrorDetail } from '@opsconductor/protocol';
-import {
-  Composer,
-  type Document,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  Lexer,
-  LineCounter,
-  type Node,
-  Parser,
-  type YAMLMap,
-} from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type YAMLMap } from 'yaml';
+import { composeDocuments } from './compose-documents.ts';
 import { type Place, Places } from './places.ts';
 
 export interface YamlLimits {
@@ -74,40 +63,21 @@ function problem({ line, column }: Place, message: string): ErrorDetail {
   return { path: '', message: `Line ${line}, column ${column}: ${message}`, line, column };
 }
 
-function compose(text: string, lines: LineCounter, limits: YamlLimits): Document[] {
-  const parser = new Parser(lines.addNewLine);
-  lines.addNewLine(0);
-  const composer = new Composer({
-    version: '1.2',
-    schema: 'core',
-    uniqueKeys: false,
-    merge: false,
-    prettyErrors: false,
-    logLevel: 'silent',
-  });
-  const documents: Document[] = [];
-  const add = (composed: Iterable<Document>) => {
-    for (const document of composed) documents.push(document);
-  };
-  let tokens = 0;
-  for (const lexeme of new Lexer().lex(text.replace(/^\ufeff/, ''))) {
-    tokens += 1;
-    // The parser's own offset is used: the lexer's marks between lexemes are not characters of the text.
-    const { offset } = parser;
-    if (parser.stack.length > limits.maxDepth * 2) {
-      throw new TooMuch(offset, `It is nested deeper than ${limits.maxDepth} levels.`);
-    }
-    if (tokens > limits.maxTokens) {
-      throw new TooMuch(
-        offset,
-        `It has more than ${limits.maxTokens} parts of YAML up to here; send JSON, which may have more.`,
-      );
-    }
-    for (const token of parser.next(lexeme)) add(composer.next(token));
-  }
-  for (const token of parser.end()) add(composer.next(token));
-  add(composer.end());
-  return documents;
+function compose(text: string, lines: LineCounter, { maxDepth, maxTokens }: YamlLimits): Document[] {
+  return composeDocuments(
+    text,
+    lines,
+    { version: '1.2', schema: 'core', merge: false },
+    {
+      ...{ maxDepth, maxTokens },
+      tooDeep: (offset) => new TooMuch(offset, `It is nested deeper than ${maxDepth} levels.`),
+      tooLong: (offset) =>
+        new TooMuch(
+          offset,
+          `It has more than ${maxTokens} parts of YAML up to here; send JSON, which may have more.`,
+        ),
+    },
+  );
 }
 
 const words: Record<string, string> = {

@@ -1,18 +1,7 @@
 // Reads YAML like Ansible does (1.1), with the line of everything. Aliases are looked up and never copied, so that a
 // file of a few lines can't become one of millions. Nesting and size are limited while the text is read.
-import {
-  Composer,
-  type Document,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  Lexer,
-  LineCounter,
-  type Node,
-  Parser,
-  type Scalar as YamlScalar,
-} from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Scalar as YamlScalar } from 'yaml';
+import { composeDocuments } from '../../yaml/compose-documents.ts';
 import { InventoryTooLarge, type Place, type Report } from '../report.ts';
 import { scalarValue, unusable, type Value } from './values.ts';
 
@@ -33,9 +22,20 @@ export interface YamlEntry {
 /** Returns the document's root; undefined, with a report, if it is empty or can't be read. */
 export function readYaml(file: string, text: string, report: Report): YamlNode | undefined {
   const lines = new LineCounter();
-  const document = compose(file, text, lines);
   const placeAt = (offset: number): Place => ({ file, line: Math.max(1, lines.linePos(offset).line) });
-  if (document === 'many') {
+  const [document, another] = composeDocuments(
+    text,
+    lines,
+    { version: '1.1' },
+    {
+      maxDepth,
+      maxTokens: maxNodes * 8,
+      tooDeep: (offset) =>
+        new InventoryTooLarge(placeAt(offset), `The YAML is nested deeper than ${maxDepth} levels.`),
+      tooLong: () => new InventoryTooLarge({ file, line: null }, 'The YAML file is too large.'),
+    },
+  );
+  if (another !== undefined) {
     report.error({ file, line: 1 }, 'The file has more than one YAML document; keep one.');
     return undefined;
   }
@@ -46,35 +46,6 @@ export function readYaml(file: string, text: string, report: Report): YamlNode |
   }
   if (document.errors.length > 0) return undefined;
   return new Reading(placeAt, report).node(document.contents as Node);
-}
-
-function compose(file: string, text: string, lines: LineCounter): Document | 'many' | undefined {
-  const parser = new Parser(lines.addNewLine);
-  // We check for equal keys ourselves: the library compares each key with every other.
-  const composer = new Composer({
-    version: '1.1',
-    uniqueKeys: false,
-    prettyErrors: false,
-    logLevel: 'silent',
-  });
-  const documents: Document[] = [];
-  const add = (composed: Iterable<Document>) => {
-    for (const document of composed) documents.push(document);
-  };
-  let tokens = 0;
-  for (const lexeme of new Lexer().lex(text.replace(/^\ufeff/, ''))) {
-    tokens += 1;
-    if (parser.stack.length > maxDepth * 2) {
-      const line = Math.max(1, lines.lineStarts.length);
-      throw new InventoryTooLarge({ file, line }, `The YAML is nested deeper than ${maxDepth} levels.`);
-    }
-    if (tokens > maxNodes * 8)
-      throw new InventoryTooLarge({ file, line: null }, 'The YAML file is too large.');
-    for (const token of parser.next(lexeme)) add(composer.next(token));
-  }
-  for (const token of parser.end()) add(composer.next(token));
-  add(composer.end());
-  return documents.length > 1 ? 'many' : documents[0];
 }
 
 class Reading {
