@@ -133,6 +133,8 @@ test('a key or keytab that is too large is said to be, and the one before it is 
   const key = form.getByRole('textbox', { name: 'Private key', exact: true });
   await choose('id_ed25519', 12);
   await eventually(() => key.inputValue()).toBe('k'.repeat(12));
+  await form.getByRole('button', { name: 'Seal and save' }).click();
+  await form.getByText('Paste the whole file: it begins with a line -----BEGIN').waitFor();
   await choose('backup.tar', 32_769);
   await form.getByText('backup.tar has 32,769 bytes; 32,768 are allowed').waitFor();
   expect(await key.inputValue()).toBe('');
