@@ -22,9 +22,12 @@ export function hostPatternProblem(pattern: string): string | undefined {
     return 'may have one * in each label';
   }
   const last = labels.at(-1) ?? '';
-  if (labels.length > 1 && last.includes('*')) return 'may not have a * in its last label';
+  const isPartOfAddress = labels.every((part) => /^[0-9*]+$/.test(part));
+  if (labels.length > 1 && last.includes('*') && !isPartOfAddress) {
+    return 'may not have a * in its last label, which would match the domains of others';
+  }
   if (pattern.includes('*') && /^[0-9*]+$/.test(last)) {
-    return 'may not match parts of an IP address; name the network in networks';
+    return 'may not match parts of an IP address; name the network in networks, such as 10.0.0.0/24';
   }
   return undefined;
 }
