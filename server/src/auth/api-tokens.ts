@@ -55,10 +55,14 @@ export async function createApiToken(
 ): Promise<CreatedApiToken> {
   const days = request.expiresInDays ?? Math.min(defaultDays, deps.settings.apiTokenMaxDays);
   if (days > deps.settings.apiTokenMaxDays) {
-    throw invalidField('expiresInDays', 'Is longer than this server allows.', {
-      found: String(days),
-      allowed: `1 to ${deps.settings.apiTokenMaxDays}`,
-    });
+    throw invalidField(
+      'expiresInDays',
+      `A token may last at most ${deps.settings.apiTokenMaxDays} days on this server (--api-token-max-days).`,
+      {
+        found: String(days),
+        allowed: `1 to ${deps.settings.apiTokenMaxDays}`,
+      },
+    );
   }
   const token = makeSecretToken(apiTokenPrefix);
   const now = deps.now();

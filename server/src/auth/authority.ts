@@ -61,6 +61,11 @@ export class Authority {
     return this.#tokenReach.everywhere ? [granted] : [granted, this.#tokenReach];
   }
 
+  /** Whether an API token leaves fewer rights than its user has, or might. */
+  get isLimitedByToken(): boolean {
+    return this.#token.permissions !== null || this.#token.scopes !== null;
+  }
+
   /** Returns whether it holds everywhere. What belongs to no scope (people, categories) needs that. */
   holdsEverywhere(permission: Permission): boolean {
     return this.reach(permission).every((reach) => reach.everywhere);

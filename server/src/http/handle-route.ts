@@ -4,7 +4,7 @@ import { type ErrorDetail, limits } from '@opsconductor/protocol';
 import type { Context } from 'hono';
 import { type TSchema, Type } from 'typebox';
 import type { Authority } from '../auth/authority.ts';
-import { MissingPermission } from '../auth/missing-permission.ts';
+import { MissingPermission, whoLacks } from '../auth/missing-permission.ts';
 import { AppError } from '../errors.ts';
 import { schemaProblems } from '../schema-problems.ts';
 import { withUnstorableText } from '../storable-text.ts';
@@ -194,7 +194,9 @@ async function authorize(
     const everywhere = principal.authority.holdsSomewhere(route.permission) ? ' everywhere' : '';
     throw new AppError(
       'forbidden',
-      `This needs the permission ${route.permission}${everywhere}, which ${principal.name} does not have.`,
+      route.permission === 'self'
+        ? 'An API token that is limited to some permissions or places can’t be used for the account of its user.'
+        : `This needs the permission ${route.permission}${everywhere}, ${whoLacks(principal)}.`,
     );
   }
   return principal;

@@ -1,5 +1,6 @@
 // What the importer needs for each job of a file: `jobs.edit` on its category, and whatever saving the job would need.
 import { type ErrorDetail, generalCategory, type JobDefinition, limits } from '@opsconductor/protocol';
+import { whoLacks } from '../../auth/missing-permission.ts';
 import type { Caller } from '../../caller.ts';
 import { noSuchCategory } from '../../categories/no-such-category.ts';
 import { AppError } from '../../errors.ts';
@@ -98,7 +99,7 @@ export class ImportRights {
     if (id !== generalCategory.id && !authority.holdsOnCategory('read', id)) {
       return noSuchCategory(name, path);
     }
-    const message = `This needs the permission jobs.edit on category “${name}”, which ${this.#caller.name} does not have there.`;
+    const message = `This needs the permission jobs.edit on category “${name}”, ${whoLacks(this.#caller)} there.`;
     return { path, message, found: name };
   }
 

@@ -31,6 +31,18 @@ test('a restricted token can do what its restrictions leave, and never touches i
   }
 });
 
+test('a refusal names the token, because its user may hold what it lacks', async () => {
+  const { token } = await make({ name: 'reads', permissions: ['read'] });
+  const told = async (path: string) =>
+    (await t.call<ErrorBody>('GET', path, token, undefined, 403)).error.message;
+  expect(await told('users')).toBe(
+    'This needs the permission people.edit, which root does not have with the API token “reads”.',
+  );
+  expect(await told('me')).toBe(
+    'An API token that is limited to some permissions or places can’t be used for the account of its user.',
+  );
+});
+
 test('restrictions that leave nothing, or that the user does not hold, are refused without revealing what exists', async () => {
   const { token } = await t.user('ada', ['viewer']);
   const told = async (json: object) => {
@@ -64,7 +76,10 @@ test('a token lasts 90 days by default, and no longer than the server allows', a
   expect(lasts(await make({ name: 'a' }))).toBe(30);
   expect(lasts(await make({ name: 'b', expiresInDays: 7 }))).toBe(7);
   const reply = (await make({ name: 'c', expiresInDays: 31 }, admin.token, 400)) as unknown as ErrorBody;
-  expect(reply.error.details?.[0]).toMatchObject({ path: 'expiresInDays', found: '31', allowed: '1 to 30' });
+  expect(reply.error).toMatchObject({
+    message: 'A token may last at most 30 days on this server (--api-token-max-days).',
+    details: [{ path: 'expiresInDays', found: '31', allowed: '1 to 30' }],
+  });
 });
 
 test('an expired token stays in the list for a month, and its name is free at once', async () => {
