@@ -229,7 +229,7 @@ test('what an administrator grants opens the other browser’s pages, and what i
   const { page, faults } = await c.signedIn();
   await page.getByRole('link', { name: 'People' }).click();
   await page.getByRole('link', { name: 'grace' }).click();
-  await page.getByText('grace can sign in, but sees nothing.').waitFor();
+  await page.getByText('grace sees nothing after signing in.').waitFor();
   await page.getByRole('button', { name: 'Grant…' }).click();
   const dialog = page.getByRole('dialog', { name: 'Grant to grace' });
   await dialog.getByLabel('Role', { exact: true }).selectOption('viewer');
@@ -257,7 +257,7 @@ test('what an administrator grants opens the other browser’s pages, and what i
 
   await page.getByRole('button', { name: 'Revoke role viewer, segment dmz' }).click();
   await page.getByRole('button', { name: 'Revoke it' }).click();
-  await page.getByText('grace can sign in, but sees nothing.').waitFor();
+  await page.getByText('grace sees nothing after signing in.').waitFor();
   // Without a reload: the next refusal says it.
   await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor({ timeout: 45_000 });
 

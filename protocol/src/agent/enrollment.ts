@@ -7,7 +7,12 @@ import { Id } from './message-parts.ts';
 export const EnrollRequestSchema = Type.Object(
   {
     token: Type.String({ minLength: 43, maxLength: 200 }),
-    name: Type.String({ minLength: 1, maxLength: 63, pattern: '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$' }),
+    name: Type.String({
+      minLength: 1,
+      maxLength: 63,
+      pattern: '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$',
+      description: 'Lowercase letters, digits, dots and hyphens, with a letter or digit at both ends',
+    }),
     signingKey: Bytes32,
     encryptionKey: Bytes32,
     /**
