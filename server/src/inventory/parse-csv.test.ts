@@ -76,8 +76,8 @@ describe('a CSV file', () => {
 
   it.each([
     ['', /no rows/],
-    ['host\na', /no column name/],
-    ['name,colour\na,b', /no column “colour”.*label:colour/],
+    ['host\na', /column name is missing/],
+    ['name,colour\na,b', /column “colour” is not known.*label:colour/],
     ['name,name\na,b', /twice/],
     ['name\n"a', /not closed/],
     ['name\na"b', /quote inside a field/],

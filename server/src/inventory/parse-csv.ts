@@ -121,11 +121,11 @@ function readHeader({ cells, place }: Row, report: Report): Reader[] | undefined
     const known = columns.join(', ');
     report.error(
       place,
-      `There is no column ${quoted(text)}. Columns are ${known}; to make a label of it, call it label:${text.slice(0, 60)}.`,
+      `The column ${quoted(text)} is not known. Columns are ${known}; to make a label of it, call it label:${text.slice(0, 60)}.`,
     );
     return { column: 'name' };
   });
-  if (!seen.has('name')) report.error(place, 'There is no column name.');
+  if (!seen.has('name')) report.error(place, 'The column name is missing.');
   return report.errorCount > before ? undefined : readers;
 }
 

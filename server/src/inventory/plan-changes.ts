@@ -207,12 +207,12 @@ class Matching {
     }
     if (target.inventoryId === null) {
       if (this.#adopt !== 'none') return { target, adoptedFrom: 'by hand', conflict: null };
-      const message = 'A target of this name was created by hand. Adopt it, or rename one of the two.';
+      const message = 'A target of this name was created by hand. Take it over, or rename one of the two.';
       return { target, adoptedFrom: null, conflict: { reason: 'by_hand', message } };
     }
     const owner = target.inventoryName ?? 'another inventory';
     if (this.#adopt === 'any') return { target, adoptedFrom: owner, conflict: null };
-    const message = `A target of this name belongs to ${owner === 'another inventory' ? owner : `the inventory “${owner}”`}. Adopt it, or rename one of the two.`;
+    const message = `A target of this name belongs to ${owner === 'another inventory' ? owner : `the inventory “${owner}”`}. Take it over, or rename one of the two.`;
     return { target, adoptedFrom: null, conflict: { reason: 'other_inventory', message } };
   }
 }
