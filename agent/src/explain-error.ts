@@ -44,7 +44,7 @@ export function explainFileError(error: unknown): AgentError | undefined {
 }
 
 const dataFix = 'Look at that file or folder and its disk; node agent.mjs doctor checks what an agent needs.';
-const roomFix = 'Make room on that disk; nothing is lost meanwhile.';
+const roomFix = 'Make room on that disk; nothing is lost until then.';
 const ownerFix = 'Run the agent as the user who owns its data directory, or correct the owner there.';
 const fileFixes: Record<string, string> = {
   EROFS:

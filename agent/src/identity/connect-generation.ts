@@ -39,7 +39,7 @@ function diskRefuses(what: string, error: unknown): AgentError {
   const detail = error instanceof Error ? error.message : String(error);
   return new AgentError(
     `${what}: ${detail}.`,
-    "Make the agent's data directory writable, or make room on its disk; the agent tries again by itself.",
+    "Make the agent's data directory writable, or make room on its disk; the agent then tries again automatically.",
     { cause: error },
   );
 }

@@ -68,7 +68,7 @@ export async function readPublicIdentity(data: DataDirectory): Promise<IdentityF
   if (Check(IdentitySchema, value)) return value;
   throw new AgentError(
     `${data.identity} is damaged.`,
-    'Restore it from a backup, or enroll this machine again with --force.',
+    'Restore this file alone from a backup (with the whole directory, the agent would be taken for a copy), or enroll this machine again with --force.',
   );
 }
 
@@ -86,7 +86,7 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
   if (signingPrivateKey === undefined || encryptionPrivateKey === undefined) {
     throw new AgentError(
       `The agent's keys are missing from ${data.root}.`,
-      'Restore them from a backup, or enroll this machine again with --force.',
+      'If you have a backup from after the last change of its keys, restore the key files alone from it (with the whole directory, the agent would be taken for a copy). Otherwise enroll this machine again with --force.',
     );
   }
   const ca = await readIfExists(data.ca);

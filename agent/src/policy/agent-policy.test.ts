@@ -128,7 +128,7 @@ test('a source has one place and bounds, and lies where no step may read', async
   const inRoot = `file_roots: [{path: ${t.files}, access: read}]\nsources: [{name: a, file: ${t.dir}/link/x, ${bounds}}]`;
   await symlink(t.files, join(t.dir, 'link'));
   await writeFile(join(t.files, 'x'), 'secret');
-  expect(await t.refusal(inRoot)).toContain(`lies in ${t.files}, which steps may read`);
+  expect(await t.refusal(inRoot)).toContain(`is in ${t.files}, which steps may read`);
   expect(await t.refusal(`sources: [{name: a, file: ${t.data}/x, ${bounds}}]`)).toContain('own directory');
 });
 
@@ -141,7 +141,7 @@ test('a source that does not exist yet is judged by where it would be', async ()
       await t.refusal(
         `file_roots: [${t.files}]\nsources: [{name: a, file: ${file}, bounds: {hosts: ["*"], ports: [22], user: x}}]`,
       ),
-    ).toContain(`lies in ${t.files}, which steps may read`);
+    ).toContain(`is in ${t.files}, which steps may read`);
 });
 
 test('a program that prints a secret, and its arguments, must lie where no step and nobody else can write', async () => {
@@ -155,7 +155,7 @@ test('a program that prints a secret, and its arguments, must lie where no step 
     ['/bin/cat', `--from=${t.files}/x`],
   ])
     expect(await t.refusal(`file_roots: [${t.files}]\n${source(command)}`)).toContain(
-      `lies in ${t.files}, which steps may write`,
+      `is in ${t.files}, which steps may write`,
     );
   const forReading = `file_roots: [{path: ${t.files}, access: read}]\n${source(['/bin/sh', `${t.files}/x`])}`;
   expect(await t.read(forReading)).toMatchObject({ rules: { sources: [{ name: 'a' }] } });
@@ -181,7 +181,7 @@ test('a file that is wrong when it is read again changes nothing, and the server
   await writeFile(t.policy, `file_roots: [${t.files}]\nsources: [${source}]`);
   expect(await policy.read(t.policy, t.data, log as never)).toEqual({
     accepted: false,
-    problem: 'sources[0].file of the policy file lies where steps may read.',
+    problem: 'sources[0].file of the policy file is where steps may read.',
   });
   expect(logged.join()).toContain(`${t.files}/x`);
   expect(policy.rules.users).toEqual(['deploy']);

@@ -82,7 +82,7 @@ function wrong(file: string, problems: readonly PolicyProblem[]): AgentError {
   });
   return new AgentError(
     `The policy file ${file} is wrong. ${told.join(' ')}`,
-    `Correct it, and ask again with: node agent.mjs policy check ${file}`,
+    `Correct it, and check it with: node agent.mjs policy check ${file}`,
   );
 }
 

@@ -34,16 +34,16 @@ async function checkFile(at: number, file: string, { policyFile, dataDir, own, r
   const root = roots.find(({ path }) => isInside(found, path) || isInside(normalize(file), path));
   if (root !== undefined) {
     throw new AgentError(
-      `sources[${at}].file of the policy file: ${file} lies in ${root.path}, which steps may read.`,
+      `sources[${at}].file of the policy file: ${file} is in ${root.path}, which steps may read.`,
       `Keep the secret elsewhere, or remove ${root.path} from file_roots in ${policyFile}.`,
-      { toldToServer: `sources[${at}].file of the policy file lies where steps may read.` },
+      { toldToServer: `sources[${at}].file of the policy file is where steps may read.` },
     );
   }
   if (isInside(found, own)) {
     throw new AgentError(
-      `sources[${at}].file of the policy file: ${file} lies in the agent's own directory ${dataDir}.`,
+      `sources[${at}].file of the policy file: ${file} is in the agent's own directory ${dataDir}.`,
       'Keep the secret elsewhere: otherwise targets could be sent the keys of the agent.',
-      { toldToServer: `sources[${at}].file of the policy file lies in the agent's own directory.` },
+      { toldToServer: `sources[${at}].file of the policy file is in the agent's own directory.` },
     );
   }
 }
@@ -59,9 +59,9 @@ async function checkCommand(at: number, command: readonly string[], { policyFile
     const root = roots.find((one) => one.mayWrite && isWithin(one));
     if (root === undefined) continue;
     throw new AgentError(
-      `sources[${at}].command[${position}] of the policy file: ${path} lies in ${root.path}, which steps may write.`,
+      `sources[${at}].command[${position}] of the policy file: ${path} is in ${root.path}, which steps may write.`,
       `Keep it elsewhere, or let steps only read ${root.path} (access: read) in ${policyFile}: otherwise what they write there would run as the agent.`,
-      { toldToServer: `sources[${at}].command[${position}] of the policy file lies where steps may write.` },
+      { toldToServer: `sources[${at}].command[${position}] of the policy file is where steps may write.` },
     );
   }
   const [program = ''] = command;

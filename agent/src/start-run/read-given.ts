@@ -38,9 +38,7 @@ export async function readApiToken(
   const token = given.trim();
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new AgentError(
-    token === ''
-      ? 'No API token was given.'
-      : 'What was given is not an API token: it has white space in it.',
+    token === '' ? 'No API token was given.' : 'What was given is not an API token: it contains white space.',
     `Make one in the console under API tokens; it begins with oct_. Give it with --token-file <path> or ${apiTokenVariable}.`,
   );
 }

@@ -266,7 +266,7 @@ test('errors about files of secrets and tokens say what is wrong, without anythi
   expect(await readApiToken(file, undefined)).toBe('oct_abc-_1');
   expect(await readApiToken(undefined, 'oct_abc')).toBe('oct_abc');
   await expect(readApiToken('oct_abc', undefined)).rejects.toThrow(/must not be on the command line/);
-  await expect(readApiToken(undefined, 'two words')).rejects.toThrow(/it has white space in it/);
+  await expect(readApiToken(undefined, 'two words')).rejects.toThrow(/it contains white space/);
   await expect(readApiToken(undefined, '')).rejects.toThrow(/No API token was given/);
   await expect(readApiToken(join(path, 'nowhere'), undefined)).rejects.toThrow(/can't be read/);
   await remove();

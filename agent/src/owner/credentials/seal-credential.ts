@@ -59,7 +59,7 @@ function refuseProblems(secret: CredentialSecret): void {
   if (problems.length === 0) return;
   throw new AgentError(
     `The credential is not valid: ${problems.join('; ')}.`,
-    'Correct what is named; nothing was sent.',
+    'Correct these values; nothing was sent.',
   );
 }
 

@@ -108,7 +108,7 @@ function notSigned(error: unknown, { out }: SignRun): unknown {
     );
   }
   if (error instanceof Error && 'code' in error) {
-    return new AgentError(`${out} can't be written: ${error.message}.`, 'Name a place where you may write.', {
+    return new AgentError(`${out} can't be written: ${error.message}.`, 'Name a path that you may write.', {
       cause: error,
     });
   }

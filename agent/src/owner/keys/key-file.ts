@@ -219,7 +219,7 @@ async function writeNewFile(path: string, text: string): Promise<void> {
       throw new AgentError(`${path} already exists.`, 'Name a new file: a key is never overwritten.');
     }
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new AgentError(`The key file can't be written: ${why}.`, 'Name a place where you may write.', {
+    throw new AgentError(`The key file can't be written: ${why}.`, 'Name a path that you may write.', {
       cause,
     });
   }

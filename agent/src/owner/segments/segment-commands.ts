@@ -130,7 +130,7 @@ async function makeFolderOf(roots: string): Promise<void> {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError(
       `The folder of --roots can't be made: ${why}.`,
-      'Name a place where you may write.',
+      'Name a path that you may write with --roots.',
       {
         cause,
       },
