@@ -1,0 +1,29 @@
+import { expect, it } from 'vitest';
+import { matrixLayout, stepsInView } from './matrix-layout.ts';
+import { host } from './testing.ts';
+
+const wide = { steps: 4, isSmall: false, isCoarse: false };
+const named = (targetName: string) => {
+  const one = host(1, 'running');
+  return { ...one, targetRun: { ...one.targetRun, targetName } };
+};
+
+it('names get the room that the longest one needs, within limits', () => {
+  expect(matrixLayout([], wide).namePx).toBe(140);
+  expect(matrixLayout([named('a'), named('core-web-01.example.net')], wide).namePx).toBe(38 + 23 * 7.25);
+  expect(matrixLayout([named('x'.repeat(200))], wide).namePx).toBe(276);
+  expect(matrixLayout([named('x'.repeat(200))], { ...wide, isSmall: true }).namePx).toBe(164);
+});
+
+it('cells show only glyphs on a small screen or with many steps, and rows can be hit with a finger', () => {
+  expect(matrixLayout([], wide)).toMatchObject({ narrow: false, rowPx: 26 });
+  expect(matrixLayout([], { ...wide, steps: 6 })).toMatchObject({ narrow: true, rowPx: 26 });
+  expect(matrixLayout([], { ...wide, isCoarse: true })).toMatchObject({ narrow: false, rowPx: 44 });
+  expect(matrixLayout([], { ...wide, isSmall: true })).toMatchObject({ narrow: true, rowPx: 44, cellPx: 44 });
+});
+
+it('of a hundred steps only those in view and a few beside them are drawn', () => {
+  const layout = { namePx: 140, cellPx: 40 };
+  expect(stepsInView(layout, { steps: 20, scrollLeft: 0, widthPx: 300 })).toEqual({ first: 0, last: 20 });
+  expect(stepsInView(layout, { steps: 100, scrollLeft: 400, widthPx: 400 })).toEqual({ first: 6, last: 24 });
+});

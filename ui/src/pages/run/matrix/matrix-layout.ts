@@ -1,0 +1,57 @@
+// How wide and high the matrix draws its cells.
+import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import { fixedWindow, type RowWindow } from '../../../ui/virtual-window.ts';
+
+export interface MatrixLayout {
+  /** Cells show only their glyph, and heads only the step's number. */
+  narrow: boolean;
+  rowPx: number;
+  namePx: number;
+  cellPx: number;
+  /** Value of `grid-template-columns`. */
+  template: string;
+  minWidthPx: number;
+}
+
+/** A 12 px monospace character. */
+const characterPx = 7.25;
+/** The row's padding on both sides of a name. */
+const besideNamePx = 38;
+const timePx = 66;
+const maxColumnPx = 60;
+
+export function matrixLayout(
+  hosts: readonly Host[],
+  screen: { steps: number; isSmall: boolean; isCoarse: boolean },
+): MatrixLayout {
+  const { steps, isSmall, isCoarse } = screen;
+  const longest = hosts.reduce((most, { targetRun }) => Math.max(most, targetRun.targetName.length), 0);
+  const [least, most] = isSmall ? [108, 164] : [140, 276];
+  const namePx = Math.min(most, Math.max(least, besideNamePx + characterPx * longest));
+  const cellPx = isSmall ? 44 : 40;
+  const narrow = isSmall || steps > 5;
+  return {
+    narrow,
+    rowPx: isSmall || isCoarse ? 44 : 26,
+    namePx,
+    cellPx,
+    template: isSmall
+      ? `minmax(${namePx}px,1fr) repeat(${steps},${cellPx}px) ${timePx}px`
+      : `${namePx}px repeat(${steps},minmax(${cellPx}px,${narrow ? maxColumnPx : 99}px)) minmax(${timePx}px,1fr)`,
+    minWidthPx: namePx + steps * cellPx + timePx,
+  };
+}
+
+/** With more steps than this, only those in view are drawn: a hundred steps by forty rows are too many cells. */
+const maxStepsDrawn = 20;
+
+/** Returns the steps to draw at a horizontal scroll position. */
+export function stepsInView(
+  { namePx, cellPx }: Pick<MatrixLayout, 'namePx' | 'cellPx'>,
+  view: { steps: number; scrollLeft: number; widthPx: number },
+): RowWindow {
+  const { steps, scrollLeft, widthPx } = view;
+  if (steps <= maxStepsDrawn) return { first: 0, last: steps };
+  const rowPx = Math.max(cellPx, Math.min(maxColumnPx, (widthPx - namePx - timePx) / steps));
+  return fixedWindow({ scrollTop: scrollLeft, viewportPx: widthPx, rowPx, count: steps, overscan: 4 });
+}
