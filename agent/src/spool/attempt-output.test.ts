@@ -199,6 +199,18 @@ test('acknowledged chunks are kept until the end, and can be sent again from any
   expect(await frames(t.output)).toEqual(first);
 });
 
+test('an acknowledgement that comes after a later one takes nothing back', async () => {
+  await using t = await setup();
+  for (const stream of ['stdout', 'stderr', 'stdout'] as const) t.output.write(stream, Buffer.from('a'));
+  await t.output.close();
+  await frames(t.output);
+  const inFlight = t.output.inFlightBytes;
+  expect(t.output.acknowledge(3)).toBe(inFlight);
+  expect(t.output.acknowledge(1)).toBe(0);
+  expect(t.output.inFlightBytes).toBe(0);
+  expect(t.output.acknowledge(3)).toBe(0);
+});
+
 test('a disk that refuses costs the output, not the command', async () => {
   await using t = await setup({}, (path) => SpoolFile.create(join(path, 'no such folder', 'file')));
   t.output.write('stdout', Buffer.from('x'));

@@ -2,12 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { decodeFrame, limits } from '@opsconductor/protocol';
+import { decodeFrame, limits, type StoredOutput, startOfOutput } from '@opsconductor/protocol';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { OutputStream } from '../steps/step-type.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput } from './attempt-output.ts';
+import { DigestChain } from './digest-chain.ts';
 import { Masking } from './masking.ts';
 import { PatternSet } from './pattern-set.ts';
 import { SpoolFile } from './spool-file.ts';
@@ -20,8 +21,9 @@ function outputOn(
   file: SpoolFile,
   recovered: ConstructorParameters<typeof AttemptOutput>[1] = [],
   more: { maxOutputBytesPerAttempt?: number } = {},
+  before?: StoredOutput,
 ) {
-  const options = { step: 1, epoch: 1, file, limits: { ...small, ...more }, monotonicMs: () => 0 };
+  const options = { step: 1, epoch: 1, file, limits: { ...small, ...more }, monotonicMs: () => 0, before };
   const output = new AttemptOutput(
     { ...options, onStored: () => undefined, onStorageFailure: () => undefined },
     recovered,
@@ -88,6 +90,53 @@ test('wherever the first process ends, the output is masked and shown as if one 
         await next.close();
         expect(await shown(next)).toEqual(expected);
         await next.remove();
+      }),
+      { numRuns: 100 },
+    );
+  } finally {
+    await directory.remove();
+  }
+});
+
+test('wherever the server has output from another agent, the next one continues it, with its numbers and digest', async () => {
+  const directory = await temporaryDirectory();
+  try {
+    await fc.assert(
+      fc.asyncProperty(pieces, fc.nat({ max: 20 }), async (all, storedChunks) => {
+        const path = join(directory.path, randomBytes(8).toString('hex'));
+        const whole = outputOn(SpoolFile.create(`${path}-whole`));
+        for (const { stream, text } of all) whole.write(stream, Buffer.from(text));
+        const { rawBytes } = await whole.close();
+        const expected = await shown(whole);
+        await whole.suspend();
+
+        const { file, chunks } = await SpoolFile.recover(`${path}-whole`);
+        const stored = outputOn(file, chunks.slice(0, storedChunks));
+        const begun = await shown(stored);
+        const position = chunks.slice(0, storedChunks).at(-1)?.position ?? startOfOutput;
+        const before = { seq: stored.lastSeq, rawBytes: stored.rawBytes, digest: stored.digest, position };
+        const next = outputOn(SpoolFile.create(`${path}-next`), [], {}, before);
+        for (const stream of ['stdout', 'stderr'] as const) {
+          const bytes = Buffer.from(all.map((p) => (p.stream === stream ? p.text : '')).join(''));
+          next.write(stream, bytes.subarray(next.kept.written()[stream]));
+        }
+        const summary = await next.close();
+        // Even if the server asks for all of it: what it has is not here.
+        const rest = await shown(next);
+        expect([begun.stdout + rest.stdout, begun.stderr + rest.stderr]).toEqual([
+          expected.stdout,
+          expected.stderr,
+        ]);
+        expect(summary.rawBytes).toBe(rawBytes);
+        const { digest } = next;
+        await next.suspend();
+        const again = await SpoolFile.recover(`${path}-next`, before.seq + 1);
+        expect(summary.lastSeq).toBe(before.seq + again.chunks.length);
+        const chain = new DigestChain(before.digest);
+        for (const chunk of again.chunks) chain.add(chunk);
+        expect(digest).toBe(chain.base64);
+        await again.file.remove();
+        await stored.remove();
       }),
       { numRuns: 100 },
     );

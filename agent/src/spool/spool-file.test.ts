@@ -91,6 +91,19 @@ test('if a bit is flipped anywhere, only the chunks before it are kept', async (
   }
 });
 
+test('chunks that do not continue the numbers before them are not kept', async () => {
+  await using t = await setup();
+  const file = SpoolFile.create(t.path);
+  const [, second] = await file.append([chunk(5, 'five'), chunk(6, 'six'), chunk(8, 'eight')]);
+  await file.close();
+  const { file: again, chunks } = await SpoolFile.recover(t.path, 5);
+  expect(chunks.map(({ seq }) => seq)).toEqual([5, 6]);
+  expect(again.bytes).toBe((second?.chunk.offset ?? 0) + (second?.chunk.frameBytes ?? 0));
+  await again.close();
+  // Of an attempt whose first chunk here is another one.
+  expect((await SpoolFile.recover(t.path, 1)).chunks).toEqual([]);
+});
+
 test('a file that was never created recovers as empty', async () => {
   await using t = await setup();
   expect((await SpoolFile.recover(t.path)).chunks).toEqual([]);
