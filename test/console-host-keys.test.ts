@@ -126,7 +126,7 @@ test('a changed host key is shown beside the known one where agents are, replace
   await waiting.getByText('reinstalled', { exact: true }).waitFor();
   await waiting.getByRole('button', { name: 'Replace key…' }).click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByText('The known key is removed.').waitFor();
+  await dialog.getByText('The accepted key is removed.').waitFor();
   await dialog.getByRole('button', { name: 'It is the same: replace' }).click();
   await waiting.getByText('reinstalled', { exact: true }).waitFor({ state: 'detached' });
 
