@@ -4,6 +4,7 @@
 import { powershellInterpreters } from '../powershell/commands.ts';
 import { interpreterOf } from '../sh/interpreters.ts';
 import type { Reason } from '../sh/refusals.ts';
+import { concludeAnalysis } from '../sites/conclude-analysis.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
 import {
   type BatchScript,
@@ -142,12 +143,13 @@ class CmdAnalysis {
     }
     for (const { char, at } of this.#holes.size + this.#held.size > 0 ? marks : [])
       this.#refuseMark(char, at);
-    for (const [at, { type }] of this.#holes) {
-      if (type === 'array' || type === 'object') this.#refuse(at, 'structure');
-      else if (!this.#sites.has(at)) this.#refuse(at, 'elsewhere');
-      if (this.#refusals.has(at)) this.#sites.delete(at);
-    }
-    return { sites: this.#sites, refusals: [...this.#refusals.values()].sort((a, b) => a.at - b.at) };
+    return concludeAnalysis({
+      holes: this.#holes,
+      sites: this.#sites,
+      refusals: this.#refusals,
+      keyOf: (at) => at,
+      refuse: (at, reason) => this.#refuse(at, reason),
+    });
   }
 
   /** `set "b=!a!"` passes on the value of `a`. */

@@ -2,6 +2,7 @@
 // variables, which PowerShell never parses as code; refused is everything that passes their text to something that
 // would.
 import { Unreadable } from '../sh/read-words.ts';
+import { concludeAnalysis } from '../sites/conclude-analysis.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
 import {
   codeTypes,
@@ -125,14 +126,13 @@ class PowershellAnalysis {
 
   result(): Analysis {
     this.#list(this.#items, undefined);
-    for (const [at, { type }] of this.#holes) {
-      if (type === 'array' || type === 'object') this.#refuse({ kind: 'hole', at }, 'structure');
-      else if (!this.#sites.has(at) && !this.#refusals.has(`hole ${at}`)) {
-        this.#refuse({ kind: 'hole', at }, 'elsewhere');
-      }
-      if (this.#refusals.has(`hole ${at}`)) this.#sites.delete(at);
-    }
-    return { sites: this.#sites, refusals: [...this.#refusals.values()].sort((a, b) => a.at - b.at) };
+    return concludeAnalysis({
+      holes: this.#holes,
+      sites: this.#sites,
+      refusals: this.#refusals,
+      keyOf: (at) => `hole ${at}`,
+      refuse: (at, reason) => this.#refuse({ kind: 'hole', at }, reason),
+    });
   }
 
   #refuse(source: Source, reason: ReasonName): void {

@@ -2,6 +2,7 @@
 // rule below allows is refused.
 
 import type { ParameterType } from '../../api/jobs/parameters.ts';
+import { concludeAnalysis } from '../sites/conclude-analysis.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
 import { checkTest } from './check-test.ts';
 import { type CodeReader, CodeReaders } from './code-readers.ts';
@@ -79,16 +80,13 @@ class ShellAnalysis {
   result(): Analysis {
     for (const at of this.#script.commented) this.#refuse({ kind: 'hole', at }, 'comment');
     this.#list(this.#script.list);
-    for (const [at, { type }] of this.#holes) {
-      if (type === 'array' || type === 'object') this.#refuse({ kind: 'hole', at }, 'structure');
-    }
-    const refusedHoles = new Set([...this.#refusals.keys()].filter((key) => key.startsWith('hole')));
-    for (const at of this.#holes.keys()) {
-      if (!this.#sites.has(at) && !refusedHoles.has(`hole ${at}`))
-        this.#refuse({ kind: 'hole', at }, 'elsewhere');
-      if (this.#refusals.has(`hole ${at}`)) this.#sites.delete(at);
-    }
-    return { sites: this.#sites, refusals: [...this.#refusals.values()].sort((a, b) => a.at - b.at) };
+    return concludeAnalysis({
+      holes: this.#holes,
+      sites: this.#sites,
+      refusals: this.#refusals,
+      keyOf: (at) => `hole ${at}`,
+      refuse: (at, reason) => this.#refuse({ kind: 'hole', at }, reason),
+    });
   }
 
   #refuse(source: Source, reason: ReasonName): void {
