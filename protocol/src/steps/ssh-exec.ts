@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { commandTimeoutField, onOutputLimitField, outputMbField } from './command-fields.ts';
 import {
   noNulPattern,
   posixDirectoryPattern,
@@ -72,15 +73,7 @@ export const SshExecConfigSchema = Type.Object(
         description: 'Input of the command; by default empty. A missing line break at the end is added',
       }),
     ),
-    timeout: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 604_800,
-        default: 300,
-        title: 'Timeout',
-        description: 'Counted from the start of the command, in seconds',
-      }),
-    ),
+    timeout: commandTimeoutField,
     working_directory: Type.Optional(
       Type.String({
         maxLength: 4096,
@@ -162,14 +155,7 @@ export const SshExecConfigSchema = Type.Object(
               description: 'How much the command yields to others; 0 for not at all',
             }),
           ),
-          output_mb: Type.Optional(
-            Type.Integer({
-              minimum: 1,
-              maximum: 4_096,
-              title: 'Output',
-              description: 'Output that is kept, both streams together, in MiB',
-            }),
-          ),
+          output_mb: outputMbField,
         },
         {
           additionalProperties: false,
@@ -180,14 +166,7 @@ export const SshExecConfigSchema = Type.Object(
         },
       ),
     ),
-    on_output_limit: Type.Optional(
-      Type.Enum(['truncate', 'stop'], {
-        default: 'truncate',
-        title: 'Too much output',
-        description:
-          'What happens to a command that prints more than is kept: it continues and the rest is discarded, or it is stopped and fails.',
-      }),
-    ),
+    on_output_limit: onOutputLimitField,
   },
   { additionalProperties: false },
 );

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { namePattern } from '../api/text.ts';
+import { commandTimeoutField, onOutputLimitField, outputMbField } from './command-fields.ts';
 import { noNulPattern, windowsDirectoryPattern, windowsVariablePattern } from './patterns.ts';
 
 const WinrmLimits = Type.Object(
@@ -18,14 +19,7 @@ const WinrmLimits = Type.Object(
         description: 'How much the command yields to others; by default not at all',
       }),
     ),
-    output_mb: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 4_096,
-        title: 'Output',
-        description: 'Output that is kept, both streams together, in MiB',
-      }),
-    ),
+    output_mb: outputMbField,
   },
   {
     additionalProperties: false,
@@ -63,15 +57,7 @@ export const WinrmExecConfigSchema = Type.Object(
           'Input of the command: in PowerShell the lines of $input, in a batch file its standard input; by default empty',
       }),
     ),
-    timeout: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 604_800,
-        default: 300,
-        title: 'Timeout',
-        description: 'Counted from the start of the command, in seconds',
-      }),
-    ),
+    timeout: commandTimeoutField,
     working_directory: Type.Optional(
       Type.String({
         maxLength: 4096,
@@ -130,14 +116,7 @@ export const WinrmExecConfigSchema = Type.Object(
       }),
     ),
     limits: Type.Optional(WinrmLimits),
-    on_output_limit: Type.Optional(
-      Type.Enum(['truncate', 'stop'], {
-        default: 'truncate',
-        title: 'Too much output',
-        description:
-          'What happens to a command that prints more than is kept: it continues and the rest is discarded, or it is stopped and fails.',
-      }),
-    ),
+    on_output_limit: onOutputLimitField,
   },
   { additionalProperties: false },
 );
