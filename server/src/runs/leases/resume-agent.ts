@@ -5,6 +5,7 @@ import {
   type HeldStep,
   lockCurrentSession,
   noteJournalLost,
+  type ReadySession,
   readySessions,
   runningStepsOfAgent,
   type SettledAttemptRow,
@@ -23,16 +24,7 @@ import type { ProgressNews } from '../progress/run-ledger.ts';
 import type { AttemptEnd } from '../progress/settle-attempts.ts';
 import { returnLeasesIn, type UnbegunLease } from './return-leases.ts';
 
-export interface Resume {
-  agentId: number;
-  sessionNumber: number;
-  slots: number;
-  draining: boolean;
-  version: string;
-  platform: string;
-  hostname: string | null;
-  /** What the agent can do beyond agents of the first version. */
-  capabilities?: readonly string[];
+export interface Resume extends ReadySession {
   /** Number of the newest roster that the agent has seen. */
   rosterNumber?: number;
   journalIntact: boolean;

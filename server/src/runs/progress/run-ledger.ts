@@ -22,6 +22,7 @@ import {
   worstOutputStates,
 } from '../../store/runs/progress-rows.ts';
 import { closeAllWaiting, writeRuns, writeTargetRuns } from '../../store/runs/progress-writes.ts';
+import { targetsQueued } from '../../store/runs/run-counts.ts';
 import { insertRunEvents } from '../../store/runs/run-events.ts';
 import { followStrategy } from './follow-strategy.ts';
 
@@ -408,19 +409,11 @@ function portions<T>(all: readonly T[]): T[][] {
 }
 
 function changeOf({ row, targetRuns, steps }: RunEntry): Change & Required<Pick<Change, 'run'>> {
-  const counted =
-    row.targetsSucceeded +
-    row.targetsFailed +
-    row.targetsCancelled +
-    row.targetsTimedOut +
-    row.targetsUnknown +
-    row.targetsRunning +
-    row.targetsHeld;
   return {
     run: {
       status: row.status,
       outputState: row.outputState,
-      targetsQueued: row.targetsTotal - counted,
+      targetsQueued: targetsQueued(row),
       targetsRunning: row.targetsRunning,
       targetsHeld: row.targetsHeld,
       targetsSucceeded: row.targetsSucceeded,

@@ -1,19 +1,12 @@
 // Converts runs, target runs and steps to the form that the API shows.
 import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
+import { targetsQueued } from '../../store/runs/run-counts.ts';
 import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
 import { formatPosition } from '../live/run-stream.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 
 export function runView(row: RunRecord): Run {
-  const counted =
-    row.targetsRunning +
-    row.targetsSucceeded +
-    row.targetsFailed +
-    row.targetsCancelled +
-    row.targetsTimedOut +
-    row.targetsUnknown +
-    row.targetsHeld;
   return {
     id: row.id,
     jobId: row.jobId,
@@ -23,7 +16,7 @@ export function runView(row: RunRecord): Run {
     status: row.status,
     outputState: row.outputState,
     targetsTotal: row.targetsTotal,
-    targetsQueued: row.targetsTotal - counted,
+    targetsQueued: targetsQueued(row),
     targetsRunning: row.targetsRunning,
     targetsHeld: row.targetsHeld,
     targetsSucceeded: row.targetsSucceeded,

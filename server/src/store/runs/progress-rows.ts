@@ -3,23 +3,12 @@
 import type { OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
 import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../database/connection.ts';
+import type { RunCounts } from './run-counts.ts';
 
-export interface RunRow {
+export interface RunRow extends RunCounts {
   id: number;
   status: RunStatus;
   maxFailures: number;
-  targetsTotal: number;
-  targetsRunning: number;
-  targetsHeld: number;
-  targetsSucceeded: number;
-  targetsFailed: number;
-  targetsCancelled: number;
-  targetsTimedOut: number;
-  targetsUnknown: number;
-  totalSteps: number;
-  completedSteps: number;
-  failedSteps: number;
-  lateResults: number;
   outputState: OutputState;
   eventSeq: number;
   startedAt: Date | null;

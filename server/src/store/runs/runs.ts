@@ -11,9 +11,10 @@ import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { dropDeletedJobs } from '../jobs/jobs.ts';
 import { targetRunWithin, wholeRunWithin } from '../people/visibility.ts';
+import type { RunCounts } from './run-counts.ts';
 import { deleteOutputOf } from './run-output.ts';
 
-export interface RunRecord {
+export interface RunRecord extends RunCounts {
   id: number;
   jobId: number;
   jobName: string;
@@ -23,18 +24,6 @@ export interface RunRecord {
   status: RunStatus;
   maxFailures: number;
   outputState: OutputState;
-  targetsTotal: number;
-  targetsRunning: number;
-  targetsHeld: number;
-  targetsSucceeded: number;
-  targetsFailed: number;
-  targetsCancelled: number;
-  targetsTimedOut: number;
-  targetsUnknown: number;
-  totalSteps: number;
-  completedSteps: number;
-  failedSteps: number;
-  lateResults: number;
   createdBy: string | null;
   createdAt: Date;
   startBy: Date;
