@@ -1,7 +1,9 @@
 // Commands that an operator uses next to a server: their help, and output piped into another program.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { resolve } from 'node:path';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { insertInstallation } from '../server/src/store/database/installation.ts';
@@ -34,4 +36,56 @@ test('restored does all its work even if nobody reads its output', async () => {
   } finally {
     await database.close();
   }
+});
+
+const commandsOnData = [
+  { name: 'keys', args: ['status'] },
+  { name: 'restored', args: [] },
+  { name: 'audit', args: ['verify'] },
+];
+
+test.each(commandsOnData)(
+  '$name names a folder without a database, and makes none in it',
+  async ({ name, args }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'opsconductor-commands-'));
+    try {
+      const data = join(folder, 'misspelled');
+      const env = { ...process.env, DATABASE_URL: '' };
+      const failed = await run(process.execPath, [`scripts/${name}.mjs`, ...args, '--data', data], {
+        cwd,
+        env,
+      }).then(
+        () => undefined,
+        (error: { stdout: string; stderr: string }) => error,
+      );
+      const text = `${failed?.stdout}${failed?.stderr}`;
+      expect(text).toContain(`There is no database in ${join(data, 'postgres')}. Give the folder`);
+      expect(await readdir(folder)).toEqual([]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+);
+
+test.each(commandsOnData)('$name says that a database is not of an installation', async ({ name, args }) => {
+  const { sql, url, close } = await setupDatabase();
+  try {
+    await sql.unsafe('drop schema public cascade; create schema public');
+    const env = { ...process.env, DATABASE_URL: url };
+    const failed = await run(process.execPath, [`scripts/${name}.mjs`, ...args], { cwd, env }).then(
+      () => undefined,
+      (error: { stdout: string; stderr: string }) => error,
+    );
+    expect(`${failed?.stdout}${failed?.stderr}`).toContain('This database has no installation');
+  } finally {
+    await close();
+  }
+});
+
+test('a command of keys that does not exist is refused before any database is looked for', async () => {
+  const env = { ...process.env, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' };
+  const failed = await run(process.execPath, ['scripts/keys.mjs', 'stauts'], { cwd, env }).catch(
+    (error) => error,
+  );
+  expect(failed.stderr).toMatch(/^There is no command “stauts”; there are status, .*\n\nnpm run keys -- status/);
 });

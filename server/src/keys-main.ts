@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { readConfig, readEnvironment } from './config.ts';
 import { AtRestError } from './credentials/at-rest/at-rest-error.ts';
-import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import { startExistingPostgres } from './database/existing-database.ts';
 import { runningPostgresUrl } from './database/running-postgres.ts';
 import { KeysError, keysUsage, requireVerb, runKeysCommand } from './master-keys/keys-command.ts';
 import { sayToPipe } from './say-to-pipe.ts';
@@ -21,7 +21,7 @@ try {
   const postgres = join(config.dataDir, 'postgres');
   const running = config.databaseUrl ?? (await runningPostgresUrl(postgres));
   const embedded =
-    running === undefined ? await startEmbeddedPostgres({ dataDir: postgres, log: say }) : undefined;
+    running === undefined ? await startExistingPostgres({ dataDir: postgres, log: say }) : undefined;
   const sql = connect(running ?? embedded?.url ?? '', { max: 2 });
   try {
     await runKeysCommand(args, { sql, file: config.masterKeyFile, say }).catch((error: unknown) => {

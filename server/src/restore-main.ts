@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { readConfig, readEnvironment } from './config.ts';
-import { startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import { startExistingPostgres } from './database/existing-database.ts';
 import { restoredUsage, runRestoredCommand } from './restore/restored-command.ts';
 import { sayToPipe } from './say-to-pipe.ts';
 import { connect } from './store/database/connection.ts';
@@ -13,7 +13,7 @@ try {
   const config = readConfig(process.argv.slice(2), readEnvironment());
   const embedded =
     config.databaseUrl === undefined
-      ? await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say })
+      ? await startExistingPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say })
       : undefined;
   const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: 2 });
   try {

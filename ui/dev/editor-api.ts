@@ -12,6 +12,7 @@ const parameters: Parameters = {
     required: false,
     properties: { from: { type: 'string', format: 'time' }, minutes: { type: 'integer', minimum: 5 } },
   },
+  maintenance_window_reference: { type: 'string', description: 'As the calendar of the plant names it' },
   proxy_password: { type: 'string', secret: true },
 };
 

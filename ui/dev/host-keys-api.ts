@@ -108,7 +108,7 @@ function scan(id: number): HostScanDetail {
     id,
     kind: id === 13 ? 'reach' : 'keys',
     selection: {
-      targets: id === 13 ? 3 : 0,
+      targets: id === 13 ? 4 : 0,
       groups: id === 14 ? [{ id: 1, name: 'Web servers' }] : [],
       selector: id === 15 ? 'segment:dmz-1 env=prod' : null,
       exclude: { targets: 0, groups: [], selector: id === 14 ? 'canary' : null },
@@ -212,6 +212,7 @@ export function hostKeysAnswer(
   isEmpty: boolean,
 ): Answer | undefined {
   const id = Number(/\d+/.exec(path)?.[0]);
+  if (path.startsWith('/host-scans/') && ![13, 14, 15].includes(id)) return undefined;
   switch (`${method} ${path.replace(/\d+/, ':id')}`) {
     case 'GET /host-scans':
       return { status: 200, body: { items: isEmpty ? [] : [15, 14, 13].map(scan), nextCursor: null } };

@@ -1,6 +1,8 @@
 // A stand-in for the server for work on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with the
-// server's content security policy, and fixtures. POST /dev/<scenario> switches to full, empty, slow, failing or down;
-// POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody> changes who is signed in.
+// server's content security policy, and fixtures. POST /dev/<scenario> switches to full, empty, slow, failing or down,
+// to refusing (what changes something fails), stepless (steps of single hosts can't be read), expiring (enrollment
+// tokens expire at once), enrolled or connected (another agent has appeared); POST /dev/live starts run 6002 again;
+// POST /dev/as-<admin|scoped|nobody> changes who is signed in.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
@@ -15,9 +17,12 @@ import {
   type Target,
 } from '@opsconductor/protocol';
 import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
-import { agentDetail, agents, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
+import { agentsWith, enrollmentToken } from './enrollment-api.ts';
+import { filesAnswer } from './files-api.ts';
+import { agentDetail, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { hostKeysAnswer } from './host-keys-api.ts';
 import { jobsAnswer } from './jobs-api.ts';
+import { jobsHealth } from './jobs-health.ts';
 import { LiveRun } from './live-run.ts';
 import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
@@ -116,9 +121,15 @@ function fail(response: ServerResponse, status: number, code: string, message: s
 const page = <T>(items: T[]) => ({ items: scenario === 'empty' ? [] : items, nextCursor: null });
 
 async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
-  let text = '';
-  for await (const piece of request) text += piece;
-  return text === '' ? {} : JSON.parse(text);
+  return (await contentOf(request)).body;
+}
+/** Reads the body's size and, if it is JSON, what it says. */
+async function contentOf(request: IncomingMessage): Promise<{ body: Record<string, unknown>; size: number }> {
+  const pieces: Buffer[] = [];
+  for await (const piece of request) pieces.push(piece);
+  const content = Buffer.concat(pieces);
+  const isJson = request.headers['content-type'] === 'application/json' && content.length > 0;
+  return { body: isJson ? JSON.parse(content.toString()) : {}, size: content.length };
 }
 
 async function api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
@@ -136,7 +147,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   if (route === 'GET /me') return json(response, 200, meAs(me, who));
   if (scenario === 'slow' && request.method === 'GET')
     await new Promise((resolve) => setTimeout(resolve, 60_000));
-  if (scenario === 'failing' && request.method === 'GET')
+  if (scenario === (request.method === 'GET' ? 'failing' : 'refusing'))
     return fail(response, 503, 'unavailable', 'The database does not answer.');
   const isEmpty = scenario === 'empty';
   const isOfPlaces =
@@ -150,7 +161,11 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   const hostKeys = /^\/(?:host-scans|known-hosts|segments\/\d+\/host-trust)/.test(path)
     ? hostKeysAnswer(request.method ?? '', path, url.searchParams, await bodyOf(request), isEmpty)
     : undefined;
-  const answer = places ?? hostKeys ?? peopleAnswer(request.method ?? '', path, url.searchParams, isEmpty);
+  const files = path.startsWith('/files')
+    ? filesAnswer(request.method ?? '', path, url.searchParams, { ...(await contentOf(request)), isEmpty })
+    : undefined;
+  const answer =
+    files ?? places ?? hostKeys ?? peopleAnswer(request.method ?? '', path, url.searchParams, isEmpty);
   if (answer?.status === 204) return void response.writeHead(204).end();
   if (answer !== undefined) return json(response, answer.status, answer.body);
   const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);
@@ -189,7 +204,8 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     return json(response, 200, { ...segment, ...change });
   }
   const enroll = /^\/segments\/(\d+)\/enrollment-tokens$/.exec(path);
-  if (enroll !== null) return json(response, 201, enrollment());
+  if (enroll !== null)
+    return json(response, 201, enrollmentToken(Number(enroll[1]), scenario === 'expiring'));
   switch (route) {
     case 'POST /sign-out':
       signedIn = false;
@@ -210,10 +226,16 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
         ),
       );
     }
+    case 'GET /jobs/health':
+      return json(response, 200, jobsHealth(isEmpty));
     case 'GET /segments':
       return json(response, 200, page(segments));
     case 'GET /agents':
-      return json(response, 200, page(url.searchParams.get('state') === 'revoked' ? [] : agents));
+      return json(
+        response,
+        200,
+        page(url.searchParams.get('state') === 'revoked' ? [] : agentsWith(arrivedStage())),
+      );
     case 'GET /targets':
       return json(response, 200, targetPage(url.searchParams));
     case 'GET /credentials':
@@ -223,6 +245,10 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     default:
       return fail(response, 404, 'not_found', 'There is no such path on this server.');
   }
+}
+
+function arrivedStage(): 'enrolled' | 'connected' | undefined {
+  return scenario === 'enrolled' || scenario === 'connected' ? scenario : undefined;
 }
 
 /** Makes the overview; with `isEmpty`, no step is held. */
@@ -353,35 +379,27 @@ function targetApi(response: ServerResponse, id: number, what: string) {
   });
 }
 
-function enrollment() {
-  const server = 'https://ops.example.net:7700';
-  return {
-    id: 1,
-    token: 'oce_3mWk0tE7yXn5sJc2LhUoPdA8fGi4RvTz6MwQq3Zr9Vb1',
-    expiresAt: new Date(Date.now() + 3_500_000).toISOString(),
-    steps: [
-      {
-        title: 'Get the agent, one file',
-        command: `curl -fsS --cacert ca.pem -O ${server}/agent.mjs`,
-        takesToken: false,
-      },
-      { title: 'Save the token', command: 'cat > token   # paste, then Ctrl D', takesToken: true },
-      {
-        title: 'Enroll',
-        command: `node agent.mjs enroll --server ${server} --token-file token`,
-        takesToken: false,
-      },
-      { title: 'Run', command: 'node agent.mjs run', takesToken: false },
-    ],
-  };
-}
-
 function runApi(request: IncomingMessage, response: ServerResponse, url: URL, id: number, rest: string) {
   const found = runs.get(id);
   if (found === undefined) return fail(response, 404, 'not_found', `There is no run ${id}.`);
   if (rest === '') return json(response, 200, found.run);
+  const from = Number(url.searchParams.get('cursor') ?? 0);
+  if (rest === '/target-runs') {
+    const to = from + Number(url.searchParams.get('limit') ?? 50);
+    const nextCursor = to < found.targetRuns.length ? String(to) : null;
+    return json(response, 200, { items: found.targetRuns.slice(from, to), nextCursor });
+  }
+  const { searchParams } = url;
+  const asked = (searchParams.get('targetRunIds') ?? searchParams.get('targetRunId'))?.split(',').map(Number);
+  if (rest === '/steps' && asked !== undefined) {
+    if (scenario === 'stepless') return fail(response, 500, 'internal', 'Internal error.');
+    return json(response, 200, {
+      targetRuns: found.targetRuns.filter(({ id }) => asked.includes(id)),
+      steps: found.steps.filter((step) => asked.includes(step.targetRunId)),
+      nextCursor: null,
+    });
+  }
   if (rest === '/steps') {
-    const from = Number(url.searchParams.get('cursor') ?? 0);
     const targetRuns = found.targetRuns.slice(from, from + 100);
     const ids = new Set(targetRuns.map((one) => one.id));
     const next = from + 100 < found.targetRuns.length ? String(from + 100) : null;

@@ -7,6 +7,8 @@ import { ScpChannel } from './scp-channel.ts';
 class FullChannel extends EventEmitter {
   readonly stderr = new PassThrough();
 
+  resume(): void {}
+
   write(): boolean {
     setImmediate(() => this.emit('drain'));
     return false;
@@ -26,4 +28,16 @@ test('waiting for a silent target ends on a stop', async () => {
   const waiting = channel.exactly(1);
   channel.stop();
   await expect(waiting).rejects.toMatchObject({ reason: 'transfer_cut' });
+});
+
+test('what a target sends byte by byte is read in larger pieces, so that waiting bytes take little memory', async () => {
+  const bytes = Buffer.from(Array.from({ length: 5_000 }, (_, n) => n % 251));
+  const from = new FullChannel();
+  const channel = new ScpChannel(from as never, 'web-1');
+  for (let at = 0; at < bytes.length; at += 1) from.emit('data', bytes.subarray(at, at + 1));
+  const pieces: Buffer[] = [];
+  for (let left = bytes.length; left > 0; left -= pieces.at(-1)?.length ?? left)
+    pieces.push(await channel.upTo(bytes.length));
+  expect(Buffer.concat(pieces).equals(bytes)).toBe(true);
+  expect(pieces.length).toBeLessThan(20);
 });

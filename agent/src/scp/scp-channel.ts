@@ -6,6 +6,8 @@ import { shownPath } from '../sftp/tree/shown-path.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 
 const maxLineBytes = 8_192;
+/** Smaller pieces that wait are put together up to this size: each takes some hundred bytes besides its own. */
+const smallBytes = 512;
 
 export class ScpChannel {
   readonly #channel: ClientChannel;
@@ -20,7 +22,7 @@ export class ScpChannel {
     this.#channel = channel;
     this.#host = host;
     channel.on('data', (bytes: Buffer) => {
-      this.#pieces.push(bytes);
+      this.#keep(bytes);
       this.#length += bytes.length;
       if (this.#length > 1024 * 1024) channel.pause();
       this.#wake();
@@ -105,6 +107,13 @@ export class ScpChannel {
     this.#length -= part.length;
     if (this.#length <= 1024 * 1024) this.#channel.resume();
     return part;
+  }
+
+  #keep(bytes: Buffer): void {
+    const last = this.#pieces.at(-1);
+    if (last !== undefined && last.length + bytes.length <= smallBytes)
+      this.#pieces[this.#pieces.length - 1] = Buffer.concat([last, bytes]);
+    else this.#pieces.push(bytes);
   }
 
   #news(): Promise<void> {

@@ -1,5 +1,6 @@
 // Runs a short script of our own on a target, on whichever connection answers, and reads what it prints.
 import type { ClientChannel } from 'ssh2';
+import { GatheredBytes } from '../gathered-bytes.ts';
 import type { Become } from './become/become.ts';
 import { plainShellFor } from './become/become-shell.ts';
 import type { OpenRequest, SshPool } from './pool/pool.ts';
@@ -60,19 +61,19 @@ async function runOnce(
 
 function talk(channel: ClientChannel, script: string | Buffer, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
+    const said = new GatheredBytes();
+    let isCut = false;
     const onAbort = () => reject(signal.reason);
     signal.addEventListener('abort', onAbort);
     channel.on('data', (bytes: Buffer) => {
-      length += bytes.length;
-      if (length <= maxOutputBytes) chunks.push(bytes);
+      isCut ||= said.length + bytes.length > maxOutputBytes;
+      if (!isCut) said.add(bytes);
     });
     channel.stderr.resume();
     channel.on('error', reject);
     channel.once('close', (code: number | null | undefined) => {
       signal.removeEventListener('abort', onAbort);
-      if (typeof code === 'number') resolve(Buffer.concat(chunks).toString('latin1'));
+      if (typeof code === 'number') resolve(said.bytes().toString('latin1'));
       else reject(new Error('the session ended without an exit status'));
     });
     channel.end(script);

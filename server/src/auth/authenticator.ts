@@ -129,6 +129,11 @@ export class Authenticator {
     return () => this.#listeners.delete(own);
   }
 
+  /** How often something was forgotten here, for whoever must know whether a principal may be out of date. */
+  get changes(): number {
+    return this.#forgetCount;
+  }
+
   /** Makes the next request with this session or token query the database. */
   forget(via: Principal['via'], viaId: number): void {
     this.#forget({ kind: via, ids: [viaId] });

@@ -50,6 +50,7 @@ beforeAll(async () => {
       }),
     ],
     authenticator: {
+      changes: 0,
       wasGood: (_via, token) => token === goodToken,
       bySession: async () => undefined,
       byApiToken: async (token) => {

@@ -351,6 +351,7 @@ describe('mistakes in the table keep the server from starting', () => {
   } as const;
   const start = (...table: RouteSpec[]) => {
     const authenticator = {
+      changes: 0,
       wasGood: () => false,
       bySession: async (): Promise<Principal | undefined> => undefined,
       byApiToken: async (): Promise<Principal | undefined> => undefined,

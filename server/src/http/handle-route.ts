@@ -20,6 +20,8 @@ import { readText, refuseProblems, textProblems, validate } from './validate.ts'
 
 const nothing = Type.Object({}, { additionalProperties: false });
 const foreignKeyViolation = '23503';
+/** For this long, nobody is looked up again unless something has changed. A notice of another server may be lost. */
+const unaskedMs = 5_000;
 const replySchemas = new WeakMap<TSchema, TSchema>();
 
 export interface Authenticates {
@@ -27,6 +29,8 @@ export interface Authenticates {
   wasGood(via: Principal['via'], token: string): boolean;
   bySession(token: string, address: string): Promise<Principal | undefined>;
   byApiToken(token: string, address: string): Promise<Principal | undefined>;
+  /** How often anyone's session, token or rights have changed, as far as this server was told. */
+  readonly changes: number;
   /** Returns the principal as it is now; undefined if its session or token has ended. */
   again(principal: Principal): Promise<Principal | undefined>;
 }
@@ -54,11 +58,13 @@ export async function handleRoute(
   requestId: string,
 ): Promise<Response> {
   const address = addressOf(context, deps.access);
-  const principal = await authorize(deps, route, context, address, requestId);
+  const seen = { changes: deps.authenticator.changes, atMs: performance.now() };
+  const admitted = await authorize(deps, route, context, address, requestId);
   const release = holdPlace(deps, route);
-  const room = deps.limits.shareOfBodies(principal, address);
+  const room = deps.limits.shareOfBodies(admitted, address);
   try {
     const body = await readBody(route, context, room);
+    const principal = await stillAuthorized(deps, route, admitted, { seen, address, requestId });
     return await located(body, () => carryOut(deps, route, context, { principal, address, requestId, body }));
   } finally {
     release?.();
@@ -189,16 +195,51 @@ async function authorize(
   if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
   await deps.limits.countCaller(principal);
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
-  if (!mayCall(route, principal.authority)) {
-    await deps.onForbidden({ principal, route, address, requestId });
-    const everywhere = principal.authority.holdsSomewhere(route.permission) ? ' everywhere' : '';
+  await requirePermission(deps, route, principal, { address, requestId });
+  return principal;
+}
+
+async function requirePermission(
+  deps: RouteDeps,
+  route: RouteSpec,
+  principal: Principal,
+  origin: { address: string; requestId: string },
+): Promise<void> {
+  if (mayCall(route, principal.authority)) return;
+  await deps.onForbidden({ principal, route, ...origin });
+  const everywhere =
+    route.permission !== 'public' && principal.authority.holdsSomewhere(route.permission)
+      ? ' everywhere'
+      : '';
+  throw new AppError(
+    'forbidden',
+    route.permission === 'self'
+      ? 'An API token that is limited to some permissions or places can’t be used for the account of its user.'
+      : `This needs the permission ${route.permission}${everywhere}, ${whoLacks(principal)}.`,
+  );
+}
+
+/**
+ * Returns the caller as they are once the body has arrived. A body may take a minute. If the rights that the caller had
+ * at its beginning still counted then, anyone could keep rights that are being taken away, by a request that is not
+ * finished until afterwards.
+ * @throws AppError `unauthenticated`, `forbidden`
+ */
+async function stillAuthorized(
+  deps: RouteDeps,
+  route: RouteSpec,
+  admitted: Principal | undefined,
+  { seen, ...origin }: { seen: { changes: number; atMs: number }; address: string; requestId: string },
+): Promise<Principal | undefined> {
+  const isUnchanged = deps.authenticator.changes === seen.changes;
+  if (admitted === undefined || (isUnchanged && performance.now() - seen.atMs < unaskedMs)) return admitted;
+  const principal = await deps.authenticator.again(admitted);
+  if (principal === undefined)
     throw new AppError(
-      'forbidden',
-      route.permission === 'self'
-        ? 'An API token that is limited to some permissions or places can’t be used for the account of its user.'
-        : `This needs the permission ${route.permission}${everywhere}, ${whoLacks(principal)}.`,
+      'unauthenticated',
+      'Your session or API token ended while the request was being sent.',
     );
-  }
+  await requirePermission(deps, route, principal, origin);
   return principal;
 }
 

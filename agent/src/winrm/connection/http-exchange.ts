@@ -2,6 +2,7 @@
 // the socket and not the request.
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import type { Socket } from 'node:net';
+import { GatheredBytes } from '../../gathered-bytes.ts';
 import { protocolError, WinrmError } from '../winrm-error.ts';
 
 /** Wraps a failure to dial, which means that nothing was sent. */
@@ -77,18 +78,16 @@ export function exchange(options: Exchange): Promise<HttpReply> {
     sent.once('error', fail);
     sent.once('response', (reply) => {
       const { socket } = reply;
-      const parts: Buffer[] = [];
-      let bytes = 0;
+      const gathered = new GatheredBytes();
       reply.on('data', (part: Buffer) => {
-        bytes += part.length;
-        if (bytes > options.maxReplyBytes) {
+        if (gathered.length + part.length > options.maxReplyBytes) {
           sent.destroy(protocolError(`its reply is longer than ${options.maxReplyBytes} bytes`));
-        } else parts.push(part);
+        } else gathered.add(part);
       });
       reply.once('error', fail);
       reply.once('end', () => {
         const { statusCode = 0, headers: received } = reply;
-        settle(() => resolve({ status: statusCode, headers: received, body: Buffer.concat(parts), socket }));
+        settle(() => resolve({ status: statusCode, headers: received, body: gathered.bytes(), socket }));
       });
     });
     sent.end(body);

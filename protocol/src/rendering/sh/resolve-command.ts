@@ -1,6 +1,7 @@
 // Determines the program that a command finally runs: behind `sudo -u x`, `timeout 5`, `env A=b`, whatever its path.
-import { baseName, interpreterOf, type Wrapper, wrappers } from './interpreters.ts';
+import { baseName, interpreterOf } from './interpreters.ts';
 import { literalOf, literalStart, type Word } from './syntax.ts';
+import { type Wrapper, wrappers } from './wrappers.ts';
 
 export interface Resolved {
   /** Name of the program; `undefined` if only the run of the script decides it, or there is none. */

@@ -24,6 +24,7 @@ beforeAll(async () => {
     () => table.map((route) => ({ ...route, handle: () => new Response(null, { status: 299 }) })),
     {
       authenticator: {
+        changes: 0,
         wasGood: () => false,
         bySession: async () => caller,
         byApiToken: async () => caller,

@@ -56,7 +56,8 @@ test('docs/api.md names the path of every route', async () => {
 
 test('docs/api.md describes every event of the live stream', async () => {
   const here = import.meta.dirname;
-  const sources = ['../../runs/live/run-stream.ts', '../routes/runs/run-events.ts'];
+  const live = ['run-stream.ts', 'stream-output.ts'].map((file) => `../../runs/live/${file}`);
+  const sources = [...live, '../routes/runs/run-events.ts'];
   const written = (await Promise.all(sources.map((source) => readFile(join(here, source), 'utf8')))).flatMap(
     (text) => [...text.matchAll(/event: (\w+)\\n/g)].map(([, event]) => event),
   );

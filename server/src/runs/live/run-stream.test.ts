@@ -6,7 +6,8 @@ import { cancelRun } from '../ends/cancel-run.ts';
 import { chunkOf, setupOutput, type TestOutput, textOf } from '../output/output-testing.ts';
 import { endOf, success } from '../testing.ts';
 import { LiveHub } from './live-hub.ts';
-import { formatPosition, parsePosition, RunStream } from './run-stream.ts';
+import { RunStream } from './run-stream.ts';
+import { formatPosition, parsePosition } from './stream-position.ts';
 
 /** Longer than any test may last: a reader that has to wait for it has missed a wake. */
 const idleMs = 600_000;

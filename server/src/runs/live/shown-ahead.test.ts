@@ -9,7 +9,8 @@ import {
   textOf,
 } from '../output/output-testing.ts';
 import { OutputWriter } from '../output/output-writer.ts';
-import { parsePosition, RunStream } from './run-stream.ts';
+import { RunStream } from './run-stream.ts';
+import { parsePosition } from './stream-position.ts';
 
 const idleMs = 60_000;
 

@@ -2,7 +2,7 @@
 import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
 import { targetsQueued } from '../../store/runs/run-counts.ts';
 import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
-import { formatPosition } from '../live/run-stream.ts';
+import { formatPosition } from '../live/stream-position.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 

@@ -36,6 +36,51 @@ async function helpdesk(): Promise<{ id: number; token: string }> {
 }
 
 describe('users', () => {
+  test.each([
+    ['deactivated', 401, (id: number) => update(id, { isActive: false })],
+    [
+      'deprived of the right',
+      403,
+      async (id: number) => {
+        const [grant] = await t.sql<{ id: number }[]>`select id from role_grants where user_id = ${id}`;
+        await t.call('DELETE', `grants/${grant?.id}`, admin.token, undefined, 204);
+      },
+    ],
+    [
+      'given more rights',
+      201,
+      (id: number) => t.call('POST', 'grants', admin.token, { userId: id, role: 'auditor' }),
+    ],
+  ] as const)('whoever is %s while they send a request is answered %i', async (_, status, change) => {
+    const sender = await t.user('sender', ['admin']);
+    const friend = await create({ name: 'friend' });
+    const text = new TextEncoder().encode(JSON.stringify({ userId: friend.id, role: 'viewer' }));
+    let finish = () => {};
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    let reply: Promise<Response> | undefined;
+    await new Promise<void>((begun) => {
+      const body = new ReadableStream<Uint8Array>(
+        {
+          async pull(controller) {
+            begun();
+            await finished;
+            controller.enqueue(text);
+            controller.close();
+          },
+        },
+        { highWaterMark: 0 },
+      );
+      reply = t.request('POST', '/api/v1/grants', { token: sender.token, body });
+    });
+    await change(sender.id);
+    finish();
+    expect((await reply)?.status).toBe(status);
+    const given = await t.sql`select from role_grants where user_id = ${friend.id}`;
+    expect(given).toHaveLength(status === 201 ? 1 : 0);
+  });
+
   test('whoever is deleted while their request is handled is told so, as the request can’t be recorded as theirs', async () => {
     const gone = await t.user('gone', ['admin']);
     const ci = await create({ name: 'ci', kind: 'service' });

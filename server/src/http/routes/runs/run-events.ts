@@ -12,12 +12,9 @@ import type { Authority } from '../../../auth/authority.ts';
 import type { Principal } from '../../../auth/principal.ts';
 import { type AppError, invalidField } from '../../../errors.ts';
 import type { LiveHub } from '../../../runs/live/live-hub.ts';
-import {
-  parsePosition,
-  RunStream,
-  type StreamPosition,
-  stepsOfOutputQuery,
-} from '../../../runs/live/run-stream.ts';
+import { stepsOfOutputQuery } from '../../../runs/live/output-query.ts';
+import { RunStream } from '../../../runs/live/run-stream.ts';
+import { parsePosition, type StreamPosition } from '../../../runs/live/stream-position.ts';
 import type { RunKeys } from '../../../runs/run-keys.ts';
 import type { RunPart } from '../../../runs/view/run-part.ts';
 import { partToFollow, type SeenRun, seeRun, whatIsSeen } from '../../../runs/view/seen-run.ts';
