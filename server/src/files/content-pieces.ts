@@ -4,6 +4,7 @@ import { limits } from '@opsconductor/protocol';
 import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
+import { readInTurns } from '../read-in-turns.ts';
 import type { Queryable, Tx } from '../store/database/connection.ts';
 import { appendParts, type ContentRow, insertContent, readParts } from '../store/files/contents.ts';
 
@@ -87,14 +88,16 @@ export async function* readContent(
   }
 }
 
-/** Returns the SHA-256 of everything that is stored, in hex. */
+/** Returns the SHA-256 of everything that is stored, in hex. `userId`: read in turns with other users. */
 export async function digestOfContent(
   db: Queryable,
   masterKey: MasterKey,
   content: ContentRow,
+  userId?: number,
 ): Promise<string> {
   const hash = createHash('sha256');
-  for await (const bytes of readContent(db, masterKey, content)) hash.update(bytes);
+  const pieces = readContent(db, masterKey, content);
+  for await (const bytes of userId === undefined ? pieces : readInTurns(userId, pieces)) hash.update(bytes);
   return hash.digest('hex');
 }
 

@@ -112,7 +112,7 @@ export async function finishFile(
   const content = await findContent(sql, id);
   if (content === undefined) throw notFound('File');
   // A request whose answer was lost may be repeated.
-  const found = content.sha256 ?? (await wholeDigest({ sql, masterKey }, content));
+  const found = content.sha256 ?? (await wholeDigest({ sql, masterKey }, content, caller));
   if (sha256 !== undefined && sha256 !== found) {
     throw invalidField(
       'sha256',
@@ -161,11 +161,12 @@ export function requireRoom(stored: number, size: number, most: number): void {
 async function wholeDigest(
   { sql, masterKey }: Pick<FileDeps, 'sql' | 'masterKey'>,
   content: ContentRow,
+  { userId }: Pick<Caller, 'userId'>,
 ): Promise<string> {
   const received = receivedBytes(content);
   if (content.parts < partsOfSize(content.size))
     throw new AppError('conflict', `Only ${received} of its ${content.size} bytes are here: send the rest.`);
-  return digestOfContent(sql, masterKey, content);
+  return digestOfContent(sql, masterKey, content, userId);
 }
 
 function requireWholePieces({ size }: ContentRow, offset: number, length: number): void {

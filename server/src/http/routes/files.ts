@@ -20,6 +20,7 @@ import { deleteFile } from '../../files/delete-file.ts';
 import { getArtifact, listArtifacts } from '../../files/list-artifacts.ts';
 import { fileUses, getFile, listFiles } from '../../files/list-files.ts';
 import { createFile, type FileDeps, finishFile, uploadBytes } from '../../files/upload-file.ts';
+import { readInTurns } from '../../read-in-turns.ts';
 import type { RunKeys } from '../../runs/run-keys.ts';
 import { seeRun } from '../../runs/view/seen-run.ts';
 import { findContent } from '../../store/files/contents.ts';
@@ -97,7 +98,7 @@ function reads(deps: FileRouteDeps): RouteSpec[] {
             'conflict',
             'The file is still being uploaded; download it once the upload is finished.',
           );
-        return download(deps, file, context.req.header('range'));
+        return download(deps, file, context.req.header('range'), principal.userId);
       },
     }),
   ];
@@ -202,7 +203,7 @@ function artifacts(deps: FileRouteDeps): RouteSpec[] {
       handle: async ({ params, principal, context }) => {
         const ref = { runId: params.id, id: params.artifact };
         const artifact = await getArtifact(deps, ref, principal.authority.reach('read'));
-        return download(deps, artifact, context.req.header('range'));
+        return download(deps, artifact, context.req.header('range'), principal.userId);
       },
     }),
   ];
@@ -212,12 +213,13 @@ async function download(
   { sql, masterKey }: FileRouteDeps,
   { id, name }: { id: string; name: string },
   range: string | undefined,
+  userId: number,
 ): Promise<Response> {
   const content = await findContent(sql, id);
   if (content === undefined) throw notFound('File');
   return answerBytes(range, {
     length: content.size,
     headers: { ...attachmentHeaders(name), 'X-Content-SHA256': content.sha256 ?? '' },
-    read: (bytes) => readContent(sql, masterKey, content, bytes),
+    read: (bytes) => readInTurns(userId, readContent(sql, masterKey, content, bytes)),
   });
 }

@@ -1,7 +1,8 @@
 // Runs over HTTP: canceling, purging, reading output in ranges, following from any position.
 import type { ErrorBody, OutputPage, Run, RunDetail, RunSteps, TargetRunPage } from '@opsconductor/protocol';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AppError } from '../../../errors.ts';
+import { StoredReads } from '../../../runs/live/stored-reads.ts';
 import { chunkOf } from '../../../runs/output/output-testing.ts';
 import { requestKeyOf, startOnce } from '../../../runs/start/start-once.ts';
 import { endOf, failure, givenUp, growRun } from '../../../runs/testing.ts';
@@ -220,6 +221,16 @@ describe('the bytes of an output', () => {
     ]);
     const huge = await t.request('GET', path(run), range('bytes=8-99999999999999999999'));
     expect([huge.status, await huge.text()]).toEqual([206, 'e\n']);
+  });
+
+  test('are read in turns with other users', async () => {
+    const run = await endedRun();
+    const { id, token } = await t.app.user('reader', ['viewer']);
+    const turns = vi.spyOn(StoredReads.prototype, 'take');
+    const whole = await t.request('GET', path(run), { token });
+    expect(await whole.text()).toBe('one\nthree\n');
+    expect(turns).toHaveBeenCalledWith(String(id));
+    turns.mockRestore();
   });
 
   test('beyond the end are 416 with the length, however far beyond', async () => {

@@ -29,6 +29,7 @@ import { MissingPermission } from '../../../auth/missing-permission.ts';
 import { auditedBy, type Caller, callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../../../errors.ts';
+import { readInTurns } from '../../../read-in-turns.ts';
 import { cancelRun, mayDirectRun } from '../../../runs/ends/cancel-run.ts';
 import { shownSignature } from '../../../runs/grants/shown-signature.ts';
 import type { ClaimsAlong } from '../../../runs/leases/claim-along.ts';
@@ -412,7 +413,8 @@ function outputRoute(deps: RunRouteDeps): RouteSpec {
       return answerBytes(context.req.header('range'), {
         length,
         headers: bytesHeaders(format, `run-${params.id}-step-${params.step}`),
-        read: ({ start, end }) => readOutputBytes(deps, attempt, { start, end, stream: query.stream }),
+        read: ({ start, end }) =>
+          readInTurns(principal.userId, readOutputBytes(deps, attempt, { start, end, stream: query.stream })),
       });
     },
   });

@@ -1,0 +1,35 @@
+import { randomBytes } from 'node:crypto';
+import type { StoredFile } from '@opsconductor/protocol';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { newMasterKey } from '../../credentials/at-rest/master-key.ts';
+import { StoredReads } from '../../runs/live/stored-reads.ts';
+import { setupApp } from '../testing.ts';
+import { fileRoutes } from './files.ts';
+
+test('a file is read in turns with other users, both when it is finished and when it is downloaded', async () => {
+  const masterKey = newMasterKey();
+  const t = await setupApp(({ sql }) =>
+    fileRoutes({ sql, masterKey, keys: {} as never, maxStoredBytes: 1_000_000 }),
+  );
+  onTestFinished(() => t.close());
+  const turns = vi.spyOn(StoredReads.prototype, 'take');
+  onTestFinished(() => turns.mockRestore());
+  const { id: userId, token } = await t.user('ada', ['author']);
+  const bytes = randomBytes(700);
+  const json = { name: 'app.tar', size: bytes.length };
+  const begun = await t.request('POST', '/api/v1/files', { token, json });
+  const path = `/api/v1/files/${((await begun.json()) as StoredFile).id}`;
+  const sent = await t.request('PUT', `${path}/content?offset=0`, {
+    token,
+    body: new Blob([bytes]).stream(),
+    headers: { 'Content-Type': 'application/octet-stream' },
+  });
+  expect(sent.status).toBe(200);
+  expect(turns).not.toHaveBeenCalled();
+  expect((await t.request('POST', `${path}/finish`, { token, json: {} })).status).toBe(200);
+  expect(turns).toHaveBeenCalledWith(String(userId));
+  turns.mockClear();
+  const loaded = await t.request('GET', `${path}/content`, { token });
+  expect(Buffer.from(await loaded.arrayBuffer()).equals(bytes)).toBe(true);
+  expect(turns).toHaveBeenCalledWith(String(userId));
+});

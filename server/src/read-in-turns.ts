@@ -1,0 +1,26 @@
+// Turns for reading what is stored from its beginning to its end: files, artifacts and output that somebody downloads,
+// and files that are checked whole. Otherwise one user's downloads would use all database connections, and the event
+// loop for decryption, and every other request would wait for seconds.
+import { StoredReads } from './runs/live/stored-reads.ts';
+
+/** Live streams have turns of their own, so that downloads don't delay them. */
+const reads = new StoredReads();
+
+/** Yields the same pieces, but reads each one only when it is the user's turn. */
+export async function* readInTurns<T>(userId: number, pieces: AsyncGenerator<T>): AsyncGenerator<T> {
+  try {
+    for (;;) {
+      const end = await reads.take(String(userId));
+      let next: IteratorResult<T>;
+      try {
+        next = await pieces.next();
+      } finally {
+        end();
+      }
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    await pieces.return(undefined);
+  }
+}
