@@ -87,5 +87,7 @@ test('a command of keys that does not exist is refused before any database is lo
   const failed = await run(process.execPath, ['scripts/keys.mjs', 'stauts'], { cwd, env }).catch(
     (error) => error,
   );
-  expect(failed.stderr).toMatch(/^There is no command “stauts”; there are status, .*\n\nnpm run keys -- status/);
+  expect(failed.stderr).toMatch(
+    /^There is no command “stauts”; there are status, .*\n\nnpm run keys -- status/,
+  );
 });
