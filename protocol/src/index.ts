@@ -90,3 +90,4 @@ export * from './steps/wait-for.ts';
 export * from './steps/winrm-copy.ts';
 export * from './steps/winrm-exec.ts';
 export * from './validation.ts';
+export { nearName } from './validation-wording.ts';

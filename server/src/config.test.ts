@@ -94,11 +94,15 @@ test('all wrong values are reported together, each with its name, what was found
 
 test('a flag without its value, or a misspelled one with a value, is reported', () => {
   expect(problemsOf(['--port'])).toEqual(['--port <number>: the value is missing']);
-  expect(problemsOf(['--prot', '80'])).toEqual([
-    '--prot: there is no such flag; --help lists them',
-    '80: belongs to no flag; --help lists the flags',
+  const misspelled = ['--prot: there is no such flag; did you mean --port?'];
+  expect(problemsOf(['--prot', '80'])).toEqual(misspelled);
+  expect(problemsOf(['--prot=80'])).toEqual(misspelled);
+});
+
+test('a value whose flag npm kept to itself is reported with the way to give it', () => {
+  expect(problemsOf(['7741'])).toEqual([
+    '7741: belongs to no flag; flags go after --, as in npm start -- --port 7722',
   ]);
-  expect(problemsOf(['--prot=80'])).toEqual(['--prot: there is no such flag; --help lists them']);
 });
 
 describe('TLS', () => {

@@ -1,4 +1,5 @@
 // The flags of a server, with their `--help` texts, and their raw values.
+import { nearName } from '@opsconductor/protocol';
 import { Command, CommanderError } from 'commander';
 import { logLevels } from '../log.ts';
 import { HelpRequested } from './config-problems.ts';
@@ -133,14 +134,24 @@ export function readFlags(argv: readonly string[], problems: string[]): Flags {
     );
     return {};
   }
-  for (const argument of command.args) {
-    problems.push(
-      argument.startsWith('-')
-        ? `${argument.split('=', 1)[0]}: there is no such flag; --help lists them`
-        : `${argument}: belongs to no flag; --help lists the flags`,
-    );
-  }
+  problems.push(...leftOver(command));
   // Commander's default for --no-demo is true, but only an explicit flag may win over the variable.
   const { demo, ...flags } = command.opts<Flags>();
   return demo === false ? { ...flags, demo } : flags;
+}
+
+/** Returns a problem for each argument that belongs to no flag. */
+function leftOver({ args, options }: Command): string[] {
+  const names = options.flatMap(({ long }) => long ?? []);
+  return args.flatMap((argument, at) => {
+    if (argument.startsWith('-')) {
+      const name = argument.split('=', 1)[0] ?? argument;
+      const near = nearName(name, names);
+      return `${name}: there is no such flag; ${near === undefined ? '--help lists them' : `did you mean ${near}?`}`;
+    }
+    // Probably the value of the flag before it, which is reported.
+    if (args[at - 1]?.startsWith('--')) return [];
+    // npm keeps a flag without the two hyphens before it to itself, and hands on its value alone.
+    return `${argument}: belongs to no flag; flags go after --, as in npm start -- --port 7722`;
+  });
 }
