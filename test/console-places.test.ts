@@ -53,6 +53,39 @@ test('a target gets a label, and a group that selects it has it as a member at o
   expect(faults).toEqual([]);
 });
 
+test('an open target is in the address: a reload, a link and the command palette lead to it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/targets`);
+  const row = page.getByRole('button', { name: /^host / });
+  const panel = page.getByRole('complementary', { name: 'Target host', exact: true });
+  const opened = () => new URL(page.url()).searchParams.get('open');
+  await row.click();
+  await panel.waitFor();
+  const id = opened();
+  expect(id).toMatch(/^\d+$/);
+  await page.reload();
+  await panel.waitFor();
+  await panel.getByRole('button', { name: 'Close' }).click();
+  await panel.waitFor({ state: 'detached' });
+  expect(opened()).toBeNull();
+  await page.goto(`${c.url}/agents`);
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('host');
+  await page.getByRole('dialog').getByText('target', { exact: true }).waitFor();
+  await page.keyboard.press('Enter');
+  await panel.waitFor();
+  expect(opened()).toBe(id);
+  // The filters change the list and leave the target open as long as it is in it.
+  await page.getByRole('combobox', { name: 'Operating system' }).selectOption('linux');
+  await eventually(() => Promise.resolve(page.url())).toContain('os=linux');
+  await panel.waitFor();
+  expect(opened()).toBe(id);
+  expect(faults).toEqual([]);
+});
+
 test('how long the agents of a segment may be silent is changed on its panel', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();

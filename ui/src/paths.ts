@@ -62,6 +62,8 @@ export interface TargetsQuery {
   os?: string | undefined;
   health?: string | undefined;
   hostKey?: string | undefined;
+  /** Id of the target that is open next to the list. */
+  open?: number | undefined;
 }
 
 export interface ScanQuery {
