@@ -76,7 +76,7 @@ test.each(commandsOnData)('$name says that a database is not of an installation'
       () => undefined,
       (error: { stdout: string; stderr: string }) => error,
     );
-    expect(`${failed?.stdout}${failed?.stderr}`).toContain('This database has no installation');
+    expect(`${failed?.stdout}${failed?.stderr}`).toMatch(/this database has no installation/i);
   } finally {
     await close();
   }
