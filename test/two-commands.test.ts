@@ -173,7 +173,7 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     for (const more of [['--no-demo'], []]) {
       const product = startHere(more, { dataDir, isDirect: true });
       const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
-      if (more.length === 0) await product.says(/The demo can’t be brought back.*demo\.json is damaged/);
+      if (more.length === 0) await product.says(/The demo can’t be started again.*demo\.json is damaged/);
       await product.says(/\/#code=(\S+)/);
       const api = new ApiClient({ url, token });
       for (const what of ['jobs', 'runs', 'segments', 'targets', 'agents', 'credentials']) {

@@ -270,7 +270,7 @@ test('an owner who holds the root admits agents, seals, and brings back a segmen
   await owner.sign('vault', ...(await owner.admits(second)));
   expect(await owner.recovery('use', 'vault', '--agent', 'vault-b')).toEqual([
     proof,
-    'Agent vault-b is given generation 1.',
+    'Agent vault-b gets generation 1 of the segment key.',
   ]);
   await hasKey('vault-b');
   expect(await t.api.run(jobId, [targetId])).toMatchObject({ ...ran, steps: [{ agentName: 'vault-b' }] });

@@ -55,7 +55,10 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
 export async function describeStatus(dataDir: string): Promise<string[]> {
   const data = dataDirectory(dataDir);
   const identity = await readPublicIdentity(data);
-  if (identity === undefined) return [`Not enrolled: ${data.identity} does not exist.`];
+  if (identity === undefined)
+    return [
+      `Not enrolled: ${data.identity} does not exist. Run "node agent.mjs enroll", or name the right directory with --data.`,
+    ];
   const holder = await lockHolder(data.lock);
   const journal = await readIfExists(data.journal);
   return [

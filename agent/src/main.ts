@@ -225,7 +225,7 @@ async function enrollCommand(
   const identity = await enroll({ server, token, caPin, caFile, name, dataDir: data, force, proxy, log });
   process.stdout.write(
     `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: node agent.mjs run --data ${data}\n` +
-      `Its keys are ${await fingerprintOf(dataDirectory(data))}: whoever holds the segment's root needs that fingerprint.\n`,
+      `Its keys are ${await fingerprintOf(dataDirectory(data))}: if an owner holds the segment's root, they need this fingerprint.\n`,
   );
 }
 

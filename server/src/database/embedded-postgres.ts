@@ -188,7 +188,7 @@ async function startOnFreePort(
       return await startPostmaster(context, await pickPort());
     } catch (error) {
       if (!(error instanceof PortTakenError) || tries === maxPorts) throw error;
-      context.log('The port was taken in between: trying another one');
+      context.log('Another program has taken the port in the meantime: trying another port');
     }
   }
 }

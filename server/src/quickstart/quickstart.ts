@@ -67,9 +67,9 @@ export async function startQuickstart(deps: QuickstartDeps): Promise<Quickstart>
     if (!(await isThere(join(folder, 'demo.json')))) throw error;
     deps.log.warn({ err: error }, 'the demo could not be started again; the server runs without it');
     deps.say(
-      `The demo can’t be brought back, and is left out: ${error instanceof Error ? error.message : error}`,
+      `The demo can’t be started again; the server runs without it: ${error instanceof Error ? error.message : error}`,
     );
-    deps.say(`Everything else runs. What the demo was is in ${folder}.`);
+    deps.say(`The files of the demo are still in ${folder}.`);
     return { shown: Promise.resolve(), stop: async () => {} };
   }
 }

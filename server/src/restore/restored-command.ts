@@ -47,7 +47,7 @@ export async function runRestoredCommand({
     await markRestored(sql);
   say(`The database is on timeline ${timeline} now.`);
   say(
-    `${count(runs, 'open run')} ended, ${count(attempts, 'step')} of them unknown: look on their targets before you run them again.`,
+    `${count(runs, 'open run')} ended, ${count(attempts, 'step')} of them unknown: check their targets before you run them again.`,
   );
   say(`${count(agents, 'agent')} may come back as ${agents === 1 ? 'it is, once' : 'they are, once each'}.`);
   say(

@@ -63,8 +63,8 @@ export function addRecoveryCommands(program: Command, config: Config, say: (line
       for (const { privateKey } of opened) privateKey?.fill(0);
       say(
         given.length === 0
-          ? `Agent ${options.agent} has them already.`
-          : `Agent ${options.agent} is given generation ${given.join(', ')}.`,
+          ? `Agent ${options.agent} already has every generation that opened.`
+          : `Agent ${options.agent} gets generation ${given.join(', ')} of the segment key.`,
       );
     });
 }

@@ -47,7 +47,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       await makeFolderOf(options.roots);
       const { description } = options;
       const { rootFingerprint } = await initSegment(api, roots, { name, description, rootPublicKey });
-      say(`Segment ${name} has the root ${rootFingerprint}; ${options.roots} knows it.`);
+      say(`Segment ${name} has the root ${rootFingerprint}; it was added to ${options.roots}.`);
       say(
         `Enroll its first agent from the console. Then: ${typedCommand()} segment roster sign, with --admit.`,
       );
