@@ -1,6 +1,6 @@
-// Turns for reading what is stored from its beginning to its end: files, artifacts and output that somebody downloads,
-// and files that are checked whole. Otherwise one user's downloads would use all database connections, and the event
-// loop for decryption, and every other request would wait for seconds.
+// Turns for reading what is stored from its beginning to its end: files, artifacts, output, jobs and the audit log that
+// somebody downloads, and files that are checked whole. Otherwise one user's downloads would use all database
+// connections, and the event loop for decryption, and every other request would wait for seconds.
 import { StoredReads } from './runs/live/stored-reads.ts';
 
 /** Live streams have turns of their own, so that downloads don't delay them. */

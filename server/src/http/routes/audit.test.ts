@@ -1,8 +1,9 @@
 import type { AuditCheckpoint, AuditRow } from '@opsconductor/protocol';
 import { verifyCheckpoint } from '@opsconductor/protocol/audit';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { setupAudit, type TestAudit, testEntry } from '../../audit/testing.ts';
+import { StoredReads } from '../../runs/live/stored-reads.ts';
 import { setupApp, type TestApp } from '../testing.ts';
 import { auditRoutes } from './audit.ts';
 
@@ -176,6 +177,15 @@ describe('GET /api/v1/audit/export', () => {
       .map((line) => JSON.parse(line) as { type: string; kind?: string });
     expect(lines.map((line) => line.type)).toEqual(['export', 'checkpoint', 'row', 'end']);
     expect(lines[0]?.kind).toBe('excerpt');
+  });
+
+  it('is read in turns with other users', async () => {
+    const turns = vi.spyOn(StoredReads.prototype, 'take');
+    const reader = await app.user('reader', ['auditor']);
+    const path = '/api/v1/audit/export?actor=nobody';
+    await (await app.request('GET', path, { token: reader.token })).text();
+    expect(turns).toHaveBeenCalledWith(String(reader.id));
+    turns.mockRestore();
   });
 
   it('is audited, with its filters', async () => {

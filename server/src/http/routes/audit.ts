@@ -13,6 +13,7 @@ import { filterOf, searchLog } from '../../audit/search-log.ts';
 import type { Authority } from '../../auth/authority.ts';
 import { auditedBy, callerOf } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
+import { readInTurns } from '../../read-in-turns.ts';
 import { countUnsealed, latestCheckpoint } from '../../store/audit/audit-seals.ts';
 import { type RouteSpec, route } from '../route.ts';
 
@@ -61,7 +62,8 @@ export function auditRoutes(deps: ExportDeps): RouteSpec[] {
         });
         const isCsv = query.format === 'csv';
         const day = deps.now().toISOString().slice(0, 10);
-        return new Response(streamOf(exportLog(deps, query, filter), authorityNow), {
+        const pieces = readInTurns(request.principal.userId, exportLog(deps, query, filter));
+        return new Response(streamOf(pieces, authorityNow), {
           headers: {
             'Content-Type': isCsv ? 'text/csv; charset=utf-8' : 'application/x-ndjson; charset=utf-8',
             'Content-Disposition': `attachment; filename="audit-${day}.${isCsv ? 'csv' : 'jsonl'}"`,

@@ -1,9 +1,10 @@
 import { type ConvertedJobs, type JobImport, type JobImportItemDetail, limits } from '@opsconductor/protocol';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { JobImports } from '../../../jobs/bundles/job-imports.ts';
 import { writeBundle } from '../../../jobs/bundles/write-bundle.ts';
 import { createLog } from '../../../log.ts';
+import { StoredReads } from '../../../runs/live/stored-reads.ts';
 import { setupApp, type TestApp } from '../../testing.ts';
 import { jobBundleRoutes } from './job-bundles.ts';
 
@@ -78,6 +79,14 @@ it('a large file is read in its own thread, planned, paged through, applied and 
   expect(JSON.parse(await reply.text()).jobs).toHaveLength(80);
   expect((await call('DELETE', `job-imports/${id}`)).status).toBe(204);
   expect((await call('GET', `job-imports/${id}`)).status).toBe(404);
+});
+
+it('an export is read in turns with other users', async () => {
+  const turns = vi.spyOn(StoredReads.prototype, 'take');
+  const reader = await t.user('reader', ['viewer']);
+  await (await t.request('GET', '/api/v1/jobs/export', { token: reader.token })).text();
+  expect(turns).toHaveBeenCalledWith(String(reader.id));
+  turns.mockRestore();
 });
 
 it('an import that is abandoned while its file is read leaves nothing behind', async () => {

@@ -20,6 +20,7 @@ import { callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { exportJobs } from '../../../jobs/bundles/export-jobs.ts';
 import type { JobImports } from '../../../jobs/bundles/job-imports.ts';
+import { readInTurns } from '../../../read-in-turns.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
@@ -66,7 +67,7 @@ function fileRoutes({ sql, masterKey, imports }: JobBundleRouteDeps): RouteSpec[
       handle: async ({ query, principal }) => {
         const text = await exportJobs({ sql, masterKey }, query, principal.authority.reach('read'));
         const { format = 'yaml' } = query;
-        return new Response(ReadableStream.from(encoded(text)), {
+        return new Response(ReadableStream.from(encoded(readInTurns(principal.userId, text))), {
           headers: {
             'Content-Type': `application/${format}; charset=utf-8`,
             'Content-Disposition': `attachment; filename="jobs.${format}"`,
