@@ -6,7 +6,7 @@ import { purgeRun } from '../../store/runs/runs.ts';
 import { endOf, givenUp, holdTransaction, success } from '../testing.ts';
 import { chunkOf, digestOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
 import { OutputWriter } from './output-writer.ts';
-import { findOutput, readOutputPage } from './read-output.ts';
+import { findOutput, outputLength, readOutputPage } from './read-output.ts';
 
 test('chunks are stored encrypted and in order, and the step shows how far they go', async () => {
   await using t = await setupOutput();
@@ -69,6 +69,23 @@ test('a chunk after a missing one is not stored until the missing one was sent',
   expect(await t.stored(lease)).toEqual([1, 2, 3]);
 });
 
+test('chunks of one batch with one missing between them are not stored beyond it', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  // The first chunk is being written while the others gather behind it.
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select 1 from job_run_steps where id = ${lease.id} for update`,
+  );
+  const first = t.send(lease, chunkOf(lease, 1, 'one\n'));
+  const rest = t.send(lease, chunkOf(lease, 2, 'two\n'), chunkOf(lease, 4, 'four\n'));
+  await release();
+  expect([await first, await rest]).toEqual([['stored'], ['stored', 'gap']]);
+  expect(await t.stored(lease)).toEqual([1, 2]);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 2, outputBytes: 8 }]);
+});
+
 test('output is refused once the step has ended or is leased again', async () => {
   await using t = await setupOutput();
   await t.start({ targets: 2 });
@@ -92,6 +109,29 @@ test('an attempt that was given up may still deliver missing output until its re
   expect(await t.send(lease, chunkOf(lease, 3, 'three\n'))).toEqual(['gap']);
   expect(await t.send(lease, chunkOf(lease, 2, 'two\n'))).toEqual(['stored']);
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', outputSeq: 2, outputBytes: 8 }]);
+});
+
+test('late output of an attempt is its own: it comes from its agent, without a hole, and the next attempt’s stays as it is', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start({ rules: [{ on_unknown: 'retry', idempotent: true }] });
+  const first = await t.claimOne();
+  await t.send(first, chunkOf(first, 1, 'one\n'));
+  await t.settle(givenUp(first));
+  const next = await t.claimOne();
+  expect(next).toMatchObject({ id: first.id, epoch: 2 });
+  await t.send(next, chunkOf(next, 1, 'again\n'), chunkOf(next, 2, 'more\n'), chunkOf(next, 3, 'end\n'));
+  const two = chunkOf(first, 2, 'two\n');
+  expect(await t.send({ ...first, agentId: 9 }, two)).toEqual(['refused']);
+  expect(await t.send(first, chunkOf(first, 4, 'four\n'))).toEqual(['gap']);
+  expect(await t.send(first, two)).toEqual(['stored']);
+  expect([await t.stored(first), await t.stored(next)]).toEqual([
+    [1, 2],
+    [1, 2, 3],
+  ]);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 3, outputBytes: 15 }]);
+  const lengthOf = async (epoch: number) =>
+    outputLength(t, await findOutput(t, { runId, stepId: first.id, epoch }, unrestricted), undefined);
+  expect([await lengthOf(1), await lengthOf(2)]).toEqual([8, 15]);
 });
 
 test('while output is kept only from a day in the future, late output of an existing day is still stored and can be read', async () => {

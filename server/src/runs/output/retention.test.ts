@@ -85,6 +85,19 @@ test('nothing of an open attempt is dropped, and late output for a dropped day i
   expect(await t.send(lease, chunkOf(lease, 3, 'too late\n'))).toEqual(['refused']);
 });
 
+test('while output is kept only from a day in the future, because a clock was ahead, no day is dropped', async () => {
+  await using t = await setupOutput();
+  await t.start();
+  const lease = await t.claimOne();
+  await t.send(lease, chunkOf(lease, 1, 'kept\n'));
+  await t.settle(endOf(lease));
+  const before = await partitions(t);
+  await t.sql`update output_retention set kept_from = current_date + 275`;
+  expect(await keepFrom(t, lease, 3)).toEqual({ partitions: 0, runs: 0 });
+  expect(await partitions(t)).toEqual(before);
+  expect(await t.stored(lease)).toEqual([1]);
+});
+
 test('output of a step that waits for a decision is kept until then, however long that takes', async () => {
   await using t = await setupOutput();
   const runId = await t.start({ rules: [{ on_unknown: 'hold', hold_for: 864_000 }] });
@@ -110,6 +123,8 @@ test('ended runs are removed with everything of theirs when they are old enough,
   await t.settle(endOf(await t.claimOne()));
   const open = await t.start();
   await t.sql`update job_runs set completed_at = completed_at - interval '40 days' where id = ${old}`;
+  // Not even one that has ended before and goes on.
+  await t.sql`update job_runs set completed_at = now() - interval '40 days' where id = ${open}`;
   // Enough ended runs for two batches.
   await t.sql`
     insert into job_runs (job_id, job_version, status, completed_at, start_by, data_key, targets_total, total_steps)
