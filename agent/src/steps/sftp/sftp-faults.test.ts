@@ -8,6 +8,7 @@ import {
   rename,
   stat,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from 'node:fs/promises';
@@ -158,6 +159,20 @@ sshTest('an unfinished file that could not be removed is named in the output', a
   const [name] = await readdir(t.remote);
   expect(stderr).toContain(`${join(t.remote, name ?? '')}: unfinished, and may still be there`);
 });
+
+sshTest(
+  'a file that has another size on the target than it was sent with does not get its name',
+  async () => {
+    const t = await setupTransfers();
+    const running = uploadLarge(t, { ...slow, retries: 0 });
+    await half(t.remote);
+    const [name = ''] = await readdir(t.remote);
+    await truncate(join(t.remote, name), large.length + 1);
+    const { outcome } = await running;
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'checksum_mismatch' });
+    expect(await readdir(t.remote)).toEqual([]);
+  },
+);
 
 sshTest('a partial file of other content is not resumed', async () => {
   const t = await setupTransfers();

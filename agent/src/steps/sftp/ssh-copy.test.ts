@@ -1,14 +1,17 @@
+import { execFileSync } from 'node:child_process';
 import { statSync, watch } from 'node:fs';
 import {
   access,
   chmod,
   chown,
   mkdir,
+  open,
   readdir,
   readFile,
   rm,
   stat,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from 'node:fs/promises';
@@ -313,6 +316,73 @@ sshTest(
     expect((await readdir(join(t.local, 'back'), { recursive: true })).sort()).toEqual(['d', 'd/g', 'f']);
   },
 );
+
+/** A target without SFTP on which a script stands in for scp. */
+async function setupStandIn(script: (dir: string) => string) {
+  const { remote } = await setupTransfers(withoutSftp);
+  const dir = join(remote, 'bin');
+  await mkdir(dir);
+  await chmod(dir, 0o777);
+  await writeFile(join(dir, 'scp'), `#!/bin/sh\n${script(dir)}\n`, { mode: 0o755 });
+  const path = `SetEnv SHLVL=1 PATH=${dir}:/usr/bin:/bin`;
+  return { t: await setupTransfers({ config: [...withoutSftp.config, path] }), dir };
+}
+
+const nextAnswer = 'head -c 1 >/dev/null';
+
+sshTest(
+  'a directory of which the connection brings only the beginning is not said to be copied',
+  async () => {
+    const { t } = await setupStandIn(() =>
+      [
+        `${nextAnswer}; printf 'D0755 0 set\\n'; ${nextAnswer}; printf 'C0644 4 first\\n'; ${nextAnswer}`,
+        `printf 'text\\0'; ${nextAnswer}`,
+      ].join('; '),
+    );
+    const paths = { remote_path: '/srv/set', local_path: join(t.local, 'set') };
+    const { outcome } = await t.run('copy', { direction: 'pull', ...paths });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+  },
+);
+
+sshTest('a file that scp could not read to its end does not get its name', async () => {
+  const { t } = await setupStandIn(
+    () =>
+      `${nextAnswer}; printf 'C0644 4 f\\n'; ${nextAnswer}; printf 'text\\1scp: f: Input/output error\\n'; cat >/dev/null`,
+  );
+  await t.put('local', 'f', 'the old one');
+  const paths = { remote_path: '/srv/f', local_path: join(t.local, 'f') };
+  const { outcome } = await t.run('copy', { direction: 'pull', ...paths });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
+  expect(await readdir(t.local)).toEqual(['f']);
+  expect(await readFile(join(t.local, 'f'), 'utf8')).toBe('the old one');
+});
+
+sshTest.each([
+  [
+    'overwritten',
+    async (path: string) => {
+      await using file = await open(path, 'r+');
+      await file.write(Buffer.from('new'), 0, 3, 8_500_000);
+    },
+  ],
+  ['cut short', (path: string) => truncate(path, 8_000_000)],
+])('a file that is %s while SCP sends it does not get its name', async (_, change) => {
+  // The real scp, which gets the middle of the file only once the test says so.
+  const { t, dir } = await setupStandIn(
+    (places) =>
+      `{ dd bs=64k count=20 2>/dev/null; : >${places}/half; read x <${places}/gate; cat; } | exec /usr/bin/scp "$@"`,
+  );
+  execFileSync('mkfifo', ['-m', '666', join(dir, 'gate')]);
+  const file = await t.put('local', 'f', Buffer.alloc(9_000_000, 'old'));
+  await utimes(file, 1_700_000_000, 1_700_000_000);
+  const running = t.run('copy', { local_path: file, remote_path: join(t.remote, 'f') });
+  await vi.waitFor(() => access(join(dir, 'half')), { timeout: 20_000, interval: 20 });
+  await change(file);
+  await writeFile(join(dir, 'gate'), '\n');
+  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'file_changed' });
+  expect(await readdir(t.remote)).toEqual([]);
+});
 
 /** A target without SFTP whose mv only reports that it was called; the copy to `to/f` stands still there. */
 async function setupStalled() {
