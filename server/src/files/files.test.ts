@@ -129,3 +129,26 @@ test('files that no job names and no step has used are removed once they are old
     { detail: { name: 'unused', keptDays: 30 } },
   ]);
 });
+
+test('a job that names a file it can’t use is saved with a warning, until the file is complete', async () => {
+  const { t, begin, send, finish } = await setup();
+  const upload = (name: string, file: string) => ({
+    ...{ name, type: 'sftp.upload' },
+    config: { file, remote_path: '/tmp/app' },
+  });
+  const steps = [upload('deploy', 'app-1.5.tar'), upload('by version', `app-\${{ job.version }}.tar`)];
+  const warning = {
+    path: 'steps[0].config.file',
+    message:
+      'There is no file “app-1.5.tar” that this job may use; until it is uploaded, the step fails. Looked in “general”.',
+    found: 'app-1.5.tar',
+    severity: 'warning',
+  };
+  const job = await t.create({ name: 'deploy', steps });
+  expect(job).toMatchObject({ warnings: [warning] });
+  const { id } = await begin('app-1.5.tar', 3);
+  expect((await t.change(job.id, { description: 'while it is being uploaded' })).warnings).toEqual([warning]);
+  await send(id, 0, Buffer.from('abc'));
+  await finish(id);
+  expect(await t.change(job.id, { description: 'once it is there' })).not.toHaveProperty('warnings');
+});

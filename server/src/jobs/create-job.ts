@@ -20,6 +20,7 @@ import { checkEnvelope } from './checks/check-envelope.ts';
 import { requireCredentialUse, unknownCredentials } from './checks/require-credential-use.ts';
 import { requireDefinition, withAllProblems } from './checks/require-definition.ts';
 import { requireRawSplice } from './checks/require-raw-splice.ts';
+import { unknownFiles } from './checks/unknown-files.ts';
 import { sealNewDefinition } from './definition/seal-definition.ts';
 import {
   clearColumnsOf,
@@ -143,5 +144,10 @@ export async function insertNewJob(
       ...(madeFrom === undefined ? {} : { template: { id: madeFrom.jobId, version: madeFrom.version } }),
     },
   });
-  return { id, warnings: [...(await unknownCredentials(tx, caller, stored)), ...broken] };
+  const warnings = [
+    ...(await unknownCredentials(tx, caller, stored)),
+    ...(await unknownFiles(tx, category.name, stored)),
+    ...broken,
+  ];
+  return { id, warnings };
 }

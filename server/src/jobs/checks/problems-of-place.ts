@@ -17,6 +17,7 @@ import { takenName } from '../name-taken.ts';
 import { categoryForJobs } from '../settings/category-for-jobs.ts';
 import { requireCredentialUse, runAsCredential, unknownCredentials } from './require-credential-use.ts';
 import { requireRawSplice } from './require-raw-splice.ts';
+import { unknownFiles } from './unknown-files.ts';
 
 export interface SavePlace {
   /** The job that it would be saved to; undefined for a new one. */
@@ -47,7 +48,10 @@ export async function problemsOfPlace(
     })),
   ];
   const rules = await loadSiteRules(tx);
-  const warned = await unknownCredentials(tx, caller, stored);
+  const warned = [
+    ...(await unknownCredentials(tx, caller, stored)),
+    ...(await unknownFiles(tx, category, stored)),
+  ];
   const ruled = rules.problems({ definition: { ...definition, category, labels }, note });
   return [...once(found).map(asError), ...warned, ...ruled];
 }

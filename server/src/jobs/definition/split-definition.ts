@@ -65,11 +65,14 @@ export function clearColumnsOf(
 
 /** Returns the files that steps name literally. A name with a placeholder is only known in a run. */
 function fileNamesOf(steps: JobDefinition['steps']): string[] | null {
-  const names = steps.flatMap(({ config }) => {
-    const { file } = config as { file?: unknown };
-    return typeof file === 'string' && !file.includes('${{') ? [file] : [];
-  });
+  const names = steps.flatMap((step) => namesFile(step) ?? []);
   return names.length === 0 ? null : [...new Set(names)].sort();
+}
+
+/** Returns the file of the server that a step names literally, if it does. */
+export function namesFile({ config }: { config: unknown }): string | undefined {
+  const { file } = Object(config) as { file?: unknown };
+  return typeof file === 'string' && !file.includes('${{') ? file : undefined;
 }
 
 /** Returns each step type once. */

@@ -23,6 +23,7 @@ import { checkEnvelope } from '../checks/check-envelope.ts';
 import { requireCredentialUse, unknownCredentials } from '../checks/require-credential-use.ts';
 import { requireDefinition, withAllProblems } from '../checks/require-definition.ts';
 import { requireRawSplice } from '../checks/require-raw-splice.ts';
+import { unknownFiles } from '../checks/unknown-files.ts';
 import { sealDefinition } from '../definition/seal-definition.ts';
 import {
   clearColumnsOf,
@@ -59,9 +60,13 @@ export async function saveJob(
   const { definition, note = '', expectedVersion: told } = readRequest(request);
   const expectedVersion = told ?? ifMatch;
   if (expectedVersion === undefined) {
-    throw invalidField('expectedVersion', 'Say which version you changed, so that nobody’s change is lost.', {
-      allowed: 'the number of the version that was changed, or the header If-Match: "3"',
-    });
+    throw invalidField(
+      'expectedVersion',
+      'Say which version you changed, in expectedVersion or the header If-Match, so that nobody’s change is lost.',
+      {
+        allowed: 'the number of the version that was changed, or the header If-Match: "3"',
+      },
+    );
   }
   const whole = await requireDefinition(deps.sql, definition, id, caller);
   const { stored, settings } = splitDefinition(whole);
@@ -73,7 +78,11 @@ export async function saveJob(
     const { category = job.category, labels = job.labels } = settings;
     const held = { definition: { ...stored, category, labels }, note };
     const broken = version === undefined ? [] : (await loadSiteRules(tx)).refuseBroken(held);
-    const warnings = [...(await unknownCredentials(tx, caller, stored)), ...broken];
+    const warnings = [
+      ...(await unknownCredentials(tx, caller, stored)),
+      ...(await unknownFiles(tx, category, stored)),
+      ...broken,
+    ];
     if (version === undefined) await refuseNewlyBroken(tx, deps.masterKey, id, { category, labels });
     const changed = await changeSettings(tx, job, settings, caller);
     return { version, changed, warnings };

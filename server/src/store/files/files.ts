@@ -110,6 +110,20 @@ export async function moveFiles(tx: Tx, from: readonly number[], to: string): Pr
     returning f.id, f.name, old.id as from_id, old.name as "from", new.id as to_id`;
 }
 
+/** Returns those of the names that are complete files which jobs of a category may use. */
+export async function usableFileNames(
+  db: Queryable,
+  category: string,
+  names: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await db<{ name: string }[]>`
+    select f.name from files f join contents k on k.id = f.id
+    left join categories jc on jc.name = ${category}
+    where f.name = any(${names as string[]}::text[]) and k.sha256 is not null
+      and (f.category_id in (${generalCategory.id}, jc.id) or f.category_id = any(jc.ancestor_ids))`;
+  return new Set(rows.map(({ name }) => name));
+}
+
 /**
  * Returns a complete file by its name or id, if the job of the step may use it: a file in the general category, in the
  * job's category, or in one above that.
