@@ -108,13 +108,12 @@ function checkShape({ userId, userGroupId, role, permission, scope }: CreateGran
   if (permission === undefined || scope === undefined || scope === null) return;
   if (!reachesInto(permission, scope.kind)) {
     const kinds = permissionReach[permission];
-    throw invalidField('scope', `${permission} has no meaning on a ${scope.kind.replace('_', ' ')}.`, {
-      found: scope.kind,
-      allowed:
-        kinds.length === 0
-          ? 'no scope: it is granted everywhere or not at all'
-          : kinds.map(kindWords).join(', '),
-    });
+    const allowed =
+      kinds.length === 0
+        ? 'no scope: it is granted everywhere or not at all'
+        : kinds.map(kindWords).join(', ');
+    const message = `${permission} has no meaning on a ${scope.kind.replace('_', ' ')}. Allowed: ${allowed}.`;
+    throw invalidField('scope', message, { found: scope.kind, allowed });
   }
 }
 

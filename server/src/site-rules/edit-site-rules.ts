@@ -79,9 +79,13 @@ export async function updateSiteRule(
   refuseUnstorableText(request);
   const expectedVersion = told ?? ifMatch;
   if (expectedVersion === undefined) {
-    throw invalidField('expectedVersion', 'Say which version you changed, so that nobody’s change is lost.', {
-      allowed: 'the number of the version that was changed, or the header If-Match: "3"',
-    });
+    throw invalidField(
+      'expectedVersion',
+      'Say which version you changed, in expectedVersion or the header If-Match, so that nobody’s change is lost.',
+      {
+        allowed: 'the number of the version that was changed, or the header If-Match: "3"',
+      },
+    );
   }
   refuseProblems(request);
   await inTransaction(sql, async (tx) => {

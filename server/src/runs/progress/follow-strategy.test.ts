@@ -71,7 +71,7 @@ test('more failures than the run or its batch allows halt it, and the reason say
   const whole = followStrategy(
     runWith({ max_failures: 2 }, { targetsFailed: 1, targetsTimedOut: 1, targetsUnknown: 1 }),
   );
-  expect(whole?.halt?.reason).toBe('Stopped: 3 hosts failed or became unknown, and max_failures is 2.');
+  expect(whole?.halt?.reason).toBe('Stopped when 3 hosts had failed or become unknown: max_failures is 2.');
   const batch = { batchNumber: 2, batchEnd: 20, batchFailures: 3 };
   const strategy = { batches: [10], batch_max_failures: '10%' };
   expect(followStrategy(runWith(strategy, { ...batch, targetsFailed: 4 }))?.halt).toBeNull();
@@ -85,7 +85,7 @@ test('a percentage of failures in the last batch is of the targets that are left
   const last = { batchNumber: 2, batchEnd: 100, batchFailures: 0, targetsOpened: 95 };
   expect(followStrategy(runWith(strategy, { ...last, targetsFailed: 2 }))?.halt).toBeNull();
   expect(followStrategy(runWith(strategy, { ...last, targetsFailed: 3 }))?.halt?.reason).toMatch(
-    'in batch 2, and batch_max_failures is 2',
+    'in batch 2: batch_max_failures is 2',
   );
 });
 

@@ -88,7 +88,7 @@ function beginOf(batches: readonly number[], batchNumber: number): number {
 function haltOf(count: number, limit: number, name: string, where: string): NextMove['halt'] {
   const hosts = count === 1 ? '1 host' : `${count} hosts`;
   return {
-    reason: `Stopped: ${hosts} failed or became unknown${where}, and ${name} is ${limit}.`,
+    reason: `Stopped when ${hosts} had failed or become unknown${where}: ${name} is ${limit}.`,
     unbegun: `Not begun: more hosts failed or became unknown${where} than ${name} allows (${limit}).`,
   };
 }

@@ -38,7 +38,11 @@ export async function resolveTargets(
     selection,
     targets.map((target) => target.id),
   );
-  if (targets.length === 0) throw new AppError('invalid', 'No target is selected that a run could take.');
+  if (targets.length === 0)
+    throw new AppError(
+      'invalid',
+      'No target is selected that a run could take. Check the selector, the groups and what is left out; inactive targets are not taken.',
+    );
   refuseProblems(selection.targetIds ?? [], targets, caller);
   return { targets, selection: { ...asked, selected: targets.length } };
 }
