@@ -21,6 +21,7 @@ import { agentsWith, enrollmentToken } from './enrollment-api.ts';
 import { filesAnswer } from './files-api.ts';
 import { agentDetail, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
 import { hostKeysAnswer } from './host-keys-api.ts';
+import { jobPartsAnswer } from './job-parts-api.ts';
 import { jobsAnswer } from './jobs-api.ts';
 import { jobsHealth } from './jobs-health.ts';
 import { LiveRun } from './live-run.ts';
@@ -178,11 +179,17 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     const found = jobsAnswer(route, url.searchParams, body, isEmpty ? [] : jobs);
     if (found !== undefined) return json(response, found.status, found.body);
   }
-  const jobRoute = /^\/jobs\/(\d+)(\/run)?$/.exec(path);
+  const jobRoute = /^\/jobs\/(\d+)(\/.+)?$/.exec(path);
   if (jobRoute !== null) {
     const job = jobs.find((one) => one.id === Number(jobRoute[1]));
     if (job === undefined) return fail(response, 404, 'not_found', 'There is no such job.');
-    if (jobRoute[2] !== undefined) return json(response, 201, runs.get(4127)?.run);
+    if (jobRoute[2] === '/run') return json(response, 201, runs.get(4127)?.run);
+    if (jobRoute[2] !== undefined) {
+      const found = jobPartsAnswer(editedJob(job), jobRoute[2], url.searchParams);
+      return found === undefined
+        ? fail(response, 404, 'not_found', 'There is no such path on this server.')
+        : json(response, found.status, found.body);
+    }
     if (request.method !== 'PUT') return json(response, 200, editedJob(job));
     const saved = saveAnswer(job, await bodyOf(request), scenario === 'conflict');
     return json(response, saved.status, saved.body);
