@@ -226,7 +226,7 @@ export const apiPaths = {
   audit: (query: Query = {}) => withQuery(`${root}/audit`, query),
   auditExport: (query: Query = {}) => withQuery(`${root}/audit/export`, query),
   auditCheckpoint: () => `${root}/audit/checkpoints/latest`,
-  segments: () => `${root}/segments`,
+  segments: (query: Query = {}) => withQuery(`${root}/segments`, query),
   segment: (id: number) => `${root}/segments/${id}`,
   segmentSettings: (segmentId: number) => `${root}/segments/${segmentId}/settings`,
   unknownAfter: (segmentId: number) => `${root}/segments/${segmentId}/unknown-after`,

@@ -1,8 +1,15 @@
-import type { ExecutorOverview, Segment, SegmentListSchema } from '@opsconductor/protocol';
+import {
+  type ExecutorOverview,
+  limits,
+  type Segment,
+  type SegmentListSchema,
+  type SegmentQuery,
+} from '@opsconductor/protocol';
 import { fingerprint } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
 import {
   type AgentCounts,
   countSegmentsByAgents,
@@ -11,27 +18,44 @@ import {
   type SegmentOverviewRow,
 } from '../store/agents/segments.ts';
 import type { Queryable } from '../store/database/connection.ts';
+import { decodeCursor, pageOf } from '../store/database/cursor.ts';
 import { reachesEverything } from '../store/people/visibility.ts';
 import { toSign } from './owner-held/read-roster.ts';
 
 /**
- * Returns the segments within the reaches by name, all on one page, and the names of those in which only some targets
- * may be seen.
+ * Returns the segments within the reaches by name, and with the first page the names of those in which only some targets
+ * may be seen. Without a limit or a cursor, all are on one page.
  */
 export async function listSegments(
   sql: Queryable,
   reaches: readonly Reach[],
+  query: SegmentQuery = {},
 ): Promise<Static<typeof SegmentListSchema>> {
+  refuseUnstorableText(query, 'query');
+  const { cursor, search } = query;
+  const limit = query.limit ?? (cursor === undefined ? undefined : limits.defaultPageItems);
+  const beyond = cursor === undefined ? undefined : decodeCursor(cursor, ['string'])[0];
+  const isNaming = beyond === undefined && !reachesEverything(reaches);
   const [rows, named] = await Promise.all([
-    listSegmentOverviews(sql, reaches),
-    reachesEverything(reaches) ? [] : listNamedSegments(sql, reaches),
+    listSegmentOverviews(sql, reaches, {
+      search,
+      beyond,
+      limit: limit === undefined ? undefined : limit + 1,
+    }),
+    isNaming ? listNamedSegments(sql, reaches, { search, limit }) : [],
   ]);
-  return { items: await Promise.all(rows.map((row) => toSegment(sql, row))), named, nextCursor: null };
+  const { items, nextCursor } = pageOf(
+    rows,
+    limit ?? rows.length,
+    ({ name }) => [name],
+    (row) => row,
+  );
+  return { items: await Promise.all(items.map((row) => toSegment(sql, row))), named, nextCursor };
 }
 
 /** @throws {AppError} `not_found`, also for a segment outside the reaches. */
 export async function getSegment(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<Segment> {
-  const [row] = await listSegmentOverviews(sql, reaches, id);
+  const [row] = await listSegmentOverviews(sql, reaches, { id });
   if (row === undefined) throw notFound('Segment');
   return toSegment(sql, row);
 }

@@ -127,6 +127,21 @@ describe('the health of a segment', () => {
     expect(names).toEqual([...names].sort());
     expect(names).toContain('health');
   });
+
+  it('is found by a part of its name, and listed page by page', async () => {
+    for (const name of ['zone-a1', 'zone-a2', 'zone-b1', 'zone-b2']) await makeSegment(t, name);
+    const find = async (query: Parameters<typeof listSegments>[2]) => {
+      const { items, nextCursor } = await listSegments(t.sql, unrestricted, query);
+      return { names: items.map(({ name }) => name), cursor: nextCursor ?? undefined };
+    };
+    expect(await find({ search: 'ONE-A' })).toEqual({ names: ['zone-a1', 'zone-a2'], cursor: undefined });
+    const first = await find({ search: 'zone', limit: 3 });
+    expect(first.names).toHaveLength(3);
+    const rest = await find({ search: 'zone', limit: 3, cursor: first.cursor ?? '' });
+    expect(rest.cursor).toBeUndefined();
+    expect([...first.names, ...rest.names]).toEqual((await find({ search: 'zone' })).names);
+    expect(await find({ limit: 200, search: 'zone%' })).toEqual({ names: [], cursor: undefined });
+  });
 });
 
 it('an unknown segment is not found', async () => {

@@ -1,7 +1,8 @@
 // Segments, their agents, and how a new agent is enrolled.
 import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../../agent/server-messages.ts';
-import { Closed, Id, Nullable, Page, Timestamp } from '../common.ts';
+import { limits } from '../../limits.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { Description } from '../text.ts';
 import { PublicKeySchema } from './segment-roster.ts';
 
@@ -78,6 +79,18 @@ export const SegmentListSchema = Type.Object({
     description: 'Segments of which the caller sees only the name, because they may see targets in them',
   }),
 });
+export const SegmentQuerySchema = Closed({
+  ...pageQuery,
+  limit: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.maxPageItems,
+      description: 'If neither this nor `cursor` is given, all are on one page',
+    }),
+  ),
+  search: Type.Optional(Type.String({ maxLength: 100, description: 'Part of the name' })),
+});
+export type SegmentQuery = Static<typeof SegmentQuerySchema>;
 const UnknownAfter = { minimum: 10, maximum: 86_400 };
 /** How long an agent may be silent before its running steps count as unknown, in seconds. */
 export const PutUnknownAfterRequestSchema = Closed({ unknownAfter: Type.Integer(UnknownAfter) });

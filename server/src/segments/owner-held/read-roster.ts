@@ -23,7 +23,7 @@ export async function readRoster(
   const agents = await listSegmentAgents(sql, segmentId);
   const offers = await listOffers(sql, segmentId);
   const keyChanges = await listKeyChanges(sql, segmentId);
-  const [overview] = await listSegmentOverviews(sql, unrestricted, segmentId);
+  const [overview] = await listSegmentOverviews(sql, unrestricted, { id: segmentId });
   const { rosterPayload: payload, rosterSignature: signature } = segment;
   return {
     installationId,

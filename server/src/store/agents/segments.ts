@@ -1,6 +1,7 @@
 import type { SignedRoster } from '@opsconductor/protocol/sealing';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
+import { containsPattern } from '../database/cursor.ts';
 import { type Condition, segmentWithin } from '../people/visibility.ts';
 
 export interface SegmentRow {
@@ -83,11 +84,20 @@ export async function holdSegment(tx: Tx, id: number): Promise<void> {
   await tx`select 1 from segments where id = ${id} for key share`;
 }
 
-/** Returns the segments within the reaches by name, or only the given one, with counts. */
+export interface SegmentFilter {
+  id?: number | undefined;
+  /** Part of the name. */
+  search?: string | undefined;
+  /** Only segments whose name comes after this one. */
+  beyond?: string | undefined;
+  limit?: number | undefined;
+}
+
+/** Returns the segments within the reaches that fit, by name, with counts. */
 export async function listSegmentOverviews(
   sql: Queryable,
   reaches: readonly Reach[],
-  id?: number,
+  filter: SegmentFilter = {},
 ): Promise<SegmentOverviewRow[]> {
   return sql<SegmentOverviewRow[]>`
     select s.*,
@@ -115,8 +125,19 @@ export async function listSegmentOverviews(
          where ag.segment_id = s.id and ag.state = 'active' and g.roster_number > s.roster_number
         having count(*) > 0
       ) l on true
-     where ${segmentWithin(sql, reaches)} and ${id === undefined ? sql`true` : sql`s.id = ${id}`}
-     order by s.name, s.id`;
+     where ${segmentWithin(sql, reaches)} and ${fits(sql, filter)}
+     order by s.name, s.id ${limited(sql, filter)}`;
+}
+
+/** SQL condition on the alias `s`. */
+function fits(sql: Queryable, { id, search, beyond }: SegmentFilter): Condition {
+  return sql`${id === undefined ? sql`true` : sql`s.id = ${id}`}
+    and ${search === undefined ? sql`true` : sql`s.name ilike ${containsPattern(search)}`}
+    and ${beyond === undefined ? sql`true` : sql`s.name > ${beyond}`}`;
+}
+
+function limited(sql: Queryable, { limit }: SegmentFilter) {
+  return limit === undefined ? sql`` : sql`limit ${limit}`;
 }
 
 /** Counts the segments within the reaches for each combination of agent counts that occurs. */
@@ -144,15 +165,17 @@ function activeAgents(sql: Queryable) {
      where ag.state = 'active'`;
 }
 
-/** Returns segments outside the reaches that have a target within them, by name. */
+/** Returns segments outside the reaches that have a target within them and fit, by name. */
 export async function listNamedSegments(
   sql: Queryable,
   reaches: readonly Reach[],
+  filter: SegmentFilter = {},
 ): Promise<{ id: number; name: string }[]> {
   return sql<{ id: number; name: string }[]>`
     select s.id, s.name from segments s
      where not ${segmentWithin(sql, reaches)} and ${segmentWithin(sql, reaches, 's.id', { containing: true })}
-     order by s.name, s.id`;
+       and ${fits(sql, filter)}
+     order by s.name, s.id ${limited(sql, filter)}`;
 }
 
 export async function storeRoster(

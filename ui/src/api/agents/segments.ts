@@ -7,10 +7,18 @@ import type {
 } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
-import { readWhole } from '../page.ts';
+import { type Page, type PageQuery, readWhole } from '../page.ts';
 
 export function listSegments(signal?: AbortSignal): Promise<Segment[]> {
   return readWhole(apiPaths.segments(), signal);
+}
+
+/** Returns a page of segments. */
+export function findSegments(
+  query: PageQuery & { search?: string | undefined },
+  signal?: AbortSignal,
+): Promise<Page<Segment>> {
+  return request('GET', apiPaths.segments(query), { signal });
 }
 
 export function fetchSegment(id: number, signal?: AbortSignal): Promise<Segment> {

@@ -1,6 +1,6 @@
 // Finds what a right can be granted on or asked about: by a part of its name, or a run by its number.
 import type { PlaceKind } from '@opsconductor/protocol';
-import { listSegments } from '../../api/agents/segments.ts';
+import { findSegments } from '../../api/agents/segments.ts';
 import { ApiError } from '../../api/client.ts';
 import { listCategories } from '../../api/jobs/categories.ts';
 import { listJobs } from '../../api/jobs/jobs.ts';
@@ -60,7 +60,7 @@ export class PlaceSearch {
       case 'category':
         return matching(await this.#whole(kind, () => listCategories()), text);
       case 'segment':
-        return matching(await this.#whole(kind, () => listSegments()), text);
+        return (await findSegments({ search, limit: perKind }, signal)).items;
       case 'target_group':
         return (await listTargetGroups({ search, limit: perKind }, signal)).items;
       case 'job':

@@ -11,16 +11,22 @@ it('finds all kinds by a part of the name; short lists are read once, long ones 
     '/api/v1/categories': (_request, response) =>
       json(response, page({ id: 2, name: 'Patching' }, { id: 3, name: 'other' })),
     '/api/v1/target-groups': (_request, response) => json(response, page({ id: 5, name: 'patch canaries' })),
+    '/api/v1/segments': (_request, response) => json(response, page({ id: 6, name: 'patch-lab' })),
   });
   const search = new PlaceSearch();
-  await search.search(' patch', ['category', 'target_group']);
+  await search.search(' patch', ['category', 'target_group', 'segment']);
   expect(search.found).toEqual([
     { kind: 'category', id: 2, name: 'Patching' },
     { kind: 'target_group', id: 5, name: 'patch canaries' },
+    { kind: 'segment', id: 6, name: 'patch-lab' },
   ]);
   await search.search('oth', ['category']);
   expect(search.found).toEqual([{ kind: 'category', id: 3, name: 'other' }]);
-  expect(asked).toEqual(['GET /api/v1/categories', 'GET /api/v1/target-groups?search=patch&limit=8']);
+  expect(asked).toEqual([
+    'GET /api/v1/categories',
+    'GET /api/v1/target-groups?search=patch&limit=8',
+    'GET /api/v1/segments?search=patch&limit=8',
+  ]);
 });
 
 it('finds a run by its number', async () => {
@@ -53,15 +59,15 @@ it('shows the result of the last search, whichever answer comes first', async ()
 it('reports a failure, and reads again with the next search', async () => {
   let fails = true;
   await serveApi({
-    '/api/v1/segments': (_request, response) =>
+    '/api/v1/categories': (_request, response) =>
       fails
         ? json(response, { error: { code: 'unavailable', message: 'No database.', requestId: 'r' } }, 503)
-        : json(response, page({ id: 1, name: 'dmz-1' })),
+        : json(response, page({ id: 1, name: 'Patching' })),
   });
   const search = new PlaceSearch();
-  await search.search('', ['segment']);
+  await search.search('', ['category']);
   expect([search.error?.code, search.found]).toEqual(['unavailable', undefined]);
   fails = false;
-  await search.search('', ['segment']);
+  await search.search('', ['category']);
   expect([search.error, search.found?.length]).toEqual([undefined, 1]);
 });

@@ -6,6 +6,7 @@ import {
   PutUnknownAfterRequestSchema,
   SealingKeySchema,
   SegmentListSchema,
+  SegmentQuerySchema,
   SegmentSchema,
 } from '@opsconductor/protocol';
 import { callerOf } from '../../../caller.ts';
@@ -36,12 +37,13 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       path: '/api/v1/segments',
       permission: 'read',
       scoped: true,
-      summary: 'List the segments, all on one page',
+      summary: 'List the segments by name',
       tag,
       description:
-        'In full for callers who may read the segment; those who may only read some of its targets, through a target group, find its name under `named`.',
+        'In full for callers who may read the segment; those who may only read some of its targets, through a target group, find its name under `named`, with the first page.',
+      query: SegmentQuerySchema,
       success: { status: 200, schema: SegmentListSchema },
-      handle: ({ principal }) => listSegments(sql, principal.authority.reach('read')),
+      handle: ({ principal, query }) => listSegments(sql, principal.authority.reach('read'), query),
     }),
     route({
       method: 'POST',
