@@ -140,6 +140,12 @@ describe('refused', () => {
     ['Write-Output «T» -OutVariable out\niex ⟦$out', 'argument of iex', ''],
     ['$h = @{ a = «T» }\niex ⟦$h.a', 'argument of iex', ''],
     ['$a, $b = 1, «T"»\niex ⟦$b'.replace('«T"»', '«T»'), 'argument of iex', ''],
+    // A redirection, and an argument that looks like an operator, end with their line.
+    ['tool.exe /a 2>&1\niex ⟦«T»', 'argument of iex', ''],
+    ['$out = tool.exe *>&1\ncmd /c ⟦«T»', 'argument of cmd', ''],
+    ['Get-Item =\niex ⟦«T»', 'argument of iex', ''],
+    ['$x = Get-Item $y = $z =\niex ⟦«T»', 'argument of iex', ''],
+    ['Get-Item a | Sort-Object +=\niex ⟦«T»', 'argument of iex', ''],
     ['powershell -Command "Get-Item ⟦«T»"', 'argument of powershell', 'Write its commands here'],
     ['powershell.exe -EncodedCommand ⟦«T»', 'argument of powershell.exe', 'Write its commands here'],
     ['pwsh -c ⟦«T»', 'argument of pwsh', 'Write its commands here'],

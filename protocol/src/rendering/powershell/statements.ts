@@ -41,8 +41,12 @@ export function statementsOf(items: readonly Item[], splitsAtLines: boolean): It
 
 function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: number): boolean {
   const last = current.at(-1);
-  if (last?.kind === 'sign' && last.text !== '&') return true;
-  if (last?.kind === 'word' && operators.test(last.text) && !isOfCommand(current)) return true;
+  if (last?.kind === 'sign' && /^(\||\|\||&&|,)$/.test(last.text)) return true;
+  // Among the arguments of a command, `=` and its like are arguments. A line that ends in a redirection is complete
+  // (`2>&1`), or an error (`>`).
+  const isOperand =
+    last?.kind === 'word' ? operators.test(last.text) : last !== undefined && isAssignment(last);
+  if (isOperand && !isOfCommand(current)) return true;
   let at = lineEnd + 1;
   while (at < items.length) {
     const item = items[at] as Item;
@@ -54,16 +58,22 @@ function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: numbe
   return false;
 }
 
-/** Whether the line ends among the arguments of a command, where nothing is an operator. */
+/** Whether what follows these items is an argument of a command, where nothing is an operator. */
 function isOfCommand(statement: readonly Item[]): boolean {
   const before = statement.findLastIndex(
-    (item) => isAssignment(item) || (item.kind === 'sign' && /^(\||\|\||&&|&)$/.test(item.text)),
+    (item) => item.kind === 'sign' && /^(\||\|\||&&|&)$/.test(item.text),
   );
   const sign = statement[before];
   if (sign?.kind === 'sign' && sign.text === '&') return true;
-  const first = statement.slice(before + 1).find((item) => !isKeyword(item));
-  // Numbers, `-not` and `!` begin an expression.
-  return first?.kind === 'word' && /^([%?.]|[a-z_][\w.:\\/-]*)$/i.test(first.text);
+  // `$a = $b = command`: only what stands before the command is assigned to.
+  for (let rest = statement.slice(before + 1); ; ) {
+    const first = rest.find((item) => !isKeyword(item));
+    // Numbers, `-not` and `!` begin an expression.
+    if (first?.kind === 'word' && /^([%?.]|[a-z_][\w.:\\/-]*)$/i.test(first.text)) return true;
+    const assigns = rest.findIndex(isAssignment);
+    if (assigns < 0) return false;
+    rest = rest.slice(assigns + 1);
+  }
 }
 
 function isKeyword(item: Item): boolean {
