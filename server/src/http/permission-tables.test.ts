@@ -27,7 +27,7 @@ const meanings: Record<Permission, string> = {
   'credentials.edit': 'create, replace and delete credentials',
   'segments.edit':
     'create segments (everywhere); change what they give to their targets, and how long their agents may be silent',
-  'agents.enroll': 'make enrollment tokens',
+  'agents.enroll': 'make enrollment tokens, see those that were not used, and take them back',
   'agents.manage':
     'drain, disable, revoke and label agents, ask for new keys; if an owner holds the root, submit rosters and recovered keys',
   'audit.read': 'read the audit log; on a scope, what happened there',

@@ -19,6 +19,7 @@ import { insertUser } from '../store/people/users.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { revokeAgent } from './agents/revoke-agent.ts';
 import { enrollAgent } from './enroll-agent.ts';
+import { listEnrollmentTokens, revokeEnrollmentToken } from './enrollment-tokens.ts';
 import { getSegment } from './list-segments.ts';
 import { offerSegmentKey } from './offer-segment-key.ts';
 import { sealingKeyOf } from './sealing-key.ts';
@@ -71,6 +72,55 @@ describe('an enrollment token', () => {
 
   it('is refused for a segment that does not exist', async () => {
     await expect(makeToken(t, 999_999)).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
+
+describe('tokens that were not used', () => {
+  const listed = async (segmentId: number) => (await listEnrollmentTokens(t.sql, segmentId, t.caller)).items;
+
+  it('are listed with who made them, newest first, until they are used or expire', async () => {
+    const segment = await makeSegment(t, 'listed');
+    const other = await makeSegment(t, 'listed-not');
+    await makeToken(t, other.id);
+    const used = await makeToken(t, segment.id);
+    await makeToken(t, segment.id);
+    await makeToken(t, segment.id);
+    const [newest, second] = await listed(segment.id);
+    expect(await listed(segment.id)).toHaveLength(3);
+    expect(newest).toMatchObject({ createdBy: 'ada' });
+    expect(newest?.id).toBeGreaterThan(second?.id ?? Number.NaN);
+    await enrollAgent(t, await enrollRequest(used, 'listed-a', await makeAgentKeys()), testOrigin);
+    await t.sql`update enrollment_tokens set expires_at = now() where id = ${second?.id ?? 0}`;
+    expect(await listed(segment.id)).toEqual([newest]);
+  });
+
+  it('admit no agent once they are taken back', async () => {
+    const segment = await makeSegment(t, 'revoked');
+    const token = await makeToken(t, segment.id);
+    const [{ id: tokenId } = { id: 0 }] = await listed(segment.id);
+    await revokeEnrollmentToken(t.sql, { segmentId: segment.id, tokenId }, t.caller);
+    const request = await enrollRequest(token, 'revoked-a', await makeAgentKeys());
+    await expect(enrollAgent(t, request, testOrigin)).rejects.toMatchObject({ code: 'unauthenticated' });
+    expect(await listed(segment.id)).toEqual([]);
+  });
+
+  it('can not be taken back once an agent has used them, and the answer says what to do', async () => {
+    const segment = await makeSegment(t, 'used');
+    const token = await makeToken(t, segment.id);
+    const [{ id: tokenId } = { id: 0 }] = await listed(segment.id);
+    await enrollAgent(t, await enrollRequest(token, 'used-a', await makeAgentKeys()), testOrigin);
+    const revoking = revokeEnrollmentToken(t.sql, { segmentId: segment.id, tokenId }, t.caller);
+    await expect(revoking).rejects.toMatchObject({ code: 'conflict' });
+    expect(await t.sql`select from enrollment_tokens where id = ${tokenId}`).toHaveLength(1);
+  });
+
+  it('are left alone by the number of another segment', async () => {
+    const segment = await makeSegment(t, 'whose');
+    const other = await makeSegment(t, 'not-whose');
+    await makeToken(t, segment.id);
+    const [{ id: tokenId } = { id: 0 }] = await listed(segment.id);
+    await revokeEnrollmentToken(t.sql, { segmentId: other.id, tokenId }, t.caller);
+    expect(await listed(segment.id)).toHaveLength(1);
   });
 });
 

@@ -130,3 +130,12 @@ export const EnrollmentTokenSchema = Type.Object({
   ),
 });
 export type EnrollmentTokenReply = Static<typeof EnrollmentTokenSchema>;
+
+/** A token that admits an agent now; the token itself is not kept. */
+export const PendingEnrollmentTokenSchema = Type.Object({
+  id: Id,
+  createdBy: Type.Union([Type.String(), Type.Null()], { description: 'Null if the user was deleted' }),
+  createdAt: Timestamp,
+  expiresAt: Timestamp,
+});
+export type PendingEnrollmentToken = Static<typeof PendingEnrollmentTokenSchema>;

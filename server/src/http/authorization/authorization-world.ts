@@ -38,6 +38,7 @@ import {
   testOrigin,
 } from '../../segments/testing.ts';
 import { createServices, type Services } from '../../services.ts';
+import { unusedEnrollmentTokens } from '../../store/agents/enrollment-tokens.ts';
 import { insertApiToken } from '../../store/people/api-tokens.ts';
 import { insertUser } from '../../store/people/users.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
@@ -59,6 +60,8 @@ export interface Side {
   categoryId: number;
   groupId: number;
   agentId: number;
+  /** Not used. */
+  enrollmentTokenId: number;
   /** Was revoked before it received the segment key. */
   revokedAgentId: number;
   credentialId: string;
@@ -151,6 +154,8 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
   const { enrolled } = await makeFirstAgent(t, segmentId, `${name}-agent`);
   await t.connect({ agentId: enrolled.agentId, name: enrolled.agentName });
   const revokedAgentId = await enrollOnly(t, segmentId, `${name}-gone`);
+  await makeToken(t, segmentId);
+  const enrollmentTokenId = (await unusedEnrollmentTokens(t.sql, segmentId))[0]?.id ?? 0;
   const { installationId } = t.identity;
   await revokeAgent({ ...t, installationId }, revokedAgentId, t.caller);
   const sealed = await sealedCredentialRequest(t, segmentId, `${name}-key`);
@@ -184,6 +189,7 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
     categoryId,
     groupId,
     agentId: enrolled.agentId,
+    enrollmentTokenId,
     revokedAgentId,
     credentialId,
     jobId,

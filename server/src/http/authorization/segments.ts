@@ -22,6 +22,14 @@ export const segmentNeeds: Record<string, Needs> = {
     path: `${side.segmentId}/enrollment-tokens`,
     place: side.segment,
   })),
+  'GET segments/:id/enrollment-tokens': changing('agents.enroll', 'the segment', (side) => ({
+    path: `${side.segmentId}/enrollment-tokens`,
+    place: side.segment,
+  })),
+  'DELETE segments/:id/enrollment-tokens/:token': changing('agents.enroll', 'the segment', (side) => ({
+    path: `${side.segmentId}/enrollment-tokens/${side.enrollmentTokenId}`,
+    place: side.segment,
+  })),
   'GET segments/:id/sealing-key': changing('credentials.edit', 'the segment', (side) => ({
     path: `${side.segmentId}/sealing-key`,
     place: side.segment,

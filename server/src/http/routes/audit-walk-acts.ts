@@ -211,6 +211,10 @@ export const acts: Record<string, (w: AuditWalk) => Promise<Act>> = {
   'POST segments/:id/enrollment-tokens': async (w) => ({
     path: `segments/${w.world.alfa.segmentId}/enrollment-tokens`,
   }),
+  'DELETE segments/:id/enrollment-tokens/:token': async (w) => {
+    const path = `segments/${w.world.alfa.segmentId}/enrollment-tokens`;
+    return { path: `${path}/${(await w.make<{ id: number }>(path, {})).id}` };
+  },
   'POST segments/:id/roster': async (w) => {
     const root = await generateSigningKeyPair();
     const ownerRoot = encodeBase64(root.publicKey);

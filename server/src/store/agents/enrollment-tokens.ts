@@ -1,4 +1,4 @@
-import type { Tx } from '../database/connection.ts';
+import type { Queryable, Tx } from '../database/connection.ts';
 
 export interface EnrollmentTokenRow {
   id: number;
@@ -21,6 +21,33 @@ export async function insertEnrollmentToken(
             clock_timestamp() + ${token.ttlMs} * interval '1 millisecond')
     returning id, expires_at`;
   if (row === undefined) throw new Error('insert returned nothing');
+  return row;
+}
+
+/** More are not shown: nobody looks through so many tokens of an hour. */
+const mostShown = 200;
+
+/** Returns the newest tokens of a segment that can still be used. */
+export async function unusedEnrollmentTokens(
+  sql: Queryable,
+  segmentId: number,
+): Promise<{ id: number; createdBy: string | null; createdAt: Date; expiresAt: Date }[]> {
+  return sql`
+    select t.id, u.name as created_by, t.created_at, t.expires_at
+      from enrollment_tokens t left join users u on u.id = t.created_by
+     where t.segment_id = ${segmentId} and t.used_at is null and t.expires_at > clock_timestamp()
+     order by t.id desc limit ${mostShown}`;
+}
+
+/** Deletes a token of the segment. Returns undefined if there is none; one that was used (`wasUsed`) has had its effect. */
+export async function deleteEnrollmentToken(
+  tx: Tx,
+  segmentId: number,
+  id: number,
+): Promise<{ wasUsed: boolean } | undefined> {
+  const [row] = await tx<{ wasUsed: boolean }[]>`
+    delete from enrollment_tokens where id = ${id} and segment_id = ${segmentId}
+    returning used_at is not null as was_used`;
   return row;
 }
 

@@ -3,12 +3,14 @@ import {
   CreateSegmentRequestSchema,
   EnrollmentTokenSchema,
   Id,
+  PendingEnrollmentTokenSchema,
   PutUnknownAfterRequestSchema,
   SealingKeySchema,
   SegmentListSchema,
   SegmentQuerySchema,
   SegmentSchema,
 } from '@opsconductor/protocol';
+import { Type } from 'typebox';
 import { callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { changeUnknownAfter } from '../../../segments/change-unknown-after.ts';
@@ -17,6 +19,7 @@ import {
   type EnrollmentTokenDeps,
 } from '../../../segments/create-enrollment-token.ts';
 import { createSegment } from '../../../segments/create-segment.ts';
+import { listEnrollmentTokens, revokeEnrollmentToken } from '../../../segments/enrollment-tokens.ts';
 import { getSegment, listSegments } from '../../../segments/list-segments.ts';
 import { sealingKeyOf } from '../../../segments/sealing-key.ts';
 import { type RouteSpec, route } from '../../route.ts';
@@ -93,6 +96,36 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       params,
       success: { status: 201, schema: EnrollmentTokenSchema },
       handle: (request) => createEnrollmentToken(deps, request.params.id, callerOf(request)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/segments/:id/enrollment-tokens',
+      permission: 'agents.enroll',
+      scoped: true,
+      summary: 'List the enrollment tokens that can still be used, newest first',
+      description: 'At most 200. The tokens themselves are not kept.',
+      tag,
+      params,
+      success: {
+        status: 200,
+        schema: Type.Object({ items: Type.Array(PendingEnrollmentTokenSchema) }),
+      },
+      handle: (request) => listEnrollmentTokens(sql, request.params.id, callerOf(request)),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/segments/:id/enrollment-tokens/:token',
+      permission: 'agents.enroll',
+      scoped: true,
+      summary: 'Take back an enrollment token that was not used',
+      description: 'From then on it admits no agent. 409 if an agent has used it: revoke that agent instead.',
+      tag,
+      params: Closed({ id: Id, token: Id }),
+      success: { status: 204 },
+      handle: (request) => {
+        const { id: segmentId, token: tokenId } = request.params;
+        return revokeEnrollmentToken(sql, { segmentId, tokenId }, callerOf(request));
+      },
     }),
     route({
       method: 'GET',
