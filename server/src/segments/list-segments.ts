@@ -32,13 +32,14 @@ export async function listSegments(
   query: SegmentQuery = {},
 ): Promise<Static<typeof SegmentListSchema>> {
   refuseUnstorableText(query, 'query');
-  const { cursor, search } = query;
+  const { cursor, search, searchIn, permission } = query;
   const limit = query.limit ?? (cursor === undefined ? undefined : limits.defaultPageItems);
   const beyond = cursor === undefined ? undefined : decodeCursor(cursor, ['string'])[0];
-  const isNaming = beyond === undefined && !reachesEverything(reaches);
+  const isNaming = beyond === undefined && permission === undefined && !reachesEverything(reaches);
   const [rows, named] = await Promise.all([
     listSegmentOverviews(sql, reaches, {
       search,
+      searchIn,
       beyond,
       limit: limit === undefined ? undefined : limit + 1,
     }),

@@ -142,6 +142,35 @@ describe('the health of a segment', () => {
     expect([...first.names, ...rest.names]).toEqual((await find({ search: 'zone' })).names);
     expect(await find({ limit: 200, search: 'zone%' })).toEqual({ names: [], cursor: undefined });
   });
+
+  it('is also found by its agents: their names, hostnames, addresses, states and labels', async () => {
+    const [near, far] = [await makeSegment(t, 'floor-1'), await makeSegment(t, 'floor-2')];
+    const { agentId } = (await makeFirstAgent(t, near.id, 'lathe-a')).enrolled;
+    await makeFirstAgent(t, far.id, 'press-a');
+    await t.sql`update agents set hostname = 'bench.example', address = '198.51.100.9', state = 'disabled',
+                  labels = '{"rack": "r7", "spare": ""}' where id = ${agentId}`;
+    const find = async (query: Parameters<typeof listSegments>[2]) =>
+      (await listSegments(t.sql, unrestricted, query)).items.map(({ name }) => name);
+    for (const search of ['LATHE', 'bench.ex', '100.9', 'disabl', 'rack=r7', 'spare', 'oor-1']) {
+      expect(await find({ search, searchIn: 'agents' }), search).toEqual(['floor-1']);
+    }
+    expect(await find({ search: 'lathe' })).toEqual([]);
+    expect(await find({ search: 'spare=', searchIn: 'agents' })).toEqual([]);
+    await t.sql`update agents set state = 'revoked' where id = ${agentId}`;
+    expect(await find({ search: 'lathe', searchIn: 'agents' })).toEqual([]);
+    expect(await find({ search: 'lathe', searchIn: 'all_agents' })).toEqual(['floor-1']);
+    const [targetGroup] = await t.sql<{ id: number }[]>`
+      with one as (insert into targets (segment_id, name, host) values (${far.id}, 'press', 'press') returning id),
+           many as (insert into target_groups (name) values ('presses') returning id)
+      insert into target_group_members (target_group_id, target_id)
+      select many.id, one.id from many, one returning target_group_id as id`;
+    const reach = { everywhere: false, categoryIds: [], segmentIds: [near.id] };
+    const member = [{ ...reach, targetGroupIds: [targetGroup?.id ?? 0] }];
+    const namedBy = async (search: string) =>
+      (await listSegments(t.sql, member, { search, searchIn: 'agents', limit: 10 })).named;
+    expect(await namedBy('floor')).toEqual([{ id: far.id, name: 'floor-2' }]);
+    expect(await namedBy('press-a')).toEqual([]);
+  });
 });
 
 it('an unknown segment is not found', async () => {

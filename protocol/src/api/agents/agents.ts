@@ -111,6 +111,13 @@ export type AgentDetail = Static<typeof AgentDetailSchema>;
 export const AgentQuerySchema = Closed({
   ...pageQuery,
   segmentId: Type.Optional(Id),
+  segmentIds: Type.Optional(
+    Type.String({
+      maxLength: 3200,
+      pattern: '^[0-9]{1,15}(,[0-9]{1,15}){0,199}$',
+      description: 'Only agents of these segments: comma-separated, at most 200',
+    }),
+  ),
   /** If omitted, lists all agents except revoked ones. */
   state: Type.Optional(Type.Enum(agentStates)),
   /** `name` or `name=value`. */

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../../agent/server-messages.ts';
 import { limits } from '../../limits.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import type { Permission } from '../people/permissions.ts';
 import { Description } from '../text.ts';
 import { PublicKeySchema } from './segment-roster.ts';
 
@@ -79,6 +80,13 @@ export const SegmentListSchema = Type.Object({
     description: 'Segments of which the caller sees only the name, because they may see targets in them',
   }),
 });
+/** What the forms of the console ask about segments: on which of them the caller may do it. */
+export const segmentListPermissions = [
+  'targets.edit',
+  'credentials.edit',
+  'agents.enroll',
+  'host_keys.approve',
+] as const satisfies readonly Permission[];
 export const SegmentQuerySchema = Closed({
   ...pageQuery,
   limit: Type.Optional(
@@ -89,6 +97,18 @@ export const SegmentQuerySchema = Closed({
     }),
   ),
   search: Type.Optional(Type.String({ maxLength: 100, description: 'Part of the name' })),
+  searchIn: Type.Optional(
+    Type.Enum(['agents', 'all_agents'], {
+      description:
+        'Where else `search` looks: in the name, hostname, address, state and labels of agents that are not revoked, or of all agents',
+    }),
+  ),
+  permission: Type.Optional(
+    Type.Enum(segmentListPermissions, {
+      description:
+        'Only segments that the caller may read and holds this permission on; `named` is then empty',
+    }),
+  ),
 });
 export type SegmentQuery = Static<typeof SegmentQuerySchema>;
 const UnknownAfter = { minimum: 10, maximum: 86_400 };

@@ -137,6 +137,9 @@ describe('the list of agents', () => {
     expect(first.items.map(({ name }) => name)).toEqual(['agents-a', 'web-a']);
     expect(await names({ limit: 2, cursor: first.nextCursor ?? '' })).toEqual(['web-b', 'db-a']);
     expect(await names({ segmentId: other.id })).toEqual(['db-a']);
+    expect(await names({ segmentIds: `${other.id},${segmentId}` })).toHaveLength(4);
+    expect(await names({ segmentIds: `${other.id}` })).toEqual(['db-a']);
+    expect(await names({ segmentIds: `${other.id}`, segmentId })).toEqual([]);
     expect(await names({ label: 'spare' })).toEqual(['web-a']);
     expect(await names({ label: 'rack=7' })).toEqual(['web-a']);
     expect(await names({ label: 'rack=8' })).toEqual([]);

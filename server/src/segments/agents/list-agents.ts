@@ -36,10 +36,11 @@ export async function listAgents(
   return { items: await Promise.all(page.items.map(toAgent)), nextCursor: page.nextCursor };
 }
 
-function filterOf({ segmentId, state, label, search }: AgentQuery): AgentFilter {
+function filterOf({ segmentId, segmentIds, state, label, search }: AgentQuery): AgentFilter {
+  const segments = among(segmentId, segmentIds);
   const at = label?.indexOf('=') ?? -1;
   return {
-    ...(segmentId === undefined ? {} : { segmentId }),
+    ...(segments === undefined ? {} : { segmentIds: segments }),
     ...(state === undefined ? {} : { state }),
     ...(search === undefined ? {} : { search }),
     ...(label === undefined
@@ -51,6 +52,13 @@ function filterOf({ segmentId, state, label, search }: AgentQuery): AgentFilter 
           },
         }),
   };
+}
+
+/** Both parameters narrow: what is in only one of them is left out. */
+function among(segmentId: number | undefined, segmentIds: string | undefined): number[] | undefined {
+  if (segmentIds === undefined) return segmentId === undefined ? undefined : [segmentId];
+  const ids = segmentIds.split(',').map(Number);
+  return segmentId === undefined ? ids : ids.filter((id) => id === segmentId);
 }
 
 /** @throws {AppError} `not_found`, also for an agent outside the reaches. */

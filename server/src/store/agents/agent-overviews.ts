@@ -38,7 +38,7 @@ export interface AgentOverviewRow {
 
 export interface AgentFilter {
   id?: number;
-  segmentId?: number;
+  segmentIds?: readonly number[];
   /** Without it, all but revoked agents. */
   state?: AgentState;
   label?: { name: string; value: string | undefined };
@@ -72,13 +72,7 @@ export async function listAgentOverviews(
       select agent_id, count(*)::int as steps from job_run_steps where status = 'running' group by agent_id
     ), presence as (
       select a.id,
-             case when a.state <> 'active' then a.state
-                  when g.agent_id is null then 'offline'
-                  when g.disconnected_at is null and g.expires_at > clock_timestamp()
-                    then case when g.draining or a.drain_requested_at is not null then 'draining' else 'connected' end
-                  when g.clean_shutdown then 'offline'
-                  when g.last_heartbeat_at + sg.unknown_after_s * interval '1 second' > clock_timestamp() then 'silent'
-                  else 'offline' end as state
+             ${stateNow(sql, 'sg')} as state
         from agents a join segments sg on sg.id = a.segment_id left join agent_sessions g on g.agent_id = a.id
     )
     select a.id, a.name, a.segment_id, sg.name as segment_name, p.state,
@@ -107,9 +101,36 @@ export async function listAgentOverviews(
      ${page === undefined ? sql`` : sql`limit ${page.limit + 1}`}`;
 }
 
-function matches(sql: Queryable, { id, segmentId, state, label, search }: AgentFilter): Condition {
+/** SQL: an agent's state by the database's clock. Aliases: `a` for agents, `g` for their sessions, and the segment's. */
+function stateNow(sql: Queryable, segment: string) {
+  return sql`
+    case when a.state <> 'active' then a.state
+         when g.agent_id is null then 'offline'
+         when g.disconnected_at is null and g.expires_at > clock_timestamp()
+           then case when g.draining or a.drain_requested_at is not null then 'draining' else 'connected' end
+         when g.clean_shutdown then 'offline'
+         when g.last_heartbeat_at + ${sql.unsafe(segment)}.unknown_after_s * interval '1 second' > clock_timestamp()
+           then 'silent'
+         else 'offline' end`;
+}
+
+/**
+ * SQL condition on the segment alias `s`: one of its agents has the text in its name, hostname, address, state or a
+ * label. Whoever may read a segment may read its agents.
+ */
+export function hasAgentLike(sql: Queryable, pattern: string, options: { revoked: boolean }): Condition {
+  return sql`exists (
+    select from agents a left join agent_sessions g on g.agent_id = a.id
+     where a.segment_id = s.id and ${options.revoked ? sql`true` : sql`a.state <> 'revoked'`}
+       and (a.name ilike ${pattern} or a.hostname ilike ${pattern} or a.address ilike ${pattern}
+            or ${stateNow(sql, 's')} ilike ${pattern}
+            or exists (select from jsonb_each_text(a.labels) l
+                        where l.key || case when l.value = '' then '' else '=' || l.value end ilike ${pattern})))`;
+}
+
+function matches(sql: Queryable, { id, segmentIds, state, label, search }: AgentFilter): Condition {
   return sql`${id === undefined ? sql`true` : sql`a.id = ${id}`}
-    and ${segmentId === undefined ? sql`true` : sql`a.segment_id = ${segmentId}`}
+    and ${segmentIds === undefined ? sql`true` : sql`a.segment_id = any(${segmentIds as number[]}::bigint[])`}
     and ${state === undefined ? (id === undefined ? sql`a.state <> 'revoked'` : sql`true`) : sql`p.state = ${state}`}
     and ${label === undefined ? sql`true` : labelled(sql, label)}
     and ${search === undefined ? sql`true` : found(sql, search)}`;

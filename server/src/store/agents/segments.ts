@@ -3,6 +3,7 @@ import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { containsPattern } from '../database/cursor.ts';
 import { type Condition, segmentWithin } from '../people/visibility.ts';
+import { hasAgentLike } from './agent-overviews.ts';
 
 export interface SegmentRow {
   id: number;
@@ -88,6 +89,8 @@ export interface SegmentFilter {
   id?: number | undefined;
   /** Part of the name. */
   search?: string | undefined;
+  /** Whose names and other words `search` is also looked for in. */
+  searchIn?: 'agents' | 'all_agents' | undefined;
   /** Only segments whose name comes after this one. */
   beyond?: string | undefined;
   limit?: number | undefined;
@@ -130,10 +133,17 @@ export async function listSegmentOverviews(
 }
 
 /** SQL condition on the alias `s`. */
-function fits(sql: Queryable, { id, search, beyond }: SegmentFilter): Condition {
+function fits(sql: Queryable, { id, search, searchIn, beyond }: SegmentFilter): Condition {
   return sql`${id === undefined ? sql`true` : sql`s.id = ${id}`}
-    and ${search === undefined ? sql`true` : sql`s.name ilike ${containsPattern(search)}`}
+    and ${search === undefined ? sql`true` : found(sql, search, searchIn)}
     and ${beyond === undefined ? sql`true` : sql`s.name > ${beyond}`}`;
+}
+
+function found(sql: Queryable, search: string, searchIn: SegmentFilter['searchIn']): Condition {
+  const pattern = containsPattern(search);
+  const named = sql`s.name ilike ${pattern}`;
+  if (searchIn === undefined) return named;
+  return sql`(${named} or ${hasAgentLike(sql, pattern, { revoked: searchIn === 'all_agents' })})`;
 }
 
 function limited(sql: Queryable, { limit }: SegmentFilter) {
@@ -165,11 +175,14 @@ function activeAgents(sql: Queryable) {
      where ag.state = 'active'`;
 }
 
-/** Returns segments outside the reaches that have a target within them and fit, by name. */
+/**
+ * Returns segments outside the reaches that have a target within them and fit, by name. Their agents are not for the
+ * caller's eyes, so these are not searched.
+ */
 export async function listNamedSegments(
   sql: Queryable,
   reaches: readonly Reach[],
-  filter: SegmentFilter = {},
+  filter: Pick<SegmentFilter, 'search' | 'limit'> = {},
 ): Promise<{ id: number; name: string }[]> {
   return sql<{ id: number; name: string }[]>`
     select s.id, s.name from segments s

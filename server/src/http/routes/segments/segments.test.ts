@@ -231,6 +231,37 @@ describe('an enrollment', () => {
   });
 });
 
+test('the list of segments narrows to those on which the caller holds a permission, and shows no others', async () => {
+  const [open, edited, unread] = [
+    await makeSegment('open'),
+    await makeSegment('edited'),
+    await makeSegment('unread'),
+  ];
+  const { id, token } = await t.user('ed', []);
+  for (const [permission, segment] of [
+    ['read', open],
+    ['read', edited],
+    ['targets.edit', edited],
+    ['targets.edit', unread],
+  ] as const) {
+    await t.sql`insert into role_grants ${t.sql({ userId: id, permission, segmentId: segment.id })}`;
+  }
+  const asked = async (query: string) =>
+    (await call<{ items: Segment[]; named: unknown[] }>('GET', `segments${query}`, undefined, token)).body;
+  const names = async (query: string) => (await asked(query)).items.map(({ name }) => name);
+  expect(await names('')).toEqual(['edited', 'open']);
+  expect(await asked('?permission=targets.edit')).toMatchObject({ items: [{ name: 'edited' }], named: [] });
+  expect(await names('?permission=targets.edit&search=un&searchIn=all_agents')).toEqual([]);
+  expect(await names('?permission=credentials.edit')).toEqual([]);
+  for (const other of ['read', 'people.edit', 'segments.edit', 'nonsense', '']) {
+    const refused = await call<ErrorBody>('GET', `segments?permission=${other}`, undefined, token);
+    expect(refused, other).toMatchObject({
+      status: 400,
+      body: { error: { code: 'invalid', details: [{ path: 'query.permission' }] } },
+    });
+  }
+});
+
 describe('a credential', () => {
   test('with a secret outside the sealed part is refused, and the secret is not repeated', async () => {
     const { segment } = await enrolledSegment();

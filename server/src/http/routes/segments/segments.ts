@@ -4,6 +4,7 @@ import {
   EnrollmentTokenSchema,
   Id,
   PendingEnrollmentTokenSchema,
+  type Permission,
   PutUnknownAfterRequestSchema,
   SealingKeySchema,
   SegmentListSchema,
@@ -11,6 +12,7 @@ import {
   SegmentSchema,
 } from '@opsconductor/protocol';
 import { Type } from 'typebox';
+import type { Authority, Reach } from '../../../auth/authority.ts';
 import { callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { changeUnknownAfter } from '../../../segments/change-unknown-after.ts';
@@ -32,6 +34,11 @@ export interface SegmentRouteDeps extends EnrollmentTokenDeps {
 const tag = 'segments';
 const params = Closed({ id: Id });
 
+/** What the caller may read, and only what they hold the permission on if the query names one. */
+function within(authority: Authority, permission: Permission | undefined): readonly Reach[] {
+  return [...authority.reach('read'), ...(permission === undefined ? [] : authority.reach(permission))];
+}
+
 export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
   const { sql } = deps;
   return [
@@ -46,7 +53,8 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
         'In full for callers who may read the segment; those who may only read some of its targets, through a target group, find its name under `named`, with the first page.',
       query: SegmentQuerySchema,
       success: { status: 200, schema: SegmentListSchema },
-      handle: ({ principal, query }) => listSegments(sql, principal.authority.reach('read'), query),
+      handle: ({ principal, query }) =>
+        listSegments(sql, within(principal.authority, query.permission), query),
     }),
     route({
       method: 'POST',
