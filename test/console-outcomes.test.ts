@@ -149,7 +149,7 @@ test('a rolling run halts at its limit, and is run again on the host that failed
   await page.goto(`${c.url}/runs/${id}`);
   await ended(page, 'failed');
   await page.getByText('Halted.').waitFor();
-  await page.getByText('2 hosts will never start.').waitFor();
+  await page.getByText('2 hosts were cancelled before they started.').waitFor();
   await page.getByRole('img', { name: '3 batches: 1 done, 2 stopped' }).waitFor();
   await page.getByText('batch 1 of 3 (1 host)').waitFor();
 

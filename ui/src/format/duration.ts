@@ -32,6 +32,11 @@ export function longDuration(ms: number): string {
   return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
 }
 
+/** How long something took that has ended; tenths of short times: `37 ms`, `2.1 s`, `13 min 05 s`. */
+export function tookDuration(ms: number): string {
+  return ms < 59_500 ? cellDuration(ms) : longDuration(ms);
+}
+
 /** Rounded, for typical values: `37 ms`, `40 s`, `18 min`, `1 h 12 min`. */
 export function roundDuration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { cellDuration, clockDuration, lineTime, longDuration, roundDuration } from './duration.ts';
+import {
+  cellDuration,
+  clockDuration,
+  lineTime,
+  longDuration,
+  roundDuration,
+  tookDuration,
+} from './duration.ts';
 import { ago, clockTime, fullMoment, moment, until, withMoments } from './moment.ts';
 import { byteSize, count, counted, percent } from './quantity.ts';
 import { compareStatus, isLoud, statusWord } from './status.ts';
@@ -25,6 +32,14 @@ describe('durations', () => {
     [7_560_000, '2 h 06 min'],
     [93_600_000, '1 d 2 h'],
   ])('in words: %i ms is %s', (ms, text) => expect(longDuration(ms)).toBe(text));
+
+  it.each([
+    [37, '37 ms'],
+    [420, '0.4 s'],
+    [41_000, '41 s'],
+    [59_600, '1 min'],
+    [785_000, '13 min 05 s'],
+  ])('of what has ended: %i ms is %s, never 0 s', (ms, text) => expect(tookDuration(ms)).toBe(text));
 
   it('like a stopwatch, rounded, and beside an output line', () => {
     expect(clockDuration(641_000)).toBe('10:41');

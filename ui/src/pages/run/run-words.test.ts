@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   cancellingWords,
   cancelWords,
+  errorLead,
   forceCancelWords,
   likelyRerun,
   mayStillRun,
@@ -29,6 +30,19 @@ describe('cancelling a run, in words', () => {
       expect(cancelWords({ targetsRunning, targetsQueued })).toBe(words);
     },
   );
+});
+
+describe('the message of a run', () => {
+  it('is that of its first failure while it goes on, or if it succeeded in spite of it', () => {
+    for (const status of ['running', 'held', 'cancelling', 'succeeded'] as const) {
+      expect(errorLead(status)).toEqual({ lead: 'First failure', state: 'failed' });
+    }
+  });
+
+  it('says how the run ended otherwise', () => {
+    expect(errorLead('timed_out')).toEqual({ lead: 'timed out', state: 'timed_out' });
+    expect(errorLead('failed')).toEqual({ lead: 'failed', state: 'failed' });
+  });
 });
 
 describe('forcing a cancel', () => {

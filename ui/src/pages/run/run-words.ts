@@ -1,6 +1,23 @@
 // Wording about whole runs.
-import type { RerunChoice, Run, RunDetail } from '@opsconductor/protocol';
+import {
+  isRunEnded,
+  type RerunChoice,
+  type Run,
+  type RunDetail,
+  type RunStatus,
+} from '@opsconductor/protocol';
 import { counted } from '../../format/quantity.ts';
+import { statusWord } from '../../format/status.ts';
+
+/**
+ * What to call the message of a run, which is that of its first failure: while the run goes on, or if it ended well in
+ * spite of it, its status would not explain it.
+ */
+export function errorLead(status: RunStatus): { lead: string; state: RunStatus } {
+  return isRunEnded(status) && status !== 'succeeded'
+    ? { lead: statusWord(status), state: status }
+    : { lead: 'First failure', state: 'failed' };
+}
 
 /** What cancelling a run does, leaving out what doesn't apply. */
 export function cancelWords(run: Pick<Run, 'targetsRunning' | 'targetsQueued'>): string {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   cellLabel,
   cellText,
+  isAboutHostKey,
   nextTryAt,
   outputWords,
   shortReason,
@@ -35,6 +36,13 @@ const step = (fields: Partial<Step>): Step => ({
   outputBytes: 0,
   outputSeq: 0,
   ...fields,
+});
+
+it('a step that failed on a host key leads to its target, where keys are accepted', () => {
+  expect(isAboutHostKey(step({ status: 'failed', reason: 'host_key_unknown' }))).toBe(true);
+  expect(isAboutHostKey(step({ status: 'failed', reason: 'host_key_mismatch' }))).toBe(true);
+  expect(isAboutHostKey(step({ status: 'failed', reason: 'connection_refused' }))).toBe(false);
+  expect(isAboutHostKey(step({ status: 'ready', reason: 'host_key_unknown' }))).toBe(false);
 });
 
 describe('a step in words', () => {

@@ -92,6 +92,11 @@ export function outputWords(
   }
 }
 
+/** Whether the step failed on its host's key, which is accepted or replaced at its target. */
+export function isAboutHostKey({ status, reason }: Pick<Step, 'status' | 'reason'>): boolean {
+  return status === 'failed' && (reason === 'host_key_unknown' || reason === 'host_key_mismatch');
+}
+
 export interface StepNote {
   state: string;
   /** What the situation is. */

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { batchesOf, failureWords, lockWords, type ShownStrategy, strategyWords } from './strategy-words.ts';
+import {
+  batchesOf,
+  failureWords,
+  lockWords,
+  neverStarted,
+  type ShownStrategy,
+  strategyWords,
+} from './strategy-words.ts';
 
 const strategy = (fields: Partial<ShownStrategy> = {}): ShownStrategy => ({
   maxParallel: null,
@@ -31,6 +38,26 @@ describe('the batches of a run', () => {
     const halted = strategy({ batches: [10], batch: 1, haltedReason: 'Too many.' });
     expect(batchesOf(halted, 30, false).map(({ state }) => state)).toEqual(['open', 'stopped', 'stopped']);
     expect(batchesOf(halted, 30, true).map(({ state }) => state)).toEqual(['done', 'stopped', 'stopped']);
+  });
+});
+
+describe('the hosts that a halt kept from starting', () => {
+  const startedAt = '2026-11-24T02:14:07.000Z';
+  const run = { targetsCancelled: 3, cancelRequestedAt: null };
+
+  it('are all that were cancelled before they started, whether their batch was open or not', () => {
+    const hosts = [
+      { status: 'cancelled', startedAt: null },
+      { status: 'cancelled', startedAt: null },
+      { status: 'cancelled', startedAt },
+      { status: 'failed', startedAt },
+    ] as const;
+    expect(neverStarted(run, hosts)).toBe(2);
+  });
+
+  it('are those that the server counts as cancelled until all are loaded, unless someone cancelled more', () => {
+    expect(neverStarted(run, undefined)).toBe(3);
+    expect(neverStarted({ ...run, cancelRequestedAt: startedAt }, undefined)).toBeUndefined();
   });
 });
 

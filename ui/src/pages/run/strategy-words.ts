@@ -1,5 +1,5 @@
 // How a run goes through its targets, in words and in batches.
-import { batchSize, type Lock, type RunDetail } from '@opsconductor/protocol';
+import { batchSize, type Lock, type RunDetail, type TargetRun } from '@opsconductor/protocol';
 import { count, counted } from '../../format/quantity.ts';
 
 export type ShownStrategy = NonNullable<RunDetail['strategy']>;
@@ -29,6 +29,21 @@ function stateOf(number: number, { batch, haltedReason }: ShownStrategy, ended: 
   if (number < open || (number === open && ended)) return 'done';
   if (number === open) return 'open';
   return ended || haltedReason !== null ? 'stopped' : 'to come';
+}
+
+/**
+ * How many hosts were cancelled before they started, those of an open batch too: a halt ends all of them at once.
+ *
+ * @param hosts All hosts of the run, or undefined until they are loaded.
+ */
+export function neverStarted(
+  run: Pick<RunDetail, 'targetsCancelled' | 'cancelRequestedAt'>,
+  hosts: readonly Pick<TargetRun, 'status' | 'startedAt'>[] | undefined,
+): number | undefined {
+  if (hosts !== undefined)
+    return hosts.filter(({ status, startedAt }) => status === 'cancelled' && startedAt === null).length;
+  // Once someone cancels, hosts are cancelled that had started.
+  return run.cancelRequestedAt === null ? run.targetsCancelled : undefined;
 }
 
 /** `batch 2 of 4 (8 hosts), at most 8 at a time, in order of name` */

@@ -19,6 +19,8 @@ const characterPx = 7.25;
 const besideNamePx = 38;
 const timePx = 66;
 const maxColumnPx = 60;
+/** Room for `no contact`, beside the glyph. */
+const maxWordsPx = 120;
 
 export function matrixLayout(
   hosts: readonly Host[],
@@ -37,7 +39,7 @@ export function matrixLayout(
     cellPx,
     template: isSmall
       ? `minmax(${namePx}px,1fr) repeat(${steps},${cellPx}px) ${timePx}px`
-      : `${namePx}px repeat(${steps},minmax(${cellPx}px,${narrow ? maxColumnPx : 99}px)) minmax(${timePx}px,1fr)`,
+      : `${namePx}px repeat(${steps},minmax(${cellPx}px,${narrow ? maxColumnPx : maxWordsPx}px)) minmax(${timePx}px,1fr)`,
     minWidthPx: namePx + steps * cellPx + timePx,
   };
 }
