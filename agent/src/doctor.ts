@@ -44,7 +44,7 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
   );
   yield* finding(
     () => checkJournal(data),
-    (open) => `journal is sound, ${open} attempts not settled`,
+    (open) => `journal is sound, ${attempts(open)} not settled`,
   );
   yield* checkServer(identity, proxy);
   const refusal = await readRefusal(data.serverRefusal);
@@ -68,11 +68,15 @@ export async function describeStatus(dataDir: string): Promise<string[]> {
     `enrolled   ${identity.enrolledAt}`,
     `keys       ${await fingerprintOf(data)}`,
     `running    ${holder === undefined ? 'no' : `yes, process ${holder}`}`,
-    `open       ${journal === undefined ? 0 : replay(journal).attempts.size} attempts`,
+    `open       ${attempts(journal === undefined ? 0 : replay(journal).attempts.size)}`,
     `server key ${identity.serverKey} (${await fingerprint(decodeBase64(identity.serverKey))})`,
     ...(await describeAuditCheckpoint(data)),
     ...(await describeRefusals(data)),
   ];
+}
+
+function attempts(count: number): string {
+  return count === 1 ? '1 attempt' : `${count} attempts`;
 }
 
 /** Describes what its policy has refused, if anything. */

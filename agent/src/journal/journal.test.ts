@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { appendFile, readdir, readFile, readlink, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { Journal } from './journal.ts';
 import { encodeRecord, type JournalRecord } from './journal-record.ts';
@@ -59,6 +59,34 @@ test('settled attempts are gone', async () => {
   const again = await Journal.open(t.path, fresh);
   expect(again.attempts.size).toBe(0);
   await again.close();
+});
+
+test('what was noted reaches the disk by itself, soon', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, { ...fresh, notedMs: 5 });
+  await journal.durable(starting(1));
+  journal.note(settled(1));
+  await vi.waitFor(async () => expect(replay(await readFile(t.path)).attempts.size).toBe(0), 5_000);
+  await journal.close();
+});
+
+test('what was noted is not written by itself if a durable record takes it along, or after close', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    journal.note(leased(1));
+    expect(vi.getTimerCount()).toBe(1);
+    await journal.durable(starting(1));
+    expect(vi.getTimerCount()).toBe(0);
+    expect(journal.syncs).toBe(1);
+    journal.note(settled(1));
+    await journal.close();
+    journal.note(leased(2));
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('records that are requested together share a sync', async () => {

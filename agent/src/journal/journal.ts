@@ -20,7 +20,11 @@ export interface JournalOptions {
   expected: boolean;
   /** Size above which the journal is rewritten without what is settled; 8 MiB by default. */
   compactAboveBytes?: number;
+  /** How long a noted record may wait for a durable one before it is written by itself; half a second by default. */
+  notedMs?: number;
 }
+
+const notedMs = 500;
 
 /**
  * While there is at most one attempt, its records are written on the main thread: handing them to another thread takes
@@ -37,6 +41,7 @@ interface Waiter {
 export class Journal {
   readonly #path: string;
   readonly #compactAboveBytes: number;
+  readonly #notedMs: number;
   #file: FileHandle;
   #bytes: number;
   #compactedBytes: number;
@@ -44,6 +49,8 @@ export class Journal {
   readonly #grants: GrantBegins;
   #loss: string | undefined;
   #lines: string[] = [];
+  #noted: NodeJS.Timeout | undefined;
+  #isClosed = false;
   #waiters: Waiter[] = [];
   #flushing: Promise<void> | undefined;
   #failure: Error | undefined;
@@ -62,6 +69,7 @@ export class Journal {
     this.#grants = start.grants;
     this.#loss = start.loss;
     this.#compactAboveBytes = start.compactAboveBytes;
+    this.#notedMs = start.notedMs;
   }
 
   /** Opens or creates a journal. A damaged one is set aside as `<path>.damaged-<time>`. */
@@ -84,6 +92,7 @@ export class Journal {
       loss,
       bytes,
       compactAboveBytes: options.compactAboveBytes ?? compactAboveBytes,
+      notedMs: options.notedMs ?? notedMs,
     };
     return new Journal(path, await open(path, openFlags, 0o600), start);
   }
@@ -118,22 +127,42 @@ export class Journal {
     return this.#syncs;
   }
 
-  /** Notes a record. It reaches the disk with the next durable one, or at `close`. */
+  /** Notes a record. It reaches the disk with the next durable one, at `close`, or by itself soon after. */
   note(record: JournalRecord): void {
-    this.#apply(record);
-    this.#lines.push(encodeRecord(record));
+    this.#add(record);
+    this.#writeSoon();
   }
 
   /** Resolves when the record, and everything noted before it, is on disk. Rejects if the disk refuses. */
   durable(record: JournalRecord): Promise<void> {
     // Noted even if it can't be written now: everything known is written when the journal is repaired (`mend`).
-    this.note(record);
+    this.#add(record);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#isAlone()) return this.#writeAtOnce();
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
       this.#flushing ??= this.#flush();
     });
+  }
+
+  #add(record: JournalRecord): void {
+    this.#apply(record);
+    this.#lines.push(encodeRecord(record));
+  }
+
+  /**
+   * Has lines written that no durable record takes along in time: an idle agent's journal would otherwise show attempts
+   * as open that are settled.
+   */
+  #writeSoon(): void {
+    if (this.#isClosed) return;
+    this.#noted ??= setTimeout(() => {
+      this.#noted = undefined;
+      // After a failure, everything is written again when the journal is repaired.
+      if (this.#lines.length === 0 || this.#failure !== undefined) return;
+      if (this.#flushing === undefined && this.#mending === undefined) this.#flushing = this.#flush();
+      else this.#writeSoon();
+    }, this.#notedMs).unref();
   }
 
   /** Whether a slow disk would hold up no other attempt, and nothing is being written. */
@@ -188,6 +217,8 @@ export class Journal {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#noted);
     while (this.#flushing !== undefined) await this.#flushing;
     await this.#mending;
     if (this.#failure === undefined && this.#lines.length > 0) await this.#write(this.#takeLines());
@@ -197,7 +228,7 @@ export class Journal {
   async #flush(): Promise<void> {
     // Lets everything that is ready in this turn of the event loop join the group.
     await new Promise(setImmediate);
-    while (this.#waiters.length > 0) {
+    do {
       const waiters = this.#waiters;
       this.#waiters = [];
       const beganMs = performance.now();
@@ -213,7 +244,7 @@ export class Journal {
         for (const waiter of [...waiters, ...this.#waiters]) waiter.reject(failure);
         this.#waiters = [];
       }
-    }
+    } while (this.#waiters.length > 0);
     this.#flushing = undefined;
   }
 
@@ -227,6 +258,8 @@ export class Journal {
   #takeLines(): string {
     const text = this.#lines.join('');
     this.#lines = [];
+    clearTimeout(this.#noted);
+    this.#noted = undefined;
     return text;
   }
 
@@ -260,6 +293,7 @@ interface Start {
   loss: string | undefined;
   bytes: number;
   compactAboveBytes: number;
+  notedMs: number;
 }
 
 async function rewrite(
