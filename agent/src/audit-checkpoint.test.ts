@@ -12,7 +12,7 @@ import {
   signCheckpoint,
 } from '@opsconductor/protocol/audit';
 import { generateSigningKeyPair, type KeyPair } from '@opsconductor/protocol/sealing';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { AuditCheckpoint } from './audit-checkpoint.ts';
 import { createLog } from './log.ts';
 
@@ -31,7 +31,10 @@ beforeEach(async () => {
   clockMs = 0;
   replies = [];
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(folder, { recursive: true });
+});
 
 const open = () =>
   AuditCheckpoint.open({
@@ -127,6 +130,26 @@ it('ignores an offer that was made for an older checkpoint than the one it keeps
   await offer(kept, await checkpoint(9), proofOf(5, 9), 5);
   expect(kept.size).toBe(7);
   expect(replies).toEqual([]);
+});
+
+it('logs the same problem once an hour, with what to do about it', async () => {
+  const kept = await open();
+  const errors = vi.spyOn(log, 'error');
+  await offer(kept, await checkpoint(9), []);
+  for (const ms of [0, 60_000, 60_000, 3_400_000]) {
+    clockMs += ms;
+    await offer(kept, await checkpoint(5), []);
+  }
+  expect(replies).toHaveLength(4);
+  expect(errors).toHaveBeenCalledTimes(1);
+  expect(errors).toHaveBeenCalledWith(
+    { reason: 'lower', kept: 9, path },
+    expect.stringContaining('stop this agent, move this file away and keep it, and start the agent again'),
+  );
+  await offer(kept, await checkpoint(5, 'row', await generateSigningKeyPair()), []);
+  clockMs += 3_600_000;
+  await offer(kept, await checkpoint(5), []);
+  expect(errors).toHaveBeenCalledTimes(2);
 });
 
 it('reports the same problem once a minute', async () => {

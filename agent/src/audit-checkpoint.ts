@@ -22,8 +22,10 @@ const FileSchema = Type.Object({
 });
 export type AuditCheckpointFile = Static<typeof FileSchema>;
 
-/** How often a repeated refusal is reported. */
+/** How often the server is told of a repeated refusal. */
 const complainMs = 60_000;
+/** How often a refusal for the same reason is logged: it lasts until someone has looked into it. */
+const logMs = 3_600_000;
 
 export interface AuditCheckpointOptions {
   path: string;
@@ -39,6 +41,7 @@ export class AuditCheckpoint {
   /** The file exists and doesn't verify: it is left as it is, and no other checkpoint is accepted. */
   #isDamaged = false;
   #complainedAt = Number.NEGATIVE_INFINITY;
+  #logged: { reason: Reason; at: number } | undefined;
   #taking: Promise<void> = Promise.resolve();
 
   private constructor(options: AuditCheckpointOptions) {
@@ -97,14 +100,22 @@ export class AuditCheckpoint {
     if (this.#now() - this.#complainedAt < complainMs) return;
     this.#complainedAt = this.#now();
     const held = this.#held?.note ?? '';
-    this.#options.log.error(
-      { reason: judged, kept: this.#held?.number },
-      'refused a checkpoint of the audit log: the server’s log is not the one that this agent saw before; the server was told',
-    );
+    this.#logRefusal(judged);
     reply({ type: 'audit_checkpoint_refused', reason: judged, held, offered: offer.note });
     const at = new Date(this.#now()).toISOString();
     if (held !== '')
       await writeFile(this.#options.path, { note: held, refused: { reason: judged, at, note: offer.note } });
+  }
+
+  #logRefusal(reason: Reason): void {
+    const now = this.#now();
+    if (this.#logged?.reason === reason && now - this.#logged.at < logMs) return;
+    this.#logged = { reason, at: now };
+    const { path, log } = this.#options;
+    log.error(
+      { reason, kept: this.#held?.number, path },
+      'refused a checkpoint of the audit log: the server’s log is not the one that this agent saw before; the server was told. If its database was restored from a backup, stop this agent, move this file away and keep it, and start the agent again. Otherwise give this file to npm run audit -- verify --checkpoint on the server, to see what is missing',
+    );
   }
 
   async #judge(offer: ServerMessageOf<'audit_checkpoint'>): Promise<SignedCheckpoint | Reason> {
