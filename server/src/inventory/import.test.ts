@@ -110,18 +110,20 @@ describe('an import', () => {
     ]);
   });
 
-  it('forgets the accepted host keys of targets that become another machine, and says so beforehand', async () => {
+  it('forgets the accepted host keys and the health of targets that become another machine, and says so beforehand of the keys', async () => {
     await t.bring('name,host\na,10.0.0.1\nb,10.0.0.2\n');
     const [a, b] = await t.targets();
     for (const target of [a, b]) {
       await t.sql`insert into target_host_keys (target_id, fingerprint, key_type, state, accepted_at)
                   values (${target?.id ?? 0}, ${`SHA256:${'k'.repeat(43)}`}, 'ssh-ed25519', 'accepted', now())`;
     }
+    await t.sql`update targets set last_contact_at = now(), last_contact_ok = true`;
     const { id, counts, items } = await t.plan('name,host,label:x\na,10.0.0.9,1\nb,10.0.0.2,1\n');
     expect(counts.forgottenHostKeys).toBe(1);
     expect(items.map((item) => item.forgottenHostKeys)).toEqual([1, 0]);
     await t.apply(id);
     expect((await t.targets()).map((target) => target.hostKeys.length)).toEqual([0, 1]);
+    expect((await t.targets()).map((target) => target.health)).toEqual(['never', 'ok']);
     const [row] = await t.sql`
       select detail from audit_log where object_id = ${String(a?.id)} and action = 'target.changed'`;
     expect(row?.detail.forgottenHostKeys).toEqual([`SHA256:${'k'.repeat(43)}`]);

@@ -13,6 +13,7 @@ import {
   readInherited,
   updateImported,
 } from '../store/targets/inventory-targets.ts';
+import { forgetContacts } from '../store/targets/target-contacts.ts';
 import { insertTargetGroup, putEntries, removeEntries } from '../store/targets/target-groups.ts';
 import { deleteTargets } from '../store/targets/targets.ts';
 import { refreshMembersOfGroup, refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
@@ -145,7 +146,10 @@ async function writeEntries(tx: Tx, written: readonly Written[], caller: Caller)
   }
 }
 
-/** Forgets the keys of targets whose host or port changed, even if the port comes from a group that they joined. */
+/**
+ * Forgets the keys and the health of targets whose host or port changed, even if the port comes from a group that they
+ * joined.
+ */
 async function forgetHostKeys(tx: Tx, written: readonly Written[]): Promise<Map<number, string[]>> {
   const kept = written.flatMap((one) => (one.target === null ? [] : [{ ...one, target: one.target }]));
   const inherited = await readInherited(
@@ -157,8 +161,7 @@ async function forgetHostKeys(tx: Tx, written: readonly Written[]): Promise<Map<
       target.host.toLowerCase() !== write.state.host.toLowerCase() ||
       portOf(target.inherited, target) !== portOf(inherited.get(id) ?? {}, write.state),
   );
-  return forgetHostKeysOf(
-    tx,
-    others.map((one) => one.id),
-  );
+  const ids = others.map((one) => one.id);
+  await forgetContacts(tx, ids);
+  return forgetHostKeysOf(tx, ids);
 }

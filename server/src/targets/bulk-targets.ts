@@ -15,6 +15,7 @@ import {
   type SelectedTarget,
   selectToChange,
 } from '../store/targets/target-bulk.ts';
+import { forgetContactsWith } from '../store/targets/target-contacts.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import {
   findTargetGroup,
@@ -179,6 +180,7 @@ async function apply(
     await refuseInUse(tx, ids);
     await deleteTargets(tx, ids);
   } else {
+    if (request.credentialId !== undefined) await forgetContactsWith(tx, ids, request.credentialId);
     const { tooManyLabels } = await changeTargets(tx, ids, changeOf(request));
     if (tooManyLabels !== undefined) {
       throw invalidField('setLabels', `Target “${tooManyLabels}” would have more than 64 labels.`);

@@ -2,6 +2,7 @@ import type { StepOutcome } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { holdTransaction, setupRuns, success, type TestRuns } from '../runs/testing.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { forgetContacts, writeContact } from '../store/targets/target-contacts.ts';
 import { ContactNotes } from './contact-notes.ts';
 import { getTarget } from './list-targets.ts';
 
@@ -49,6 +50,23 @@ test('the end of an attempt says whether its target was reached', async () => {
     ['failing', 'auth_failed'],
     ['never', null],
   ]);
+});
+
+test('an attempt that began before its target was changed says nothing about it', async () => {
+  await using t = await setupRuns();
+  const { notes } = notesOf(t);
+  const [step] = await stepsOf(t, 1);
+  const { stepId, targetId } = step ?? { stepId: 0, targetId: 0 };
+  await writeContact(t.sql, targetId, { ok: true, reason: null });
+  await t.sql`update job_run_steps set leased_at = clock_timestamp() where id = ${stepId}`;
+  await t.sql.begin((tx) => forgetContacts(tx, [targetId]));
+  notes.note(stepId, refused);
+  await notes.flush();
+  expect(await healthOf(t, targetId)).toEqual(['never', null]);
+  await t.sql`update job_run_steps set leased_at = clock_timestamp() where id = ${stepId}`;
+  notes.note(stepId, refused);
+  await notes.flush();
+  expect(await healthOf(t, targetId)).toEqual(['failing', 'auth_failed']);
 });
 
 test('an attempt over WinRM counts as contact if the host answered; one of a type that may not have connected does not', async () => {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { CreateTargetRequestSchema, Target, UpdateTargetRequestSchema } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
@@ -12,6 +13,7 @@ import { unrestricted } from '../store/people/visibility.ts';
 import { lockCredential } from '../store/targets/credentials.ts';
 import { deleteHostKeys } from '../store/targets/host-keys.ts';
 import { awaitHostTrust } from '../store/targets/host-trust.ts';
+import { forgetContacts } from '../store/targets/target-contacts.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import {
   deleteTargets,
@@ -96,7 +98,8 @@ export async function createTarget(sql: Sql, request: CreateTargetRequest, calle
 
 /**
  * Changes a target; what the request leaves out stays unchanged. Another host or port is another machine: its host keys
- * are then forgotten, which the answer and the audit log show.
+ * are then forgotten, which the answer and the audit log show. Its health is forgotten with any change of how it is
+ * reached.
  * @throws {AppError} `not_found`; `invalid` for a credential of another segment; `conflict` for a taken name, or if a
  * field does not have the value that the request expects; `forbidden` like `createTarget`.
  */
@@ -130,6 +133,11 @@ export async function updateTarget(
       fields.host.toLowerCase() !== target.host.toLowerCase() ||
       (await portOf(tx, id)) !== effectivePort(target);
     const forgottenHostKeys = isOther ? await deleteHostKeys(tx, id) : [];
+    const isReachedOtherwise =
+      isOther ||
+      fields.credentialId !== target.credentialId ||
+      !isDeepStrictEqual(fields.settings, target.settings);
+    if (isReachedOtherwise) await forgetContacts(tx, [id]);
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'target.changed',

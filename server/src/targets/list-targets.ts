@@ -81,9 +81,12 @@ function toTarget(row: TargetRow, keys: readonly HostKeyRow[]): Target {
     },
     health: healthOf(lastContactOk),
     lastContact:
-      lastContactAt === null
+      lastContactAt === null || lastContactOk === null
         ? null
-        : { at: lastContactAt.toISOString(), ok: lastContactOk === true, reason: lastContactReason },
+        : { at: lastContactAt.toISOString(), ok: lastContactOk, reason: lastContactReason },
+    ...(lastContactAt !== null && lastContactOk === null
+      ? { untriedSince: lastContactAt.toISOString() }
+      : {}),
     lastProbe:
       lastProbeAt === null
         ? null

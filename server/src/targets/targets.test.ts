@@ -15,6 +15,7 @@ import type { Queryable } from '../store/database/connection.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { listTargetRuns } from '../store/runs/runs.ts';
 import { lockHostTrust } from '../store/targets/host-trust.ts';
+import { writeContact } from '../store/targets/target-contacts.ts';
 import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';
 
@@ -245,6 +246,27 @@ describe('changing a target', () => {
     const details = await t.sql<{ detail: { forgottenHostKeys: string[] } }[]>`
       select detail from audit_log where action = 'target.changed' and object_id = ${String(id)} order by id`;
     expect(details.map((row) => row.detail.forgottenHostKeys)).toEqual([[], [fingerprint]]);
+  });
+
+  it('does not know the health any more once how it is reached is another', async () => {
+    const { id } = await create({ name: 'refusing' });
+    const seen = async () => {
+      const { health, lastContact, lastProbe, untriedSince } = await getTarget(t.sql, id, unrestricted);
+      return [health, lastContact?.reason, lastProbe?.ok, untriedSince === undefined];
+    };
+    await updateTarget(t.sql, id, { port: 2200 }, t.caller);
+    expect(await seen()).toEqual(['never', undefined, undefined, true]);
+    const changes = [{ port: 2222 }, { host: '10.9.9.9' }, { settings: { username: 'other' } }];
+    for (const change of changes) {
+      await writeContact(t.sql, id, { ok: false, reason: 'connection_refused' });
+      await t.sql`update targets set last_probe_at = now(), last_probe_ok = false where id = ${id}`;
+      await updateTarget(t.sql, id, { description: `before ${Object.keys(change)}` }, t.caller);
+      expect(await seen()).toEqual(['failing', 'connection_refused', false, true]);
+      await updateTarget(t.sql, id, change, t.caller);
+      expect(await seen()).toEqual(['never', undefined, undefined, false]);
+    }
+    await writeContact(t.sql, id, { ok: true, reason: null });
+    expect(await seen()).toEqual(['ok', null, undefined, true]);
   });
 
   it('keeps the credential if the request leaves it out, and removes it for null', async () => {

@@ -60,7 +60,8 @@ export const LabelsSchema = Type.Record(
 );
 export type Labels = Static<typeof LabelsSchema>;
 
-/** `ok`: reached and logged in at the last try. `failing`: not. `never`: not tried yet. */
+/** `ok`: reached and logged in at the last try. `failing`: not. `never`: not tried yet, or not since how it is reached was
+ * changed. */
 export const targetHealths = ['ok', 'failing', 'never'] as const;
 export type TargetHealth = (typeof targetHealths)[number];
 
@@ -94,6 +95,8 @@ export const TargetSchema = Type.Object({
   health: Type.Enum(targetHealths),
   /** The last try to reach it, by a step or a test. */
   lastContact: Nullable(Type.Object({ at: Timestamp, ok: Type.Boolean(), reason: Nullable(Type.String()) })),
+  /** When how it is reached was changed, if it was tried before and has not been since. */
+  untriedSince: Type.Optional(Timestamp),
   /** The last scan or probe: whether an SSH server answered, without a login. */
   lastProbe: Nullable(
     Type.Object({

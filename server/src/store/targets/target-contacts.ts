@@ -1,5 +1,5 @@
 // When targets were last reached, by steps and by tests.
-import type { Queryable } from '../database/connection.ts';
+import type { Queryable, Tx } from '../database/connection.ts';
 
 export interface Contact {
   ok: boolean;
@@ -35,7 +35,10 @@ export async function writeStepContacts(sql: Queryable, contacts: readonly StepC
       from jsonb_array_elements(${sql.json(contacts as never)}::jsonb) with ordinality as n(one, place)
       join job_run_steps st on st.id = (n.one ->> 'stepId')::bigint
       join job_run_targets tr on tr.id = st.target_run_id
-      where tr.target_id is not null and (n.one -> 'ifWinrm' is null or st.step_type like 'winrm.%')
+      join targets tg on tg.id = tr.target_id
+      where (n.one -> 'ifWinrm' is null or st.step_type like 'winrm.%')
+        -- Begun before the target's way was changed, it says nothing about how it is reached now.
+        and not (tg.last_contact_ok is null and coalesce(st.leased_at < tg.last_contact_at, false))
       order by tr.target_id, n.place desc
     ), due as materialized (
       select t.id, seen.ok, seen.reason, seen.showed_key from targets t join seen on seen.target_id = t.id
@@ -57,4 +60,29 @@ export async function writeContact(sql: Queryable, targetId: number, contact: Co
     update targets set last_contact_at = clock_timestamp(), last_contact_ok = ${contact.ok},
       last_contact_reason = ${contact.reason}
     where id = ${targetId}`;
+}
+
+/**
+ * Forgets how these targets were last reached, and notes when, because how they are reached was changed: what is known
+ * is about the way before. One that was never tried stays that.
+ */
+export async function forgetContacts(tx: Tx, targetIds: readonly number[]): Promise<void> {
+  if (targetIds.length === 0) return;
+  await tx`
+    update targets set last_contact_ok = null, last_contact_reason = null,
+      last_contact_at = case when last_contact_at is null then null else clock_timestamp() end,
+      last_probe_at = null, last_probe_ok = null, last_probe_reason = null, last_probe_ms = null
+    where id = any(${targetIds as number[]}::bigint[]) and (last_contact_at is not null or last_probe_at is not null)`;
+}
+
+/** Like `forgetContacts`, for those of these targets whose own credential will change to this one. */
+export async function forgetContactsWith(
+  tx: Tx,
+  targetIds: readonly number[],
+  credentialId: string | null,
+): Promise<void> {
+  await tx`
+    update targets set last_contact_ok = null, last_contact_reason = null, last_contact_at = clock_timestamp()
+    where id = any(${targetIds as number[]}::bigint[]) and last_contact_at is not null
+      and credential_id is distinct from ${credentialId}::uuid`;
 }

@@ -43,6 +43,15 @@ describe('a target in words', () => {
     expect(healthWords({ health: 'failing', lastContact: null, isActive: true }).word).toBe('failing');
   });
 
+  it('is not known if how it is reached was changed since it was last tried', () => {
+    const untried = { health: 'never', lastContact: null, isActive: true } as const;
+    expect(healthWords(untried).word).toBe('not reached yet');
+    expect(healthWords({ ...untried, untriedSince: '2026-11-24T02:00:00Z' })).toEqual({
+      look: 'pending',
+      word: 'not known since the change',
+    });
+  });
+
   it('leaves out the value of a label without one', () => {
     expect(labelWords({ env: 'prod', canary: '' })).toEqual(['env=prod', 'canary']);
   });

@@ -50,14 +50,19 @@ export function testAnswer(result: TestResult): TestAnswer {
 export function healthWords({
   health,
   lastContact,
+  untriedSince,
   isActive,
-}: Pick<Target, 'health' | 'lastContact' | 'isActive'>): {
+}: Pick<Target, 'health' | 'lastContact' | 'untriedSince' | 'isActive'>): {
   look: string;
   word: string;
 } {
   if (!isActive) return { look: 'skipped', word: 'inactive' };
   if (health === 'ok') return { look: 'succeeded', word: 'ok' };
-  if (health === 'never') return { look: 'pending', word: 'not reached yet' };
+  if (health === 'never')
+    return {
+      look: 'pending',
+      word: untriedSince === undefined ? 'not reached yet' : 'not known since the change',
+    };
   const reason = lastContact?.reason;
   return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
 }
