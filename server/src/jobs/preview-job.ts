@@ -18,7 +18,7 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { findRunnableJob } from '../store/runs/run-creation.ts';
 import { findTarget, type TargetRow } from '../store/targets/targets.ts';
 import { connectionOf } from '../targets/connection-of.ts';
-import { examineDefinition } from './definition/validate-definition.ts';
+import { examineInTurn } from './definition/examine-in-turn.ts';
 import { findEditableJob } from './editable-job.ts';
 import { loadJobVersion } from './versions/load-job-version.ts';
 import { resolveVersion } from './versions/resolve-version.ts';
@@ -68,7 +68,7 @@ export async function previewDraft(
   const saved =
     jobId === undefined ? undefined : await inTransaction(sql, (tx) => findEditableJob(tx, jobId, caller));
   const target = await targetFor(sql, request, caller);
-  const { definition, problems } = examineDefinition(request.definition);
+  const { definition, problems } = await examineInTurn(caller.userId, request.definition);
   if (problems.length > 0) return { target: nameOf(target), steps: [], problems };
   const job = saved === undefined ? newJob : { id: saved.id, version: saved.version + 1 };
   return preview(definition as JobDefinition, { ...request, target, job }, caller);

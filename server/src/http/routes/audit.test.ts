@@ -3,7 +3,7 @@ import { verifyCheckpoint } from '@opsconductor/protocol/audit';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { setupAudit, type TestAudit, testEntry } from '../../audit/testing.ts';
-import { StoredReads } from '../../runs/live/stored-reads.ts';
+import { UserTurns } from '../../user-turns.ts';
 import { setupApp, type TestApp } from '../testing.ts';
 import { auditRoutes } from './audit.ts';
 
@@ -180,7 +180,7 @@ describe('GET /api/v1/audit/export', () => {
   });
 
   it('is read in turns with other users', async () => {
-    const turns = vi.spyOn(StoredReads.prototype, 'take');
+    const turns = vi.spyOn(UserTurns.prototype, 'take');
     const reader = await app.user('reader', ['auditor']);
     const path = '/api/v1/audit/export?actor=nobody';
     await (await app.request('GET', path, { token: reader.token })).text();

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { StoredFile } from '@opsconductor/protocol';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { newMasterKey } from '../../credentials/at-rest/master-key.ts';
-import { StoredReads } from '../../runs/live/stored-reads.ts';
+import { UserTurns } from '../../user-turns.ts';
 import { setupApp } from '../testing.ts';
 import { fileRoutes } from './files.ts';
 
@@ -12,7 +12,7 @@ test('a file is read in turns with other users, both when it is finished and whe
     fileRoutes({ sql, masterKey, keys: {} as never, maxStoredBytes: 1_000_000 }),
   );
   onTestFinished(() => t.close());
-  const turns = vi.spyOn(StoredReads.prototype, 'take');
+  const turns = vi.spyOn(UserTurns.prototype, 'take');
   onTestFinished(() => turns.mockRestore());
   const { id: userId, token } = await t.user('ada', ['author']);
   const bytes = randomBytes(700);

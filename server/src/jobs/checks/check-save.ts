@@ -12,7 +12,7 @@ import {
 import type { Caller } from '../../caller.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { examineDefinition } from '../definition/validate-definition.ts';
+import { examineInTurn } from '../definition/examine-in-turn.ts';
 import { findEditableJob } from '../editable-job.ts';
 import { checkEnvelope } from './check-envelope.ts';
 import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
@@ -39,7 +39,7 @@ export async function checkSave(
   caller: Caller,
 ): Promise<ValidateJobReply> {
   const { definition: given, jobId, note = '' } = readRequest(request);
-  const { definition, problems } = examineDefinition(given);
+  const { definition, problems } = await examineInTurn(caller.userId, given);
   const valid = problems.length === 0;
   const there = await inTransaction(sql, async (tx): Promise<DefinitionProblem[]> => {
     const job = jobId === undefined ? undefined : await findEditableJob(tx, jobId, caller);

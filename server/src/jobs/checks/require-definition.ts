@@ -5,7 +5,8 @@ import { AppError } from '../../errors.ts';
 import { siteRuleDetail } from '../../site-rules/site-rules.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { examineDefinition, refuseDefinition } from '../definition/validate-definition.ts';
+import { examineInTurn } from '../definition/examine-in-turn.ts';
+import { refuseDefinition } from '../definition/validate-definition.ts';
 import { findEditableJob } from '../editable-job.ts';
 import { problemsOfNamesIn, problemsOfPlace } from './problems-of-place.ts';
 
@@ -21,7 +22,7 @@ export async function requireDefinition(
   jobId: number | undefined,
   caller: Caller,
 ): Promise<JobDefinition> {
-  const { definition, problems } = examineDefinition(value);
+  const { definition, problems } = await examineInTurn(caller.userId, value);
   if (problems.length > 0) {
     const named = await inTransaction(sql, async (tx) => {
       const place = { job: await jobOf(tx, jobId, caller), note: '' };

@@ -1,7 +1,7 @@
 // Shares event loop and memory among the readers of live streams. Even if hundreds have output to take, they don't
 // delay requests and agents, nor use hundreds of times the memory of one (docs/adr/0050).
 import { limits } from '@opsconductor/protocol';
-import { StoredReads } from './stored-reads.ts';
+import { UserTurns } from '../../user-turns.ts';
 
 /** Pulls that are served before everything else gets its turn. */
 const maxPullsPerTurn = 8;
@@ -45,7 +45,7 @@ export class StreamTurns {
    * this turn before the room for a pull: a reader who held room while waiting for this turn would keep it from readers
    * who are served from memory.
    */
-  readonly reads = new StoredReads();
+  readonly reads = new UserTurns();
   readonly #settings: StreamTurnsSettings;
   #readers = 0;
   #left = maxPullsPerTurn;

@@ -4,7 +4,7 @@ import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { JobImports } from '../../../jobs/bundles/job-imports.ts';
 import { writeBundle } from '../../../jobs/bundles/write-bundle.ts';
 import { createLog } from '../../../log.ts';
-import { StoredReads } from '../../../runs/live/stored-reads.ts';
+import { UserTurns } from '../../../user-turns.ts';
 import { setupApp, type TestApp } from '../../testing.ts';
 import { jobBundleRoutes } from './job-bundles.ts';
 
@@ -82,7 +82,7 @@ it('a large file is read in its own thread, planned, paged through, applied and 
 });
 
 it('an export is read in turns with other users', async () => {
-  const turns = vi.spyOn(StoredReads.prototype, 'take');
+  const turns = vi.spyOn(UserTurns.prototype, 'take');
   const reader = await t.user('reader', ['viewer']);
   await (await t.request('GET', '/api/v1/jobs/export', { token: reader.token })).text();
   expect(turns).toHaveBeenCalledWith(String(reader.id));

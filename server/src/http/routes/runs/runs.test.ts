@@ -2,11 +2,11 @@
 import type { ErrorBody, OutputPage, Run, RunDetail, RunSteps, TargetRunPage } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AppError } from '../../../errors.ts';
-import { StoredReads } from '../../../runs/live/stored-reads.ts';
 import { chunkOf } from '../../../runs/output/output-testing.ts';
 import { requestKeyOf, startOnce } from '../../../runs/start/start-once.ts';
 import { endOf, failure, givenUp, growRun } from '../../../runs/testing.ts';
 import type { ClaimedStep } from '../../../store/queue/claims.ts';
+import { UserTurns } from '../../../user-turns.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 
 let t: TestRunsApp;
@@ -226,7 +226,7 @@ describe('the bytes of an output', () => {
   test('are read in turns with other users', async () => {
     const run = await endedRun();
     const { id, token } = await t.app.user('reader', ['viewer']);
-    const turns = vi.spyOn(StoredReads.prototype, 'take');
+    const turns = vi.spyOn(UserTurns.prototype, 'take');
     const whole = await t.request('GET', path(run), { token });
     expect(await whole.text()).toBe('one\nthree\n');
     expect(turns).toHaveBeenCalledWith(String(id));

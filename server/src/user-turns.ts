@@ -1,16 +1,13 @@
-// Decides whose turn it is to read output from the database: a few reads at a time, users in turn. A user with few live
-// streams never waits for a user with many, and many streams of one user don't keep the server busy with nothing else
-// while their connections fill up, whether anybody reads from these or not.
+// Decides whose turn it is to do what keeps the server or its database busy, such as reading output for live streams: a
+// few pieces of work at a time, users in turn. A user with little of it never waits for a user with much, and the work
+// of one user, such as for many streams that nobody reads, doesn't keep the server busy with nothing else.
 
 const atATime = 3;
-/**
- * Streams that a person may watch side by side. If more than this wait for one user, only one of them reads at a time,
- * with pauses.
- */
+/** A person may watch this many streams side by side. */
 const fewOfEach = 8;
-/** Length of a pause, as a multiple of the read before it. */
-const pauseInReads = 5;
-/** Longest pause, however long the read before it took. */
+/** Length of a pause, as a multiple of the work before it. */
+const pauseInWork = 5;
+/** Longest pause, however long the work before it took. */
 const maxPauseMs = 250;
 
 interface Line {
@@ -19,19 +16,30 @@ interface Line {
   isPausing: boolean;
 }
 
-export class StoredReads {
+export interface UserTurnsOptions {
+  now?: () => number;
+  /** How many pieces of work are done at a time; 3 by default. */
+  most?: number;
+  /** If more than this wait for one user, they are done one at a time, with pauses; 8 by default. */
+  few?: number;
+}
+
+export class UserTurns {
   /** By user, in the order of their turns. */
   readonly #lines = new Map<string, Line>();
   readonly #now: () => number;
-  #free = atATime;
+  readonly #most: number;
+  readonly #few: number;
+  #free: number;
 
-  constructor(now = () => performance.now()) {
+  constructor({ now = () => performance.now(), most = atATime, few = fewOfEach }: UserTurnsOptions = {}) {
     this.#now = now;
+    this.#most = most;
+    this.#few = few;
+    this.#free = most;
   }
 
-  /**
-   * Resolves when it is the turn of a reader of this user. Call the returned function afterwards, whatever happened.
-   */
+  /** Resolves when it is this user's turn. Call the returned function afterwards, whatever happened. */
   async take(whose: string): Promise<() => void> {
     const line = this.#lines.get(whose) ?? { waiting: [], underWay: 0, isPausing: false };
     this.#lines.set(whose, line);
@@ -46,7 +54,7 @@ export class StoredReads {
   #serve(): void {
     for (const [whose, line] of this.#lines) {
       if (this.#free === 0) return;
-      const most = line.waiting.length > fewOfEach ? 1 : atATime;
+      const most = line.waiting.length > this.#few ? 1 : this.#most;
       const next = line.isPausing || line.underWay >= most ? undefined : line.waiting.shift();
       const isIdle = line.waiting.length === 0 && line.underWay === 0 && !line.isPausing;
       if (next !== undefined || isIdle) this.#lines.delete(whose);
@@ -62,14 +70,14 @@ export class StoredReads {
   #done(line: Line, tookMs: number): void {
     this.#free += 1;
     line.underWay -= 1;
-    if (line.waiting.length > fewOfEach && !line.isPausing) {
+    if (line.waiting.length > this.#few && !line.isPausing) {
       line.isPausing = true;
       const pause = setTimeout(
         () => {
           line.isPausing = false;
           this.#serve();
         },
-        Math.min(pauseInReads * tookMs, maxPauseMs),
+        Math.min(pauseInWork * tookMs, maxPauseMs),
       );
       pause.unref();
     }

@@ -1,11 +1,11 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { StoredReads } from './stored-reads.ts';
+import { UserTurns } from './user-turns.ts';
 
 function setup() {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const clock = { ms: 0 };
-  const reads = new StoredReads(() => clock.ms);
+  const reads = new UserTurns({ now: () => clock.ms });
   const began: string[] = [];
   const ends: (() => void)[] = [];
   const ask = (whose: string) => {
