@@ -116,6 +116,44 @@ test('a file picker that is closed without a choice leaves the form as it is, an
   expect(faults).toEqual([]);
 });
 
+test('a form that is refused shows its first field with a problem, from the form itself and from the server', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.setViewportSize({ width: 1000, height: 420 });
+  await page.goto(`${c.url}/credentials`);
+  await page.getByRole('button', { name: 'Add credential…' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a credential' });
+  const [name, hosts] = ['Name', 'Hosts'].map((of) => form.getByRole('textbox', { name: of, exact: true }));
+  const isShown = (field: typeof name) =>
+    field?.evaluate((one) => {
+      const { top, bottom } = one.getBoundingClientRect();
+      const body = one.closest('.body')?.getBoundingClientRect();
+      return document.activeElement === one && body !== undefined && top >= body.top && bottom <= body.bottom;
+    });
+  await form.getByRole('combobox', { name: 'Kind' }).selectOption('ssh_password');
+  await name?.fill('first');
+  await form.getByRole('textbox', { name: 'User', exact: true }).fill('deploy');
+  await form.getByRole('textbox', { name: 'Password', exact: true }).fill('correct horse');
+  await hosts?.fill('web*[');
+  expect(await isShown(name)).toBe(false);
+  await name?.focus();
+  await form.getByRole('button', { name: 'Seal and save' }).click();
+  await eventually(() => isShown(hosts)).toBe(true);
+
+  await page.route('**/api/v1/credentials', (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    const message = 'There is one of that name.';
+    const error = { code: 'conflict', message, details: [{ path: 'name', message }], requestId: 'req_1' };
+    return route.fulfill({ status: 409, json: { error } });
+  });
+  await hosts?.fill('web*');
+  await form.getByRole('button', { name: 'Seal and save' }).click();
+  await eventually(() => isShown(name)).toBe(true);
+  expect(faults.filter((fault) => !fault.includes('409'))).toEqual([]);
+});
+
 test('a key or keytab that is too large is said to be, and the one before it is not kept in its place', async ({
   skip,
 }) => {
