@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { argumentsOrUsage } from './arguments-or-usage.mjs';
 import { bundle } from './bundle.mjs';
 
 const root = resolve(import.meta.dirname, '..');
@@ -142,6 +143,18 @@ export async function buildAll() {
   await buildIfChanged('console', ['ui', 'protocol'], 'ui/dist/index.html', buildConsole);
 }
 
+const usage = `node scripts/build.mjs [opsconductor]
+
+Builds the server, the agent and the console, each only if its sources have changed. With "opsconductor", builds only
+the owner's program, as one file (.cache/build/opsconductor.mjs).
+`;
+
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  await (process.argv[2] === 'opsconductor' ? buildOpsconductorIfChanged() : buildAll());
+  const { positionals } = argumentsOrUsage(usage, { options: {}, allowPositionals: true });
+  const [what, ...more] = positionals;
+  if (more.length > 0 || (what !== undefined && what !== 'opsconductor')) {
+    process.stderr.write(`error: there is no “${[what, ...more].join(' ')}” to build\n${usage}`);
+    process.exit(2);
+  }
+  await (what === 'opsconductor' ? buildOpsconductorIfChanged() : buildAll());
 }

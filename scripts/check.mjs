@@ -1,8 +1,16 @@
-// npm run check: format, lint, types and tests, all of them even if an early one fails. `--static` leaves out the
-// tests.
+// npm run check: format, lint, types and tests.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join, resolve } from 'node:path';
+import { argumentsOrUsage } from './arguments-or-usage.mjs';
+
+const usage = `npm run check -- [--static]
+
+Checks format, lint, import rules and types, then runs the suite: all of them even if an early one fails.
+
+  --static   leaves out the suite
+`;
+const { values } = argumentsOrUsage(usage, { options: { static: { type: 'boolean', default: false } } });
 
 const root = resolve(import.meta.dirname, '..');
 const bin = (name) => join(root, 'node_modules/.bin', name);
@@ -15,7 +23,7 @@ const checks = [
     command: [bin('svelte-check'), '--tsconfig', 'ui/tsconfig.json', '--fail-on-warnings'],
   },
 ];
-if (!process.argv.includes('--static')) {
+if (!values.static) {
   checks.push({ name: 'Tests', command: [process.execPath, 'scripts/test.mjs'] });
 }
 

@@ -12,6 +12,16 @@ const root = resolve(import.meta.dirname, '..');
 const args = process.argv.slice(2);
 const settleMs = 150;
 
+const usage = `npm run dev -- [options of the server]
+
+Runs everything, reloading: PostgreSQL keeps running, the server and the demo's agent restart when their sources change,
+and Vite serves the console. Uses the data of npm start, whose --help lists the options.
+`;
+if (args.includes('--help')) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
+
 function say(line) {
   process.stdout.write(`[dev] ${line}\n`);
 }

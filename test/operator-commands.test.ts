@@ -18,6 +18,29 @@ test.each(['restored', 'keys'])('%s describes itself if asked for help, and succ
   expect(stderr).toBe('');
 });
 
+test.each([
+  ['check', 'npm run check'],
+  ['dev', 'npm run dev'],
+  ['build', 'node scripts/build.mjs'],
+])('%s describes itself if asked for help, and does nothing else', async (name, begin) => {
+  const { stdout, stderr } = await run(process.execPath, [`scripts/${name}.mjs`, '--help'], {
+    cwd,
+    timeout: 20_000,
+  });
+  expect(stdout.startsWith(`${begin} `)).toBe(true);
+  expect(stdout).not.toMatch(/Building|Format and lint|\[dev\]/);
+  expect(stderr).toBe('');
+});
+
+test('what can not be built or checked is refused', async () => {
+  const failed = (name: string, argument: string) =>
+    run(process.execPath, [`scripts/${name}.mjs`, argument], { cwd, timeout: 20_000 }).catch(
+      ({ code, stderr }: { code: number; stderr: string }) => [code, stderr.split('\n')[0]],
+    );
+  expect(await failed('build', 'opsconducter')).toEqual([2, 'error: there is no “opsconducter” to build']);
+  expect(await failed('check', '--statik')).toEqual([2, "error: Unknown option '--statik'"]);
+});
+
 test('restored does all its work even if nobody reads its output', async () => {
   const database = await setupDatabase();
   try {
