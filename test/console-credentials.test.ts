@@ -130,7 +130,7 @@ test('a form that is refused shows its first field with a problem, from the form
     field?.evaluate((one) => {
       const { top, bottom } = one.getBoundingClientRect();
       const body = one.closest('.body')?.getBoundingClientRect();
-      return document.activeElement === one && body !== undefined && top >= body.top && bottom <= body.bottom;
+      return one.matches(':focus') && body !== undefined && top >= body.top && bottom <= body.bottom;
     });
   await form.getByRole('combobox', { name: 'Kind' }).selectOption('ssh_password');
   await name?.fill('first');
