@@ -287,7 +287,11 @@ test('a name that is taken or not allowed is reported with what to do, and the t
   const allowed = 'a string of 1 to 63 characters';
   const wrong = { message: 'name: Is wrong.', details: [{ path: 'name', message: 'Is wrong.', allowed }] };
   await using other = await setup({ fail: { status: 400, body: { error: wrong } } });
-  expect((await other.refusal()).message).toBe(`The server refused: name: Is wrong. Allowed: ${allowed}.`);
+  const refused = `The server refused: name: Is wrong. Allowed: ${allowed}.`;
+  expect((await other.refusal()).message).toBe(refused);
+  const whole = { ...wrong, message: `name: Is wrong. Allowed: ${allowed}.` };
+  await using third = await setup({ fail: { status: 400, body: { error: whole } } });
+  expect((await third.refusal()).message).toBe(refused);
 });
 
 test('for a token that was already used, the error does not blame the name', async () => {

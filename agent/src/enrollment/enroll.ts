@@ -255,7 +255,7 @@ class Enrollment {
     }
     const isNameTaken = reply.status === 409 && refusal.path === 'name';
     throw new AgentError(
-      `The server refused: ${refusal.message}${refusal.allowed === undefined ? '' : ` Allowed: ${refusal.allowed}.`}`,
+      `The server refused: ${refusal.message}${refusal.allowed === undefined || refusal.message.includes(refusal.allowed) ? '' : ` Allowed: ${refusal.allowed}.`}`,
       isNameTaken ? otherName : (fixes[reply.status] ?? otherServer),
     );
   }

@@ -14,6 +14,7 @@ const Echo = Closed({
   port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, default: 22 })),
   password: Type.Optional(Type.String({ minLength: 12 })),
   tags: Type.Optional(Type.Array(Type.Integer(), { maxItems: 500_000 })),
+  host: Type.Optional(Type.String({ pattern: '^[a-z.]+$', description: 'Letters and dots' })),
 });
 const echoed = { status: 200, schema: Type.Object({ got: Type.Unknown() }) } as const;
 const routes: RouteSpec[] = [
@@ -123,7 +124,7 @@ describe('bodies', () => {
         {
           path: 'nmae',
           message: 'Is not known here; did you mean name?',
-          allowed: 'name, port, password, tags',
+          allowed: 'name, port, password, tags, host',
         },
         {
           path: 'port',
@@ -202,6 +203,17 @@ describe('bodies', () => {
       message: 'The request body is ambiguous: Line 2, column 2: This key occurs twice.',
       details: [{ line: 2, column: 2 }],
     });
+  });
+
+  test('the message alone says what is allowed where a field has another form', async () => {
+    const json = { name: 'a', host: 'b/c' };
+    const error = await refusal(await t.request('POST', '/api/v1/echo', { token: author, json }), 400);
+    expect(error.message).toBe(
+      'host: Has characters or a form that are not allowed. Allowed: a string: letters and dots.',
+    );
+    expect(error.details).toMatchObject([
+      { path: 'host', found: '"b/c"', allowed: 'a string: letters and dots' },
+    ]);
   });
 
   test('a request without a body is told which fields are missing', async () => {

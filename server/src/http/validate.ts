@@ -14,11 +14,19 @@ export function validate(schema: TSchema, value: unknown): void {
   refuseProblems(schemaProblems(schema, value));
 }
 
-/** @throws AppError `invalid` if there are any. */
+/**
+ * The message alone says what is wrong, for clients that show nothing else: with what is allowed if the sentence only
+ * speaks of that.
+ *
+ * @throws AppError `invalid` if there are any.
+ */
 export function refuseProblems(details: readonly ErrorDetail[]): void {
   const [only, ...more] = details;
   if (only === undefined) return;
-  const told = only.path === '' ? only.message : `${only.path}: ${only.message}`;
+  const { path, message: sentence, allowed } = only;
+  const lacksAllowed = allowed !== undefined && /\ballowed\b/.test(sentence) && !sentence.includes(allowed);
+  const whole = lacksAllowed ? `${sentence} Allowed: ${allowed.replace(/\.$/, '')}.` : sentence;
+  const told = path === '' ? whole : `${path}: ${whole}`;
   const message = more.length === 0 ? told : `${details.length} fields are invalid.`;
   throw new AppError('invalid', message, { details });
 }

@@ -6,6 +6,11 @@ const whole = { path: 'grant.terms', message: 'The grant has expired.' };
 
 it('leaves out a single detail that the message already contains', () => {
   expect(detailsBeside({ message: 'grant.terms: The grant has expired.', details: [whole] })).toEqual([]);
+  const told = {
+    message: 'grant: Is not allowed. Allowed: a.',
+    details: [{ path: 'grant', message: 'Is not allowed.', allowed: 'a' }],
+  };
+  expect(detailsBeside(told)).toEqual([]);
 });
 
 it.each([

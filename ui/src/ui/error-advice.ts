@@ -63,5 +63,6 @@ export function detailsBeside({
 }: Pick<ApiError, 'message' | 'details'>): readonly ErrorDetail[] {
   const [only, more] = details;
   if (only === undefined || more !== undefined || !message.includes(only.message)) return details;
-  return message.includes(only.path) && only.found === undefined && only.allowed === undefined ? [] : details;
+  const saysAllowed = only.allowed === undefined || message.includes(only.allowed.replace(/\.$/, ''));
+  return message.includes(only.path) && only.found === undefined && saysAllowed ? [] : details;
 }
