@@ -1,8 +1,8 @@
 // A stand-in for the server for work on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with the
 // server's content security policy, and fixtures. POST /dev/<scenario> switches to full, empty, slow, failing or down,
 // to refusing (what changes something fails), stepless (steps of single hosts can't be read), expiring (enrollment
-// tokens expire at once), enrolled or connected (another agent has appeared); POST /dev/live starts run 6002 again;
-// POST /dev/as-<admin|scoped|nobody> changes who is signed in.
+// tokens expire at once), many (2,000 segments with their agents), enrolled or connected (another agent has appeared);
+// POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody> changes who is signed in.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
@@ -17,9 +17,9 @@ import {
   type Target,
 } from '@opsconductor/protocol';
 import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
-import { agentsWith, enrollmentToken } from './enrollment-api.ts';
+import { enrollmentToken } from './enrollment-api.ts';
 import { filesAnswer } from './files-api.ts';
-import { agentDetail, credentials, jobs, makeRun, me, segments, targets } from './fixtures.ts';
+import { agentDetail, credentials, jobs, makeRun, me, targets } from './fixtures.ts';
 import { hostKeysAnswer } from './host-keys-api.ts';
 import { jobPartsAnswer } from './job-parts-api.ts';
 import { jobsAnswer } from './jobs-api.ts';
@@ -29,6 +29,7 @@ import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
 import { meAs, peopleAnswer } from './people-api.ts';
 import { placesAnswer } from './places-api.ts';
+import { agentPage, segmentPage, segmentsOf } from './segments-api.ts';
 
 const port = Number(process.argv[2] ?? 7711);
 const dist = process.env.DIST ?? join(import.meta.dirname, '../dist');
@@ -205,7 +206,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   }
   const segmentRoute = /^\/segments\/(\d+)(\/unknown-after)?$/.exec(path);
   if (segmentRoute !== null) {
-    const segment = segments.find(({ id }) => id === Number(segmentRoute[1]));
+    const segment = segmentsOf(scenario).find(({ id }) => id === Number(segmentRoute[1]));
     if (segment === undefined) return fail(response, 404, 'not_found', 'Segment not found.');
     const change = request.method === 'PUT' ? await bodyOf(request) : {};
     return json(response, 200, { ...segment, ...change });
@@ -236,13 +237,9 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     case 'GET /jobs/health':
       return json(response, 200, jobsHealth(isEmpty));
     case 'GET /segments':
-      return json(response, 200, page(segments));
+      return json(response, 200, segmentPage(url.searchParams, scenario));
     case 'GET /agents':
-      return json(
-        response,
-        200,
-        page(url.searchParams.get('state') === 'revoked' ? [] : agentsWith(arrivedStage())),
-      );
+      return json(response, 200, agentPage(url.searchParams, scenario));
     case 'GET /targets':
       return json(response, 200, targetPage(url.searchParams));
     case 'GET /credentials':
@@ -254,13 +251,10 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   }
 }
 
-function arrivedStage(): 'enrolled' | 'connected' | undefined {
-  return scenario === 'enrolled' || scenario === 'connected' ? scenario : undefined;
-}
-
 /** Makes the overview; with `isEmpty`, no step is held. */
 function overview(isEmpty: boolean): ExecutorOverview {
-  const having = (health: Segment['health']) => segments.filter((one) => one.health === health).length;
+  const having = (health: Segment['health']) =>
+    segmentsOf(scenario).filter((one) => one.health === health).length;
   return {
     segments: {
       healthy: having('healthy'),

@@ -13,6 +13,8 @@ class Shell {
 
   /** Number of steps that wait for a person. */
   readonly held = $derived(this.#overview.data?.heldSteps ?? 0);
+  /** How many segments the person may read, once known. */
+  readonly segmentCount = $derived(totalOf(this.#overview.data?.segments));
   /** `4 segments, 1 degraded, 1 offline` */
   readonly segments = $derived(describeSegments(this.#overview.data?.segments));
 
@@ -22,9 +24,13 @@ class Shell {
   }
 }
 
+function totalOf(counts: ExecutorOverview['segments'] | undefined): number | undefined {
+  return counts === undefined ? undefined : Object.values(counts).reduce((sum, number) => sum + number, 0);
+}
+
 function describeSegments(counts: ExecutorOverview['segments'] | undefined): string {
   if (counts === undefined) return '';
-  const total = Object.values(counts).reduce((sum, number) => sum + number, 0);
+  const total = totalOf(counts) ?? 0;
   if (total === 0) return 'no segments';
   const parts = [counted(total, 'segment')];
   for (const [health, word] of [

@@ -3,22 +3,37 @@ import type {
   PutSegmentSettingsRequest,
   SealingKey,
   Segment,
+  SegmentQuery,
   SegmentSettings,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
+import { isUnknownParameter } from '../older-server.ts';
 import { type Page, type PageQuery, readWhole } from '../page.ts';
 
 export function listSegments(signal?: AbortSignal): Promise<Segment[]> {
   return readWhole(apiPaths.segments(), signal);
 }
 
-/** Returns a page of segments. */
-export function findSegments(
-  query: PageQuery & { search?: string | undefined },
-  signal?: AbortSignal,
-): Promise<Page<Segment>> {
-  return request('GET', apiPaths.segments(query), { signal });
+export type SegmentsQuery = PageQuery & {
+  search?: string | undefined;
+  searchIn?: SegmentQuery['searchIn'] | undefined;
+  permission?: SegmentQuery['permission'] | undefined;
+};
+
+/**
+ * Returns a page of segments. From a server of the previous version, which takes no query, it has all whose name
+ * contains the text, whatever the caller may do there.
+ */
+export async function findSegments(query: SegmentsQuery, signal?: AbortSignal): Promise<Page<Segment>> {
+  try {
+    return await request('GET', apiPaths.segments(query), { signal });
+  } catch (error) {
+    if (!isUnknownParameter(error)) throw error;
+    const wanted = query.search?.toLowerCase() ?? '';
+    const items = await listSegments(signal);
+    return { items: items.filter(({ name }) => name.includes(wanted)), nextCursor: null };
+  }
 }
 
 export function fetchSegment(id: number, signal?: AbortSignal): Promise<Segment> {

@@ -34,6 +34,10 @@ export class PagedList<T> {
   get shown(): { items: T[]; more: boolean } | undefined {
     return this.#query.data ?? (this.#query.error === undefined ? this.#stale : undefined);
   }
+  /** Whether what is shown is that of the previous list. */
+  get stale(): boolean {
+    return this.#query.data === undefined;
+  }
   get items(): T[] | undefined {
     return this.shown?.items;
   }

@@ -1,5 +1,5 @@
 // Finds what a right can be granted on or asked about: by a part of its name, or a run by its number.
-import type { PlaceKind } from '@opsconductor/protocol';
+import type { PlaceKind, SegmentQuery } from '@opsconductor/protocol';
 import { findSegments } from '../../api/agents/segments.ts';
 import { ApiError } from '../../api/client.ts';
 import { listCategories } from '../../api/jobs/categories.ts';
@@ -23,9 +23,15 @@ const perKind = 8;
 export class PlaceSearch {
   found = $state.raw<readonly FoundPlace[]>();
   error = $state.raw<ApiError>();
+  readonly #permission: () => SegmentQuery['permission'];
   #current: AbortController | undefined;
   /** Short lists that the server can't search; read once. */
   readonly #lists = new Map<PlaceKind, Promise<Named[]>>();
+
+  /** Finds only segments on which the user holds the permission, if there is one. */
+  constructor(permission: () => SegmentQuery['permission'] = () => undefined) {
+    this.#permission = permission;
+  }
 
   /** Searches, and cancels any search under way. */
   async search(text: string, kinds: readonly PlaceKind[]): Promise<void> {
@@ -60,7 +66,7 @@ export class PlaceSearch {
       case 'category':
         return matching(await this.#whole(kind, () => listCategories()), text);
       case 'segment':
-        return (await findSegments({ search, limit: perKind }, signal)).items;
+        return (await findSegments({ search, permission: this.#permission(), limit: perKind }, signal)).items;
       case 'target_group':
         return (await listTargetGroups({ search, limit: perKind }, signal)).items;
       case 'job':
