@@ -70,6 +70,8 @@ const heads = [
   '',
   'Get-Item ',
   'Get-Item -Name ',
+  '.\\tool.exe ',
+  '7z a ',
   '$x = ',
   'if ($y) { ',
   'return ',
@@ -102,7 +104,7 @@ const pieces = [
     ' -Name ',
   ],
   ...[' -eq ', 'iex ', 'Get-Item ', 'cmd ', 'if ', 'return ', ' & ', '. ', '@{ a = ', '$(', '1 ', '$x.Name'],
-  ...[' 2>&1', ' > ', ' += ', ' -f ', '& '],
+  ...[' 2>&1', ' > ', ' += ', ' -f ', ' *', '& '],
 ];
 const some = (maxLength: number) => fc.array(fc.constantFrom(...pieces), { maxLength });
 const scripts = fc

@@ -45,7 +45,9 @@ function goesOn(current: readonly Item[], items: readonly Item[], lineEnd: numbe
   // Among the arguments of a command, `=` and its like are arguments. A line that ends in a redirection is complete
   // (`2>&1`), or an error (`>`).
   const isOperand =
-    last?.kind === 'word' ? operators.test(last.text) : last !== undefined && isAssignment(last);
+    last?.kind === 'word'
+      ? operators.test(last.text) || /^\.?\d.*([-+*/%]|\.\.)$/.test(last.text)
+      : last !== undefined && isAssignment(last);
   if (isOperand && !isOfCommand(current)) return true;
   let at = lineEnd + 1;
   while (at < items.length) {
@@ -68,12 +70,22 @@ function isOfCommand(statement: readonly Item[]): boolean {
   // `$a = $b = command`: only what stands before the command is assigned to.
   for (let rest = statement.slice(before + 1); ; ) {
     const first = rest.find((item) => !isKeyword(item));
-    // Numbers, `-not` and `!` begin an expression.
-    if (first?.kind === 'word' && /^([%?.]|[a-z_][\w.:\\/-]*)$/i.test(first.text)) return true;
+    if (first?.kind === 'word' && !beginsExpression(first.text)) return true;
     const assigns = rest.findIndex(isAssignment);
     if (assigns < 0) return false;
     rest = rest.slice(assigns + 1);
   }
+}
+
+/**
+ * Whether it is a number, a sign before one or before what follows, or an operator such as `-not`. Any other word calls a
+ * command: `.\tool.exe`, `7z.exe`, even `-Name`.
+ */
+function beginsExpression(word: string): boolean {
+  const unsigned = word.replace(/^[-–—―+!]+/, '');
+  const number =
+    /^(0x[\da-f]+|(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?)(u?[lsy]|[und])?([kmgtp]b)?(?![\w\\/]|\.[\w\\/])/i;
+  return unsigned === '' || number.test(unsigned) || /^[-–—―](b?not|join|[ci]?split)\b/i.test(word);
 }
 
 function isKeyword(item: Item): boolean {
