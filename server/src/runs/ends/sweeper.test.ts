@@ -365,6 +365,7 @@ test('waits that took too long are ended, whatever the server’s clock was set 
   await t.sql`
     update job_run_steps set leased_at = leased_at - interval '2 h', waits_since = waits_since - interval '2 h', completed_at = completed_at - interval '2 h'`;
   await t.sql`update job_run_step_attempts set settled_at = settled_at - interval '2 h'`;
+  await t.sql`update job_run_targets set completed_at = completed_at - interval '2 h'`;
   vi.setSystemTime(Date.now() - 24 * 3_600_000);
   vi.advanceTimersByTime(5_000);
   await t.sweep();
