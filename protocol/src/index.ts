@@ -89,5 +89,6 @@ export * from './steps/ssh-exec.ts';
 export * from './steps/wait-for.ts';
 export * from './steps/winrm-copy.ts';
 export * from './steps/winrm-exec.ts';
+export * from './time-limit.ts';
 export * from './validation.ts';
 export { nearName } from './validation-wording.ts';

@@ -1,6 +1,12 @@
 // Scans targets that the server names, several at a time, and reports them as they finish. Nothing is kept: what was
 // not reported when a connection ends, the server asks for again.
-import { type AgentMessage, limits, type ScannedHost, type ServerMessageOf } from '@opsconductor/protocol';
+import {
+  type AgentMessage,
+  limits,
+  type ScannedHost,
+  type ServerMessageOf,
+  timeLimit,
+} from '@opsconductor/protocol';
 import { type CredentialOpener, NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import {
@@ -90,7 +96,7 @@ export class HostScanner {
   async #look({ target, scan }: Asked, stopped: AbortSignal): Promise<void> {
     const { timeoutMs } = this.#options;
     const { kind, hostAuthorities, jumps } = scan;
-    const signal = AbortSignal.any([stopped, AbortSignal.timeout(timeoutMs)]);
+    const signal = AbortSignal.any([stopped, timeLimit(timeoutMs)]);
     const resolve = (name: string) => this.#resolve(target, name);
     const options = { kind, signal, resolve, ...(hostAuthorities === undefined ? {} : { hostAuthorities }) };
     let host: ScannedHost;

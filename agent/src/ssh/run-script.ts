@@ -1,4 +1,5 @@
 // Runs a short script of our own on a target, on whichever connection answers, and reads what it prints.
+import { timeLimit } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { GatheredBytes } from '../gathered-bytes.ts';
 import type { Become } from './become/become.ts';
@@ -26,11 +27,11 @@ const maxOutputBytes = 16 * 1024 * 1024;
  * `giveUpAfterMs` has passed. Rejects with an `SshError`.
  */
 export async function runScript(target: StopTarget, script: string | Buffer): Promise<string> {
-  const late = AbortSignal.timeout(target.giveUpAfterMs);
+  const late = timeLimit(target.giveUpAfterMs);
   const giveUp = target.giveUp === undefined ? late : AbortSignal.any([late, target.giveUp]);
   let last: unknown;
   for (let tries = 0; ; tries += 1) {
-    const limit = AbortSignal.any([giveUp, AbortSignal.timeout(target.scriptTimeoutMs)]);
+    const limit = AbortSignal.any([giveUp, timeLimit(target.scriptTimeoutMs)]);
     try {
       return await runOnce(target, script, tries > 0, limit);
     } catch (error) {

@@ -1,7 +1,7 @@
 // Tries everything that steps rely on against a host, and reports each result. Meant for hosts that nobody has tried
 // before: it changes nothing there except for a temporary folder, a file and a scheduled task, all of which it removes.
 import { createHash, randomBytes } from 'node:crypto';
-import { type Binding, powershellInput } from '@opsconductor/protocol';
+import { type Binding, powershellInput, timeLimit } from '@opsconductor/protocol';
 import { type CommandEnd, runCommand } from '../commands/run-command.ts';
 import type { ConnectionSource } from '../connection/pool.ts';
 import { FileRefused, FileSession, wordOf } from '../files/file-session.ts';
@@ -178,7 +178,7 @@ async function verifyStop(connections: ConnectionSource, limitMs: number): Promi
   const what = 'a command that is stopped is ended, and the host says so';
   const stop = new AbortController();
   let stoppedAtMs: number | undefined;
-  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(limitMs)]);
+  const signal = AbortSignal.any([stop.signal, timeLimit(limitMs)]);
   const { end } = await run(connections, { text: endless }, signal, () => {
     stoppedAtMs ??= performance.now();
     stop.abort(new Error('stopped'));

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
-import type { ImportFormat } from '@opsconductor/protocol';
+import { type ImportFormat, timeLimit } from '@opsconductor/protocol';
 import { AppError } from '../../errors.ts';
 import { ranOutOfMemory, startThread } from '../../threads/start-thread.ts';
 import { type ReadBatch, readBatches } from './read-batches.ts';
@@ -40,7 +40,7 @@ export async function* readInThread(
   // Errors reach the waits below; in between, an unheard error event would end the process.
   worker.on('error', () => undefined);
   const nextBatch = async (): Promise<ReadBatch> => {
-    const timeout = AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)]);
+    const timeout = AbortSignal.any([signal, timeLimit(batchTimeoutMs)]);
     const [batch] = (await once(worker, 'message', { signal: timeout })) as [ReadBatch];
     return batch;
   };
