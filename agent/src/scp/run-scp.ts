@@ -134,7 +134,9 @@ class ScpCopy {
     const giveUp = cleanUpLimit(signal);
     const times = { scriptTimeoutMs: 5_000, giveUpAfterMs: cleanUpMs, giveUp };
     const reach = { pool: this.#deps.pool, request, become, ...times };
-    const script = `{ room=${absolute(room)}; ${removeRoom}; } >&2 && echo ${isGone}\n`;
+    // The shell of another user begins in the home directory of the one who logs in.
+    const toHome = become === undefined ? '' : 'cd 2>/dev/null; ';
+    const script = `${toHome}{ room=${absolute(room)}; ${removeRoom}; } >&2 && echo ${isGone}\n`;
     return runScript(reach, bytesOf(script)).then(
       (printed) => printed.includes(isGone),
       () => false,

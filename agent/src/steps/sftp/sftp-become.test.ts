@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { ensureSudo } from '../../../../test/support/packages.ts';
 // biome-ignore lint/style/noRestrictedImports: as above
 import { type FixtureAccount, fixturePassword } from '../../../../test/support/sshd.ts';
+import { temporaryPrefix } from '../../sftp/tree/temporary-name.ts';
 import type { Become } from '../../ssh/become/become.ts';
 import { accountTest } from '../../ssh/sshd-setup.ts';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
@@ -76,6 +77,17 @@ sudoTest('~ is the home directory of the user it becomes, also with su', async (
   const { outcome } = await t.run('upload', { local_path: file, remote_path: '~/placed' }, { become });
   expect(outcome).toMatchObject({ status: 'succeeded' });
   expect((await stat(join(t.sshd.dir, 'other/placed'))).uid).toBe(20002);
+});
+
+sudoTest('what a failed copy by SCP left in ~ of the user it becomes is removed', async () => {
+  const t = await setup(undefined, { without: ['/usr/lib/openssh/sftp-server'] });
+  const file = await t.put('local', 'f', 'x');
+  const home = join(t.sshd.dir, 'other');
+  await mkdir(join(home, 'taken'));
+  const become: Become = { method: 'su', user: 'opsother', password: fixturePassword };
+  const { outcome } = await t.run('copy', { local_path: file, remote_path: '~/taken' }, { become });
+  expect(outcome).toMatchObject({ status: 'failed', message: expect.stringContaining('is a directory') });
+  expect((await readdir(home)).filter((name) => name.startsWith(temporaryPrefix))).toEqual([]);
 });
 
 sudoTest('failures to become another user are reported as for a command', async () => {
