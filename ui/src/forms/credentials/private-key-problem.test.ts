@@ -24,7 +24,7 @@ it.each([
   ['PKCS #8, encrypted, with its passphrase', pem({ cipher: 'aes-256-cbc', passphrase: 'x' }), 'x'],
   ['PKCS #1, encrypted, with its passphrase', legacy('x'), 'x'],
 ])('a whole private key is taken: %s', (_, key, passphrase) => {
-  expect(privateKeyProblem(key, passphrase)).toBeUndefined();
+  expect(privateKeyProblem(key, passphrase, 'ssh')).toBeUndefined();
 });
 
 it.each([
@@ -55,5 +55,26 @@ it.each([
   ],
   ['an encrypted PKCS #1 key without its passphrase', legacy('x'), 'enter its passphrase'],
 ])('%s is refused before it is sealed', (_, key, message) => {
-  expect(privateKeyProblem(key, '')).toContain(message);
+  expect(privateKeyProblem(key, '', 'ssh')).toContain(message);
+});
+
+const certificate = '-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n';
+const attributes = 'Bag Attributes\n    localKeyID: 01\nKey Attributes: <No Attributes>\n';
+
+it('a key that openssl pkcs12 wrote is taken, with what stands around it', () => {
+  for (const use of ['ssh', 'certificate'] as const) {
+    const text = `${attributes}${pem()}${attributes}${certificate}`;
+    expect(privateKeyProblem(text, '', use)).toBeUndefined();
+    expect(privateKeyProblem(`${certificate}${text}`, '', use)).toBeUndefined();
+    expect(privateKeyProblem(text.replace(/-----END PRIVATE KEY-----/, ''), '', use)).toContain(
+      'The end is missing',
+    );
+  }
+});
+
+it('the key of a certificate may follow its parameters; the parser of keys for SSH takes nothing before it', () => {
+  const key = '-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY-----\n';
+  const text = `-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n${key}`;
+  expect(privateKeyProblem(text, '', 'certificate')).toBeUndefined();
+  expect(privateKeyProblem(text, '', 'ssh')).toContain('begins with a line -----BEGIN');
 });

@@ -6,15 +6,28 @@ const publicKey =
 const needsPassphrase = 'This key is encrypted: enter its passphrase, too';
 const opensshMagic = 'openssh-key-v1\0';
 
-/** Returns what is wrong with the text of a key file, or `undefined` if nothing is, or nothing that can be seen. */
-export function privateKeyProblem(text: string, passphrase: string): string | undefined {
+/**
+ * Returns what is wrong with the text of a key file, or `undefined` if nothing is, or nothing that can be seen.
+ *
+ * @param use `certificate` for the key of a client certificate
+ */
+export function privateKeyProblem(
+  text: string,
+  passphrase: string,
+  use: 'ssh' | 'certificate',
+): string | undefined {
   const key = text.trim();
   if (publicKey.test(key)) return 'This is a public key. Paste the private one: the file without .pub';
   if (key.startsWith('PuTTY-User-Key-File-'))
     return passphrase === '' && !/^Encryption: none\s*$/m.test(key) ? needsPassphrase : undefined;
-  const [, kind] = /^-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----/.exec(key) ?? [];
-  if (kind === undefined) return 'Paste the whole file: it begins with a line -----BEGIN … PRIVATE KEY-----';
-  if (!key.endsWith(`-----END ${kind}-----`))
+  const found = /^-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----/m.exec(key);
+  const kind = found?.[1];
+  // Agents read these with text around them, such as the attributes and certificates that `openssl pkcs12` writes.
+  const isAnywhere = use === 'certificate' || kind === 'PRIVATE KEY' || kind === 'ENCRYPTED PRIVATE KEY';
+  if (found === null || kind === undefined || (found.index > 0 && !isAnywhere))
+    return 'Paste the whole file: it begins with a line -----BEGIN … PRIVATE KEY-----';
+  const end = `-----END ${kind}-----`;
+  if (isAnywhere ? !key.includes(end, found.index) : !key.endsWith(end))
     return `The end is missing. Paste the whole file, to its line -----END ${kind}-----`;
   if (passphrase === '' && isEncrypted(kind, key)) return needsPassphrase;
   return undefined;
