@@ -10,7 +10,7 @@ import type { StepContext } from '../../steps/step-type.ts';
 import { cleanUpLimit } from '../clean-up-limit.ts';
 import { pause } from '../copy/pause.ts';
 import { bytesOf } from '../tree/name-bytes.ts';
-import { isCut } from '../tree/transfer-error.ts';
+import { isCut, sftpStatus } from '../tree/transfer-error.ts';
 import { openSftp } from './open-sftp.ts';
 import type { SftpSession } from './sftp-session.ts';
 
@@ -26,6 +26,8 @@ export class SftpLink {
   #carrier: NonNullable<StepOutcome['ssh']> | undefined;
   /** Unfinished files that could not be removed because each session was lost before. */
   readonly #left = new Set<string>();
+  /** Those of them that the target has refused to remove. */
+  readonly #refused: string[] = [];
 
   constructor(pool: SshPool, context: LinkContext) {
     this.#pool = pool;
@@ -116,15 +118,16 @@ export class SftpLink {
       }
     }
     signal.removeEventListener('abort', close);
-    return [...this.#left];
+    return [...this.#left, ...this.#refused];
   }
 
   async #remove(session: SftpSession, path: string): Promise<void> {
     try {
       await session.removeFile(path);
     } catch (error) {
-      // Any other answer would be the same the next time, and most say that there is no such file.
       if (isCut(error)) return;
+      // The answer would be the same the next time.
+      if ((error as { code?: unknown }).code !== sftpStatus.noSuchFile) this.#refused.push(path);
     }
     this.#left.delete(path);
   }

@@ -137,6 +137,21 @@ sshTest(
   },
 );
 
+sshTest('an unfinished file that the target refuses to remove is named in the output', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, resume: false, retries: 0 });
+  await half(t.remote);
+  using opened = vi.spyOn(SshPool.prototype, 'open');
+  await t.sshd.stop();
+  await vi.waitFor(() => expect(opened.mock.calls.length).toBeGreaterThan(1), { timeout: 20_000 });
+  await chmod(t.remote, 0o755);
+  await t.sshd.restart();
+  const { outcome, stderr } = await running;
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+  const [name] = await readdir(t.remote);
+  expect(stderr).toContain(`${join(t.remote, name ?? '')}: unfinished, and may still be there`);
+});
+
 sshTest('an unfinished file is removed although the step is stopped and has no session', async () => {
   const t = await setupTransfers();
   const running = uploadLarge(t, { ...slow, resume: false });
