@@ -49,6 +49,7 @@ describe('a target in words', () => {
     expect(healthWords({ ...untried, untriedSince: '2026-11-24T02:00:00Z' })).toEqual({
       look: 'pending',
       word: 'not known since the change',
+      brief: 'changed, not tried',
     });
   });
 

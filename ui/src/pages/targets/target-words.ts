@@ -55,14 +55,14 @@ export function healthWords({
 }: Pick<Target, 'health' | 'lastContact' | 'untriedSince' | 'isActive'>): {
   look: string;
   word: string;
+  /** For a list, if the word is too long for it. */
+  brief?: string;
 } {
   if (!isActive) return { look: 'skipped', word: 'inactive' };
   if (health === 'ok') return { look: 'succeeded', word: 'ok' };
-  if (health === 'never')
-    return {
-      look: 'pending',
-      word: untriedSince === undefined ? 'not reached yet' : 'not known since the change',
-    };
+  if (health === 'never' && untriedSince !== undefined)
+    return { look: 'pending', word: 'not known since the change', brief: 'changed, not tried' };
+  if (health === 'never') return { look: 'pending', word: 'not reached yet' };
   const reason = lastContact?.reason;
   return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
 }
