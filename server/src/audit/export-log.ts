@@ -3,7 +3,7 @@
 import type { AuditExportQuery } from '@opsconductor/protocol';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { latestCheckpoint, retentionNotes } from '../store/audit/audit-seals.ts';
-import { type AuditFilter, exportAudit, newestAuditId, unsealedAudit } from '../store/audit/audit-search.ts';
+import { type AuditFilter, auditIds, exportAudit, unsealedAudit } from '../store/audit/audit-search.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { reachesEverything } from '../store/people/visibility.ts';
 import { csvHead, csvLine } from './csv.ts';
@@ -17,6 +17,8 @@ export interface ExportDeps {
 }
 
 const rowsPerQuery = 500;
+/** Bounds a query also if few rows fit: whoever exports holds a turn for as long as it takes (`readInTurns`). */
+const idsPerQuery = 50_000;
 const maxUnsealedRows = 100_000;
 
 /**
@@ -87,13 +89,14 @@ async function* exportCsv(sql: Sql, filter: AuditFilter): AsyncGenerator<string>
   for await (const rows of pages(sql, filter)) yield rows.map(csvLine).join('');
 }
 
+/** Yields the rows that fit, a part of the log at a time, also if none in it do. */
 async function* pages(sql: Sql, filter: AuditFilter) {
-  const upTo = await newestAuditId(sql);
-  for (let above = 0; ; ) {
+  const { oldest, newest } = await auditIds(sql);
+  for (let above = oldest - 1; above < newest; ) {
+    const upTo = Math.min(above + idsPerQuery, newest);
     const rows = await exportAudit(sql, filter, { above, upTo, limit: rowsPerQuery });
-    if (rows.length > 0) yield rows;
-    if (rows.length < rowsPerQuery) return;
-    above = rows.at(-1)?.id ?? upTo;
+    yield rows;
+    above = rows.length < rowsPerQuery ? upTo : (rows.at(-1)?.id ?? upTo);
   }
 }
 

@@ -28,6 +28,21 @@ async function exported(query: { action?: string } = {}): Promise<string[]> {
   return text.trimEnd().split('\n');
 }
 
+it('an export of few rows among many is read in short pieces, so that others get their turn', async () => {
+  const deps = { ...t.deps, now: () => new Date() };
+  const [first = 0] = await t.write('first');
+  // As if many rows that do not fit were in between.
+  await t.sql`select setval(pg_get_serial_sequence('audit_log', 'id'), ${first + 150_000})`;
+  await t.write('last');
+  for (const format of ['csv', 'jsonl'] as const) {
+    const query = { action: 'test.', format };
+    const pieces: string[] = [];
+    for await (const piece of exportLog(deps, query, filterOf(query, unrestricted))) pieces.push(piece);
+    expect(pieces.filter((piece) => piece === '')).toHaveLength(2);
+    expect(pieces.join('')).toMatch(/test\.first.*test\.last/s);
+  }
+});
+
 async function verifyLines(lines: string[], notes: string[] = []) {
   const file = join(folder, 'export.jsonl');
   await writeFile(file, `${lines.join('\n')}\n`);

@@ -63,10 +63,11 @@ export async function exportAudit(
     order by a.id limit ${page.limit}`;
 }
 
-/** Returns the id of the newest row; 0 if there is none. */
-export async function newestAuditId(sql: Queryable): Promise<number> {
-  const [row] = await sql<{ id: number }[]>`select coalesce(max(id), 0) as id from audit_log`;
-  return row?.id ?? 0;
+/** Returns the ids of the oldest and the newest row. If there is none, the newest is before the oldest. */
+export async function auditIds(sql: Queryable): Promise<{ oldest: number; newest: number }> {
+  const [row] = await sql<{ oldest: number; newest: number }[]>`
+    select coalesce(min(id), 1) as oldest, coalesce(max(id), 0) as newest from audit_log`;
+  return row ?? { oldest: 1, newest: 0 };
 }
 
 /** Returns rows that wait to be sealed, oldest first; they end a full export. */
