@@ -92,3 +92,34 @@ test('the segment of a new agent is found by a part of its name, and stands unti
   await panel.getByText('Waiting for the agent').waitFor();
   expect(faults).toEqual([]);
 });
+
+test('targets are filtered by a segment, and a new one gets its segment, by searching for it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults, unbounded } = await watched();
+  await page.goto(`${c.url}/targets`);
+  const filter = page.getByRole('combobox', { name: 'Segment' });
+  await filter.fill('0321');
+  await page.getByRole('option', { name: 'site-0321' }).waitFor();
+  await page.keyboard.press('Enter');
+  await eventually(() => page.url()).toMatch(/segmentId=\d+/);
+  await page.reload();
+  await page.getByRole('button', { name: 'Clear site-0321' }).click();
+  await eventually(() => page.url()).not.toContain('segmentId');
+  await page.getByRole('button', { name: 'Add target…' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a target' });
+  const field = form.getByRole('combobox', { name: 'Segment' });
+  await field.fill('0777');
+  await form.getByRole('option', { name: 'site-0777' }).waitFor();
+  await page.keyboard.press('Enter');
+  await form.getByRole('textbox', { name: 'Name', exact: true }).fill('far-away');
+  await form.getByRole('textbox', { name: 'Host', exact: true }).fill('10.9.8.7');
+  await form.getByRole('button', { name: 'Add target' }).click();
+  await form.waitFor({ state: 'hidden' });
+  const stored = await c.system.sql`
+    select s.name from targets t join segments s on s.id = t.segment_id where t.name = 'far-away'`;
+  expect(stored).toEqual([{ name: 'site-0777' }]);
+  expect(unbounded()).toEqual([]);
+  expect(faults).toEqual([]);
+});
