@@ -86,6 +86,25 @@ test('an open target is in the address: a reload, a link and the command palette
   expect(faults).toEqual([]);
 });
 
+test('what was found for an earlier text is gone from the command palette once it no longer fits', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/agents`);
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('adm');
+  const user = page.getByRole('option', { name: 'admin user' });
+  await user.waitFor();
+  // The answer to the next text never comes.
+  await page.route(/\/api\/v1\/users\?/, () => undefined);
+  await page.keyboard.type('i');
+  await user.waitFor();
+  await page.keyboard.type('x');
+  await user.waitFor({ state: 'detached' });
+  expect(faults).toEqual([]);
+});
+
 test('how long the agents of a segment may be silent is changed on its panel', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();

@@ -182,7 +182,8 @@ export class OutputView implements OutputListener {
 
   /** Reads pages until everything that is stored is here. */
   async #readOn(): Promise<void> {
-    if (this.phase !== 'ready') this.phase = 'reading';
+    // After a failure, it is not said to be reading before something has arrived.
+    if (this.phase !== 'ready' && this.phase !== 'failed') this.phase = 'reading';
     for (;;) {
       const after = this.#store.index.lastSeq;
       const page = await fetchOutput(
@@ -191,6 +192,7 @@ export class OutputView implements OutputListener {
         { after, maxBytes: readAheadBytes, attempt: this.attempt },
         this.#owner.signal,
       );
+      if (this.phase === 'failed') this.phase = 'reading';
       if (this.attempt === undefined) this.attempt = page.attempt;
       this.outputState = page.outputState;
       this.storedBytes = page.rawBytes;

@@ -21,11 +21,13 @@ interface Stored {
   pageChunks?: number;
   failing?: boolean;
   expired?: boolean;
+  onAsked?: () => void;
 }
 
 async function setup(stored: Stored) {
   const { asked } = await serveApi({
     '/api/v1/runs/7/steps/5/output': (_request, response, url) => {
+      stored.onAsked?.();
       if (stored.failing === true)
         return json(response, { error: { code: 'unavailable', message: 'No.', requestId: 'r' } }, 503);
       if (stored.expired === true) {
@@ -192,6 +194,17 @@ describe('the output of a step', () => {
     t.frames.draw();
     expect(t.view.error).toBeUndefined();
     expect(t.texts()).toEqual(['one']);
+  });
+
+  it('is not said to be read again before something has arrived', async () => {
+    const t = await setup({ chunks: [chunk(1, 'one\n')], failing: true });
+    await t.read();
+    const phases: string[] = [];
+    t.stored.onAsked = () => phases.push(t.view.phase);
+    await eventually(() => phases.length).toBe(1);
+    t.stored.failing = false;
+    await eventually(() => t.view.phase).toBe('ready');
+    expect(phases).toEqual(['failed', 'failed']);
   });
 
   it('resumes by itself after a passing failure', async () => {
