@@ -41,7 +41,7 @@ async function begun(t: TestSystem, name: string, config: Record<string, unknown
     ]);
     expect(readFileSync(ran, 'utf8')).toBe('ran\n');
   };
-  return { gate, holder, isWhole, ran };
+  return { id, gate, holder, isWhole, ran };
 }
 
 function filesLeft(t: TestSystem, home = 'home'): string[] {
@@ -86,6 +86,34 @@ test('a command whose agent is gone is finished by another agent, and an agent t
 
   await t.until(async () => expect(filesLeft(t)).toEqual([]));
 }, 300_000);
+
+test('a target that says another agent collects a command, though none does, ends that command as unknown and disturbs no other step', async () => {
+  await using t = await setup({ account: true });
+  const session = async () => {
+    const [row] = await t.sql<{ number: number }[]>`
+      select session_number as number from agents where name = ${t.agent.name}`;
+    return row?.number ?? 0;
+  };
+  const lied = await begun(t, 'lied');
+  const first = await session();
+  await t.agent.kill9();
+  const attempts = join(t.sshd.dir, 'home/.opsconductor/attempts');
+  for (const name of readdirSync(attempts)) writeFileSync(join(attempts, name, 'collector.99'), '');
+  await t.agent.start();
+  await t.until(async () => expect(await session()).toBeGreaterThan(first));
+  const second = await session();
+  const other = await begun(t, 'other');
+  await t.until(async () =>
+    expect(await t.steps(lied.id)).toMatchObject([
+      { status: 'unknown', reason: 'supervisor_lost', attempt: 1 },
+    ]),
+  );
+  await other.gate.open();
+  await other.isWhole();
+  // A server that misses the command at its agent would have ended the connection.
+  expect(await session()).toBe(second);
+  await lied.gate.open();
+}, 120_000);
 
 sudoTest(
   'a command of another user goes on when its agent is restarted, and when another agent takes it up',

@@ -96,7 +96,7 @@ export class Executor {
       newOutput: (lease, before) => this.#outputs.create(lease, before),
       takesNothing: () => this.#takesNothing(),
       readOn: (attempt, ackedSeq) => this.#reattach(attempt, ackedSeq),
-      giveUp: (attempt) => this.#loseOutput(attempt),
+      giveUp: (attempt) => this.#handBack(attempt),
     });
   }
 
@@ -140,6 +140,11 @@ export class Executor {
     for (const { step, epoch, verdict, ackedSeq, settled, taken } of attempts) {
       const attempt = this.#attempts.get({ step, epoch });
       if (attempt === undefined) continue;
+      if (attempt.taken) {
+        if (verdict === 'forget') this.#settle(attempt);
+        else this.#handBack(attempt);
+        continue;
+      }
       if (verdict === 'forget') {
         attempt.taken = taken === true || attempt.takingUp;
         // The server has recorded the end, but its reply was lost with the connection.
@@ -314,7 +319,7 @@ export class Executor {
     attempt.reattaching = true;
     if (ackedSeq > attempt.output.lastSeq) {
       // This disk has lost chunks that the server has, and with them the position to read from. The server knows it.
-      if (this.#server?.can('take_over') === true) this.#loseOutput(attempt);
+      if (this.#server?.can('take_over') === true) this.#handBack(attempt);
       else void this.#ended(attempt, { outcome: interruptedOutcome });
       return;
     }
@@ -323,7 +328,7 @@ export class Executor {
   }
 
   /** Hands back a command that goes on by itself to any agent that can continue reading its output, even this one. */
-  #loseOutput(attempt: Attempt): void {
+  #handBack(attempt: Attempt): void {
     attempt.taken = true;
     // A server that doesn't know this reason finds the attempt missing from the next resume.
     if (this.#server?.can('take_over') === true)
@@ -363,12 +368,29 @@ export class Executor {
 
   async #ended(attempt: Attempt, execution: Execution): Promise<void> {
     if ('outcome' in execution) await this.#finish(attempt, execution);
-    else if ('taken' in execution) {
-      attempt.taken = true;
-      this.#settle(attempt);
-    } else if (execution.notBegun === 'revoked') this.#settle(attempt);
+    else if ('taken' in execution) this.#collectedElsewhere(attempt);
+    else if (execution.notBegun === 'revoked') this.#settle(attempt);
     // The server already knows that the disk refuses, and leases the step to another agent, or to this one later.
     else this.#giveBack([attempt], execution.notBegun === 'no_journal' ? 'draining' : execution.notBegun);
+  }
+
+  /**
+   * The target says that another agent collects the command, but a target may lie. The server knows: if another agent
+   * has the attempt, it ignores what is handed back here; if not, it gives the command to an agent again.
+   */
+  #collectedElsewhere(attempt: Attempt): void {
+    const { step, epoch } = attempt;
+    attempt.taken = true;
+    if (attempt.forgotten) {
+      this.#settle(attempt);
+      return;
+    }
+    this.#options.log.warn(
+      { step, epoch },
+      'the target says that another agent collects this command; it was handed back to the server, which knows whether one does',
+    );
+    // Without a session it stays listed: a resume that is under way may have named it.
+    if (this.#session !== undefined) this.#handBack(attempt);
   }
 
   /** Returns attempts that will not begin. Without a connection, their absence from the next resume says so. */

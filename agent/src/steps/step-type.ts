@@ -172,7 +172,10 @@ export interface BeforeStart {
   survivesWith: unknown;
 }
 
-/** Thrown when another agent now collects the command's output, so that this one has nothing more to report. */
+/**
+ * Thrown when the target says that another agent now collects the command's output, so that this one has nothing more to
+ * report. The target may lie.
+ */
 export class TakenOverElsewhere extends Error {
   override readonly name = 'TakenOverElsewhere';
 }

@@ -79,7 +79,8 @@ export const ContentSchema = message('content', {
 });
 /**
  * Hands back leases that were not begun. `output_lost` (only to servers with the capability `take_over`): the command
- * was begun and goes on by itself, but this agent has lost the position from which to read its output.
+ * was begun and goes on by itself, but this agent can't read its output: it has lost the position, the target says that
+ * another agent reads, or it may not take the command over.
  */
 export const ReturnSchema = message('return', {
   attempts: Type.Array(Type.Object(attempt), { minItems: 1 }),

@@ -50,7 +50,7 @@ export class Attempt {
   hasOutputFile = false;
   /** How many times its command has been taken over; undefined if this agent began it. */
   collector: number | undefined;
-  /** Another agent has it and owns what is on the target. */
+  /** Another agent has it, or may have it, and owns what is on the target. */
   taken = false;
   /** It was leased to another agent meanwhile and may not begin. */
   revoked = false;

@@ -80,7 +80,7 @@ export type Execution =
     }
   /** Nothing was begun, and there is no outcome to report. */
   | { notBegun: 'lease_expired' | 'revoked' | 'no_key' | 'no_journal' }
-  /** Another agent has taken the command over and reports on it. */
+  /** The target says that another agent has taken the command over. */
   | { taken: true };
 
 export async function executeStep(given: ExecuteStepOptions): Promise<Execution> {

@@ -1,5 +1,5 @@
 // Leases that go back: from the agent, and from a server that could not deliver them.
-import type { Lease } from '@opsconductor/protocol';
+import { type AgentMessageOf, type Lease, limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { overdueAttempts } from '../../store/queue/sweep.ts';
 import { setupGateway } from '../testing.ts';
@@ -92,4 +92,54 @@ test('a step that was begun does not become ready again, however soon afterwards
   t.agentSocket.send({ type: 'started', step, epoch, leaseToken });
   t.agentSocket.send({ type: 'return', reason: 'lease_expired', attempts: [{ step, epoch, leaseToken }] });
   await expect.poll(async () => (await t.steps(t.runId))[0]).toMatchObject({ status: 'unknown', epoch: 1 });
+});
+
+/** A command that goes on without its agent, and what that agent says to hand it back. */
+async function detached() {
+  const t = await setupGateway();
+  const capabilities = ['take_over'];
+  const agentSocket = await t.connectAgent({ capabilities });
+  const runId = await t.start();
+  const [lease] = (await agentSocket.next('leases')).leases;
+  if (lease === undefined) throw new Error('no lease');
+  const { step, epoch, leaseToken } = lease;
+  agentSocket.send({ type: 'started', step, epoch, leaseToken, survives: true });
+  const handBack: AgentMessageOf<'return'> = {
+    type: 'return',
+    reason: 'output_lost',
+    attempts: [{ step, epoch, leaseToken }],
+  };
+  return Object.assign(t, { agentSocket, capabilities, runId, lease, handBack });
+}
+
+test('a command that every agent hands back is given to one five times, then it is unknown, and no connection is ended', async () => {
+  await using t = await detached();
+  const { agentSocket, lease, handBack } = t;
+  agentSocket.send(handBack);
+  for (let collector = 1; collector <= limits.maxTakeOvers; collector += 1) {
+    const { attempts } = await agentSocket.next('take_over');
+    expect(attempts).toMatchObject([{ collector, lease: { step: lease.step, epoch: 1 } }]);
+    agentSocket.send(handBack);
+  }
+  await expect
+    .poll(() => t.steps(t.runId))
+    .toMatchObject([{ status: 'unknown', reason: 'supervisor_lost', epoch: 1 }]);
+  expect(t.gateway.connectedAgents()).toBe(1);
+  expect(t.logged.join('')).not.toContain('does not hold steps');
+});
+
+test('a command that its former agent hands back stays with the agent that has it', async () => {
+  await using t = await detached();
+  await expect.poll(() => t.sql`select from detached_attempts`).toHaveLength(1);
+  const another = await t.addAgent('agent-b');
+  const { sessionNumber } = await t.connect(another, { capabilities: t.capabilities });
+  const { agentId } = another;
+  await t.sql`update detached_attempts set collector = ${limits.maxTakeOvers}`;
+  await t.sql`
+    update job_run_steps set agent_id = ${agentId}, session_number = ${sessionNumber} where id = ${t.lease.step}`;
+  t.agentSocket.send(t.handBack);
+  // Handled after it.
+  t.agentSocket.send({ type: 'agent_drain' });
+  await expect.poll(() => t.sql`select from agent_sessions where draining`).toHaveLength(1);
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', agentId, sessionNumber }]);
 });

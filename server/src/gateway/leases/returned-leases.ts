@@ -1,8 +1,9 @@
-// Handles leases that an agent hands back unbegun: they go to the next agent, except those that have begun after all
-// and those that nobody can open any more.
+// Handles leases that an agent hands back. Unbegun ones go to the next agent, except those that have begun after all and
+// those that nobody can open any more. Commands that go on by themselves wait for an agent that takes them over.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import { returnLeases, type UnbegunLease } from '../../runs/leases/return-leases.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
+import type { AttemptEnd } from '../../runs/progress/settle-attempts.ts';
 import { stepsWithLostKey } from '../../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { orphanAttempts } from '../../store/queue/detached-attempts.ts';
@@ -32,10 +33,41 @@ export async function takeBackLeases(
   await notes.flush();
   // Commands that have begun and go on by themselves must not be begun again, whatever the agent says about them.
   const orphaned = await orphanAttempts(sql, leases, { expected: true });
+  if (message.reason === 'output_lost') {
+    const untaken = leases.filter(({ stepId }) => !orphaned.has(stepId));
+    await Promise.all(untaken.map((lease) => settler.settle(givenUpEnd(lease))));
+    return [];
+  }
   const lost =
     message.reason === 'no_key' ? await settleLostKeys({ sql, settler }, leases) : new Set<number>();
   const back = leases.filter(({ stepId }) => !lost.has(stepId) && !orphaned.has(stepId));
   return back.length === 0 ? [] : returnLeases(sql, back);
+}
+
+/**
+ * The end of a command that was begun and may not be taken over any more. It counts only if the session that handed the
+ * command back still has it: what an agent hands back that another one has is left alone.
+ */
+function givenUpEnd({
+  stepId,
+  epoch,
+  leaseToken,
+  agentId,
+  sessionNumber,
+}: UnbegunLease & { sessionNumber: number }): AttemptEnd {
+  return {
+    ...{ stepId, epoch, leaseToken },
+    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
+    outcome: {
+      status: 'unknown',
+      reason: 'supervisor_lost',
+      message:
+        'No agent could go on reading what the step’s command prints, however often another one tried: whether and how the command ended is not known.',
+      advice:
+        'Look on the target before you run it again: the command may still run there. The agents’ logs say why each gave it up.',
+    },
+    output: { state: 'gapped', digest: null, gaps: [] },
+  };
 }
 
 /** Fails steps whose credential nobody can open any more: returned, they would be handed back forever. */
