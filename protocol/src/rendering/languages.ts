@@ -4,7 +4,7 @@ import { cmdProblem, cmdReference, readableInCmd } from './cmd/write-script.ts';
 import type { ShellLanguage } from './placeholders/fields.ts';
 import { analyzePowershell } from './powershell/analyze.ts';
 import { powershellProblem, powershellReference, readableInPowershell } from './powershell/write-script.ts';
-import { analyzeShell } from './sh/analyze.ts';
+import { analyzeBash, analyzeShell } from './sh/analyze.ts';
 import { readableInShell, shellReference } from './sh/write-script.ts';
 import type { Analyze, Site } from './sites/sites.ts';
 
@@ -48,7 +48,7 @@ const cmd: Language = {
 };
 export const languages: Readonly<Record<ShellLanguage, Language>> = {
   sh: shell,
-  bash: shell,
+  bash: { ...shell, analyze: analyzeBash },
   powershell,
   pwsh: powershell,
   cmd,

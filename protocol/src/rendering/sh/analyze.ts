@@ -12,9 +12,10 @@ import { readScript } from './read-script.ts';
 import { type ReasonName, reasons } from './refusals.ts';
 import { refusedArguments } from './refused-arguments.ts';
 import { resolveCommand } from './resolve-command.ts';
-import { inCommand, inInput, inSegments, inWords, type Source } from './sources.ts';
+import { inCommand, inInput, inList, inSegments, inWords, type Source } from './sources.ts';
 import { namesThatRun } from './special-names.ts';
 import {
+  bareText,
   type Command,
   type Compound,
   type List,
@@ -28,15 +29,33 @@ import {
 } from './syntax.ts';
 import { WrittenText } from './written-text.ts';
 
-/** For sh and bash. */
+/** For a script that any `sh` may run: what bash alone takes for one command can be several there. */
 export function analyzeShell(
   text: string,
   holes: readonly Hole[],
   environment: ReadonlyMap<string, string> = new Map(),
 ): Analysis {
-  const script = readScript(text);
+  return analyze(text, holes, environment, false);
+}
+
+/** For a script that bash runs. */
+export function analyzeBash(
+  text: string,
+  holes: readonly Hole[],
+  environment: ReadonlyMap<string, string> = new Map(),
+): Analysis {
+  return analyze(text, holes, environment, true);
+}
+
+function analyze(
+  text: string,
+  holes: readonly Hole[],
+  environment: ReadonlyMap<string, string>,
+  isBash: boolean,
+): Analysis {
+  const script = readScript(text, isBash);
   if (script.unreadable !== undefined) return unreadable(script.unreadable, holes);
-  return new ShellAnalysis(script, holes, environment).result();
+  return new ShellAnalysis(script, holes, environment, isBash).result();
 }
 
 function unreadable({ at, why }: { at: number; why: string }, holes: readonly Hole[]): Analysis {
@@ -61,20 +80,28 @@ class ShellAnalysis {
   readonly #holes: ReadonlyMap<number, Hole>;
   readonly #holders: Holders;
   readonly #readers: CodeReaders;
+  readonly #isBash: boolean;
   readonly #sites = new Map<number, Site>();
   readonly #refusals = new Map<string, Refusal>();
   /** Set while the text of backticks is analyzed, whose own offsets are meaningless. */
   #at: number | undefined;
+  #isOutputRefused = false;
 
-  constructor(script: Script, holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
+  constructor(
+    script: Script,
+    holes: readonly Hole[],
+    environment: ReadonlyMap<string, string>,
+    isBash: boolean,
+  ) {
     this.#script = script;
+    this.#isBash = isBash;
     this.#holes = new Map(holes.map((hole) => [hole.at, hole]));
     const labelAt = (at: number) => {
       const hole = this.#holes.get(at);
       return hole === undefined || isInert(hole.type) ? undefined : hole.label;
     };
     this.#holders = new Holders(script, labelAt, environment);
-    this.#readers = new CodeReaders(this.#holders.functions);
+    this.#readers = new CodeReaders(this.#holders.functions, this.#holders.aliases);
   }
 
   result(): Analysis {
@@ -133,14 +160,27 @@ class ShellAnalysis {
   #list(list: List): void {
     for (const { commands } of list.pipelines) {
       const last = commands.findLastIndex((command) => this.#readers.of(command) !== undefined);
+      const lastOutput = commands.findLastIndex((command) => this.#readers.ofOutputs(command) !== undefined);
       commands.forEach((command, index) => {
         if (index < last) {
           const reader = this.#readers.of(commands[last] as Command) as CodeReader;
           this.#refuseInterpreter(inCommand(command, this.#holders.holds), reader.name, reader, true);
         }
+        if (index <= lastOutput) {
+          const reader = this.#readers.ofOutputs(commands[lastOutput] as Command) as CodeReader;
+          this.#refuseInterpreter(inCommand(command, this.#holders.holds), reader.name, reader, true);
+          if (command.kind === 'simple' && literalOf(command.words[0]) === 'exec') this.#refuseOutput(reader);
+        }
         this.#command(command);
       });
     }
+  }
+
+  /** `exec > >(sh)`: for all that follows. */
+  #refuseOutput(reader: CodeReader): void {
+    if (this.#isOutputRefused) return;
+    this.#isOutputRefused = true;
+    this.#refuseInterpreter(inList(this.#script.list, this.#holders.holds), reader.name, reader, true);
   }
 
   #command(command: Command): void {
@@ -185,7 +225,11 @@ class ShellAnalysis {
     }
     const before = words.slice(0, resolved.index).filter((_, index) => !resolved.leading.includes(index));
     for (const word of before) this.#argument(word, false);
-    this.#arguments(resolved.name, words.slice(resolved.index + 1));
+    // What an alias stands for is not followed.
+    const isAlias = resolved.leading.some((index) =>
+      this.#holders.aliases.has(literalOf(words[index]) ?? ''),
+    );
+    this.#arguments(isAlias ? undefined : resolved.name, words.slice(resolved.index + 1));
     for (const index of resolved.leading) {
       const word = words[index];
       if (word !== undefined) this.#word(word, { mayBeOption: false, unsplit: true });
@@ -207,7 +251,7 @@ class ShellAnalysis {
         for (const word of refused) {
           this.#refuseInterpreter(inSegments(word.segments, holds), name, interpreter, false);
         }
-      }
+      } else this.#programBehind(name, words);
     }
     let optionsEnded = false;
     words.forEach((word, index) => {
@@ -218,6 +262,20 @@ class ShellAnalysis {
       this.#argument(word, !optionsEnded && !isFree);
       if (literalStart(word) === '--' && word.segments.length === 1) optionsEnded = true;
     });
+  }
+
+  /** `systemd-inhibit sh -c "…"`: whatever the command is, it can only be meant for that shell. */
+  #programBehind(name: string, words: readonly Word[]): void {
+    if (name === 'echo') return;
+    const at = words.findIndex((word, index) => {
+      const interpreter = interpreterOf(literalOf(word) ?? '');
+      return interpreter?.arguments === 'script' && /^-[a-z]*[ce]$/.test(literalOf(words[index + 1]) ?? '');
+    });
+    if (at < 0) return;
+    const called = literalOf(words[at]) as string;
+    const found = interpreterOf(called) as Interpreter;
+    const sources = inWords(words.slice(at + 1), this.#holders.holds);
+    this.#refuseInterpreter(sources, called, found, false);
   }
 
   /** `NAME=value` among arguments sets a variable for `env`, `sudo` and `export`, and is harmless elsewhere. */
@@ -275,10 +333,27 @@ class ShellAnalysis {
       for (const [source, reason] of checkTest(command.words, holds, (at) => this.#isNumber(at), 'keyword')) {
         this.#refuse(source, reason);
       }
+      if (!this.#isBash) this.#partsOfTest(command.words);
     }
     const isLoop = command.what === 'for';
     for (const word of command.words) this.#word(word, { mayBeOption: isLoop, unsplit: !isLoop });
     for (const list of command.lists) this.#list(list);
+  }
+
+  /** A shell without `[[` runs what follows `||` and `&&` as commands. */
+  #partsOfTest(words: readonly Word[]): void {
+    const operators = [...words.keys()].filter((at) => /^(&&|\|\|)$/.test(bareText(words[at]) ?? ''));
+    for (const [index, operator] of operators.entries()) {
+      const part = words.slice(operator + 1, operators[index + 1]);
+      const [head, ...rest] = part.slice(part.findIndex((word) => !/^[!(]$/.test(bareText(word) ?? '')));
+      if (head === undefined) continue;
+      this.#refuseAll(inSegments(head.segments, this.#holders.holds), 'part_of_test');
+      if (
+        interpreterOf(literalOf(head) ?? '') !== undefined ||
+        head.segments.some(({ kind }) => kind !== 'text')
+      )
+        this.#refuseAll(inWords(rest, this.#holders.holds), 'part_of_test');
+    }
   }
 
   #word(word: Word, options: WordOptions): void {
@@ -415,7 +490,10 @@ const optionsThatRun =
   /^--(to-command|checkpoint-action|(use-)?compress-program|info-script|new-volume-script|rsh-command|exec|exec-path|upload-pack|receive-pack|command|pager|editor|init-file|rcfile|config-env|post(rotate)?-?script)(=|$)/;
 /** Programs whose short options, or options with another meaning elsewhere, name a command. */
 const ownOptionsThatRun: ReadonlyMap<string, RegExp> = new Map([
-  ['git', /^(-c|-u|--config|--template)(=|$)/],
+  ['git', /^(-c|-u|-x|--config|--template|--\w+-filter|foreach)(=|$)/],
+  ['nc', /^-[ce]$/],
+  ['netcat', /^-[ce]$/],
+  ['ncat', /^(-[ce]|--(sh|lua)-exec)(=|$)/],
   ['split', /^--filter(=|$)/],
   ['tar', /^(-I|-F)$/],
 ]);

@@ -2,7 +2,7 @@
 import { type Interpreter, interpreterOf } from './interpreters.ts';
 import { resolveCommand } from './resolve-command.ts';
 import { commandsIn } from './sources.ts';
-import { type Command, type Compound, literalOf, type Simple } from './syntax.ts';
+import { type Command, type Compound, type List, literalOf, type Simple } from './syntax.ts';
 
 export interface CodeReader extends Pick<Interpreter, 'why' | 'fix'> {
   name: string;
@@ -16,11 +16,14 @@ interface Within {
 
 export class CodeReaders {
   readonly #functions: ReadonlyMap<string, Compound>;
+  readonly #aliases: ReadonlySet<string>;
   readonly #ofFunction = new Map<string, CodeReader>();
   readonly #of = new Map<Command, Within>();
 
-  constructor(functions: ReadonlyMap<string, Compound>) {
+  /** @param aliases Names of commands that may stand for any. */
+  constructor(functions: ReadonlyMap<string, Compound>, aliases: ReadonlySet<string>) {
     this.#functions = functions;
+    this.#aliases = aliases;
     const callers = new Map<string, string[]>();
     const reached: string[] = [];
     const reach = (name: string, reader: CodeReader) => {
@@ -53,6 +56,17 @@ export class CodeReaders {
     return called === undefined ? undefined : this.#ofFunction.get(called);
   }
 
+  /** Returns the interpreter in a `>(…)` of a command: `tee >(sh)`, `… > >(sh)`. */
+  ofOutputs(command: Command): CodeReader | undefined {
+    for (const list of outputsOf(command)) {
+      for (const inner of commandsIn(list)) {
+        const reader = this.of(inner);
+        if (reader !== undefined) return reader;
+      }
+    }
+    return undefined;
+  }
+
   #within(command: Command): Within {
     const before = this.#of.get(command);
     if (before !== undefined) return before;
@@ -76,11 +90,12 @@ export class CodeReaders {
 
   #ofSimple({ words }: Simple): Within {
     if (words.length === 0) return { calls: [] };
-    const { name, index, obstacle } = resolveCommand(words);
+    const { name, index, leading, obstacle } = resolveCommand(words);
+    const isAlias = leading.some((at) => this.#aliases.has(literalOf(words[at]) ?? ''));
     if (obstacle !== undefined) {
       return { reader: { name: obstacle.wrapper, why: 'may hand it to a shell here' }, calls: [] };
     }
-    if (name === undefined) {
+    if (name === undefined || isAlias) {
       const reader = {
         name: 'a command that is only known when the script runs',
         why: 'may run it',
@@ -96,6 +111,12 @@ export class CodeReaders {
     const { why, fix } = interpreter;
     return { reader: { name, why, ...(fix === undefined ? {} : { fix }) }, calls: [] };
   }
+}
+
+function* outputsOf({ words, redirects }: Command): Generator<List> {
+  for (const { segments } of [...words, ...redirects.map(({ word }) => word)])
+    for (const segment of segments)
+      if (segment.kind === 'command' && segment.isOutput === true) yield segment.body;
 }
 
 function runsInput(interpreter: Interpreter, texts: readonly (string | undefined)[]): boolean {

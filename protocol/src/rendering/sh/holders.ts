@@ -1,7 +1,16 @@
 // Determines which variables of a script hold a value: set from a placeholder, or from another such variable. Ignores
 // the order of commands, so that loops and functions need no special treatment.
 import { resolveCommand } from './resolve-command.ts';
-import { commandsIn, inCommand, inInput, inSegments, inWords, listsIn, type Source } from './sources.ts';
+import {
+  commandsIn,
+  defaultsIn,
+  inCommand,
+  inInput,
+  inSegments,
+  inWords,
+  listsIn,
+  type Source,
+} from './sources.ts';
 import {
   type Command,
   type Compound,
@@ -31,6 +40,7 @@ const everyVariable = () => true;
 
 export class Holders {
   readonly functions = new Map<string, Compound>();
+  readonly aliases = new Set<string>();
   /** Variables whose value the shell evaluates as an expression: those of `declare -i`, `declare -n` and the like. */
   readonly expressions = new Set<string>();
   readonly #held = new Map<Place, Holder>();
@@ -108,6 +118,8 @@ export class Holders {
       return;
     }
     const [first, ...rest] = command.words.map((word) => literalStart(word));
+    if (first === 'alias')
+      for (const [name] of rest.flatMap((word) => [...word.matchAll(/^[^=]+(?==)/g)])) this.aliases.add(name);
     const isDeclaration = /^(declare|typeset|local|readonly|export)$/.test(first ?? '');
     const makesExpression =
       /^(integer|float|nameref)$/.test(first ?? '') ||
@@ -139,10 +151,13 @@ export class Holders {
       this.#connect(upstream, input);
     }
     const isFunction = command.kind === 'compound' && command.what === 'function';
+    for (const { name, operator } of defaultsIn(command))
+      this.#flow(inSegments(operator, everyVariable), name);
     for (const list of listsIn(command)) this.#list(list, isFunction ? functionInput : input);
     if (command.kind === 'simple') this.#simple(command, input);
     else if (command.what === 'for' && command.name !== undefined) {
       this.#flow(inWords(command.words, everyVariable), command.name);
+      if (command.words.length === 0) this.#connect(positional, command.name);
     }
   }
 

@@ -19,10 +19,14 @@ import {
 const redirectOperator = /^(?:\d*|\{\w+\})(<<<|<<-|<<|<>|<&|>>|>&|>\||&>>|&>|<|>)/;
 const closers = new Set(['then', 'elif', 'else', 'fi', 'do', 'done', 'esac', '}']);
 
-/** Parses a script in which each placeholder is one `holeMark`. */
-export function readScript(text: string): Script {
+/**
+ * Parses a script in which each placeholder is one `holeMark`.
+ *
+ * @param isBash Whether bash runs it for certain; otherwise any `sh` may.
+ */
+export function readScript(text: string, isBash: boolean): Script {
   const commented: number[] = [];
-  const reader = new ScriptReader(text, 0, text.length, commented, new Nesting(), new Map());
+  const reader = new ScriptReader(text, 0, text.length, commented, new Nesting(), new Map(), isBash);
   try {
     return { list: reader.whole(), commented };
   } catch (error) {
@@ -43,6 +47,7 @@ class ScriptReader {
   readonly #commented: number[];
   readonly #nesting: Nesting;
   readonly #readBefore: ReadBefore;
+  readonly #isBash: boolean;
   #pending: PendingHeredoc[] = [];
 
   /** @param readBefore For exactly this text. */
@@ -53,7 +58,9 @@ class ScriptReader {
     commented: number[],
     nesting: Nesting,
     readBefore: ReadBefore,
+    isBash: boolean,
   ) {
+    this.#isBash = isBash;
     this.#text = text;
     this.#end = end;
     this.#commented = commented;
@@ -65,14 +72,16 @@ class ScriptReader {
   #wordReader(at: number, end: number): WordReader {
     const nesting = this.#nesting;
     const readBefore = this.#readBefore;
+    const isBash = this.#isBash;
     return new WordReader(this.#text, at, end, {
       nesting,
       readBefore,
+      isBash,
       toParenthesis: (from) =>
-        new ScriptReader(this.#text, from, end, this.#commented, nesting, readBefore).toParenthesis(),
+        new ScriptReader(this.#text, from, end, this.#commented, nesting, readBefore, isBash).toParenthesis(),
       whole: (inner, from) => {
         try {
-          return new ScriptReader(inner, 0, inner.length, [], nesting, new Map()).whole();
+          return new ScriptReader(inner, 0, inner.length, [], nesting, new Map(), isBash).whole();
         } catch (error) {
           if (error instanceof Unreadable) throw new Unreadable(error.message, from, error.final);
           throw error;
@@ -373,6 +382,8 @@ class ScriptReader {
       }
       const word = this.#words.word();
       if (word === undefined) break;
+      if (!this.#isBash && command.redirects.some(({ operator }) => operator.startsWith('&>')))
+        throw new Unreadable('a word follows &>, where sh begins another command', word.at);
       if (command.words.length === 0 && isAssignment(word)) command.assignments.push(word);
       else command.words.push(word);
       const name =
@@ -428,20 +439,27 @@ class ScriptReader {
         throw new Unreadable('a here-document has no plain delimiter', redirect.word.at);
       const quoted = redirect.word.segments.some((segment) => segment.quoting !== 'bare');
       const from = this.#words.at;
-      const [end, next] = this.#endOfHeredoc(from, delimiter, stripsTabs);
+      const [end, next] = this.#endOfHeredoc(from, delimiter, stripsTabs, quoted);
       if (quoted) redirect.body = { quoted, segments: plainSegments(this.#text, from, end) };
       else redirect.body = { quoted, segments: this.#wordReader(from, end).expandable() };
       this.#words.at = next;
     }
   }
 
-  #endOfHeredoc(from: number, delimiter: string, stripsTabs: boolean): [number, number] {
+  #endOfHeredoc(from: number, delimiter: string, stripsTabs: boolean, quoted: boolean): [number, number] {
+    // Without quotes, a backslash joins a line to the next one, which shells do before or after they look for the end.
+    let before: string | undefined;
     for (let at = from; at < this.#end; ) {
       const newline = this.#text.indexOf('\n', at);
       const end = newline < 0 || newline >= this.#end ? this.#end : newline;
       const line = this.#text.slice(at, end);
-      if ((stripsTabs ? line.replace(/^\t+/, '') : line) === delimiter)
-        return [at, Math.min(end + 1, this.#end)];
+      const isEnd = (text: string) => (stripsTabs ? text.replace(/^\t+/, '') : text) === delimiter;
+      if (before !== undefined && (isEnd(line) || isEnd(before + line)))
+        throw new Unreadable('a backslash stands before the end of a here-document', at - 1);
+      if (isEnd(line)) return [at, Math.min(end + 1, this.#end)];
+      const isJoined = !quoted && /(?<!\\)(\\\\)*\\$/.test(line);
+      // No more is needed than what may be a beginning of the delimiter.
+      before = isJoined ? `${before ?? ''}${line.slice(0, -1)}`.slice(0, delimiter.length + 100) : undefined;
       at = end + 1;
     }
     throw new Unreadable(`the here-document is not closed by ${JSON.stringify(delimiter)}`, from);
@@ -477,8 +495,8 @@ class ScriptReader {
     const at = this.#words.at;
     const found = /^[A-Za-z_{}![\]]+/.exec(this.#text.slice(at, Math.min(this.#end, at + 12)))?.[0];
     if (found === undefined) return undefined;
-    const next = at + found.length < this.#end ? (this.#text[at + found.length] as string) : '';
-    return next === '' || /[\s;&|<>()]/.test(next) ? found : undefined;
+    const next = this.#text.slice(at + found.length, Math.min(this.#end, at + found.length + 2));
+    return next === '' || /^([\s;&|<>()]|\\\n)/.test(next) ? found : undefined;
   }
 
   #expect(wanted: string): void {

@@ -54,6 +54,8 @@ export interface CommandsWithin {
   toParenthesis(at: number): { list: List; end: number };
   /** Parses a separate text as a whole: the content of backticks. */
   whole(text: string, at: number): List;
+  /** Whether it is bash for certain, not any `sh`. */
+  isBash: boolean;
 }
 
 export class WordReader {
@@ -87,9 +89,11 @@ export class WordReader {
     while (this.at < this.end) {
       const char = this.peek();
       if ((char === '<' || char === '>') && this.peek(1) === '(' && segments.length === 0) {
-        segments.push(this.#substitution('process', 'bare', 2));
+        segments.push({ ...this.#substitution('process', 'bare', 2), isOutput: char === '>' });
       } else if (char === '(' && this.#isArray(segments)) {
         segments.push(this.#array());
+        if (this.at < this.end && !metacharacters.has(this.peek()))
+          throw new Unreadable('something touches the end of an array', this.at);
       } else if (char === '(' && /[?*+@!]$/.test(lastText(segments))) {
         segments.push(this.#extglob());
       } else if (metacharacters.has(char)) {
@@ -229,8 +233,11 @@ export class WordReader {
 
   #endOfAnsi(from: number): number {
     for (let at = from; at < this.end; at += 1) {
-      if (this.text[at] === '\\') at += 1;
-      else if (this.text[at] === "'") return at;
+      if (this.text[at] === '\\') {
+        at += 1;
+        if (this.text[at] === "'" && !this.#commands.isBash)
+          throw new Unreadable("a \\' in $'…', where some shells end the quotes", at);
+      } else if (this.text[at] === "'") return at;
     }
     return -1;
   }
@@ -238,6 +245,8 @@ export class WordReader {
   #dollar(quoting: Quoting): Segment {
     const at = this.at;
     const next = this.peek(1);
+    if (/^\$(\{[#!]?)?\w*\\\n/.test(this.text.slice(at, Math.min(this.end, at + 200))))
+      throw new Unreadable('a line ends within what follows a $', at);
     if (next === '(') {
       return this.peek(2) === '('
         ? this.#doubleParenthesis(quoting)
@@ -294,7 +303,11 @@ export class WordReader {
     }
   }
 
-  #substitution(style: 'dollar' | 'process', quoting: Quoting, opening: number): Segment {
+  #substitution(
+    style: 'dollar' | 'process',
+    quoting: Quoting,
+    opening: number,
+  ): Segment & { kind: 'command' } {
     const at = this.at;
     const { nesting, toParenthesis } = this.#commands;
     const { list, end } = nesting.within(at, () => toParenthesis(at + opening));

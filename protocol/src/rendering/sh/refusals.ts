@@ -35,6 +35,10 @@ export const reasons = {
     fix: () =>
       'Write the name of the command itself; a folder in front of it may be a variable: "$DIR"/command.',
   },
+  part_of_test: {
+    why: 'begins a part of [[ … ]] behind || or &&, which a shell without [[ runs as a command',
+    fix: (label) => `Write [ "${label}" = … ] || [ … ], or run the step with shell: bash.`,
+  },
   prefix: {
     why: 'stands in an assignment in front of a command, which takes effect for that command only and not for its arguments',
     fix: (label) => `Set it in the environment of the step, or in a line of its own: NAME="${label}".`,

@@ -137,7 +137,35 @@ const interpreters: Refused[] = [
   ['flock /tmp/l -c "⟦T"', 'is an argument of flock', ''],
 ];
 
-const all = { quoting, expansions, commands, tests, interpreters };
+// The command that a shell runs is not the one that seems to be written.
+const hidden: Refused[] = [
+  ['ping -c 1 h &>/dev/null ⟦"T"', 'a word follows &>, where sh begins another command', 'Fix the script'],
+  ['[[ -n x || "⟦T" == b ]]', 'a shell without [[ runs as a command', 'with shell: bash'],
+  ['x=T; [[ a == b && ! ⟦$x == b ]]', 'a shell without [[ runs as a command', 'with shell: bash'],
+  ['[[ a == b || eval "⟦T" ]]', 'a shell without [[ runs as a command', 'with shell: bash'],
+  ['{sh,-c} "⟦T"', 'only known when the script runs', 'Write the name of the command itself'],
+  ['/bin/s? -c "⟦T"', 'only known when the script runs', 'Write the name of the command itself'],
+  ['alias run=eval\nrun "⟦T"', 'only known when the script runs', 'Write the name of the command itself'],
+  ['alias run=sh\necho ⟦T | run', 'goes into the input of a command that is only known', 'Write the name'],
+  ['env - PATH=/bin sh -c "⟦T"', 'is an argument of sh', 'environment'],
+  ['systemd-inhibit --what=idle bash -c "⟦T"', 'is an argument of bash', 'environment'],
+  ['uv run python -c "⟦T"', 'is an argument of python', 'os.environ'],
+  ['git submodule foreach "⟦T"', 'an option that names a command', 'Write that command itself'],
+  ['ncat --sh-exec "⟦T" h 1', 'an option that names a command', 'Write that command itself'],
+  ['echo "⟦T" | tee >(sh)', 'goes into the input of sh', 'environment'],
+  ['echo "⟦T" > >(sh)', 'goes into the input of sh', 'environment'],
+  ['exec > >(sh)\necho "⟦T"', 'goes into the input of sh', 'environment'],
+  ['y=T; : "${x:=$y}"; eval "⟦$x"', 'is an argument of eval', 'environment'],
+  ['set -- T; for x do eval "⟦$x"; done', 'is an argument of eval', 'environment'],
+  ['!\\\n eval "⟦T"', 'is an argument of eval', 'environment'],
+  ['echo "⟦$\\\n(eval T)"', 'a line ends within what follows a $', 'Fix the script'],
+  ['cat <<E\n⟦$\\\n(eval T)\nE', 'a line ends within what follows a $', 'Fix the script'],
+  ['cat <<EOF\nEO\\⟦\nF\neval T\nEOF', 'before the end of a here-document', 'Fix the script'],
+  ["echo $'\\⟦'' \"';eval T;'\"", 'where some shells end the quotes', 'Fix the script'],
+  ['a=(x)⟦eval T', 'touches the end of an array', 'Fix the script'],
+];
+
+const all = { quoting, expansions, commands, tests, interpreters, hidden };
 
 for (const [kind, cases] of Object.entries(all)) {
   describe(kind, () => {
@@ -163,6 +191,13 @@ for (const [kind, cases] of Object.entries(all)) {
 function isPlaceholder(text: string, at: number): boolean {
   return !/[A-Za-z_]/.test(text[at - 1] ?? '') && !/[A-Z_a-z]/.test(text[at + 1] ?? '');
 }
+
+test('a step that bash runs may use what only bash reads as one command', () => {
+  const command = `[[ "${T}" == a || "${T}" == b ]] && cat &>/dev/null -- "${T}"; echo $'it\\'s' "${T}"`;
+  const problems = (shell: string) => checkStep({ type: 'ssh.exec', config: { command, shell } }, scopeFor());
+  expect(problems('bash')).toEqual([]);
+  expect(problems('sh').length).toBeGreaterThan(0);
+});
 
 test('at least sixty different places are refused', () => {
   const commands = Object.values(all).flatMap((cases) => cases.map(([command]) => command));
@@ -191,6 +226,12 @@ test.each([
   'tar --exclude=T -cf /tmp/a.tar -- T',
   'while read -r line; do echo "$line"; done <<E\nT\nE',
   'tar -C "T" -xzf - <"T"',
+  'curl -- "T" &>/dev/null',
+  '[[ "T" == a && -n x ]] || [[ "T" == b ]]',
+  '/usr/lib/postgresql/*/bin/pg_isready -h T',
+  'diff <(sort a) "T"',
+  'env - PATH=/bin printenv -- T',
+  'cat <<E\na \\\n b T\nc\nE',
   '/opt/bin/constructor --name "T"; __proto__ -c T',
 ])('accepted: %s', (text) => {
   const command = text.replaceAll('T', (_, at: number) => (isPlaceholder(text, at) ? T : 'T'));

@@ -70,6 +70,7 @@ function behind(
       index += taken;
       continue;
     }
+    if (text === wrapper.alone && literalOf(word) === text) continue;
     if (wrapper.takesAssignments === true && /^[A-Za-z_]\w*=/.test(text)) continue;
     if (positionals === 0) break;
     positionals -= 1;
@@ -101,11 +102,23 @@ function optionTakes(text: string, isLiteral: boolean, { short, long = [] }: Wra
 export function programName(word: Word | undefined): string | undefined {
   const literal = literalOf(word);
   if (word === undefined || word.segments.some((segment) => segment.quoting === 'ansi')) return undefined;
+  const bare = word.segments.map((each) =>
+    each.kind === 'text' && each.quoting === 'bare' ? each.text : '',
+  );
+  if (expands(bare.join(''))) return undefined;
   if (literal !== undefined) return literal;
   const last = word.segments.at(-1);
   const hasHole = word.segments.some((segment) => segment.kind !== 'text' && segment.kind !== 'parameter');
   if (hasHole || last?.kind !== 'text' || !last.text.includes('/')) return undefined;
   return last.text;
+}
+
+/** `{sh,-c}` and `/bin/s?`: more words than one, or another one. A pattern in a folder's name doesn't matter. */
+function expands(text: string): boolean {
+  return (
+    /\{.*(,|\.\.).*\}/.test(text) ||
+    (/[*?[]/.test(text.slice(text.lastIndexOf('/') + 1)) && !/^\[\[?$/.test(text))
+  );
 }
 
 function ownWrapper(name: string): Wrapper | undefined {

@@ -87,6 +87,32 @@ export function* commandsIn(list: List): Generator<Command> {
   }
 }
 
+/** Yields each `${name=…}` and `${name:=…}` of a command, which sets that variable. */
+export function* defaultsIn(command: Command): Generator<{ name: string; operator: Segment[] }> {
+  const words =
+    command.kind === 'simple'
+      ? [...command.assignments, ...command.words]
+      : [...command.words, ...command.patterns];
+  for (const { segments } of words) yield* defaultsInSegments(segments);
+  for (const { word, body } of command.redirects)
+    yield* defaultsInSegments([...word.segments, ...(body?.segments ?? [])]);
+  if (command.kind === 'compound') yield* defaultsInSegments(command.arithmetic);
+}
+
+function* defaultsInSegments(segments: readonly Segment[]): Generator<{ name: string; operator: Segment[] }> {
+  for (const segment of segments) {
+    if (segment.kind === 'parameter') {
+      const { name, operator = [] } = segment;
+      const [first] = operator;
+      if (first?.kind === 'text' && /^:?=/.test(first.text)) yield { name, operator };
+      yield* defaultsInSegments(operator);
+    } else if (segment.kind === 'arithmetic' || segment.kind === 'group')
+      yield* defaultsInSegments(segment.inner);
+    else if (segment.kind === 'array')
+      for (const word of segment.words) yield* defaultsInSegments(word.segments);
+  }
+}
+
 /** Yields the lists directly inside a command: its body, and substitutions in its words. */
 export function* listsIn(command: Command): Generator<List> {
   const words =

@@ -23,6 +23,8 @@ export type Segment =
   | {
       kind: 'command';
       style: 'dollar' | 'backtick' | 'process';
+      /** `>(…)`, which reads what the command writes. */
+      isOutput?: boolean;
       body: List;
       /** For backticks, whose text is parsed separately: the placeholders in it. */
       holes?: number[];

@@ -13,6 +13,8 @@ export interface Wrapper {
   takesAssignments?: boolean;
   /** Options that pass a text to a shell. */
   toShell?: RegExp;
+  /** A word before the command that is an option without a letter. */
+  alone?: string;
 }
 
 const none: Wrapper = { short: '' };
@@ -50,6 +52,7 @@ export const wrappers: Readonly<Record<string, Wrapper>> = {
     short: 'i0vu:C:',
     long: ['ignore-environment', 'null', 'debug', 'unset=', 'chdir='],
     takesAssignments: true,
+    alone: '-',
     toShell: /^(-[A-Za-z0]*S.*|--split-string.*)$/,
   },
   command: { short: 'pvV' },
