@@ -18,7 +18,6 @@ import {
   typesOfQueries,
 } from './commands.ts';
 import {
-  beginsCommand,
   type Call,
   callOf,
   endsOperand,
@@ -28,7 +27,6 @@ import {
   isIndex,
   isMade,
   isMember,
-  isName,
   isPartOf,
   isType,
   literalName,
@@ -39,7 +37,18 @@ import {
 } from './neighbours.ts';
 import { type Item, type Opening, readItems } from './read-items.ts';
 import { type ReasonName, reasons } from './reasons.ts';
-import { commandsOf, Holders, isAssignment, makesObject, type Source, statementsOf } from './statements.ts';
+import {
+  beginsCommand,
+  commandsOf,
+  Holders,
+  isAssignment,
+  isName,
+  makesObject,
+  runsOf,
+  type Source,
+  splitsAtLines,
+  statementsOf,
+} from './statements.ts';
 
 export function analyzePowershell(
   text: string,
@@ -125,7 +134,7 @@ class PowershellAnalysis {
   }
 
   result(): Analysis {
-    this.#list(this.#items, undefined);
+    this.#list(this.#items, undefined, true);
     return concludeAnalysis({
       holes: this.#holes,
       sites: this.#sites,
@@ -158,14 +167,16 @@ class PowershellAnalysis {
     for (const source of this.#holders.in(items)) this.#refuse(source, reason);
   }
 
-  /** @param within The bracket that contains them. */
-  #list(items: readonly Item[], within: Opening | undefined): void {
-    for (const statement of statementsOf(items, within !== '(' && within !== '['))
-      this.#statement(statement, within);
+  /**
+   * @param within The bracket that contains them.
+   * @param isSplit Whether a line may end a statement there.
+   */
+  #list(items: readonly Item[], within: Opening | undefined, isSplit: boolean): void {
+    for (const statement of statementsOf(items, isSplit)) this.#statement(statement, within);
     for (const [index, item] of items.entries()) {
       this.#place(items, index);
       if (isDeclaration(items, index)) this.#declarations.add((item as Group).inner);
-      if (item.kind === 'group') this.#list(item.inner, item.open);
+      if (item.kind === 'group') this.#list(item.inner, item.open, splitsAtLines(items, index));
       else if (item.kind === 'string') this.#string(item.inner);
     }
   }
@@ -176,7 +187,7 @@ class PowershellAnalysis {
 
   #string(inner: readonly Item[]): void {
     for (const [index, item] of inner.entries()) {
-      if (item.kind === 'group') this.#list(item.inner, item.open);
+      if (item.kind === 'group') this.#list(item.inner, item.open, true);
       if (item.kind !== 'hole') continue;
       if (item.where === 'double') this.#accept(item.at, 'quoted', index === 0);
       else if (item.where === 'here') this.#accept(item.at, 'document', false);
@@ -223,7 +234,8 @@ class PowershellAnalysis {
       return;
     }
     if (item.kind !== 'word') return;
-    const word = item.text.toLowerCase();
+    // A typographic dash is one, too.
+    const word = item.text.toLowerCase().replace(/^[–—―]/, '-');
     if (this.#makesCode.has(item) && unaryOperators.test(word)) this.#cast(items, index);
     if (/^-(as|is|isnot)$/.test(word) && next !== undefined) this.#refuseAll([next], 'type');
     if (next === undefined) return;
@@ -347,7 +359,7 @@ class PowershellAnalysis {
     const parts = commandsOf(statement);
     const commands = parts.map((part) =>
       runsOf(part)
-        .map((run) => this.#run(run, within === '@{'))
+        .map((run, at) => this.#run(run, within === '@{' && at === 0))
         .at(-1),
     );
     const last = commands.findLastIndex((known) => known?.interpreter !== undefined);
@@ -399,6 +411,14 @@ class PowershellAnalysis {
     if ((head.kind === 'hole' || head.kind === 'string') && takesArguments(next)) {
       this.#refuseAll([head], 'command');
     }
+    // A redirection in front of a command's name: `2>&1 command`
+    if (
+      head.kind === 'word' &&
+      /^[*\d]$/.test(head.text) &&
+      next?.kind === 'sign' &&
+      next.text.startsWith('>')
+    )
+      this.#refuseAll(items, 'elsewhere');
     const isOperator =
       (head.kind === 'sign' && head.text === '&') ||
       (head.kind === 'word' && head.text === '.' && next?.glued === false);
@@ -449,8 +469,12 @@ class PowershellAnalysis {
   #cmdlet(name: string, items: readonly Item[]): void {
     let isQuery = false;
     // `Set-Content function:prompt …`
-    if (items.some((item) => /^(function|alias):/i.test(textIn([item]))))
-      this.#refuseAll(items, 'special_name');
+    const [verb = ''] = name.split('-');
+    const setsPath = /^(set|new|add|copy|move|rename)$/.test(verb);
+    const special = setsPath
+      ? /(^|:)(function:|alias:|env:(path|pathext|psmodulepath|comspec)$)/i
+      : /(^|:)(function|alias):/i;
+    if (items.some((item) => special.test(textIn([item])))) this.#refuseAll(items, 'special_name');
     for (const item of items) {
       const option = wordOf(item) ?? '';
       if (!item.glued && /^[-–—―][A-Za-z]/.test(option)) isQuery = takesCode(option, name);
@@ -471,19 +495,6 @@ class PowershellAnalysis {
       else this.#sites.set(source.at, { as: 'word', mayBeOption: false, toProgram });
     }
   }
-}
-
-/** `if (…) { … } command`: after the block of a keyword, another command can begin. */
-function runsOf(command: readonly Item[]): Item[][] {
-  const runs: Item[][] = [[]];
-  for (const item of command) {
-    const run = runs.at(-1) as Item[];
-    run.push(item);
-    const head = wordOf(run[0])?.toLowerCase() ?? '';
-    const isBlock = item.kind === 'group' && item.open === (head === 'param' ? '(' : '{');
-    if (isBlock && keywords.has(head)) runs.push([]);
-  }
-  return runs.filter((run) => run.length > 0);
 }
 
 /** Why no value may be assigned to such a target: `$env:PATH = …`, `$command.CommandText = …`. */

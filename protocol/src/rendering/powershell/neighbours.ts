@@ -2,10 +2,6 @@
 import type { Item } from './read-items.ts';
 import { deep, isOperator, isWord, literalOf } from './statements.ts';
 
-export function beginsCommand(item: Item | undefined): boolean {
-  return item?.kind === 'sign' ? item.text === '&' : item?.kind === 'word' && isName(item.text);
-}
-
 export type Group = Extract<Item, { kind: 'group' }>;
 
 export function isType(item: Item | undefined): item is Group {
@@ -98,10 +94,6 @@ export function wordOf(item: Item | undefined): string | undefined {
 /** `foreach` and `switch` are also commands: `… | foreach { }`. */
 export function isCalled(next: Item | undefined): boolean {
   return next?.kind === 'word' && next.text.startsWith('-');
-}
-
-export function isName(text: string): boolean {
-  return /^[A-Za-z_.?%\\/~]/.test(text) && !/^(\.|::)[A-Za-z]/.test(text);
 }
 
 /** Returns the known part of a command's name: all of it, or a literal end after a folder. */

@@ -80,6 +80,12 @@ const heads = [
   '@{ a = ',
   'iex ',
   '& iex ',
+  ':each foreach ($y in 1) { ',
+  'do { 1 } while ($y) ',
+  '$x = if ($y) { 1 } ',
+  'try { 1 } catch { 2 } ',
+  '[CmdletBinding()] param($y) ',
+  'switch ($y) { 1 { 2 } } ',
 ];
 /** Pieces with a meaning in PowerShell, in any order. */
 const pieces = [
@@ -104,7 +110,34 @@ const pieces = [
     ' -Name ',
   ],
   ...[' -eq ', 'iex ', 'Get-Item ', 'cmd ', 'if ', 'return ', ' & ', '. ', '@{ a = ', '$(', '1 ', '$x.Name'],
-  ...[' 2>&1', ' > ', ' += ', ' -f ', ' *', '& '],
+  ...[
+    ' 2>&1',
+    ' > ',
+    ' += ',
+    ' -f ',
+    '& ',
+    ' *',
+    'else { ',
+    'while ($y) { ',
+    '%{ ',
+    '7z ',
+    '.\\t.exe ',
+    '`\n',
+  ],
+  ...[
+    ' && ',
+    ' 2>$null ',
+    '@(',
+    '@y ',
+    '# c\n',
+    '<# c #>',
+    ' -split ',
+    '::new(',
+    '.Trim()',
+    '$env:A',
+    "'b' ",
+    '!',
+  ],
 ];
 const some = (maxLength: number) => fc.array(fc.constantFrom(...pieces), { maxLength });
 const scripts = fc

@@ -95,6 +95,14 @@ describe('accepted', () => {
     'sal -Value git.exe -Name g -Scope Script; g checkout «T»',
     'Write-Output “«T»”',
     'Get-Service `\n  -Name «T»',
+    'if ($a) { tool.exe }\nwhile ($b) { 1 }\nWrite-Output «T»',
+    'for (\n$i = 0\n$i -lt «N»\n$i++\n) { $i }',
+    'do {\n Start-Sleep 1\n} while ((Get-Service «T»).Status -ne "Running")',
+    'try { Get-Item «T» } catch [A] { exit 1 } finally { Write-Output «T» }',
+    '$a = "x"\n  .Replace("x", «T»)',
+    '1..«N» | ForEach-Object { $_ }; 10mb + «N»; 0x1f -band «N»',
+    '[CmdletBinding()] param($x) Write-Output «T»',
+    'Get-ChildItem *\nWrite-Output «T»',
   ])('%s', (command) => {
     expect(messagesOf(command)).toEqual([]);
   });
@@ -168,6 +176,30 @@ describe('refused', () => {
       '-join $a +',
       '-split',
     ].map((begin) => [`$x = ${begin}\n«T»\niex ⟦$x`, 'argument of iex', ''] as [string, string, string]),
+    ['7z a x.zip *\niex ⟦«T»', 'argument of iex', ''],
+    ['.\\tool.exe -f\ncmd /c ⟦«T»', 'argument of cmd', ''],
+    // Another statement can follow a block on its line.
+    [':each foreach ($i in 1) { } iex ⟦«T»', 'argument of iex', ''],
+    ['$x = if ($y) { 1 } else { 2 } iex ⟦«T»', 'argument of iex', ''],
+    ['$x = try { 1 } catch [A] { 2 } finally { } iex ⟦«T»', 'argument of iex', ''],
+    ['return if ($x) { 1 } iex ⟦«T»', 'argument of iex', ''],
+    ['do { 1 } while ($x) iex ⟦«T»', 'argument of iex', ''],
+    ['$x = do { 1 } until ($y) cmd /c ⟦«T»', 'argument of cmd', ''],
+    ['[CmdletBinding()] param($x) iex ⟦«T»', 'argument of iex', ''],
+    ['configuration A { } iex ⟦«T»', 'argument of iex', ''],
+    ['iex = if ($x) { 1 } ⟦«T»', 'argument of iex', ''],
+    ['$env:PATH = if ($x) { "a" } else { "⟦«T»" }', 'would set what tells PowerShell', ''],
+    // A line begins a statement, unless what it begins with belongs to the one before.
+    ['Get-Date\nwhile ($x) { break } iex ⟦«T»', 'argument of iex', ''],
+    ['Get-Date\n.iex ⟦«T»', 'not known to be safe', ''],
+    ['for (Get-Date\niex ⟦«T»\n1) { break }', 'argument of iex', ''],
+    ['2>&1 iex ⟦«T»', 'not known to be safe', ''],
+    ['tool.exe --% a && iex ⟦«T»', 'argument of iex', ''],
+    ['tool.exe --% "a|b"\niex ⟦«T» # 5" wide', 'argument of iex', ''],
+    ['$x –match ⟦«T»', 'is taken for a pattern', ''],
+    ['⟦«T» –as [scriptblock]', 'is made code', ''],
+    ['Set-Item -Path:variable:x «T»; iex ⟦$x', 'argument of iex', ''],
+    ['Set-Item env:PATH ⟦«T»', 'would set what tells PowerShell', 'a name of your own'],
     ['powershell -Command "Get-Item ⟦«T»"', 'argument of powershell', 'Write its commands here'],
     ['powershell.exe -EncodedCommand ⟦«T»', 'argument of powershell.exe', 'Write its commands here'],
     ['pwsh -c ⟦«T»', 'argument of pwsh', 'Write its commands here'],
@@ -339,6 +371,9 @@ describe('refused', () => {
       // Some take the text as an argument of iex.
       ['iex `\n\n"«T»"', "can't be read from here on (a ` goes on with an empty line)"],
       ['Write-Output $x#«T»', 'may be text or a comment'],
+      ['Get-Date\riex «T»', 'a line ends with a carriage return or U+0085 alone'],
+      ['`u{69}ex «T»', 'a `u{ stands outside of quotes'],
+      ['${a`}b} = «T»; iex ${a`}b}', 'a variable has an odd name'],
     ] as const) {
       expect(messagesOf(command)[0]).toContain(why);
     }
@@ -363,6 +398,8 @@ test('values that a program would misread are refused at the run, but accepted f
   expect(refusedBy('Get-Item -Name «T»')).toEqual([]);
   expect(refusedBy('tool.exe «T»')).toEqual(['a"b', 'a\\', '', '/c', '-rf']);
   expect(refusedBy('tool «T»')).toEqual(['a"b', 'a\\', '', '/c', '-rf', 'a&b', 'a%PATH%b', 'a\nb', '$(x)']);
+  // Some names begin with a digit.
+  expect(refusedBy('7z.exe x «T»')).toEqual(refusedBy('tool.exe «T»'));
   expect(refusedBy('tool.exe "--name=«T»"')).toEqual(['a"b', 'a\\', '']);
   expect(render('tool.exe «T»', '/c', { allow_leading_dash: true })).toHaveProperty('rendered');
   expect(render('tool.exe «T»', '/c')).toMatchObject({
@@ -424,6 +461,13 @@ test('a large PowerShell script is parsed once', () => {
     '$a -as [wmi] ',
     '$a -as [wmi],',
     '[wmi]$a.b',
+    'if(1){}',
+    '$a=if(1){}else{}',
+    'do{}while(1)',
+    ':a ',
+    '\n.a()',
+    '1 +\n',
+    '\nwhile(1){}',
   ]) {
     const command = written(`Write-Output «T»\n${text.repeat(Math.floor(100_000 / text.length))}`);
     checkStep({ type: 'winrm.exec', config: { command } }, scopeFor());

@@ -30,6 +30,9 @@ const plainQuoted = /[^"\u201c\u201d\u201e`$\uFDD0]+/y;
 
 /** @throws {Unreadable} */
 export function readItems(text: string): Item[] {
+  // PowerShell ends a line there, and takes the second one for a blank.
+  const odd = text.search(/\r(?!\n)|\u0085/);
+  if (odd >= 0) throw new Unreadable('a line ends with a carriage return or U+0085 alone', odd);
   return new Reader(text).whole();
 }
 
@@ -148,6 +151,9 @@ class Reader {
           return;
         }
         if (/[\r\n]/.test(this.#char(1))) break;
+        // A newer PowerShell reads a character by its number.
+        if (this.#char(1) === 'u' && this.#char(2) === '{')
+          throw new Unreadable('a `u{ stands outside of quotes', this.#at);
         text += this.#char(1);
         this.#at += 2;
         continue;
@@ -171,8 +177,9 @@ class Reader {
     }
     items.push({ kind: 'word', text, at, glued });
     if (text === '--%') {
-      const end = /[\n|]/.exec(this.#text.slice(this.#at));
-      const to = end === null ? this.#text.length : this.#at + end.index;
+      const rest = this.#text.slice(this.#at);
+      const end = /^(?:"[^"\n]*(?:"|(?=\n|$))|&(?!&)|[^"\n|&])*/.exec(rest)?.[0].length ?? 0;
+      const to = this.#at + end;
       this.#holes(items, this.#at, to, 'verbatim');
       this.#at = to;
     }
@@ -195,6 +202,7 @@ class Reader {
     variableName.lastIndex = at;
     const found = variableName.exec(this.#text);
     if (found === null) {
+      if (this.#char(1) === '{') throw new Unreadable('a variable has an odd name', at);
       this.#at += 1;
       return { kind: 'word', text: '$', at, glued };
     }
