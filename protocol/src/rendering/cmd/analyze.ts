@@ -134,11 +134,12 @@ class CmdAnalysis {
     let inSet = false;
     for (const command of commands) {
       if (hasPipedBlock || command.piped) this.#refuseAll(command, 'pipe');
-      const first = nameOf(command.words[0]);
-      if (first === 'for') inSet = true;
-      else if (first === 'do') inSet = false;
+      if (nameOf(command.words[0]) === 'do') inSet = false;
+      // Also behind `do`, `else` and `if …`.
+      const isFor = nameOf(command.words[headOf(command.words)]) === 'for';
+      if (isFor) inSet = true;
       if (inSet) this.#refuseAll(command, 'for');
-      else this.#command(command.words, first === 'do' || first === 'else' ? 1 : 0, command);
+      else this.#command(command);
       for (const word of command.redirects) this.#accept(word, { isPath: true });
     }
     for (const { char, at } of this.#holes.size + this.#held.size > 0 ? marks : [])
@@ -254,42 +255,44 @@ class CmdAnalysis {
     }
   }
 
-  #command(words: readonly Word[], from: number, command: Command): void {
-    const [head, ...rest] = words.slice(from);
+  #command(command: Command): void {
+    const { words } = command;
+    const at = headOf(words, (from) => this.#condition(words, from, command));
+    const [head, ...rest] = words.slice(at);
     if (head === undefined) return;
-    const name = nameOf(head);
-    if (name === 'else' || name === 'do') this.#command(words, from + 1, command);
-    else if (name === 'if') this.#condition(words, from + 1, command);
-    else {
-      const { why, fix } = reasons.command;
-      this.#refuseWords([head], { ...command }, why, fix);
-      if (isUnknown(head)) {
-        const { why: unknown, fix: known } = reasons.unknown_command;
-        this.#refuseWords(rest, command, unknown, known);
-      }
-      this.#arguments(name, rest, command);
+    const { why, fix } = reasons.command;
+    this.#refuseWords([head], { ...command }, why, fix);
+    if (isUnknown(head)) {
+      const { why: unknown, fix: known } = reasons.unknown_command;
+      this.#refuseWords(rest, command, unknown, known);
     }
+    this.#arguments(nameOf(head), rest, command);
   }
 
   #condition(words: readonly Word[], from: number, command: Command): void {
-    let at = from;
-    while (/^(not|\/i)$/i.test(textOfWord(words[at] ?? emptyWord))) at += 1;
-    const what = textOfWord(words[at] ?? emptyWord).toLowerCase();
-    let end = at + conditionLength(words, at);
-    if (/^(exist|defined|errorlevel|cmdextversion)$/.test(what)) end = at + 2;
+    const { at, what, end } = conditionIn(words, from);
+    // A comma or a semicolon ends the condition too, so that a command follows in the same word.
+    if (
+      words
+        .slice(at, end)
+        .some(({ pieces }) => pieces.some(({ text, quoted }) => !quoted && /[,;]/.test(text)))
+    ) {
+      const { why, fix } = reasons.unknown_command;
+      this.#refuseWords(words, command, why, fix);
+    }
     for (const { at: hole, quoted } of holesIn(words.slice(at, end))) {
       if (what === 'defined') this.#refuse(hole, 'defined');
       else if (!quoted && !this.#isInert(hole)) this.#refuse(hole, 'condition');
     }
     for (const word of words.slice(at, end)) this.#accept(word, {});
-    this.#command(words, end, command);
   }
 
   #arguments(name: string, words: readonly Word[], command: Command): void {
     if (name === 'rem') for (const { at } of holesIn(words)) this.#refuse(at, 'comment');
     const reread = name === 'call' || name === 'goto' ? reasons[name] : interpreterReason(name);
     if (reread !== undefined) this.#refuseWords(words, command, reread.why, reread.fix);
-    if (name === 'set') this.#set(words);
+    if (name === 'set')
+      this.#set(words, /^[^=]*\/a/i.test(textOfWord(command.words[headOf(command.words)] ?? emptyWord)));
     const isFree = name === 'echo' || name === 'set' || name === 'title';
     for (const word of words) {
       this.#accept(word, {
@@ -299,15 +302,16 @@ class CmdAnalysis {
     }
   }
 
-  #set(words: readonly Word[]): void {
-    const option = textOfWord(words[0] ?? emptyWord).toLowerCase();
+  /** @param isAttached Whether it is `set/a`. */
+  #set(words: readonly Word[], isAttached: boolean): void {
+    const isArithmetic = isAttached || /^"?\/a/i.test(textOfWord(words[0] ?? emptyWord));
     const assigned = /^"?([^=]*)(=)?/.exec(words.map(textOfWord).join(' '));
     const isName = namesThatRun.has(assigned?.[1]?.trim().toLowerCase() ?? '');
     let hasEquals = false;
     for (const { pieces } of words) {
       for (const piece of pieces) {
         if (piece.kind === 'text') hasEquals ||= piece.text.includes('=');
-        else if (option === '/a') {
+        else if (isArithmetic) {
           if (!this.#isInert(piece.at)) this.#refuse(piece.at, 'arithmetic');
         } else if (!hasEquals) this.#refuse(piece.at, 'set_name');
         else if (isName) this.#refuse(piece.at, 'special_name');
@@ -343,6 +347,32 @@ function conditionLength(words: readonly Word[], at: number): number {
   if (/^(equ|neq|lss|leq|gtr|geq)$/i.test(second) || second === '==') return 3;
   if (first.endsWith('==') || second.startsWith('==')) return 2;
   return 1;
+}
+
+/** Returns where the condition behind an `if` begins and ends, and its first word. */
+function conditionIn(words: readonly Word[], from: number): { at: number; what: string; end: number } {
+  let at = from;
+  while (/^(not|\/i)$/i.test(textOfWord(words[at] ?? emptyWord))) at += 1;
+  const what = textOfWord(words[at] ?? emptyWord).toLowerCase();
+  const isQuestion = /^(exist|defined|errorlevel|cmdextversion)$/.test(what);
+  return { at, what, end: at + (isQuestion ? 2 : conditionLength(words, at)) };
+}
+
+/**
+ * Returns the index of the word that names a command, behind `do`, `else` and `if …`.
+ *
+ * @param onCondition Called for each `if`, with the index of the next word.
+ */
+function headOf(words: readonly Word[], onCondition: (from: number) => void = () => {}): number {
+  for (let at = 0; at < words.length; ) {
+    const name = nameOf(words[at]);
+    if (name === 'do' || name === 'else') at += 1;
+    else if (name === 'if') {
+      onCondition(at + 1);
+      at = conditionIn(words, at + 1).end;
+    } else return at;
+  }
+  return words.length;
 }
 
 function interpreterReason(name: string): Reason | undefined {

@@ -51,6 +51,9 @@ describe('accepted', () => {
     '"%SystemRoot%\\System32\\net.exe" stop "«T»"',
     'set "NAME=«T»"\nset "OTHER=%NAME%"\necho %OTHER% !NAME!',
     'findstr /c:"^^a" "«T»"',
+    'if exist x for %%i in (a b) do echo %%i «T»',
+    'del "«T»" 2>nul',
+    '>&2 echo «T»',
   ])('%s', (command) => {
     expect(messagesOf(command)).toEqual([]);
   });
@@ -66,6 +69,14 @@ describe('refused', () => {
     ['(\necho ⟦«T»\n) | sort', 'on a line with a pipe', 'Write the output to a file'],
     ["for /f %%i in ('dir ⟦«T»') do echo %%i", 'in what for goes over', 'without for'],
     ['for %%i in (⟦«T») do echo %%i', 'in what for goes over', 'without for'],
+    ["for %%i in (x) do for /f %%j in ('dir ⟦«T»') do echo %%j", 'in what for goes over', 'without for'],
+    ["if exist x for /f %%j in ('dir ⟦«T»') do echo %%j", 'in what for goes over', 'without for'],
+    ['2>nul cmd /c ⟦«T»', 'an argument of cmd', 'environment'],
+    ['1>&2 2>nul call :part "⟦«T»"', 'an argument of call', 'Set a variable'],
+    ['if "a"=="b",cmd /c ⟦«T»', 'only known when the script runs', 'Write the name of the command itself'],
+    ['(\necho ⟦«T»\n) 2>nul | sort', 'on a line with a pipe', 'Write the output to a file'],
+    ['set/a N=⟦«T»', 'stands in arithmetic', 'as an integer'],
+    ['set /aN=⟦«T»', 'stands in arithmetic', 'as an integer'],
     ['call ⟦«T»', 'an argument of call', 'Set a variable'],
     ['call :part "⟦«T»"', 'an argument of call', 'Set a variable'],
     ['cmd/c ⟦«T»', 'an argument of cmd', 'environment'],
@@ -180,6 +191,9 @@ test('a large batch script is parsed once', () => {
     '%%i ',
     '^\n',
     ')|',
+    'if ',
+    'if a==b ',
+    'do ',
   ]) {
     const command = `echo «T»\n${text.repeat(Math.floor(100_000 / text.length))}`;
     checkStep(step(command, { environment: { A: T } }), scopeFor());

@@ -194,6 +194,9 @@ class LineReader {
       this.#add('text', char);
       return;
     }
+    // The number of what is redirected: `2>nul`
+    const isNumber = /^[<>]$/.test(char) && /^\d$/.test(textOfWord(this.#word ?? { pieces: [], at: 0 }));
+    if (isNumber && !this.#redirects) this.#word = undefined;
     this.#endWord();
     if (char === '<' || char === '>') {
       if (this.#text[this.#at + 1] === '>') this.#at += 1;
@@ -219,7 +222,9 @@ class LineReader {
   #pipe(): void {
     this.#hasPipe = true;
     const [before, after] = [this.#text.slice(0, this.#at), this.#text.slice(this.#at + 1, this.#at + 50)];
-    if (/\)\s*$/.test(before.slice(-50)) || /^\s*\(/.test(after)) this.#script.hasPipedBlock = true;
+    // `) 2>nul | …`
+    if (/\)(\s*\d?(>>?|<)\s*(&\d|[^\s|&<>()]{1,100}))*\s*$/.test(before.slice(-300)) || /^\s*\(/.test(after))
+      this.#script.hasPipedBlock = true;
   }
 
   #endCommand(): void {
