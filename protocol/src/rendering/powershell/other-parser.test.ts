@@ -124,20 +124,7 @@ const pieces = [
     '.\\t.exe ',
     '`\n',
   ],
-  ...[
-    ' && ',
-    ' 2>$null ',
-    '@(',
-    '@y ',
-    '# c\n',
-    '<# c #>',
-    ' -split ',
-    '::new(',
-    '.Trim()',
-    '$env:A',
-    "'b' ",
-    '!',
-  ],
+  ...[' && ', ' 2>$null ', '@(', '@y ', '<# c #>', ' -split ', '::new(', '.Trim()', '$env:A', "'b' ", '!'],
 ];
 const some = (maxLength: number) => fc.array(fc.constantFrom(...pieces), { maxLength });
 const scripts = fc
