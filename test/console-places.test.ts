@@ -72,9 +72,11 @@ test('an open target is in the address: a reload, a link and the command palette
   await panel.waitFor({ state: 'detached' });
   expect(opened()).toBeNull();
   await page.goto(`${c.url}/agents`);
+  await page.getByRole('heading', { name: 'Agents' }).waitFor();
   await page.keyboard.press('Control+k');
+  await page.getByRole('dialog', { name: 'Go to' }).waitFor();
   await page.keyboard.type('host');
-  await page.getByRole('dialog').getByText('target', { exact: true }).waitFor();
+  await page.getByRole('option', { name: 'host target', selected: true }).waitFor();
   await page.keyboard.press('Enter');
   await panel.waitFor();
   expect(opened()).toBe(id);
@@ -92,7 +94,9 @@ test('what was found for an earlier text is gone from the command palette once i
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/agents`);
+  await page.getByRole('heading', { name: 'Agents' }).waitFor();
   await page.keyboard.press('Control+k');
+  await page.getByRole('dialog', { name: 'Go to' }).waitFor();
   await page.keyboard.type('adm');
   const user = page.getByRole('option', { name: 'admin user' });
   await user.waitFor();
