@@ -144,9 +144,12 @@ sshTest('an unfinished file that the target refuses to remove is named in the ou
   using opened = vi.spyOn(SshPool.prototype, 'open');
   await t.sshd.stop();
   await vi.waitFor(() => expect(opened.mock.calls.length).toBeGreaterThan(1), { timeout: 20_000 });
-  await chmod(t.remote, 0o755);
+  // Nobody may change the folder now, neither another user nor, without root, its owner.
+  const { mode } = await stat(t.remote);
+  await chmod(t.remote, 0o555);
   await t.sshd.restart();
   const { outcome, stderr } = await running;
+  await chmod(t.remote, mode);
   expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
   const [name] = await readdir(t.remote);
   expect(stderr).toContain(`${join(t.remote, name ?? '')}: unfinished, and may still be there`);
