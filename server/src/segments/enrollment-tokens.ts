@@ -9,7 +9,7 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { segmentFor } from './segment-for.ts';
 
 /**
- * Returns the tokens of a segment that admit an agent now, newest first.
+ * Returns the tokens of a segment that were not used and have not expired, newest first.
  * @throws {AppError} `not_found`; `forbidden` without `agents.enroll` on the segment.
  */
 export async function listEnrollmentTokens(

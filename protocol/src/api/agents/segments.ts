@@ -151,7 +151,7 @@ export const EnrollmentTokenSchema = Type.Object({
 });
 export type EnrollmentTokenReply = Static<typeof EnrollmentTokenSchema>;
 
-/** A token that admits an agent now; the token itself is not kept. */
+/** A token that was not used and has not expired; the token itself is not kept. */
 export const PendingEnrollmentTokenSchema = Type.Object({
   id: Id,
   createdBy: Type.Union([Type.String(), Type.Null()], { description: 'Null if the user was deleted' }),

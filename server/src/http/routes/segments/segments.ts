@@ -111,7 +111,8 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       permission: 'agents.enroll',
       scoped: true,
       summary: 'List the enrollment tokens that can still be used, newest first',
-      description: 'At most 200. The tokens themselves are not kept.',
+      description:
+        'At most 200. The tokens themselves are not kept. One whose maker may no longer enroll agents admits none.',
       tag,
       params,
       success: {
