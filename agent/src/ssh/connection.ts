@@ -15,9 +15,10 @@ import { takeCertificates } from './host-keys/certified-key-exchange.ts';
 import { plainHostKey, refuseHostKey } from './host-keys/refuse-host-key.ts';
 import { forwardError, forwardTimedOut, jumpHostFailed } from './jump-hosts.ts';
 import { Authentication } from './login/authentication.ts';
-import { reusePacketMemory } from './packet-memory.ts';
+import { takeOverGcm } from './packets/gcm-packets.ts';
+import { freePacket } from './packets/packet-memory.ts';
+import { ReusedReads } from './packets/reused-reads.ts';
 import { literalAddress, resolveTarget } from './resolve-target.ts';
-import { ReusedReads } from './reused-reads.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface ConnectOptions {
@@ -330,9 +331,12 @@ async function dialAddress(
  * inner one is in the middle of a message.
  */
 export function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
-  const write = socket.write.bind(socket) as (...written: unknown[]) => boolean;
+  const write = socket.write.bind(socket) as (
+    bytes: Buffer,
+    onWritten: (error?: Error | null) => void,
+  ) => boolean;
   let corked = false;
-  socket.write = (...written: unknown[]) => {
+  socket.write = (bytes: Buffer) => {
     if (!corked) {
       corked = true;
       socket.cork();
@@ -341,7 +345,9 @@ export function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
         socket.uncork();
       });
     }
-    return write(...written);
+    return write(bytes, (error) => {
+      if (!error) freePacket(bytes);
+    });
   };
   return socket;
 }
@@ -392,7 +398,7 @@ function handshake(
         facts.latencyMs = Math.round(performance.now() - startedAt);
         client.removeAllListeners('error');
         client.removeAllListeners('close');
-        reusePacketMemory(client);
+        takeOverGcm(client);
         resolve(new SshConnection(client, socket, facts));
       }),
     );

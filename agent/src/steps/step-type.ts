@@ -16,7 +16,9 @@ export type OutputStream = 'stdout' | 'stderr';
 
 /** Takes a step's output, which is masked, chunked and spooled behind this interface. */
 export interface OutputSink {
-  /** Always takes all the bytes; `false` asks the producer to pause until `drained()` resolves. */
+  /**
+   * Always takes all the bytes, as a copy; `false` asks the producer to pause until `drained()` resolves.
+   */
   write(stream: OutputStream, bytes: Buffer): boolean;
   drained(): Promise<void>;
   /** For output that its source keeps until the server has stored it; undefined if positions are not tracked. */

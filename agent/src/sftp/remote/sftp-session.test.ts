@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
+import { mayBeFreed } from '../../ssh/packets/packet-memory.ts';
 import { RemoteDirectory } from './remote-directory.ts';
 import { SftpSession } from './sftp-session.ts';
 import { attributes, PacketReader, replies, requests, string, uint32 } from './wire/packets.ts';
@@ -76,6 +77,25 @@ test('an endless directory is given up on, and closed', async () => {
   expect(server.closed).toEqual(['directory']);
   const short = await sessionWith(new BareServer(), { entries: 1_000_000, nameBytes: 200 });
   await expect(short.list('/d')).rejects.toMatchObject({ reason: 'transfer_failed' });
+});
+
+test('what an SFTP server sends is given back once it was taken', async () => {
+  const server = new BareServer();
+  const wire = await SftpWire.open(server);
+  const packet = Buffer.concat([
+    uint32(20_009),
+    Buffer.of(replies.data),
+    uint32(0),
+    uint32(20_000),
+    Buffer.alloc(20_000, 7),
+  ]);
+  mayBeFreed(packet);
+  const into = Buffer.alloc(20_000);
+  const reading = wire.read(Buffer.from('file'), into, 20_000, 0);
+  server.emit('data', packet);
+  expect(await reading).toBe(20_000);
+  expect(into.every((byte) => byte === 7)).toBe(true);
+  expect(packet.length).toBe(0);
 });
 
 test('a listing ends if the server sends no more names, whether or not it says so', async () => {

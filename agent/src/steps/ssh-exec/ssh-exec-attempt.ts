@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
 import { type ChannelExit, channelExit, exitOf, type SshConnection } from '../../ssh/connection.ts';
+import { freePacket } from '../../ssh/packets/packet-memory.ts';
 import type { Lease } from '../../ssh/pool/pool.ts';
 import type { OutputSink, OutputStream } from '../step-type.ts';
 import { type BootstrapReport, newNonce, ReportFilter } from './bootstrap-report.ts';
@@ -344,7 +345,9 @@ export class CommandOnChannel implements RunningCommand {
       this.discardedBytes += bytes.length;
       return;
     }
-    if (this.#sink.write(stream, bytes) || this.#paused) return;
+    const hasRoom = this.#sink.write(stream, bytes);
+    freePacket(bytes);
+    if (hasRoom || this.#paused) return;
     this.#paused = true;
     if (!this.#stopping) this.#pause();
     const goOn = () => {

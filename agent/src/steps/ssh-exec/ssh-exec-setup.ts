@@ -22,7 +22,7 @@ export class TestSink {
   #drain: (() => void)[] = [];
 
   write(stream: OutputStream, bytes: Buffer): boolean {
-    this.parts.push({ stream, bytes });
+    this.parts.push({ stream, bytes: Buffer.from(bytes) });
     this.written[stream] += bytes.length;
     for (const watch of this.#watchers.splice(0)) watch();
     return !this.blocked;

@@ -147,6 +147,19 @@ sshTest('3 MB of mixed stdout and stderr arrive complete under back-pressure', a
   expect(digest(t.sink.bytes('stderr'))).toBe(digest('e'.repeat(24 * 65536)));
 });
 
+sshTest('output is given back once the sink has taken it', async () => {
+  const t = await setupExec();
+  const written: Buffer[] = [];
+  t.sink.write = (_stream, bytes) => {
+    written.push(bytes);
+    return true;
+  };
+  expect((await t.run({ command: 'head -c 3000000 /dev/zero' })).status).toBe('succeeded');
+  const left = written.reduce((sum, { length }) => sum + length, 0);
+  // Small packets are not worth it.
+  expect(left).toBeLessThan(300_000);
+});
+
 sshTest('a full sink stops reading from the target', async () => {
   const t = await setupExec();
   t.sink.blocked = true;

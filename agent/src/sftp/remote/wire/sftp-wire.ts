@@ -1,6 +1,7 @@
 // Sends SFTP requests on a channel and matches the replies to them. A server may send only what it was asked for, and
 // every request settles, at the latest when the channel ends.
 import type { EventEmitter } from 'node:events';
+import { freePacket } from '../../../ssh/packets/packet-memory.ts';
 import { sftpStatus } from '../../tree/transfer-error.ts';
 import { PacketReader, replies, requests, string, uint32, uint64 } from './packets.ts';
 
@@ -78,6 +79,7 @@ export class SftpWire {
     for (const event of ['end', 'close', 'error']) channel.on(event, over);
     channel.on('data', (bytes: Buffer) => {
       this.#take(bytes);
+      freePacket(bytes);
       if (this.#over !== undefined) opened(this.#over);
     });
     channel.write(Buffer.concat([uint32(5), Buffer.of(requests.init), uint32(3)]));

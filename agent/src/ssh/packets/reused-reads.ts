@@ -1,8 +1,9 @@
 // Reads what a target sends into one buffer, again and again. A new buffer for each read of a fast command's output
-// would keep the allocator and the garbage collector busy, and ssh2 copies what it decrypts anyway.
+// would keep the allocator and the garbage collector busy, and decrypting copies it anyway.
 import type { OnReadOpts, Socket } from 'node:net';
 
-const readBytes = 128 * 1024;
+/** One buffer for all connections: what is read is handed on before anything else is read. */
+const memory = Buffer.allocUnsafeSlow(1024 * 1024);
 
 export class ReusedReads {
   #isReused = false;
@@ -18,9 +19,9 @@ export class ReusedReads {
    */
   into(socket: () => Socket): OnReadOpts {
     return {
-      buffer: Buffer.allocUnsafeSlow(readBytes),
-      callback: (bytes, memory) => {
-        const read = Buffer.from(memory.buffer, memory.byteOffset, bytes);
+      buffer: memory,
+      callback: (bytes) => {
+        const read = memory.subarray(0, bytes);
         socket().emit('data', this.#isReused ? read : Buffer.from(read));
         return true;
       },
