@@ -87,9 +87,9 @@ async function measure(system: BenchSystem, place: Place): Promise<void> {
     ],
     notes: [
       'The product’s time is that of a run of one step on a warm connection, from before the POST until a reader has seen it end. The peers open a new connection each time, as they always do. A number above 1 means that the product is faster.',
-      `All use the same cipher (${cipher}). The 5,000 files have 4 KiB each, in 50 directories. The product writes each file under a temporary name and renames it. After each round, what arrived is compared by SHA-256 (1 GiB) or counted.`,
+      `Nothing is replaced: what an earlier round has left is removed before the timing begins. All use the same cipher (${cipher}). The 5,000 files have 4 KiB each, in 50 directories. The product writes each file under a temporary name and renames it. After each round, what arrived is compared by SHA-256 (1 GiB) or counted.`,
       `${rounds} pairs after one that is not counted; ${secretRounds} pairs with and without secrets, which are looked for in the output of a step, not in files.`,
-      '`ssh2` alone: the library that the agent is built on, with `fastPut` and `fastGet` and 16 pieces of 255 KiB at a time, on an open connection. It replaces one file and verifies nothing.',
+      '`ssh2` alone: the library that the agent is built on, with `fastPut` and `fastGet` and 16 pieces of 255 KiB at a time, on an open connection. It writes under the final name and verifies nothing.',
       'The agent was started with `MALLOC_ARENA_MAX=1`, as in the unit in docs/operations.md.',
     ],
   });
@@ -104,25 +104,39 @@ async function againstSftp(
   const up = await transferJob(system, 'sftp.upload', source, join(place.remote, 'ours'));
   const back = join(place.local, 'back');
   const down = await transferJob(system, 'sftp.download', back, join(place.remote, 'ours'));
-  const put = await pairs(
-    () => timeRun(system, up),
-    () => timeSftp(system, [`put ${source} ${place.remote}/theirs`]),
-  );
+  const putOurs = without(join(place.remote, 'ours'), () => timeRun(system, up));
+  const put = await pairs(putOurs, putByPeer(system, place, source));
   await requireSame(join(place.remote, 'ours'), sha256);
   const get = await pairs(
-    () => timeRun(system, down),
-    () => timeSftp(system, [`get ${place.remote}/ours ${place.local}/theirs`]),
+    without(back, () => timeRun(system, down)),
+    getByPeer(system, place, join(place.remote, 'ours')),
   );
   await requireSame(back, sha256);
   const { barePut, bareGet } = await bareAgainstSftp(system, place, source);
   await requireSame(join(place.local, 'bare'), sha256);
-  const secret = await secretPairs(
-    await transferWithSecrets(system, source, join(place.remote, 'ours')),
-    () => timeRun(system, up),
-  );
+  const withSecrets = await transferWithSecrets(system, source, join(place.remote, 'ours'));
+  const secret = await secretPairs(without(join(place.remote, 'ours'), withSecrets), putOurs);
   await requireSame(join(place.remote, 'ours'), sha256);
   await empty(place);
   return { put, get, barePut, bareGet, secret };
+}
+
+/** Removes what an earlier round has left there, before the timing begins. */
+function without(path: string, then: Timed): Timed {
+  return async () => {
+    await rm(path, { recursive: true, force: true });
+    return then();
+  };
+}
+
+function putByPeer(system: BenchSystem, place: Place, source: string): Timed {
+  const to = join(place.remote, 'theirs');
+  return without(to, () => timeSftp(system, [`put ${source} ${to}`]));
+}
+
+function getByPeer(system: BenchSystem, place: Place, source: string): Timed {
+  const to = join(place.local, 'theirs');
+  return without(to, () => timeSftp(system, [`get ${source} ${to}`]));
 }
 
 async function bareAgainstSftp(
@@ -132,15 +146,16 @@ async function bareAgainstSftp(
 ): Promise<Record<'barePut' | 'bareGet', Pair[]>> {
   const child = fork(join(import.meta.dirname, 'ssh2-file.ts'), { execArgv: ['--import', 'tsx'] });
   const remote = join(place.remote, 'bare');
+  const local = join(place.local, 'bare');
   try {
     return {
       barePut: await pairs(
-        () => timeSsh2(child, system, { way: 'put', from: source, to: remote }),
-        () => timeSftp(system, [`put ${source} ${place.remote}/theirs`]),
+        without(remote, () => timeSsh2(child, system, { way: 'put', from: source, to: remote })),
+        putByPeer(system, place, source),
       ),
       bareGet: await pairs(
-        () => timeSsh2(child, system, { way: 'get', from: remote, to: join(place.local, 'bare') }),
-        () => timeSftp(system, [`get ${remote} ${place.local}/theirs`]),
+        without(local, () => timeSsh2(child, system, { way: 'get', from: remote, to: local })),
+        getByPeer(system, place, remote),
       ),
     };
   } finally {
@@ -164,37 +179,30 @@ async function smallOnes(system: BenchSystem, place: Place) {
   await writeSmall(source);
   const ours = join(place.remote, 'ours');
   const theirs = join(place.remote, 'theirs');
-  const fresh = async (path: string) => rm(path, { recursive: true, force: true });
   const up = await transferJob(system, 'sftp.upload', source, ours);
   const down = await transferJob(system, 'sftp.download', join(place.local, 'back'), ours);
-  const before =
-    (path: string, then: Timed): Timed =>
-    async () => {
-      await fresh(path);
-      return then();
-    };
-  const put = before(ours, () => timeRun(system, up));
+  const put = without(ours, () => timeRun(system, up));
   const putSftp = await pairs(
     put,
-    before(theirs, () => timeSftp(system, [`put -R ${source} ${theirs}`])),
+    without(theirs, () => timeSftp(system, [`put -R ${source} ${theirs}`])),
   );
   const putRsync = await pairs(
     put,
-    before(theirs, () => timeRsync(system, `${source}/`, `:${theirs}/`)),
+    without(theirs, () => timeRsync(system, `${source}/`, `:${theirs}/`)),
   );
   await requireCount(ours);
-  const secret = await secretPairs(before(ours, await transferWithSecrets(system, source, ours)), put);
+  const secret = await secretPairs(without(ours, await transferWithSecrets(system, source, ours)), put);
   await requireCount(ours);
   const back = join(place.local, 'back');
-  const get = before(back, () => timeRun(system, down));
+  const get = without(back, () => timeRun(system, down));
   const taken = join(place.local, 'taken');
   const getSftp = await pairs(
     get,
-    before(taken, () => timeSftp(system, [`get -R ${ours} ${taken}`])),
+    without(taken, () => timeSftp(system, [`get -R ${ours} ${taken}`])),
   );
   const getRsync = await pairs(
     get,
-    before(taken, () => timeRsync(system, `:${ours}/`, `${taken}/`)),
+    without(taken, () => timeRsync(system, `:${ours}/`, `${taken}/`)),
   );
   await requireCount(back);
   const sync = await syncPairs(system, source, { ours, theirs });
