@@ -10,7 +10,7 @@ const growthPercent = 400;
  * growth limit itself can't be changed for this, because V8 computes it at the end of a collection for the time until
  * the next one, so a change would take effect one collection late.
  */
-const beginPercent = { files: 35, manyFiles: 10 } as const;
+const beginPercent = { files: 35, manyFiles: 20 } as const;
 /** Size of each half of the young generation from which on it is no longer doubled. V8 would go on to 16 MB. */
 const youngBytes = 3 * 1024 * 1024;
 
