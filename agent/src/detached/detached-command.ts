@@ -5,6 +5,7 @@ import type { ClientChannel } from 'ssh2';
 import type { Become } from '../ssh/become/become.ts';
 import { plainShellFor } from '../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
+import { freePacket } from '../ssh/packets/packet-memory.ts';
 import type { Lease, OpenRequest, SshPool } from '../ssh/pool/pool.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
 import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec/ssh-exec-attempt.ts';
@@ -266,6 +267,7 @@ export class DetachedCommand implements RunningCommand {
               const last = this.#take(event, lease);
               if (last !== undefined) resolve(last);
             }
+            freePacket(bytes);
           } catch (error) {
             reject(error);
           }

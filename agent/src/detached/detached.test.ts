@@ -66,6 +66,18 @@ accountTest(
   },
 );
 
+accountTest('output of a command that survives is given back once the sink has taken it', async () => {
+  const t = await setupExec();
+  const written: Buffer[] = [];
+  t.sink.write = (_stream, bytes) => {
+    written.push(bytes);
+    return true;
+  };
+  const outcome = await t.run({ ...survives, command: 'head -c 3000000 /dev/zero' });
+  expect(outcome.status).toBe('succeeded');
+  expect(written.filter(({ length }) => length === 0).length).toBeGreaterThan(20);
+});
+
 accountTest('another agent continues reading a command whose agent is gone, from any byte', async () => {
   const t = await setupExec({}, { giveUpAfterMs: 200 });
   const config = { ...survives, command: `echo started; cat "$HOME/gate"; seq 1 40000; exit 3` };

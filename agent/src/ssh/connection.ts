@@ -230,6 +230,8 @@ export async function connectSsh(
   const { stream, startedAt } = await openPort(target, { ...options, reads });
   const connection = await handshake(target, writeTurnsWhole(stream), authentication, startedAt, options);
   reads.reuse();
+  // Registered after ssh2, which has decrypted the jump host's packet once more by then.
+  if (target.jumps !== undefined) stream.on('data', freePacket);
   return connection;
 }
 

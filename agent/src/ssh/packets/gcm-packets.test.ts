@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import ssh2, { type ClientChannel } from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
-import type { SshConnection } from '../connection.ts';
+import type { ReachJumpHost, SshConnection } from '../connection.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 import { takeOverGcm } from './gcm-packets.ts';
 
@@ -66,6 +66,35 @@ sshTest('data sent through a jump host is encrypted by both connections, and arr
   const connections = await Promise.all([t.connect({}, { jumps: [jump] }), t.connect()]);
   expect(await Promise.all(connections.map(send))).toEqual([wanted, wanted]);
   expect(await Promise.all(connections.map(sendAndReceive))).toEqual([wanted, wanted]);
+});
+
+sshTest('what came through a jump host is given back once it was decrypted again', async () => {
+  const t = await setupSshd({ config: [`Ciphers ${gcm[0]}`] });
+  let stream: ClientChannel | undefined;
+  const reachJumpHost: ReachJumpHost = async (_jump, to) => {
+    stream = await (await t.connect()).forward(to);
+    return stream;
+  };
+  const jump = {
+    target: { ...t.target, name: 'bastion' },
+    credential: t.credential,
+    checkAddresses: () => {},
+  };
+  const connection = await t.connect({ reachJumpHost }, { jumps: [jump] });
+  let [given, left] = [0, 0];
+  stream?.on('data', (bytes: Buffer) => {
+    if (bytes.length === 0) given += 1;
+    else left += bytes.length;
+  });
+  const channel = await connection.exec('head -c 3000000 /dev/zero');
+  let received = 0;
+  channel.on('data', (bytes: Buffer) => {
+    received += bytes.length;
+  });
+  await once(channel, 'close');
+  expect(received).toBe(3_000_000);
+  expect(given).toBeGreaterThan(50);
+  expect(left).toBeLessThan(300_000);
 });
 
 /** Relays to a port, and inverts one bit of what comes back, so many bytes after `arm()` was called. */
