@@ -1,7 +1,7 @@
 // A stand-in for the server for work on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with the
 // server's content security policy, and fixtures. POST /dev/<scenario> switches to full, empty, slow, failing or down,
 // to refusing (what changes something fails), stepless (steps of single hosts can't be read), expiring (enrollment
-// tokens expire at once), many (2,000 segments with their agents), enrolled or connected (another agent has appeared);
+// tokens expire at once), tokenless (they can't be listed), many (2,000 segments with their agents), enrolled or connected (another agent has appeared);
 // POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody> changes who is signed in.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -17,7 +17,7 @@ import {
   type Target,
 } from '@opsconductor/protocol';
 import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
-import { enrollmentToken } from './enrollment-api.ts';
+import { enrollmentToken, revokeToken, unusedTokens } from './enrollment-api.ts';
 import { filesAnswer } from './files-api.ts';
 import { agentDetail, credentials, jobs, makeRun, me, targets } from './fixtures.ts';
 import { hostKeysAnswer } from './host-keys-api.ts';
@@ -211,9 +211,24 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     const change = request.method === 'PUT' ? await bodyOf(request) : {};
     return json(response, 200, { ...segment, ...change });
   }
-  const enroll = /^\/segments\/(\d+)\/enrollment-tokens$/.exec(path);
-  if (enroll !== null)
-    return json(response, 201, enrollmentToken(Number(enroll[1]), scenario === 'expiring'));
+  const enroll = /^\/segments\/(\d+)\/enrollment-tokens(?:\/(\d+))?$/.exec(path);
+  if (enroll !== null) {
+    const segmentId = Number(enroll[1]);
+    if (request.method === 'POST')
+      return json(response, 201, enrollmentToken(segmentId, scenario === 'expiring'));
+    if (request.method === 'GET') {
+      if (scenario === 'tokenless') return fail(response, 500, 'internal', 'Internal error.');
+      return json(response, 200, { items: isEmpty ? [] : unusedTokens(segmentId) });
+    }
+    if (!revokeToken(Number(enroll[2])))
+      return fail(
+        response,
+        409,
+        'conflict',
+        'An agent has already used this token. Revoke that agent instead.',
+      );
+    return void response.writeHead(204).end();
+  }
   switch (route) {
     case 'POST /sign-out':
       signedIn = false;

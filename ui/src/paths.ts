@@ -231,6 +231,7 @@ export const apiPaths = {
   segmentSettings: (segmentId: number) => `${root}/segments/${segmentId}/settings`,
   unknownAfter: (segmentId: number) => `${root}/segments/${segmentId}/unknown-after`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
+  enrollmentToken: (segmentId: number, id: number) => `${root}/segments/${segmentId}/enrollment-tokens/${id}`,
   sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
   agents: (query: Query = {}) => withQuery(`${root}/agents`, query),
   agent: (id: number) => `${root}/agents/${id}`,

@@ -10,7 +10,6 @@ import {
   verifyBase64,
 } from '@opsconductor/protocol/sealing';
 import { recordAudit } from '../audit/record-audit.ts';
-import { Authority } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
@@ -23,8 +22,8 @@ import {
 import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { findUserById } from '../store/people/users.ts';
 import { hashEnrollmentSecret } from './create-enrollment-token.ts';
+import { enrollmentMaker } from './enrollment-maker.ts';
 import { publishRoster } from './publish-roster.ts';
 import type { ServerIdentity } from './segment-root.ts';
 
@@ -74,7 +73,8 @@ export async function enrollAgent(
       if (invitation.expired) {
         throw unauthenticated('This enrollment token has expired. Make a new one on the segment’s page.');
       }
-      if (!(await isStillMeant(tx, invitation))) {
+      const { admitsNobody } = await enrollmentMaker(tx, invitation.createdBy, invitation.segmentId);
+      if (admitsNobody !== null) {
         throw unauthenticated(
           'The user who made this enrollment token may no longer enroll agents in its segment. Someone who may has to make a new one.',
         );
@@ -106,15 +106,6 @@ async function verifiedAgent(request: EnrollRequest): Promise<Omit<NewAgent, 'ad
     version: request.agentVersion,
     platform: request.platform,
   };
-}
-
-/**
- * Returns whether its maker could still make it. Otherwise people could enroll an agent, and so get all credentials of
- * the segment, after their rights were taken away.
- */
-async function isStillMeant(tx: Tx, { createdBy, segmentId }: EnrollmentTokenRow): Promise<boolean> {
-  const maker = createdBy === null ? undefined : await findUserById(tx, createdBy);
-  return maker?.isActive === true && new Authority(maker.grants).holdsOnSegment('agents.enroll', segmentId);
 }
 
 async function admit(

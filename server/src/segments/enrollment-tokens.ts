@@ -1,4 +1,4 @@
-// Enrollment tokens that can still be used: who made them, and taking one back.
+// Enrollment tokens that were not used: who made them, whether they still admit an agent, and taking one back.
 import type { PendingEnrollmentToken } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -6,6 +6,7 @@ import { AppError } from '../errors.ts';
 import { deleteEnrollmentToken, unusedEnrollmentTokens } from '../store/agents/enrollment-tokens.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { type EnrollmentMaker, enrollmentMaker } from './enrollment-maker.ts';
 import { segmentFor } from './segment-for.ts';
 
 /**
@@ -19,11 +20,17 @@ export async function listEnrollmentTokens(
 ): Promise<{ items: PendingEnrollmentToken[] }> {
   await segmentFor(sql, segmentId, 'agents.enroll', caller);
   const rows = await unusedEnrollmentTokens(sql, segmentId);
+  const makers = new Map<number | null, EnrollmentMaker>();
+  for (const { createdBy } of rows) {
+    if (!makers.has(createdBy)) makers.set(createdBy, await enrollmentMaker(sql, createdBy, segmentId));
+  }
   return {
     items: rows.map(({ id, createdBy, createdAt, expiresAt }) => ({
-      ...{ id, createdBy },
+      id,
+      createdBy: makers.get(createdBy)?.name ?? null,
       createdAt: createdAt.toISOString(),
       expiresAt: expiresAt.toISOString(),
+      admitsNobody: makers.get(createdBy)?.admitsNobody ?? null,
     })),
   };
 }

@@ -87,7 +87,7 @@ describe('tokens that were not used', () => {
     await makeToken(t, segment.id);
     const [newest, second] = await listed(segment.id);
     expect(await listed(segment.id)).toHaveLength(3);
-    expect(newest).toMatchObject({ createdBy: 'ada' });
+    expect(newest).toMatchObject({ createdBy: 'ada', admitsNobody: null });
     expect(newest?.id).toBeGreaterThan(second?.id ?? Number.NaN);
     await enrollAgent(t, await enrollRequest(used, 'listed-a', await makeAgentKeys()), testOrigin);
     await t.sql`update enrollment_tokens set expires_at = now() where id = ${second?.id ?? 0}`;
@@ -112,6 +112,16 @@ describe('tokens that were not used', () => {
     const revoking = revokeEnrollmentToken(t.sql, { segmentId: segment.id, tokenId }, t.caller);
     await expect(revoking).rejects.toMatchObject({ code: 'conflict' });
     expect(await t.sql`select from enrollment_tokens where id = ${tokenId}`).toHaveLength(1);
+  });
+
+  it('are listed without a name once the user who made them was deleted, and admit nobody', async () => {
+    const segment = await makeSegment(t, 'orphan');
+    const userId = await insertUser(t.sql, 'leaver', ['admin']);
+    const token = await makeToken({ ...t, caller: { ...t.caller, userId } }, segment.id);
+    await t.sql`delete from users where id = ${userId}`;
+    const request = await enrollRequest(token, 'orphan-a', await makeAgentKeys());
+    await expect(enrollAgent(t, request, testOrigin)).rejects.toMatchObject({ code: 'unauthenticated' });
+    expect(await listed(segment.id)).toMatchObject([{ createdBy: null, admitsNobody: 'maker_deleted' }]);
   });
 
   it('are left alone by the number of another segment', async () => {
@@ -214,6 +224,11 @@ describe('enrolling', () => {
     await expect(enrollAgent(t, request, testOrigin)).rejects.toMatchObject({
       code: 'unauthenticated',
       message: expect.stringContaining('may no longer enroll agents'),
+    });
+    const [pending] = (await listEnrollmentTokens(t.sql, segment.id, t.caller)).items;
+    expect(pending).toMatchObject({
+      createdBy: what,
+      admitsNobody: what === 'was deactivated' ? 'maker_deactivated' : 'maker_lost_right',
     });
     await t.sql`update users set is_active = true where id = ${userId}`;
     await t.sql`delete from role_grants where user_id = ${userId}`;

@@ -157,5 +157,11 @@ export const PendingEnrollmentTokenSchema = Type.Object({
   createdBy: Type.Union([Type.String(), Type.Null()], { description: 'Null if the user was deleted' }),
   createdAt: Timestamp,
   expiresAt: Timestamp,
+  admitsNobody: Nullable(
+    Type.Enum(['maker_deleted', 'maker_deactivated', 'maker_lost_right'], {
+      description:
+        'Null if an agent can be enrolled with it; otherwise why not: its maker was deleted or deactivated, or may no longer enroll agents here',
+    }),
+  ),
 });
 export type PendingEnrollmentToken = Static<typeof PendingEnrollmentTokenSchema>;

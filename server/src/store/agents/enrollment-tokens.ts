@@ -27,16 +27,15 @@ export async function insertEnrollmentToken(
 /** More are not shown: nobody looks through so many tokens of an hour. */
 const mostShown = 200;
 
-/** Returns the newest tokens of a segment that can still be used. */
+/** Returns the newest tokens of a segment that were not used and have not expired. */
 export async function unusedEnrollmentTokens(
   sql: Queryable,
   segmentId: number,
-): Promise<{ id: number; createdBy: string | null; createdAt: Date; expiresAt: Date }[]> {
+): Promise<{ id: number; createdBy: number | null; createdAt: Date; expiresAt: Date }[]> {
   return sql`
-    select t.id, u.name as created_by, t.created_at, t.expires_at
-      from enrollment_tokens t left join users u on u.id = t.created_by
-     where t.segment_id = ${segmentId} and t.used_at is null and t.expires_at > clock_timestamp()
-     order by t.id desc limit ${mostShown}`;
+    select id, created_by, created_at, expires_at from enrollment_tokens
+     where segment_id = ${segmentId} and used_at is null and expires_at > clock_timestamp()
+     order by id desc limit ${mostShown}`;
 }
 
 /** Deletes a token of the segment. Returns undefined if there is none; one that was used (`wasUsed`) has had its effect. */

@@ -1,5 +1,6 @@
 import type {
   EnrollmentTokenReply,
+  PendingEnrollmentToken,
   PutSegmentSettingsRequest,
   SealingKey,
   Segment,
@@ -7,7 +8,7 @@ import type {
   SegmentSettings,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
-import { request } from '../client.ts';
+import { ApiError, request } from '../client.ts';
 import { isUnknownParameter } from '../older-server.ts';
 import { type Page, type PageQuery, readWhole } from '../page.ts';
 
@@ -66,6 +67,24 @@ export function putUnknownAfter(id: number, unknownAfter: number): Promise<Segme
 
 export function createEnrollmentToken(segmentId: number): Promise<EnrollmentTokenReply> {
   return request('POST', apiPaths.enrollmentTokens(segmentId), { body: {} });
+}
+
+/** Returns the tokens that were not used and have not expired; `null` from a server of version 0.1.0, which has no such list. */
+export async function listEnrollmentTokens(
+  segmentId: number,
+  signal?: AbortSignal,
+): Promise<PendingEnrollmentToken[] | null> {
+  try {
+    const path = apiPaths.enrollmentTokens(segmentId);
+    return (await request<{ items: PendingEnrollmentToken[] }>('GET', path, { signal })).items;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 405) return null;
+    throw error;
+  }
+}
+
+export function revokeEnrollmentToken(segmentId: number, id: number): Promise<void> {
+  return request('DELETE', apiPaths.enrollmentToken(segmentId, id));
 }
 
 export function fetchSealingKey(segmentId: number): Promise<SealingKey> {

@@ -110,9 +110,9 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       path: '/api/v1/segments/:id/enrollment-tokens',
       permission: 'agents.enroll',
       scoped: true,
-      summary: 'List the enrollment tokens that can still be used, newest first',
+      summary: 'List the enrollment tokens that were not used and have not expired, newest first',
       description:
-        'At most 200. The tokens themselves are not kept. One whose maker may no longer enroll agents admits none.',
+        'At most 200. The tokens themselves are not kept. `admitsNobody` says why one can’t be used any more.',
       tag,
       params,
       success: {
