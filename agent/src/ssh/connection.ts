@@ -226,13 +226,9 @@ export async function connectSsh(
 ): Promise<SshConnection> {
   // First, because a key that can't be read needs no connection.
   const authentication = new Authentication(credential, target.algorithms);
-  const reads = new ReusedReads();
-  const { stream, startedAt } = await openPort(target, { ...options, reads });
-  const connection = await handshake(target, writeTurnsWhole(stream), authentication, startedAt, options);
-  reads.reuse();
-  // Registered after ssh2, which has decrypted the jump host's packet once more by then.
-  if (target.jumps !== undefined) stream.on('data', freePacket);
-  return connection;
+  const withReads = { ...options, reads: new ReusedReads() };
+  const { stream, startedAt } = await openPort(target, withReads);
+  return handshake(target, writeTurnsWhole(stream), authentication, startedAt, withReads);
 }
 
 /** Connects to a target's port without an SSH handshake. Rejects as `connectSsh` does. */
@@ -359,7 +355,7 @@ function handshake(
   socket: Duplex,
   authentication: Authentication,
   startedAt: number,
-  options: ConnectOptions,
+  options: ConnectOptions & { reads: ReusedReads },
 ): Promise<SshConnection> {
   const client = new ssh2.Client();
   const authTimeoutMs = options.authTimeoutMs ?? 30_000;
@@ -393,6 +389,12 @@ function handshake(
     client.once('close', () => broken());
     client.once('handshake', (negotiated: NegotiatedAlgorithms) => {
       facts.cipher = negotiated.cs.cipher;
+      takeOverGcm(client);
+      // Of ChaCha20, ssh2 keeps a packet as it was read until the end of the packet has come.
+      if (negotiated.sc.cipher.startsWith('chacha20')) return;
+      options.reads.reuse();
+      // Registered after ssh2, which has decrypted the jump host's packet once more by then.
+      if (target.jumps !== undefined) socket.on('data', freePacket);
     });
     client.once('change password', () => fail(passwordExpired(target)));
     client.once('ready', () =>
@@ -400,7 +402,6 @@ function handshake(
         facts.latencyMs = Math.round(performance.now() - startedAt);
         client.removeAllListeners('error');
         client.removeAllListeners('close');
-        takeOverGcm(client);
         resolve(new SshConnection(client, socket, facts));
       }),
     );

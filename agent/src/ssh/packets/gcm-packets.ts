@@ -51,8 +51,9 @@ let paddingAt = padding.length;
 const changed = new WeakSet<object>();
 
 /**
- * Applies this to a client that has logged in, and through the prototypes to every AES-GCM connection of the process.
- * One buffer is enough for all because a packet is encrypted in the same turn in which it was made.
+ * Applies this to a client that has just agreed on keys, and through the prototypes to every AES-GCM connection of the
+ * process. Not later: ssh2's decryption leaves other things behind in the middle of a packet than this one. One buffer
+ * is enough for all because a packet is encrypted in the same turn in which it was made.
  */
 export function takeOverGcm(client: Client): void {
   const { _protocol: protocol } = client as unknown as {

@@ -1,5 +1,6 @@
 // Reads what a target sends into one buffer, again and again. A new buffer for each read of a fast command's output
-// would keep the allocator and the garbage collector busy, and decrypting copies it anyway.
+// would keep the allocator and the garbage collector busy, and decrypting copies it anyway: all but ssh2's ChaCha20,
+// which keeps a packet as it was read until the end of the packet has come.
 import type { OnReadOpts, Socket } from 'node:net';
 
 /** One buffer for all connections: what is read is handed on before anything else is read. */
