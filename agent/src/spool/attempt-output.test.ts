@@ -186,31 +186,6 @@ test('attempts that use the same memory one after the other keep their bytes apa
   }
 });
 
-test('acknowledged chunks are kept until the end, and can be sent again from anywhere', async () => {
-  await using t = await setup();
-  t.output.write('stdout', Buffer.from('a'));
-  t.output.write('stderr', Buffer.from('b'));
-  await t.output.close();
-  const first = await frames(t.output);
-  expect(t.output.inFlightBytes).toBeGreaterThan(0);
-  t.output.acknowledge(2);
-  expect(t.output.inFlightBytes).toBe(0);
-  t.output.sendFrom(1);
-  expect(await frames(t.output)).toEqual(first);
-});
-
-test('an acknowledgement that comes after a later one takes nothing back', async () => {
-  await using t = await setup();
-  for (const stream of ['stdout', 'stderr', 'stdout'] as const) t.output.write(stream, Buffer.from('a'));
-  await t.output.close();
-  await frames(t.output);
-  const inFlight = t.output.inFlightBytes;
-  expect(t.output.acknowledge(3)).toBe(inFlight);
-  expect(t.output.acknowledge(1)).toBe(0);
-  expect(t.output.inFlightBytes).toBe(0);
-  expect(t.output.acknowledge(3)).toBe(0);
-});
-
 test('a disk that refuses costs the output, not the command', async () => {
   await using t = await setup({}, (path) => SpoolFile.create(join(path, 'no such folder', 'file')));
   t.output.write('stdout', Buffer.from('x'));

@@ -1,7 +1,6 @@
-// An attempt's output on its way from the step type to the server: gathered, masked, numbered, compressed, stored, and
-// kept until the attempt's end is confirmed. Memory is bounded here, so that a slow server slows the target.
+// An attempt's output on its way from the step type to the server: gathered, masked, numbered, compressed and stored.
+// Memory is bounded here, so that a slow server slows the target.
 import {
-  frameHeaderBytes,
   limits,
   type OutputPosition,
   type StoredOutput,
@@ -9,18 +8,14 @@ import {
   withPosition,
 } from '@opsconductor/protocol';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
-import { compress, decompress } from './compress.ts';
-import { DigestChain } from './digest-chain.ts';
-import { GatherBlock } from './gather-block.ts';
+import { compress } from './compress.ts';
+import type { GatherBlock } from './gather-block.ts';
+import { Gathering } from './gathering.ts';
 import type { Masking } from './masking.ts';
 import { PositionCounter } from './position-counter.ts';
 import type { Redactor } from './redactor.ts';
 import type { SpooledChunk, SpoolFile } from './spool-file.ts';
-
-/** How long bytes of a busy command may wait for more to come. */
-const gatherMs = 40;
-/** Size of the stored frames that stay in memory for sending; others are read back from the file. */
-const maxCachedFrameBytes = 1024 * 1024;
+import { SpooledChunks } from './spooled-chunks.ts';
 
 export interface OutputLimits {
   maxChunkRawBytes: number;
@@ -73,7 +68,6 @@ export class AttemptOutput implements OutputSink {
   readonly epoch: number;
   readonly #options: OutputOptions;
   #limits: OutputLimits;
-  readonly #file: SpoolFile;
   #redactors: Record<OutputStream, Redactor> | undefined;
 
   /** Set if the output is also kept at its source, where a later process can read on. */
@@ -89,14 +83,9 @@ export class AttemptOutput implements OutputSink {
   };
 
   #beganAtMs: number | undefined;
-  #block: GatherBlock | undefined;
-  #gatherStream: OutputStream = 'stdout';
-  #gatherBeganMs = 0;
-  #sealedAtMs = Number.NEGATIVE_INFINITY;
-  #timer: NodeJS.Timeout | undefined;
-  #sealSoon: NodeJS.Immediate | undefined;
+  readonly #gathering: Gathering;
 
-  #nextSeq = 1;
+  #nextSeq: number;
   #acceptedBytes = 0;
   #truncated = false;
   #failure: Error | undefined;
@@ -105,16 +94,8 @@ export class AttemptOutput implements OutputSink {
   #sealedRawBytes = 0;
   #storing: Promise<void> | undefined;
 
-  /** Number of the last chunk that another agent sent; the chunks here are numbered from the next one. */
-  readonly #baseSeq: number;
-  readonly #chunks: SpooledChunk[] = [];
-  readonly #chain: DigestChain;
-  #rawBytes: number;
-  readonly #cachedFrames = new Map<number, Buffer>();
-  #cachedFrameBytes = 0;
-  #ackedSeq: number;
-  #sentSeq: number;
-  #unackedBytes = 0;
+  readonly #chunks: SpooledChunks;
+
   #drainWaiters: (() => void)[] = [];
 
   constructor(options: OutputOptions, recovered: readonly SpooledChunk[] = []) {
@@ -122,16 +103,14 @@ export class AttemptOutput implements OutputSink {
     this.epoch = options.epoch;
     this.#options = options;
     this.#limits = { ...limits, ...options.limits };
-    this.#file = options.file;
-    const { before } = options;
-    this.#baseSeq = before?.seq ?? 0;
-    this.#ackedSeq = this.#baseSeq;
-    this.#sentSeq = this.#baseSeq;
-    this.#rawBytes = before?.rawBytes ?? 0;
-    this.#chain = new DigestChain(before?.digest);
-    for (const chunk of recovered) this.#register(chunk);
+    this.#chunks = new SpooledChunks(options.file, recovered, options.before);
+    this.#gathering = new Gathering({
+      maxBlockBytes: (stream) => this.#maxBlockBytes(stream),
+      onBlock: (stream, block) => this.#mask(stream, block),
+      monotonicMs: options.monotonicMs,
+    });
     this.#nextSeq = this.lastSeq + 1;
-    this.#recovered = recovered.at(-1)?.position ?? before?.position;
+    this.#recovered = this.#chunks.position;
     if (this.#recovered !== undefined)
       this.#acceptedBytes = this.#recovered.stdout.offset + this.#recovered.stderr.offset;
     if (this.#recovered?.cut === true) {
@@ -170,9 +149,11 @@ export class AttemptOutput implements OutputSink {
     this.#counter?.took(stream, bytes.length);
     if (this.#discarding) return true;
     const room = this.#limits.maxOutputBytesPerAttempt - this.#acceptedBytes;
-    this.#accept(stream, bytes.length <= room ? bytes : bytes.subarray(0, room));
+    const accepted = bytes.length <= room ? bytes : bytes.subarray(0, room);
+    this.#acceptedBytes += accepted.length;
+    this.#gathering.add(stream, accepted);
     if (bytes.length > room) this.#cut();
-    else this.#scheduleSeal();
+    else this.#gathering.scheduleSeal();
     return !this.#full();
   }
 
@@ -184,34 +165,31 @@ export class AttemptOutput implements OutputSink {
   /** Ends the output. Resolves when all of it is on disk. */
   async close(): Promise<OutputSummary> {
     if (!this.#discarding) {
-      this.#seal();
+      this.#gathering.seal();
       for (const stream of ['stdout', 'stderr'] as const) {
         if (this.#redactors === undefined) continue;
         const shown = this.#redactors[stream].end();
         this.#number(stream, shown, undefined, 0);
       }
     }
-    this.#stopTimers();
     this.#discarding = true;
     while (this.#storing !== undefined) await this.#storing;
     try {
-      if (this.#chunks.length > 0) await this.#file.sync();
+      await this.#chunks.sync();
     } catch (error) {
       this.#fail(error);
     }
-    return { lastSeq: this.lastSeq, rawBytes: this.#rawBytes, truncated: this.#truncated };
+    return { lastSeq: this.lastSeq, rawBytes: this.rawBytes, truncated: this.#truncated };
   }
 
   /** Keeps nothing more, because nobody wants this output. */
   discard(): void {
     this.#discarding = true;
-    this.#stopTimers();
-    this.#block?.release();
-    this.#block = undefined;
+    this.#gathering.drop();
     this.#wakeProducer();
   }
 
-  // ---- to the server
+  // ---- to the server; `SpooledChunks` says what each of these means
 
   /** The error with which the disk refused the output; undefined if it did not. */
   get failure(): Error | undefined {
@@ -219,164 +197,79 @@ export class AttemptOutput implements OutputSink {
   }
 
   get lastSeq(): number {
-    return this.#baseSeq + this.#chunks.length;
+    return this.#chunks.lastSeq;
   }
 
   get rawBytes(): number {
-    return this.#rawBytes;
+    return this.#chunks.rawBytes;
   }
 
-  /** Digest chain over chunks 1 to `lastSeq`, base64. */
   get digest(): string {
-    return this.#chain.base64;
+    return this.#chunks.digest;
   }
 
   get storedBytes(): number {
-    return this.#file.bytes;
+    return this.#chunks.storedBytes;
   }
 
   get hasUnsent(): boolean {
-    return this.#sentSeq < this.lastSeq;
+    return this.#chunks.hasUnsent;
   }
 
-  /** Size of the next frame to send. */
   get nextFrameBytes(): number {
-    return this.#chunk(this.#sentSeq + 1)?.frameBytes ?? 0;
+    return this.#chunks.nextFrameBytes;
   }
 
-  /** Returns the next frame to send, which counts as sent from now on. */
   takeFrame(): Buffer | Promise<Buffer> {
-    const chunk = this.#chunk(this.#sentSeq + 1);
-    if (chunk === undefined) throw new Error('There is no chunk to send');
-    this.#sentSeq = chunk.seq;
-    const cached = this.#cachedFrames.get(chunk.seq);
-    if (cached === undefined) return this.#file.readFrame(chunk);
-    this.#dropCached(chunk.seq);
-    return cached;
+    return this.#chunks.takeFrame();
   }
 
-  /** Notes that the server has stored everything up to `seq`. Returns how many bytes in flight that confirms. */
   acknowledge(seq: number): number {
-    let confirmed = 0;
-    for (let at = this.#ackedSeq + 1; at <= Math.min(seq, this.lastSeq); at++) {
-      const { frameBytes = 0 } = this.#chunk(at) ?? {};
-      this.#unackedBytes -= frameBytes;
-      if (at <= this.#sentSeq) confirmed += frameBytes;
-      this.#dropCached(at);
-    }
-    this.#ackedSeq = Math.max(this.#ackedSeq, Math.min(seq, this.lastSeq));
-    this.#sentSeq = Math.max(this.#sentSeq, this.#ackedSeq);
+    const confirmed = this.#chunks.acknowledge(seq);
     this.#wakeProducer();
     return confirmed;
   }
 
-  /** Bytes that were sent and not acknowledged. */
   get inFlightBytes(): number {
-    let bytes = 0;
-    for (let at = this.#ackedSeq + 1; at <= this.#sentSeq; at++) bytes += this.#chunk(at)?.frameBytes ?? 0;
-    return bytes;
+    return this.#chunks.inFlightBytes;
   }
 
-  /**
-   * Sends again from `seq` or from the first chunk that is here, on a new connection or when the server lacks chunks.
-   */
   sendFrom(seq: number): void {
-    const first = Math.max(seq, this.#baseSeq + 1);
-    for (let at = first; at <= this.#ackedSeq; at++) this.#unackedBytes += this.#chunk(at)?.frameBytes ?? 0;
-    this.#ackedSeq = Math.min(this.#ackedSeq, first - 1);
-    this.#sentSeq = Math.min(first - 1, this.lastSeq);
+    this.#chunks.sendFrom(seq);
   }
-
-  #chunk(seq: number): SpooledChunk | undefined {
-    return this.#chunks[seq - 1 - this.#baseSeq];
-  }
-
-  // ---- reading back
 
   /** Returns the end of a closed stream as it was kept, masked, at most `maxBytes` long. */
   async endOf(stream: OutputStream, maxBytes: number): Promise<StreamEnd> {
-    const parts: Buffer[] = [];
-    let bytes = 0;
-    let isWhole = this.#baseSeq === 0;
-    for (let at = this.#chunks.length - 1; at >= 0; at -= 1) {
-      const chunk = this.#chunks[at];
-      if (chunk === undefined || chunk.stream !== stream) continue;
-      if (bytes >= maxBytes) {
-        isWhole = false;
-        break;
-      }
-      const frame = await this.#file.readFrame(chunk);
-      parts.unshift(await decompress(frame.subarray(frameHeaderBytes)));
-      bytes += chunk.rawLength;
-    }
-    const end = Buffer.concat(parts);
-    if (end.length <= maxBytes) return { bytes: end, isWhole, isCut: this.#truncated };
-    return { bytes: end.subarray(end.length - maxBytes), isWhole: false, isCut: this.#truncated };
+    return { ...(await this.#chunks.endOf(stream, maxBytes)), isCut: this.#truncated };
   }
 
   /** Drops everything, in memory and on disk. */
   async remove(): Promise<void> {
     this.discard();
     while (this.#storing !== undefined) await this.#storing;
-    await this.#file.remove();
+    await this.#chunks.remove();
   }
 
   /** Leaves the file for the next process. */
   async suspend(): Promise<void> {
     this.discard();
     while (this.#storing !== undefined) await this.#storing;
-    await this.#file.close();
+    await this.#chunks.close();
   }
 
-  // ---- gathering
-
-  #accept(stream: OutputStream, bytes: Buffer): void {
-    this.#acceptedBytes += bytes.length;
-    if (stream !== this.#gatherStream) {
-      this.#seal();
-      this.#gatherStream = stream;
-    }
-    for (let at = 0; at < bytes.length; ) {
-      this.#block ??= this.#beginBlock();
-      at += this.#block.append(at === 0 ? bytes : bytes.subarray(at));
-      if (this.#block.isFull) this.#seal();
-    }
-  }
+  // ---- masking and numbering
 
   /** Sized so that what is gathered makes one chunk together with what was held back before. */
-  #beginBlock(): GatherBlock {
-    this.#gatherBeganMs = this.#options.monotonicMs();
+  #maxBlockBytes(stream: OutputStream): number {
     const { maxChunkRawBytes } = this.#limits;
-    const heldBytes = this.#redactors?.[this.#gatherStream].heldBytes ?? 0;
-    return new GatherBlock(maxChunkRawBytes - Math.min(heldBytes, Math.floor(maxChunkRawBytes / 2)));
+    const heldBytes = this.#redactors?.[stream].heldBytes ?? 0;
+    return maxChunkRawBytes - Math.min(heldBytes, Math.floor(maxChunkRawBytes / 2));
   }
 
-  #scheduleSeal(): void {
-    if (this.#block === undefined || this.#timer !== undefined || this.#sealSoon !== undefined) return;
-    const quietMs = this.#options.monotonicMs() - this.#sealedAtMs;
-    // A quiet command's bytes are sent with whatever else came in this turn; a busy one's wait for more.
-    if (quietMs >= gatherMs) this.#sealSoon = setImmediate(() => this.#seal());
-    else this.#timer = setTimeout(() => this.#seal(), gatherMs - quietMs);
-  }
-
-  #stopTimers(): void {
-    clearTimeout(this.#timer);
-    clearImmediate(this.#sealSoon);
-    this.#timer = undefined;
-    this.#sealSoon = undefined;
-  }
-
-  /** Masks and numbers what was gathered. */
-  #seal(): void {
-    this.#stopTimers();
-    const block = this.#block;
-    if (block === undefined) return;
-    this.#block = undefined;
-    this.#sealedAtMs = this.#options.monotonicMs();
-    const redactor = this.#redactors?.[this.#gatherStream];
+  #mask(stream: OutputStream, block: GatherBlock): void {
     const gathered = block.length;
-    const shown = redactor?.push(block.gathered, block.roomBeforeBytes) ?? block.gathered;
-    this.#number(this.#gatherStream, shown, block, gathered);
+    const shown = this.#redactors?.[stream].push(block.gathered, block.roomBeforeBytes) ?? block.gathered;
+    this.#number(stream, shown, block, gathered);
   }
 
   /**
@@ -393,10 +286,8 @@ export class AttemptOutput implements OutputSink {
     // A mask may be longer than what it covers, so this can be more than one chunk.
     for (let at = 0; at < shown.length; at += this.#limits.maxChunkRawBytes) {
       const raw = shown.subarray(at, at + this.#limits.maxChunkRawBytes);
-      const elapsedMs = Math.max(
-        0,
-        Math.round(this.#gatherBeganMs - (this.#beganAtMs ?? this.#gatherBeganMs)),
-      );
+      const { beganMs } = this.#gathering;
+      const elapsedMs = Math.max(0, Math.round(beganMs - (this.#beganAtMs ?? beganMs)));
       const chunk: SealedChunk = {
         stream,
         seq: this.#nextSeq++,
@@ -429,7 +320,7 @@ export class AttemptOutput implements OutputSink {
   }
 
   #cut(): void {
-    this.#seal();
+    this.#gathering.seal();
     const kept = this.#limits.maxOutputBytesPerAttempt;
     const marker = `\n[output cut: only the first ${kept} bytes are kept; the command ${this.#onCut === undefined ? 'goes on' : 'is stopped'}]\n`;
     // What the redactors hold back is not shown: it may be the beginning of a secret.
@@ -458,20 +349,13 @@ export class AttemptOutput implements OutputSink {
 
   async #storeReady(ready: SealedChunk[]): Promise<void> {
     const { step, epoch } = this;
-    const placed = await this.#file.append(
+    await this.#chunks.append(
       ready.map(({ stream, seq, rawLength, elapsedMs, bytes }) => ({
         header: { stream, step, epoch, seq, rawLength, elapsedMs },
         bytes: bytes ?? Buffer.alloc(0),
       })),
     );
-    for (const { chunk, frame } of placed) {
-      this.#register(chunk);
-      this.#sealedRawBytes -= chunk.rawLength;
-      if (this.#cachedFrameBytes + frame.length <= maxCachedFrameBytes) {
-        this.#cachedFrames.set(chunk.seq, frame);
-        this.#cachedFrameBytes += frame.length;
-      }
-    }
+    for (const { rawLength } of ready) this.#sealedRawBytes -= rawLength;
     this.#wakeProducer();
     this.#options.onStored();
   }
@@ -479,20 +363,8 @@ export class AttemptOutput implements OutputSink {
   /** Offsets up to the last acknowledged chunk; the whole output once nothing more is kept here. */
   #confirmed(): { stdout: number; stderr: number } {
     if (this.#discarding && this.#truncated) return this.kept.written();
-    const position = this.#chunk(this.#ackedSeq)?.position ?? this.#options.before?.position;
+    const position = this.#chunks.ackedPosition;
     return { stdout: position?.stdout.offset ?? 0, stderr: position?.stderr.offset ?? 0 };
-  }
-
-  #register(chunk: SpooledChunk): void {
-    this.#chunks.push(chunk);
-    this.#chain.add(chunk);
-    this.#rawBytes += chunk.rawLength;
-    this.#unackedBytes += chunk.frameBytes;
-  }
-
-  #dropCached(seq: number): void {
-    this.#cachedFrameBytes -= this.#cachedFrames.get(seq)?.length ?? 0;
-    this.#cachedFrames.delete(seq);
   }
 
   #fail(error: unknown): void {
@@ -507,8 +379,8 @@ export class AttemptOutput implements OutputSink {
   #full(): boolean {
     if (this.#discarding) return false;
     return (
-      (this.#block?.length ?? 0) + this.#sealedRawBytes >= this.#limits.maxGatheredBytes ||
-      this.#unackedBytes >= this.#limits.maxSpoolBytesPerAttempt
+      this.#gathering.bytes + this.#sealedRawBytes >= this.#limits.maxGatheredBytes ||
+      this.#chunks.unackedBytes >= this.#limits.maxSpoolBytesPerAttempt
     );
   }
 
