@@ -81,11 +81,51 @@ test('an open target is in the address: a reload, a link and the command palette
   await page.keyboard.press('Enter');
   await panel.waitFor();
   expect(opened()).toBe(id);
-  // The filters change the list and leave the target open as long as it is in it.
+  // The filters change the list and leave the target open.
   await page.getByRole('combobox', { name: 'Operating system' }).selectOption('linux');
   await eventually(() => Promise.resolve(page.url())).toContain('os=linux');
   await panel.waitFor();
   expect(opened()).toBe(id);
+  expect(faults).toEqual([]);
+});
+
+test('a target that the list does not have is opened from the address, tested and closed, and the filter stays', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  const { targetId } = c.system;
+  await page.goto(`${c.url}/targets?search=nowhere&open=${targetId}`);
+  const panel = page.getByRole('complementary', { name: 'Target host', exact: true });
+  await panel.getByText('The filter of the list leaves this target out.').waitFor();
+  await page.getByRole('heading', { name: 'No targets match' }).waitFor();
+  await panel.getByRole('button', { name: 'Test connection' }).click();
+  await panel.getByText(/^Tested through /).waitFor();
+  const edited = `seen ${Date.now()}`;
+  await panel.getByRole('button', { name: 'Edit…' }).click();
+  const form = page.getByRole('dialog');
+  await form.getByRole('textbox', { name: 'Description' }).fill(edited);
+  await form.getByRole('button', { name: 'Save' }).click();
+  await panel.getByText(edited).waitFor();
+  await panel.getByRole('button', { name: 'Close' }).click();
+  await panel.waitFor({ state: 'detached' });
+  expect(new URL(page.url()).search).toBe('?search=nowhere');
+
+  // Nor does a filter close it: its answer never comes, and what the list had of it stays open.
+  await page.goto(`${c.url}/targets?open=${targetId}`);
+  await panel.waitFor();
+  await page.route(`**/api/v1/targets/${targetId}`, () => undefined);
+  await page.getByRole('searchbox', { name: 'Search targets' }).fill('nowhere');
+  await page.getByRole('heading', { name: 'No targets match' }).waitFor();
+  await panel.getByText('The filter of the list leaves this target out.').waitFor();
+
+  await page.goto(`${c.url}/targets?os=linux&open=999999`);
+  const note = page.getByRole('alert').filter({ hasText: 'The target of this link can’t be opened.' });
+  await note.waitFor();
+  await page.getByRole('button', { name: /^host / }).waitFor();
+  await note.getByRole('button', { name: 'Dismiss' }).click();
+  await note.waitFor({ state: 'detached' });
+  expect(new URL(page.url()).search).toBe('?os=linux');
   expect(faults).toEqual([]);
 });
 

@@ -197,6 +197,12 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   }
   const targetRoute = /^\/targets\/(\d+)\/(test|host-keys|effective-settings)$/.exec(path);
   if (targetRoute !== null) return targetApi(response, Number(targetRoute[1]), targetRoute[2] ?? '');
+  const oneTarget = /^\/targets\/(\d+)$/.exec(path);
+  if (oneTarget !== null) {
+    const target = isEmpty ? undefined : manyTargets.find(({ id }) => id === Number(oneTarget[1]));
+    if (target === undefined) return fail(response, 404, 'not_found', 'Target not found.');
+    return json(response, 200, target);
+  }
   const agentRoute = /^\/agents\/(\d+)(\/[a-z]+)?$/.exec(path);
   if (agentRoute !== null) {
     const detail = agentDetail(Number(agentRoute[1]), scenario === 'empty');
