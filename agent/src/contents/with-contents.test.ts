@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ContentAnswer, ContentRequest } from '@opsconductor/protocol';
 import { expect } from 'vitest';
@@ -93,10 +93,14 @@ sshTest(
     await t.put('remote', 'logs/deep/large', bytes);
     await t.put('remote', 'logs/empty', '');
     await mkdir(join(t.remote, 'logs/none'));
+    await symlink('empty', join(t.remote, 'logs/inside'));
+    await symlink('/etc/hostname', join(t.remote, 'logs/outside'));
     const { answer, kept, taken } = server(Buffer.alloc(0));
-    const config = { remote_path: join(t.remote, 'logs'), artifact: true };
+    // What the server sends for a job that doesn't say what to do with links.
+    const config = { remote_path: join(t.remote, 'logs'), artifact: true, symlinks: 'copy' };
     const { outcome, stdout } = await t.run('download', config, { askServer: answer });
     expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect(stdout).not.toContain('link');
     expect(stdout).toContain('2 artifacts kept with the run.');
     expect(Object.fromEntries(kept)).toEqual({
       'logs/deep/large': sha256(bytes),

@@ -13,7 +13,7 @@ import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { bytesOf } from '../sftp/tree/name-bytes.ts';
 import { partsOf } from '../sftp/tree/safe-name.ts';
 import { temporaryName } from '../sftp/tree/temporary-name.ts';
-import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
+import { fileError, isCut, TransferError } from '../sftp/tree/transfer-error.ts';
 import { startShell } from '../ssh/become/start-as.ts';
 import type { Lease } from '../ssh/pool/pool.ts';
 import { quote } from '../ssh/quote.ts';
@@ -84,22 +84,29 @@ class ScpCopy {
       const entry = name === undefined ? undefined : await parent.look(name);
       if (entry === undefined) throw fileError({ code: 'ENOENT' }, 'on the agent', localPath, 'found');
       const intoDirectory = remotePath.endsWith('/') && entry.kind !== 'directory';
-      const final = remotePathOf(intoDirectory ? `${remotePath}${entry.name}` : remotePath);
+      const asked = intoDirectory ? `${remotePath}${entry.name}` : remotePath;
+      const final = remotePathOf(asked);
       const directory = final.slice(0, final.lastIndexOf('/')) || '/';
-      if (createDirectories) await this.#script(`mkdir -p -- ${quote(directory)}`, directory, 'created');
+      const shown = asked.replace(/\/+$/, '');
+      const shownDirectory = directory.replace(/^\.(?=\/|$)/, '~');
+      if (createDirectories) await this.#script(`mkdir -p -- ${quote(directory)}`, shownDirectory, 'created');
       // If the destination is an existing directory, the temporary one is made in it, so that new files inherit its
       // group.
       const isThere =
         entry.kind !== 'file' &&
-        (await this.#script(isDirectory(final), final, 'looked at')).includes(thereIs);
+        (await this.#script(isDirectory(final), shown, 'looked at')).includes(thereIs);
       const room = `${isThere ? final : directory}/${temporaryName(undefined)}`;
       const temporary = `${room}/new`;
+      let wasRefused = false;
       try {
         // Closed to other users: what arrives already has its final permissions, under which others might be able to
         // read it although they can't reach its final place.
-        await this.#script(makeRoom(room), directory, 'written to');
+        await this.#script(makeRoom(room), shownDirectory, 'written to').catch((error: unknown) => {
+          wasRefused = !isCut(error);
+          throw error;
+        });
         await this.#scp(`scp -rpt -- ${quote(temporary)}`, async (channel) => {
-          await channel.answer(directory, 'written to');
+          await channel.answer(shownDirectory, 'written to');
           const { signal } = this.#context;
           const upload = {
             channel,
@@ -108,14 +115,16 @@ class ScpCopy {
             signal,
             moved: (bytes: number) => this.#meter.moved(bytes),
           };
-          await sendEntry(upload, parent, entry, 'new');
+          await sendEntry(upload, parent, entry, { name: 'new', remotePath: shown, above: [] });
         });
         const { fileMode, preservePermissions } = this.#plan;
         const keepsModes = fileMode === undefined && !preservePermissions;
         const script = placeScript({ room, from: temporary, to: final }, keepsModes);
-        await this.#script(script, remotePath, 'put in its place');
+        await this.#script(script, shown, 'put in its place');
       } catch (error) {
-        if (!(await this.#remove(room))) this.#lines.left([room]);
+        // Whatever has arrived goes with the temporary directory.
+        this.#report.takeBack();
+        if (!(await this.#remove(room)) && !wasRefused) this.#lines.left([room]);
         throw error;
       }
     } finally {

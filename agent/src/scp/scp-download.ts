@@ -25,6 +25,7 @@ interface Record {
   kind: 'C' | 'D';
   mode: number;
   size: number;
+  /** Its name at the destination. */
   name: string;
   mtimeS: number | undefined;
 }
@@ -49,19 +50,27 @@ export async function takeEntry(
     return;
   }
   const { parent, name } = await placeFor(record.kind);
+  const source = path.replace(/\/+$/, '');
   try {
-    if (name !== undefined) return await take(download, parent, { ...record, name }, 0);
+    if (name !== undefined) return await take(download, parent, { ...record, name }, source, 0);
     if (record.kind === 'C') throw fileError({ code: 'EISDIR' }, '', parent.path, 'replaced');
-    await takeContents(download, parent, 0);
+    await takeContents(download, parent, source, 0);
     await go(download);
   } finally {
     await parent.close();
   }
 }
 
-async function take(download: ScpDownload, to: Directory, record: Record, depth: number): Promise<void> {
+async function take(
+  download: ScpDownload,
+  to: Directory,
+  record: Record,
+  /** Its path on the target. */
+  source: string,
+  depth: number,
+): Promise<void> {
   download.signal.throwIfAborted();
-  if (record.kind === 'C') return takeFile(download, to, record);
+  if (record.kind === 'C') return takeFile(download, to, record, source);
   if (depth >= maxDepth) throw odd(`it sent directories more than ${maxDepth} deep`);
   const { plan, report } = download;
   const there = await to.look(record.name);
@@ -72,7 +81,7 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
   const inside = await to.enter(record.name);
   const attributes = directoryAttributes(plan, record, there);
   try {
-    await takeContents(download, inside, depth);
+    await takeContents(download, inside, source, depth);
   } catch (error) {
     // The next try keeps the permissions of an existing directory, so set them now, but keep it fillable.
     if (there === undefined && attributes?.mode !== undefined)
@@ -85,17 +94,22 @@ async function take(download: ScpDownload, to: Directory, record: Record, depth:
   await go(download);
 }
 
-async function takeContents(download: ScpDownload, inside: Directory, depth: number): Promise<void> {
+async function takeContents(
+  download: ScpDownload,
+  inside: Directory,
+  source: string,
+  depth: number,
+): Promise<void> {
   await go(download);
   for (;;) {
-    const inner = await nextRecord(download, inside.path);
+    const inner = await nextRecord(download, source);
     if (inner === undefined) return;
     if (!isSafeName(inner.name)) throw odd('it sent a name that leads elsewhere');
-    await take(download, inside, inner, depth + 1);
+    await take(download, inside, inner, `${source}/${inner.name}`, depth + 1);
   }
 }
 
-async function takeFile(download: ScpDownload, to: Directory, record: Record): Promise<void> {
+async function takeFile(download: ScpDownload, to: Directory, record: Record, source: string): Promise<void> {
   const { channel, plan, report, signal } = download;
   const { name, size } = record;
   const startedAt = new Date().toISOString();
@@ -112,7 +126,7 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
       download.moved(piece.length);
     }
     // If it had an error while reading, it sends that instead of the confirmation.
-    await channel.answer(`${to.path}/${name}`, 'read');
+    await channel.answer(source, 'read');
     await sink.commit(fileAttributes(plan, record, there), size);
     isCommitted = true;
   } finally {
@@ -125,6 +139,7 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
   report.done(() => ({
     operation: 'download',
     localPath,
+    remotePath: toldPath(source).slice(0, 1_000),
     fileSize: size,
     bytesTransferred: size,
     startedAt,
@@ -133,8 +148,12 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record): P
   await go(download);
 }
 
-/** Reads the next file or directory record; undefined at the end of a directory, or of everything. */
-async function nextRecord(download: ScpDownload, path: string): Promise<Record | undefined> {
+/**
+ * Reads the next file or directory record; undefined at the end of a directory, or of everything.
+ *
+ * @param within path on the target of what it is in, for objections that name no path
+ */
+async function nextRecord(download: ScpDownload, within: string): Promise<Record | undefined> {
   const { channel } = download;
   let mtimeS: number | undefined;
   for (;;) {
@@ -144,9 +163,11 @@ async function nextRecord(download: ScpDownload, path: string): Promise<Record |
     const letter = String.fromCharCode(code);
     if (letter === 'E') return undefined;
     if (code === 1 || code === 2) {
+      const path = /^scp: (.+): [^:]+$/s.exec(line)?.[1]?.replace(/^\.\//, '~/') ?? within;
       if (code === 2) throw channel.refusal(line, path, 'read');
       download.report.fail(path, channel.refusal(line, path, 'read'), {
         operation: 'download',
+        remotePath: toldPath(path).slice(0, 1_000),
         bytesTransferred: 0,
       });
       continue;

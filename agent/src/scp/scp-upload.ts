@@ -18,24 +18,28 @@ export interface ScpUpload {
 /** Limit on nested directories. */
 const maxDepth = 128;
 
-/** Sends one entry under a name. Throws an error that ends the transfer; a file that can't be sent is in the report. */
-export async function sendEntry(
-  upload: ScpUpload,
-  from: Directory,
-  entry: Entry,
-  name: string,
+/** How an entry is sent. */
+interface Sent {
+  /** The name that scp is told. */
+  name: string;
+  /** Its path on the target once everything is in its place. */
+  remotePath: string;
   /** Paths of the directories that contain it. */
-  above: readonly string[] = [],
-): Promise<void> {
+  above: readonly string[];
+}
+
+/** Sends one entry under a name. Throws an error that ends the transfer; a file that can't be sent is in the report. */
+export async function sendEntry(upload: ScpUpload, from: Directory, entry: Entry, sent: Sent): Promise<void> {
   const { report, signal } = upload;
   signal.throwIfAborted();
+  const { name, remotePath } = sent;
   const path = `${from.path}/${entry.name}`;
+  const row = rowOf(path, remotePath);
   if (entry.kind === 'link') {
     const found = await from.follow(entry.name, { write: false });
-    if (found === undefined)
-      return void report.fail(path, notSent('It is a link that leads nowhere.'), rowOf(path));
+    if (found === undefined) return void report.fail(path, notSent('It is a link that leads nowhere.'), row);
     try {
-      return await sendEntry(upload, found.directory, found.entry, name, above);
+      return await sendEntry(upload, found.directory, found.entry, sent);
     } finally {
       await found.directory.close();
     }
@@ -44,56 +48,66 @@ export async function sendEntry(
     return void report.fail(
       path,
       notSent('scp can’t send it: it is a device, or its name contains a line break.'),
-      rowOf(path),
+      row,
     );
-  if (entry.kind === 'directory') await sendDirectory(upload, from, { entry, name, above });
-  else await sendFile(upload, from, entry, name);
+  if (entry.kind === 'directory') await sendDirectory(upload, from, entry, sent);
+  else await sendFile(upload, from, entry, sent);
 }
 
 async function sendDirectory(
   upload: ScpUpload,
   from: Directory,
-  { entry, name, above }: { entry: Entry; name: string; above: readonly string[] },
+  entry: Entry,
+  { name, remotePath, above }: Sent,
 ): Promise<void> {
   const { channel, plan, report } = upload;
   const inside = await from.enter(entry.name);
   try {
     if (above.includes(inside.path) || above.length >= maxDepth) {
-      report.fail(inside.path, endless(), rowOf(inside.path));
+      report.fail(inside.path, endless(), rowOf(inside.path, remotePath));
       return;
     }
-    await sendTimes(upload, entry.mtimeS, inside.path);
+    await sendTimes(upload, entry.mtimeS, remotePath);
     const mode = plan.directoryMode ?? (plan.preservePermissions ? entry.mode : entry.mode & 0o755);
     await channel.send(`D${octal(mode)} 0 ${name}\n`);
-    await channel.answer(inside.path, 'created');
+    await channel.answer(remotePath, 'created');
     report.count('directories');
     const within = [...above, inside.path];
-    for (const each of await inside.list()) await sendEntry(upload, inside, each, each.name, within);
+    for (const each of await inside.list()) {
+      const below = `${remotePath}/${each.name}`;
+      await sendEntry(upload, inside, each, { name: each.name, remotePath: below, above: within });
+    }
     await channel.send('E\n');
-    await channel.answer(inside.path, 'created');
+    await channel.answer(remotePath, 'created');
   } finally {
     await inside.close();
   }
 }
 
-async function sendFile(upload: ScpUpload, from: Directory, entry: Entry, name: string): Promise<void> {
+async function sendFile(
+  upload: ScpUpload,
+  from: Directory,
+  entry: Entry,
+  { name, remotePath }: Sent,
+): Promise<void> {
   const { channel, plan, report } = upload;
   const path = `${from.path}/${entry.name}`;
+  const row = rowOf(path, remotePath);
   const startedAt = new Date().toISOString();
   let source: Source;
   try {
     source = await from.openSource(entry.name);
   } catch (error) {
-    return void report.fail(path, error, rowOf(path));
+    return void report.fail(path, error, row);
   }
   try {
-    await sendTimes(upload, source.mtimeS, path);
+    await sendTimes(upload, source.mtimeS, remotePath);
     const mode = plan.fileMode ?? (plan.preservePermissions ? source.mode : source.mode & 0o755);
     await channel.send(`C${octal(mode)} ${source.size} ${name}\n`);
-    await channel.answer(path, 'written');
+    await channel.answer(remotePath, 'written');
     await sendBytes(upload, source);
     await channel.send(Buffer.from([0]));
-    await channel.answer(path, 'written');
+    await channel.answer(remotePath, 'written');
   } finally {
     await source.close();
   }
@@ -101,7 +115,7 @@ async function sendFile(upload: ScpUpload, from: Directory, entry: Entry, name: 
   report.count('bytes', source.size);
   const completedAt = new Date().toISOString();
   report.done(() => ({
-    ...rowOf(path),
+    ...row,
     fileSize: source.size,
     bytesTransferred: source.size,
     startedAt,
@@ -129,10 +143,11 @@ async function sendBytes({ channel, signal, moved }: ScpUpload, source: Source):
   if (await source.hasChanged()) throw changed();
 }
 
-function rowOf(localPath: string) {
+function rowOf(localPath: string, remotePath: string) {
   return {
     operation: 'upload' as const,
     localPath: toldPath(localPath).slice(0, 1_000),
+    remotePath: toldPath(remotePath).slice(0, 1_000),
     bytesTransferred: 0,
   };
 }

@@ -1,7 +1,8 @@
 // Finds both ends of a transfer: what the source is, and which name it gets at the destination.
 
 import type { TransferPlan } from './transfer-plan.ts';
-import { fileError } from './tree/transfer-error.ts';
+import { shownPath } from './tree/shown-path.ts';
+import { fileError, TransferError } from './tree/transfer-error.ts';
 import type { Directory, Entry, Place, Tree } from './tree/tree.ts';
 
 export interface Ends {
@@ -49,7 +50,7 @@ async function findSource(
     const found = entry.kind === 'link' ? await followed(tree, parent, name, path) : { from: parent, entry };
     if (plan.isSync && found.entry.kind !== 'directory') {
       if (found.from !== parent) await found.from.close();
-      throw fileError({ code: 'ENOTDIR' }, tree.where, path, 'compared');
+      throw noDirectory(path, tree.where);
     }
     if (found.from !== parent) await parent.close();
     return { ...found, name };
@@ -57,6 +58,14 @@ async function findSource(
     await parent.close();
     throw error;
   }
+}
+
+function noDirectory(path: string, where: string): TransferError {
+  return new TransferError({
+    reason: 'path_missing',
+    message: `${shownPath(path)} ${where} is not a directory, and sftp.sync compares directories.`,
+    advice: 'Name a directory, or use sftp.upload or sftp.download for a single file.',
+  });
 }
 
 async function followed(tree: Tree, parent: Directory, name: string, path: string) {

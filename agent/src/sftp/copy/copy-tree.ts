@@ -134,9 +134,9 @@ export class TreeCopy {
     const top = { relative: '', above: [], part };
     if (toName === undefined) return this.#contents(from, to, { ...top, isNew: false }, 0);
     if (there === undefined) {
+      if (!plan.dryRun) await makeIfMissing(to, toName, plan.directoryMode ?? 0o755);
       report.count('directories');
       if (plan.dryRun) return this.#contents(from, to, { ...top, isNew: true }, 0);
-      await makeIfMissing(to, toName, plan.directoryMode ?? 0o755);
     }
     const inside = await to.enter(toName);
     try {
@@ -380,9 +380,9 @@ export class TreeCopy {
     }
     const isNew = there === undefined;
     if (isNew) {
-      report.count('directories');
       if (!plan.dryRun) await withRetries(conduct, () => makeIfMissing(to, toName, fillMode));
       else report.done(() => ({ ...this.#row(item), status: 'planned' }));
+      report.count('directories');
     }
     const attributes = directoryAttributes(plan, entry, there);
     try {

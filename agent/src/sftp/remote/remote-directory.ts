@@ -294,12 +294,12 @@ class RemoteSink implements Sink {
 
 /**
  * Removes a file that a lost session left, or may have made without its answer arriving. If the next session is lost as
- * well, that is left to the end of the transfer. Never rejects.
+ * well, or the target refuses, that is left to the end of the transfer. Never rejects.
  */
 async function removeLeft(link: SftpLink, session: SftpSession, path: string): Promise<void> {
   const open = session.open ? session : await link.session().catch(() => session);
   await open.removeFile(path).catch((error: unknown) => {
-    if (isCut(error)) link.removeAtEnd(path);
+    if ((error as { code?: unknown }).code !== sftpStatus.noSuchFile) link.removeAtEnd(path);
   });
 }
 

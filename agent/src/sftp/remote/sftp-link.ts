@@ -24,7 +24,7 @@ export class SftpLink {
   #opening: Promise<Lease<SftpSession>> | undefined;
   #current: Lease<SftpSession> | undefined;
   #carrier: NonNullable<StepOutcome['ssh']> | undefined;
-  /** Unfinished files that could not be removed because each session was lost before. */
+  /** Unfinished files that could not be removed: each session was lost before, or the target refused. */
   readonly #left = new Set<string>();
   /** Those of them that the target has refused to remove. */
   readonly #refused: string[] = [];

@@ -57,12 +57,17 @@ export function summaryLine(
     `${totals.created} created`,
     `${totals.changed} changed`,
     `${totals.unchanged} unchanged`,
-    ...(totals.directories > 0 ? [`${totals.directories} directories`] : []),
-    ...(totals.links > 0 ? [`${totals.links} links`] : []),
+    ...counted(totals.directories, 'directory', 'directories'),
+    ...counted(totals.links, 'link', 'links'),
     ...(totals.deleted > 0 ? [`${totals.deleted} deleted`] : []),
     ...(totals.failed > 0 ? [`${totals.failed} failed`] : []),
   ];
   return `${lead}: ${parts.join(', ')}.`;
+}
+
+function counted(count: number, one: string, several: string): string[] {
+  if (count === 0) return [];
+  return [`${count} ${count === 1 ? one : several}`];
 }
 
 /** Formats a size in decimal units, as the console does: `312 B`, `9.4 kB`, `200 MB`. */

@@ -56,7 +56,10 @@ function stoppedOutcome(request: StopRequest, report: TransferReport): StepOutco
 
 function soFar({ totals }: TransferReport): string {
   const files = totals.created + totals.changed;
-  return files === 0 ? '' : ` By then ${files} files with ${sizeWord(totals.bytes)} were in their places.`;
+  if (files === 0) return '';
+  const [what, where] =
+    files === 1 ? ['1 file', 'was in its place'] : [`${files} files`, 'were in their places'];
+  return ` By then ${what} with ${sizeWord(totals.bytes)} ${where}.`;
 }
 
 function failedWith(reason: TransferError['reason'], message: string, advice: string): StepOutcome {

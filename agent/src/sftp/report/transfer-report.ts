@@ -46,7 +46,7 @@ export class TransferReport {
     bytes: 0,
   };
   readonly #failed: TransferRow[] = [];
-  readonly #others: TransferRow[] = [];
+  #others: TransferRow[] = [];
   readonly #reasons = new Map<TransferReason, number>();
   #first: Failure | undefined;
   readonly #onFailure: (failure: Failure) => void;
@@ -83,6 +83,12 @@ export class TransferReport {
   /** @param row makes the row of something that succeeded; only called if there is room for it */
   done(row: () => NewRow): void {
     if (this.#others.length < maxRowsOfOthers) this.#others.push({ status: 'completed', ...row() });
+  }
+
+  /** Forgets what has succeeded, because it is removed again. */
+  takeBack(): void {
+    Object.assign(this.totals, { created: 0, changed: 0, directories: 0, links: 0, bytes: 0 });
+    this.#others = [];
   }
 
   fail(path: string, error: unknown, row: NewRow): void {

@@ -64,7 +64,7 @@ export function fileError(cause: unknown, where: string, path: string, doing: st
       return told(
         'path_missing',
         'it is not there',
-        'Check the path; create_directories makes directories that are missing.',
+        'Check the path; create_directories makes directories that are missing above a destination.',
       );
     case 'EACCES':
     case 'EPERM':

@@ -118,5 +118,5 @@ function refusal(
 }
 
 function saying({ said }: BecomeDialog): string {
-  return said === '' ? '' : `: ${said}`;
+  return said === '' ? '' : `: ${said.replace(/\.$/, '')}`;
 }

@@ -201,6 +201,21 @@ sshTest('owners are kept if the user may set them, and reported if not', async (
   expect(await readdir(join(t.remote, 'up'), { recursive: true })).toEqual(['d']);
 });
 
+sshTest('a directory that could not be made is not counted as made', async () => {
+  const t = await setupTransfers();
+  await t.put('local', 'set/f', 'text');
+  const closed = join(t.remote, 'closed');
+  await mkdir(closed, { mode: 0o555 });
+  const paths = { local_path: join(t.local, 'set'), remote_path: join(closed, 'set') };
+  const { outcome, report, stdout } = await t.run('upload', paths);
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+  expect(report?.totals).toMatchObject({ directories: 0, failed: 1 });
+  await chmod(closed, 0o777);
+  const again = await t.run('upload', paths);
+  expect(again.report?.totals).toMatchObject({ directories: 1, failed: 0 });
+  expect([stdout, again.stdout].join('')).toMatch(/unchanged, 1 failed\.\n.*unchanged, 1 directory\.\n/);
+});
+
 sshTest('nothing outside the roots is read or written through dots or links', async () => {
   const t = await setupTransfers();
   await t.put('remote', 'secret', 'not for you');

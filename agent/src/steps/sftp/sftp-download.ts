@@ -11,10 +11,11 @@ export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<S
     execute: (config, context) => {
       const plan = copyPlan('pull', config);
       if (config.artifact !== true) return runTransfer(deps, plan, context);
-      // Only files become artifacts, and only as many files and bytes as the server keeps.
+      // Only files become artifacts, and only as many files and bytes as the server keeps. `copy` is what the server
+      // sends if the job says nothing.
       const staged = {
         ...plan,
-        symlinks: config.symlinks ?? 'skip',
+        symlinks: plan.symlinks === 'copy' ? 'skip' : plan.symlinks,
         maxBytes: limits.maxArtifactBytesPerAttempt,
         maxFiles: limits.maxArtifactsPerAttempt,
       };

@@ -272,6 +272,17 @@ sshTest(
   },
 );
 
+sshTest('an unfinished file that the target does not let be removed is named in the output', async () => {
+  const t = await setupTransfers();
+  const running = uploadLarge(t, { ...slow, retries: 0, resume: false });
+  await half(t.remote);
+  await chmod(t.remote, 0o555);
+  const { outcome, stderr } = await running;
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+  const [left] = await readdir(t.remote);
+  expect(stderr).toContain(`${left}: unfinished, and may still be there`);
+});
+
 sshTest.each(['upload', 'download'] as const)(
   'a destination that is replaced by a link during the %s does not lead elsewhere',
   async (type) => {

@@ -453,3 +453,61 @@ sshTest('a circular link fails alone', async () => {
   expect(report?.totals).toMatchObject({ created: 1, failed: 1 });
   expect(await readdir(join(t.remote, 'set'), { recursive: true })).toEqual(['f']);
 });
+
+sshTest('a copy by SCP that breaks off has put nothing in its place, and says so', async () => {
+  const answered = "read -r line; printf '\\0'";
+  const { t } = await setupStandIn(() =>
+    [
+      `printf '\\0'; ${answered}; ${answered}`,
+      "head -c 5 >/dev/null; printf '\\0'; read -r line",
+      "printf '\\1scp: second: No space left on device\\n'; cat >/dev/null",
+    ].join('; '),
+  );
+  await t.put('local', 'set/a', 'text');
+  await t.put('local', 'set/b', 'more');
+  const to = join(t.remote, 'set');
+  const paths = { local_path: join(t.local, 'set'), remote_path: to };
+  const { outcome, stdout, report } = await t.run('copy', paths);
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'no_space' });
+  expect(outcome.message).toMatch(
+    new RegExp(`^${to}/[ab] on [^ ]+ could not be written: no space is left\\.$`),
+  );
+  expect(stdout).toContain('Uploaded 0 B');
+  expect(report).toMatchObject({ totals: { created: 0, directories: 0, bytes: 0 }, rows: [] });
+  expect(await readdir(t.remote)).toEqual([]);
+});
+
+sshTest('the rows of a copy by SCP have both paths', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('local', 'set/d/f', 'text');
+  const [local, remote] = [join(t.local, 'set'), join(t.remote, 'set')];
+  const up = await t.run('copy', { local_path: local, remote_path: `${remote}/` });
+  expect(up.report?.rows).toMatchObject([{ localPath: `${local}/d/f`, remotePath: `${remote}/d/f` }]);
+  const back = `${local}-back`;
+  const down = await t.run('copy', { direction: 'pull', local_path: back, remote_path: remote });
+  expect(down.report?.rows).toMatchObject([{ localPath: `${back}/d/f`, remotePath: `${remote}/d/f` }]);
+});
+
+sshTest('a file that scp may not read is named as the target names it', async () => {
+  const t = await setupTransfers(withoutSftp);
+  const secret = await t.put('remote', 'set/secret', 'text');
+  await chmod(secret, 0o000);
+  const paths = { remote_path: join(t.remote, 'set'), local_path: join(t.local, 'set') };
+  const { outcome, report } = await t.run('copy', { direction: 'pull', ...paths });
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+  expect(outcome.message).toContain(`${secret} on`);
+  expect(report?.rows).toMatchObject([{ status: 'failed', remotePath: secret }]);
+});
+
+sshTest(
+  'a directory that may not be written to is reported, and nothing is said to be left in it',
+  async () => {
+    const t = await setupTransfers(withoutSftp);
+    const file = await t.put('local', 'f', 'text');
+    const closed = join(t.remote, 'closed');
+    await mkdir(closed, { mode: 0o000 });
+    const { outcome, stderr } = await t.run('copy', { local_path: file, remote_path: `${closed}/` });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
+    expect(stderr).toBe('');
+  },
+);
