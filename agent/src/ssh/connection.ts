@@ -8,7 +8,7 @@ import ssh2, { type ClientChannel, type NegotiatedAlgorithms } from 'ssh2';
 import { firstToAnswer } from '../dialling/first-to-answer.ts';
 import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { algorithmsFor } from './algorithms.ts';
-import { boundAnswers, boundChannel } from './bound-connection.ts';
+import { boundAnswers, boundChannel, cutOff } from './bound-connection.ts';
 import { dialError, handshakeError } from './connect-errors.ts';
 import { hostKeyFingerprint } from './host-key.ts';
 import { takeCertificates } from './host-keys/certified-key-exchange.ts';
@@ -119,7 +119,7 @@ export class SshConnection {
       // A broken connection reports an error and closes later; a half-closed one counts as closed at once.
       client.on('error', () => {
         this.#open = false;
-        socket.destroy();
+        cutOff(socket);
       });
       client.once('end', () => {
         this.#open = false;
@@ -373,7 +373,7 @@ function handshake(
       settle(() => {
         // Later errors of the socket only repeat this failure.
         client.on('error', () => {});
-        socket.destroy();
+        cutOff(socket);
         reject(error);
       });
     const onAbort = () => fail(options.signal?.reason);

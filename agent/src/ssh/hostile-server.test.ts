@@ -1,6 +1,6 @@
 // Targets that do what no SSH server should: how the agent reacts, and how much of its memory that takes.
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
@@ -45,8 +45,10 @@ async function listen(serve: (socket: Socket) => void): Promise<StepTarget> {
 async function serve(
   run: (channel: ssh2.ServerChannel, connection: ssh2.Connection) => void,
   letIn: (context: ssh2.AuthContext) => void = (context) => context.accept(),
+  cipher?: ssh2.CipherAlgorithm[],
 ) {
-  const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (connection) => {
+  const algorithms = cipher === undefined ? {} : { algorithms: { cipher } };
+  const server = new ssh2.Server({ hostKeys: [hostKey.private], ...algorithms }, (connection) => {
     onTestFinished(() => void connection.end());
     connection.on('error', () => {});
     connection.on('authentication', letIn);
@@ -154,6 +156,67 @@ test('data sent beyond the window ends the connection, and is not kept', async (
   });
   expect(await step(target, sink)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
 }, 20_000);
+
+/** A stream through a jump host that doesn't close it when it is asked to. */
+class OpenStream extends Duplex {
+  readonly #socket: Socket;
+
+  constructor(target: StepTarget) {
+    super();
+    this.#socket = connect(target.port, target.host).on('error', () => {});
+    this.#socket.on('data', (bytes) => this.push(bytes));
+    onTestFinished(() => void this.#socket.destroy());
+  }
+
+  override _read(): void {}
+
+  override _write(bytes: Buffer, _encoding: string, done: () => void): void {
+    this.#socket.write(bytes, () => done());
+  }
+
+  override destroy(): this {
+    return this;
+  }
+}
+
+test.each(['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com', 'aes128-ctr'] as const)(
+  'a packet for %s that claims to be huge gets no memory, even if a jump host passes on what follows',
+  async (cipher) => {
+    const target = await serve(() => {}, undefined, [cipher]);
+    const stream = new OpenStream(target);
+    const jump = { target: { ...target, name: 'bastion' }, credential, checkAddresses: () => {} };
+    const connection = await connectSsh({ ...target, jumps: [jump] }, credential, {
+      checkAddresses: () => {},
+      reachJumpHost: async () => stream,
+    });
+    const before = process.memoryUsage().arrayBuffers;
+    stream.push(Buffer.from('7ffffff07ffffff07ffffff07ffffff0', 'hex'));
+    await expect.poll(() => connection.open).toBe(false);
+    stream.push(Buffer.alloc(64 * 1024));
+    await new Promise(setImmediate);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * mib);
+  },
+);
+
+test('a packet before the keys that claims to be huge gets no memory, even if a jump host passes on more', async () => {
+  const huge = Buffer.from('7ffffff0', 'hex');
+  const target = await listen((socket) =>
+    socket.write(Buffer.concat([Buffer.from('SSH-2.0-Hostile\r\n'), huge])),
+  );
+  const stream = new OpenStream(target);
+  const jump = { target: { ...target, name: 'bastion' }, credential, checkAddresses: () => {} };
+  const before = process.memoryUsage().arrayBuffers;
+  const error = await refusalOf(
+    connectSsh({ ...target, jumps: [jump] }, credential, {
+      checkAddresses: () => {},
+      reachJumpHost: async () => stream,
+    }),
+  );
+  stream.push(Buffer.alloc(64 * 1024));
+  await new Promise(setImmediate);
+  expect(error.reason).toBe('unreachable');
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * mib);
+});
 
 test('a server that sends but does not read the answers is cut off', () => {
   const socket = new Duplex({ read: () => {}, write: () => {} });

@@ -5,6 +5,7 @@ import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
 import type { HostAuthority, ScanKind, ScannedHost } from '@opsconductor/protocol';
 import ssh2, { type ServerHostKeyAlgorithm } from 'ssh2';
+import { cutOff } from '../bound-connection.ts';
 import { handshakeError } from '../connect-errors.ts';
 import { dial, identification, writeTurnsWhole } from '../connection.ts';
 import { algorithmsByKeyType, hostKeyFingerprint, offeredHostKey } from '../host-key.ts';
@@ -170,7 +171,7 @@ class Look {
     } finally {
       signal.removeEventListener('abort', onAbort);
       client.on('error', () => {});
-      socket.destroy();
+      cutOff(socket);
     }
   }
 
