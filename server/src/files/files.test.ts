@@ -37,6 +37,27 @@ async function setup(maxStoredBytes = 10_000_000) {
   };
 }
 
+test('a name that is taken by an unfinished upload is told from one of a file', async () => {
+  const { begin, finish } = await setup();
+  const { id } = await begin('app.tar', 0);
+  await expect(begin('app.tar', 0)).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining('is not complete. Continue that one, or delete it first.'),
+  });
+  await finish(id);
+  await expect(begin('app.tar', 0)).rejects.toThrow('There is a file named app.tar already.');
+});
+
+test('a name that is too long for any disk is refused', async () => {
+  const { begin } = await setup();
+  const longest = `${'é'.repeat(127)}x`;
+  await begin(longest, 0);
+  await expect(begin(`${longest}x`, 0)).rejects.toMatchObject({
+    code: 'invalid',
+    details: [{ path: 'name', found: '256 bytes' }],
+  });
+});
+
 test('a file arrives in pieces, can be continued where it broke off, and is complete once it was checked', async () => {
   const { begin, send, finish, bytesOf } = await setup();
   const bytes = randomBytes(2 * piece + 777);

@@ -23,9 +23,12 @@ import {
   lockContent,
   storedContentBytes,
 } from '../store/files/contents.ts';
-import { countFiles, type FileRow, findFile, insertFile } from '../store/files/files.ts';
+import { countFiles, type FileRow, findFile, insertFile, isCompleteFile } from '../store/files/files.ts';
 import { appendBytes, beginContent, digestOfContent, partsOfSize, receivedBytes } from './content-pieces.ts';
 import { getFile } from './list-files.ts';
+
+/** The most that a name may have on Linux. */
+const maxNameBytes = 255;
 
 export interface FileDeps {
   sql: Sql;
@@ -46,6 +49,7 @@ export async function createFile(
 ): Promise<StoredFile> {
   refuseUnstorableText(request);
   const { name, size, description = '' } = request;
+  requireStorableName(name);
   const id = randomUUID();
   await inTransaction(sql, async (tx) => {
     const category = await categoryForJobs(tx, request.category, caller);
@@ -61,12 +65,28 @@ export async function createFile(
       scope: { categoryId: category.id },
       detail: { name, size, category: category.name },
     });
-  }).catch((error) => {
+  }).catch(async (error) => {
     if (violatedConstraint(error) !== 'files_name_key') throw error;
-    const message = `There is a file named ${name} already. A file never changes: give this one another name, or delete that first.`;
+    const message = (await isCompleteFile(sql, name))
+      ? `There is a file named ${name} already. A file never changes: give this one another name, or delete that first.`
+      : `An upload of a file named ${name} has begun and is not complete. Continue that one, or delete it first.`;
     throw new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
   });
   return getFile(sql, id, caller.authority.reach('jobs.edit'));
+}
+
+/** The pattern of names limits the characters; a disk limits the bytes. */
+function requireStorableName(name: string): void {
+  const bytes = Buffer.byteLength(name);
+  if (bytes <= maxNameBytes) return;
+  throw invalidField(
+    'name',
+    `Must have at most ${maxNameBytes} bytes in UTF-8, as names of files do on Linux.`,
+    {
+      found: `${bytes} bytes`,
+      allowed: `${maxNameBytes} bytes`,
+    },
+  );
 }
 
 /**

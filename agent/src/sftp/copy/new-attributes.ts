@@ -1,4 +1,5 @@
 // Decides the permissions, times and owner that a copy gets.
+import { modeMask } from '../local/local-file.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import type { Attributes, Entry, Owner } from '../tree/tree.ts';
 
@@ -27,7 +28,7 @@ export function fileAttributes(plan: TransferPlan, source: Original, there: Entr
 /** Returns what to change on a file whose bytes are there already; undefined if nothing. */
 export function changedAttributes(plan: TransferPlan, entry: Entry, there: Entry): Attributes | undefined {
   return orNone({
-    ...(plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {}),
+    ...newMode(plan, entry, there),
     ...(plan.preserveTimes && entry.mtimeS !== there.mtimeS ? { mtimeS: entry.mtimeS } : {}),
     ...newOwner(plan, entry, there),
   });
@@ -47,8 +48,17 @@ export function directoryAttributes(
     const own = plan.preservePermissions ? entry.mode : entry.mode & 0o755;
     return { mode: plan.directoryMode ?? own, ...others };
   }
-  const mode = plan.preservePermissions && entry.mode !== there.mode ? { mode: entry.mode } : {};
-  return orNone({ ...mode, ...others });
+  return orNone({ ...newMode(plan, entry, there), ...others });
+}
+
+/** Returns nothing if permissions aren't preserved, or are as right as they can be at the destination. */
+function newMode(
+  { preservePermissions, direction }: TransferPlan,
+  { mode }: Pick<Original, 'mode'>,
+  there: Entry,
+): Pick<Attributes, 'mode'> {
+  const wanted = direction === 'pull' ? mode & modeMask : mode;
+  return preservePermissions && wanted !== there.mode ? { mode: wanted } : {};
 }
 
 function newTimes({ preserveTimes }: TransferPlan, { mtimeS }: Original): Pick<Attributes, 'mtimeS'> {

@@ -113,6 +113,17 @@ sshTest('a comparison by checksum finds changes that size and time do not show',
   expect(await readFile(join(t.destination, 'same'), 'utf8')).toBe('SAME');
 });
 
+sshTest('a pull finds nothing to do the second time, even for bits that the agent never sets', async () => {
+  const t = await setupSync();
+  await chmod(await t.put('remote', 'site/tool', 'x'), 0o4755);
+  await mkdir(join(t.destination, 'shared'));
+  await chmod(join(t.destination, 'shared'), 0o1777);
+  await t.sync({ direction: 'pull' });
+  expect((await stat(join(t.source, 'tool'))).mode & 0o7777).toBe(0o755);
+  const { report } = await t.sync({ direction: 'pull' });
+  expect(report?.totals).toMatchObject({ created: 0, changed: 0, failed: 0 });
+});
+
 sshTest('a pull makes the agent’s directory like the target’s', async () => {
   const t = await setupSync();
   await t.put('remote', 'site/a/b', 'from there');

@@ -28,6 +28,13 @@ export async function insertFile(
   await tx`insert into files ${tx(file, 'id', 'name', 'description', 'categoryId', 'createdBy')}`;
 }
 
+/** Whether there is a file of that name, and all of it is there. */
+export async function isCompleteFile(db: Queryable, name: string): Promise<boolean> {
+  const rows = await db`
+    select 1 from files f join contents k on k.id = f.id where f.name = ${name} and k.sha256 is not null`;
+  return rows.length > 0;
+}
+
 export async function countFiles(db: Queryable): Promise<number> {
   const [row] = await db<{ count: number }[]>`select count(*)::int as count from files`;
   return row?.count ?? 0;
