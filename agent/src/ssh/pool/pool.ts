@@ -1,6 +1,5 @@
 // Warm connections, shared by all attempts on one target with one credential. A channel is handed out before anything
 // is sent on it, so a connection that turns out to be dead or full costs another try, but never a command.
-import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { abortable } from '../../dialling/abortable.ts';
 import type { OpenedCredential, StepTarget } from '../../steps/step-type.ts';
@@ -12,8 +11,11 @@ import {
   type SshConnection,
 } from '../connection.ts';
 import { SshError } from '../ssh-error.ts';
+import { connectionKey } from './connection-key.ts';
+import { PooledConnection } from './pooled-connection.ts';
 import { Rush, type RushOptions } from './rush.ts';
-import { closeChannel, SpareChannel, type Start } from './spare-channel.ts';
+import { type Closable, closeChannel, type Start } from './spare-channel.ts';
+import { WaitingRequests } from './waiting-requests.ts';
 
 export interface SshPoolOptions {
   /** Limit on all connections; default 500. */
@@ -75,27 +77,6 @@ export interface Lease<Channel> {
   release(): void;
 }
 
-interface Entry {
-  key: string;
-  targetId: number;
-  /** Places taken, including those of requests that wait for the connection. */
-  channels: number;
-  maxChannels: number;
-  used: boolean;
-  /** When a place was last freed, on the monotonic clock. */
-  releasedAt: number | undefined;
-  /** Whether the last place was taken soon after one was freed, so that requests follow one another. */
-  isInSeries: boolean;
-  abort: AbortController;
-  connecting: Promise<SshConnection>;
-  connection: SshConnection | undefined;
-  /** Occupies a place, but is dropped if a request needs the place. */
-  spare: SpareChannel<SshConnection, ClosableChannel> | undefined;
-  idleTimer: NodeJS.Timeout | undefined;
-  /** Whether it was opened under older rules, so that nothing new begins on it. */
-  isRetired: boolean;
-}
-
 /** Which spare channels can serve a request. */
 interface Ahead {
   /** Undefined if the request wants a channel of its own. */
@@ -103,24 +84,12 @@ interface Ahead {
   name: string | undefined;
 }
 
-interface ClosableChannel {
-  close?(): void;
-  end?(): void;
-}
-
-interface Waiter {
-  key: string;
-  wake(): void;
-}
-
 export class SshPool {
   readonly #options: Required<Omit<SshPoolOptions, 'connect' | 'rush'>>;
   readonly #connect: SshPoolOptions['connect'];
-  readonly #entries = new Map<string, Set<Entry>>();
-  readonly #waiters = new Set<Waiter>();
+  readonly #connections = new Map<string, Set<PooledConnection>>();
+  readonly #waiting = new WaitingRequests();
   readonly #rush: Rush;
-  /** Spare channels that are reserved, by the name of the request. */
-  readonly #reserved = new Map<string, SpareChannel<SshConnection, ClosableChannel>>();
   #count = 0;
   #closed = false;
 
@@ -151,28 +120,26 @@ export class SshPool {
    * Opens a channel with `start` on a warm connection, or on a new one. Rejects with an `SshError` that means
    * "nothing was started", or with the signal's reason.
    */
-  async open<Channel extends ClosableChannel>(
+  async open<Channel extends Closable>(
     request: OpenRequest,
     start: Start<SshConnection, Channel>,
   ): Promise<Lease<Channel>> {
-    const key = `${request.isJumpHost === true ? 'through' : 'at'} ${poolKey(request.target, request.credential)}`;
+    const key = `${request.isJumpHost === true ? 'through' : 'at'} ${connectionKey(request.target, request.credential)}`;
     let deadSeen = false;
     let refusedSeen = false;
     for (;;) {
       request.signal?.throwIfAborted();
       const ahead = request.ownChannel === true ? undefined : start;
-      const entry = await this.#place(key, request, { start: ahead, name: request.name });
-      const reused = entry.used;
-      entry.used = true;
+      const { pooled, reused } = await this.#place(key, request, { start: ahead, name: request.name });
       this.#rush.arrive();
       let connection: SshConnection;
       try {
-        connection = await abortable(entry.connecting, request.signal);
+        connection = await abortable(pooled.connecting, request.signal);
       } catch (error) {
-        this.#release(entry);
+        this.#release(pooled);
         throw error;
       }
-      const spare = this.#takeSpare(entry, { start: ahead, name: request.name });
+      const spare = pooled.takeSpare(ahead, request.name);
       const opening = spare?.opening ?? start(connection);
       try {
         const channel = await abortable(opening, request.signal);
@@ -182,8 +149,8 @@ export class SshPool {
           reused,
           prepared: spare !== undefined,
           reserved: spare?.isReserved === true,
-          prepareNext: (watch) => this.#prepareSoon(entry, start, watch),
-          release: once(() => this.#release(entry)),
+          prepareNext: (watch) => pooled.prepareNext(start, watch),
+          release: once(() => this.#release(pooled)),
         };
       } catch (error) {
         if (request.signal?.aborted) {
@@ -191,13 +158,13 @@ export class SshPool {
           opening
             .then(closeChannel)
             .catch(() => {})
-            .finally(() => this.#release(entry));
+            .finally(() => this.#release(pooled));
           throw error;
         }
-        const others = entry.channels - 1;
-        this.#release(entry);
+        const others = pooled.channels - 1;
+        this.#release(pooled);
         if (!connection.open) {
-          this.#discard(entry);
+          this.#discard(pooled);
           // A warm connection may have died unnoticed; if a fresh one dies, the problem is the target.
           if (deadSeen || !reused) throw lostBeforeStart(request.target, error);
           deadSeen = true;
@@ -205,13 +172,13 @@ export class SshPool {
         }
         if (!(error instanceof SshError) || error.reason !== 'channel_refused') throw error;
         if (others > 0) {
-          entry.maxChannels = others;
+          pooled.limitTo(others);
           continue;
         }
         // A server that allows one session may still count the one just closed, but a fresh connection has had none.
         if (refusedSeen || !reused) throw error;
         refusedSeen = true;
-        this.#discard(entry);
+        this.#discard(pooled);
       }
     }
   }
@@ -221,24 +188,20 @@ export class SshPool {
    * on it. Does nothing if there is no such channel, or more than one: the target may have connections with several
    * credentials, and which of them the request will use is not known yet.
    */
-  reserve<Channel extends ClosableChannel>(
+  reserve<Channel extends Closable>(
     { targetId, name }: { targetId: number; name: string },
     start: Start<SshConnection, Channel>,
     tell: (channel: Channel) => void,
   ): void {
-    const spares = [...this.#entries.values()]
-      .flatMap((set) => [...set])
-      .filter((entry) => entry.targetId === targetId && entry.spare?.isFor(start, undefined) === true)
-      .map(({ spare }) => spare);
-    const [spare] = spares;
-    if (spare === undefined || spares.length > 1) return;
-    this.#reserved.set(name, spare);
-    spare.reserve(name, tell as (channel: ClosableChannel) => void);
+    const fit = [...this.#all()].filter(
+      (pooled) => pooled.targetId === targetId && pooled.hasSpareFor(start, undefined),
+    );
+    if (fit.length === 1) fit[0]?.reserveSpare(name, tell as (channel: Closable) => void);
   }
 
   /** Closes the spare channel that is reserved under this name, if the request has not taken it. */
   dropReserved(name: string): void {
-    this.#reserved.get(name)?.drop();
+    for (const pooled of this.#all()) if (pooled.spareReservedFor === name) pooled.dropSpare();
   }
 
   /** Checks that a target's port accepts connections. Rejects with an `SshError` if not. */
@@ -270,91 +233,62 @@ export class SshPool {
    * Commands that run on them continue and may be stopped over them; when the last one ends, the connection is closed.
    */
   retire(): void {
-    for (const entry of [...this.#entries.values()].flatMap((set) => [...set])) {
-      entry.isRetired = true;
-      entry.spare?.drop();
-      if (entry.channels === 0) this.#discard(entry);
-    }
+    for (const pooled of [...this.#all()]) pooled.retire();
   }
 
   /** Closes every connection, with the channels on it. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#rush.leaveAll();
-    const entries = [...this.#entries.values()].flatMap((set) => [...set]);
-    for (const entry of entries) this.#discard(entry);
-    for (const waiter of this.#waiters) waiter.wake();
-    await Promise.allSettled(
-      entries.map((entry) => entry.connecting.then((connection) => connection.closed)),
-    );
+    const all = [...this.#all()];
+    for (const pooled of all) this.#discard(pooled);
+    this.#waiting.wakeAll();
+    await Promise.allSettled(all.map(({ connecting }) => connecting.then((connection) => connection.closed)));
   }
 
   /** Takes a place on a connection, waiting for one if the limits are reached. */
-  async #place(key: string, request: OpenRequest, ahead: Ahead): Promise<Entry> {
+  async #place(
+    key: string,
+    request: OpenRequest,
+    ahead: Ahead,
+  ): Promise<{ pooled: PooledConnection; reused: boolean }> {
     for (;;) {
       if (this.#closed) throw poolClosed();
-      const own = this.#entries.get(key);
+      const own = this.#connections.get(key);
       // Stopping what already runs doesn't count as beginning something new.
       const mayUseRetired = request.urgent === true && request.isJumpHost !== true;
       const fit = [...(own ?? [])].filter(({ isRetired }) => !isRetired || mayUseRetired);
-      const free = request.fresh ? undefined : freeEntry(fit, ahead);
+      const free = request.fresh ? undefined : freeConnection(fit, ahead);
       if (free) {
-        this.#take(free);
-        return free;
+        free.take();
+        return { pooled: free, reused: true };
       }
       const most = request.target.maxConnections ?? this.#options.maxConnectionsPerTarget;
       if (request.urgent || ((own?.size ?? 0) < most && this.#makeRoom())) {
-        return this.#add(key, request);
+        return { pooled: this.#add(key, request), reused: false };
       }
-      await this.#wait(key, request.signal);
+      await this.#waiting.wait(key, request.signal);
     }
   }
 
-  #take(entry: Entry): void {
-    entry.channels += 1;
-    entry.isInSeries =
-      entry.releasedAt !== undefined && performance.now() - entry.releasedAt < this.#options.seriesGapMs;
-    this.#rush.leave(entry);
-    clearTimeout(entry.idleTimer);
-    entry.idleTimer = undefined;
-  }
-
-  #add(key: string, request: OpenRequest): Entry {
-    const abort = new AbortController();
-    const connecting = connectSsh(request.target, request.credential, {
-      ...this.#connect,
-      checkAddresses: request.checkAddresses,
-      signal: abort.signal,
-      reachJumpHost: this.#reachJumpHost,
+  #add(key: string, request: OpenRequest): PooledConnection {
+    const { maxForwards, maxChannels, idleMs, seriesGapMs } = this.#options;
+    const pooled: PooledConnection = new PooledConnection({
+      ...{ key, targetId: request.target.id, idleMs, seriesGapMs, rush: this.#rush },
+      connect: (signal) =>
+        connectSsh(request.target, request.credential, {
+          ...this.#connect,
+          checkAddresses: request.checkAddresses,
+          signal,
+          reachJumpHost: this.#reachJumpHost,
+        }),
+      maxChannels: request.isJumpHost === true ? maxForwards : maxChannels,
+      onOver: () => this.#discard(pooled),
     });
-    const entry: Entry = {
-      key,
-      targetId: request.target.id,
-      channels: 1,
-      maxChannels: request.isJumpHost === true ? this.#options.maxForwards : this.#options.maxChannels,
-      used: false,
-      releasedAt: undefined,
-      isInSeries: false,
-      abort,
-      connecting,
-      connection: undefined,
-      spare: undefined,
-      idleTimer: undefined,
-      isRetired: false,
-    };
-    const own = this.#entries.get(key) ?? new Set();
-    this.#entries.set(key, own.add(entry));
+    const own = this.#connections.get(key) ?? new Set();
+    this.#connections.set(key, own.add(pooled));
     this.#count += 1;
-    connecting.then(
-      (connection) => {
-        entry.connection = connection;
-        // The entry may have been discarded just before the connection was established.
-        if (!this.#entries.get(key)?.has(entry)) connection.close();
-        connection.closed.then(() => this.#discard(entry));
-      },
-      () => this.#discard(entry),
-    );
-    return entry;
+    return pooled;
   }
 
   /**
@@ -371,128 +305,39 @@ export class SshPool {
     return lease.channel;
   };
 
-  #prepareSoon<Channel extends ClosableChannel>(
-    entry: Entry,
-    start: Start<SshConnection, Channel>,
-    watch: (channel: Channel, gone: () => void) => void,
-  ): void {
-    const prepare = () => this.#prepare(entry, start, watch);
-    if (entry.isInSeries) prepare();
-    else this.#rush.afterwards(entry, prepare);
-  }
-
-  #prepare<Channel extends ClosableChannel>(
-    entry: Entry,
-    start: Start<SshConnection, Channel>,
-    watch: (channel: Channel, gone: () => void) => void,
-  ): void {
-    const { connection } = entry;
-    if (this.#closed || entry.isRetired || entry.spare !== undefined || !connection?.open) return;
-    if (entry.channels >= entry.maxChannels) return;
-    const spare: SpareChannel<SshConnection, Channel> = new SpareChannel({
-      connection,
-      start,
-      watch,
-      keepMs: this.#options.idleMs,
-      onGone: () => {
-        this.#forget(spare);
-        if (entry.spare === spare) entry.spare = undefined;
-      },
-    });
-    entry.spare = spare as unknown as SpareChannel<SshConnection, ClosableChannel>;
-  }
-
   /**
    * Returns whether another connection may be opened. If the pool is full, makes room by closing the connection that
    * has been unused for longest.
    */
   #makeRoom(): boolean {
     if (this.#count < this.#options.maxConnections) return true;
-    let longest: Entry | undefined;
-    for (const set of this.#entries.values()) {
-      for (const entry of set) {
-        if (
-          entry.channels === 0 &&
-          (entry.releasedAt ?? 0) < (longest?.releasedAt ?? Number.POSITIVE_INFINITY)
-        )
-          longest = entry;
-      }
+    let longest: PooledConnection | undefined;
+    for (const pooled of this.#all()) {
+      const { unusedSince } = pooled;
+      if (unusedSince !== undefined && unusedSince < (longest?.unusedSince ?? Number.POSITIVE_INFINITY))
+        longest = pooled;
     }
     if (longest === undefined) return false;
     this.#discard(longest);
     return true;
   }
 
-  /** Takes the entry's spare channel; undefined if it has none for this request. */
-  #takeSpare<Channel>(
-    entry: Entry,
-    { start, name }: { start: Start<SshConnection, Channel> | undefined; name: string | undefined },
-  ): { opening: Promise<Channel>; isReserved: boolean } | undefined {
-    const { spare } = entry;
-    if (spare?.isFor(start, name) !== true) return undefined;
-    entry.spare = undefined;
-    this.#forget(spare);
-    return {
-      opening: spare.take() as unknown as Promise<Channel>,
-      isReserved: spare.reservedFor !== undefined,
-    };
+  #release(pooled: PooledConnection): void {
+    pooled.release();
+    this.#waiting.wakeOne(pooled.key);
   }
 
-  #forget({ reservedFor }: Pick<SpareChannel<SshConnection, ClosableChannel>, 'reservedFor'>): void {
-    if (reservedFor !== undefined) this.#reserved.delete(reservedFor);
-  }
-
-  #release(entry: Entry): void {
-    entry.channels -= 1;
-    entry.releasedAt = performance.now();
-    const own = this.#entries.get(entry.key);
-    if (entry.channels === 0 && own?.has(entry)) {
-      if (entry.connection && !entry.isRetired)
-        entry.idleTimer = setTimeout(() => this.#discard(entry), this.#options.idleMs);
-      // It is still connecting and nobody waits for it any more, or it is retired.
-      else this.#discard(entry);
-    }
-    this.#wake(entry.key);
-  }
-
-  #discard(entry: Entry): void {
-    clearTimeout(entry.idleTimer);
-    entry.spare?.drop();
-    this.#rush.leave(entry);
-    const own = this.#entries.get(entry.key);
-    if (!own?.delete(entry)) return;
-    if (own.size === 0) this.#entries.delete(entry.key);
+  #discard(pooled: PooledConnection): void {
+    const own = this.#connections.get(pooled.key);
+    if (!own?.delete(pooled)) return;
+    if (own.size === 0) this.#connections.delete(pooled.key);
     this.#count -= 1;
-    if (entry.connection) entry.connection.close();
-    else entry.abort.abort(poolClosed());
-    this.#wake(entry.key);
+    pooled.close(poolClosed());
+    this.#waiting.wakeOne(pooled.key);
   }
 
-  /** Wakes one waiter. One for the same target can use the freed place; any other needs a connection to be closed. */
-  #wake(key: string): void {
-    let other: Waiter | undefined;
-    for (const waiter of this.#waiters) {
-      if (waiter.key === key) {
-        waiter.wake();
-        return;
-      }
-      other ??= waiter;
-    }
-    other?.wake();
-  }
-
-  #wait(key: string, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const finish = (settle: () => void) => () => {
-        this.#waiters.delete(waiter);
-        signal?.removeEventListener('abort', onAbort);
-        settle();
-      };
-      const waiter: Waiter = { key, wake: finish(resolve) };
-      const onAbort = finish(() => reject(signal?.reason));
-      signal?.addEventListener('abort', onAbort);
-      this.#waiters.add(waiter);
-    });
+  *#all(): Generator<PooledConnection> {
+    for (const own of this.#connections.values()) yield* own;
   }
 }
 
@@ -500,26 +345,16 @@ export class SshPool {
  * Returns a connection that has a fitting spare; otherwise one with a free place; otherwise one whose spare is dropped
  * to free its place.
  */
-function freeEntry(own: readonly Entry[], { start, name }: Ahead): Entry | undefined {
-  const usable = own.filter(
-    (entry) => entry.channels < entry.maxChannels && entry.connection?.open !== false,
-  );
-  const ready = usable.find((entry) => entry.spare?.isFor(start, name));
-  const roomy = usable.find(({ channels, maxChannels, spare }) => channels + (spare ? 1 : 0) < maxChannels);
+function freeConnection(
+  own: readonly PooledConnection[],
+  { start, name }: Ahead,
+): PooledConnection | undefined {
+  const usable = own.filter(({ hasPlace }) => hasPlace);
+  const ready = usable.find((pooled) => pooled.hasSpareFor(start, name));
+  const roomy = usable.find(({ hasPlaceBesideSpare }) => hasPlaceBesideSpare);
   const free = ready ?? roomy ?? usable[0];
-  if (free !== undefined && free !== ready && free !== roomy) free.spare?.drop();
+  if (free !== undefined && free !== ready && free !== roomy) free.dropSpare();
   return free;
-}
-
-function poolKey(target: StepTarget, credential: OpenedCredential): string {
-  const { hostAuthorities = [], revokedHostKeys = [], algorithms = 'current', jumps = [] } = target;
-  const trust = [[...target.hostKeys].sort(), hostAuthorities, revokedHostKeys, algorithms];
-  const way = jumps.map((jump) => poolKey(jump.target, jump.credential));
-  const held = createHash('sha256')
-    .update(JSON.stringify([trust, way]))
-    .digest('base64');
-  const { id, version, user } = credential;
-  return JSON.stringify([target.id, target.host, target.port, held, id, version, user]);
 }
 
 function once(run: () => void): () => void {

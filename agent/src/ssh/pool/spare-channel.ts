@@ -14,7 +14,7 @@ export interface SpareOptions<Connection, Channel> {
   onGone(): void;
 }
 
-interface Closable {
+export interface Closable {
   close?(): void;
   end?(): void;
 }

@@ -1,0 +1,161 @@
+import { expect, onTestFinished, test, vi } from 'vitest';
+import type { SshConnection } from '../connection.ts';
+import { PooledConnection } from './pooled-connection.ts';
+import { Rush } from './rush.ts';
+
+interface Channel {
+  isOpen: boolean;
+  close(): void;
+}
+
+async function setup({ isConnected = true, maxChannels = 2 } = {}) {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const rush = new Rush();
+  let end = () => {};
+  let established = (_: SshConnection) => {};
+  const connecting = new Promise<SshConnection>((resolve) => {
+    established = resolve;
+  });
+  const closed = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const connection = { open: true, closed, close: () => Object.assign(connection, { open: false }) };
+  const connect = vi.fn((_: AbortSignal) => connecting);
+  const onOver = vi.fn();
+  const pooled = new PooledConnection({
+    ...{ key: 'a', targetId: 1, maxChannels, idleMs: 60_000, seriesGapMs: 1_000 },
+    ...{ rush, connect, onOver },
+  });
+  const establish = async () => {
+    established(connection as unknown as SshConnection);
+    await pooled.connecting;
+  };
+  if (isConnected) await establish();
+  const opened: Channel[] = [];
+  return {
+    ...{ pooled, connection, connect, onOver, end, rush, opened, establish },
+    start: async (): Promise<Channel> => {
+      const channel = {
+        isOpen: true,
+        close: () => {
+          channel.isOpen = false;
+        },
+      };
+      opened.push(channel);
+      return channel;
+    },
+  };
+}
+
+test('who opens it has a place, and others have one until all are taken', async () => {
+  const { pooled } = await setup();
+  expect(pooled.hasPlace).toBe(true);
+  pooled.take();
+  expect([pooled.channels, pooled.hasPlace]).toEqual([2, false]);
+  pooled.release();
+  pooled.limitTo(1);
+  expect(pooled.hasPlace).toBe(false);
+});
+
+test('it is over once it was unused for its time, and not if a place was taken meanwhile', async () => {
+  const { pooled, onOver } = await setup();
+  pooled.release();
+  expect(pooled.unusedSince).toBe(performance.now());
+  vi.advanceTimersByTime(59_999);
+  pooled.take();
+  expect(pooled.unusedSince).toBeUndefined();
+  vi.advanceTimersByTime(60_000);
+  expect(onOver).not.toHaveBeenCalled();
+  pooled.release();
+  vi.advanceTimersByTime(60_000);
+  expect(onOver).toHaveBeenCalledOnce();
+});
+
+test('it is over when the other side ends it, and when it could not be opened', async () => {
+  const { pooled, connection, end, onOver } = await setup();
+  end();
+  await connection.closed;
+  expect(onOver).toHaveBeenCalledOnce();
+  expect(pooled.hasPlace).toBe(true);
+  connection.close();
+  expect(pooled.hasPlace).toBe(false);
+  const failed = vi.fn();
+  const other = new PooledConnection({
+    ...{ key: 'a', targetId: 1, maxChannels: 2, idleMs: 60_000, seriesGapMs: 1_000, rush: new Rush() },
+    ...{ connect: () => Promise.reject(new Error('refused')), onOver: failed },
+  });
+  await expect(other.connecting).rejects.toThrow('refused');
+  expect(failed).toHaveBeenCalledOnce();
+});
+
+test('if nobody waits for it any more it is over before it is open, and is closed if it opens all the same', async () => {
+  const { pooled, connection, connect, onOver, establish } = await setup({ isConnected: false });
+  pooled.release();
+  expect(onOver).toHaveBeenCalledOnce();
+  pooled.close(new Error('not needed'));
+  expect(connect.mock.calls[0]?.[0].reason).toEqual(new Error('not needed'));
+  await establish();
+  expect(connection.open).toBe(false);
+});
+
+test('a retired one is over with its last place, and keeps or opens no spare channel', async () => {
+  const { pooled, onOver, start, opened } = await setup({ maxChannels: 3 });
+  pooled.take();
+  pooled.prepareNext(start, () => {});
+  pooled.retire();
+  pooled.prepareNext(start, () => {});
+  pooled.release();
+  expect(onOver).not.toHaveBeenCalled();
+  pooled.release();
+  expect(onOver).toHaveBeenCalledOnce();
+  await vi.waitFor(() => expect(opened.map(({ isOpen }) => isOpen)).toEqual([false]));
+});
+
+test('one that is unused when it is retired is over at once', async () => {
+  const { pooled, onOver } = await setup();
+  pooled.release();
+  pooled.retire();
+  expect(onOver).toHaveBeenCalledOnce();
+});
+
+test('a spare channel is handed over once, and only to whom it fits', async () => {
+  const { pooled, start, opened } = await setup();
+  pooled.prepareNext(start, () => {});
+  expect([pooled.hasSpareFor(start, undefined), pooled.hasSpareFor(() => {}, undefined)]).toEqual([
+    true,
+    false,
+  ]);
+  expect([pooled.hasPlace, pooled.hasPlaceBesideSpare]).toEqual([true, false]);
+  pooled.reserveSpare('ours', () => {});
+  expect(pooled.spareReservedFor).toBe('ours');
+  expect(pooled.takeSpare(start, 'theirs')).toBeUndefined();
+  const taken = pooled.takeSpare(start, 'ours');
+  expect(taken?.isReserved).toBe(true);
+  expect(await taken?.opening).toBe(opened[0]);
+  expect(pooled.takeSpare(start, 'ours')).toBeUndefined();
+});
+
+test('during a rush a spare channel waits, but not if one request followed another', async () => {
+  const { pooled, start, opened, rush } = await setup();
+  for (let n = 0; n < 9; n += 1) rush.arrive();
+  pooled.prepareNext(start, () => {});
+  expect(opened).toHaveLength(0);
+  pooled.release();
+  vi.advanceTimersByTime(50);
+  pooled.take();
+  pooled.prepareNext(start, () => {});
+  expect(opened).toHaveLength(1);
+});
+
+test('closing it closes the spare channel, too, and none is opened afterwards', async () => {
+  const { pooled, start, opened, connection } = await setup();
+  pooled.prepareNext(start, () => {});
+  pooled.close(new Error('closed'));
+  expect(connection.open).toBe(false);
+  await vi.waitFor(() => expect(opened[0]?.isOpen).toBe(false));
+  // The end of a real connection is known only once the other side has answered.
+  connection.open = true;
+  pooled.prepareNext(start, () => {});
+  expect(opened).toHaveLength(1);
+});
