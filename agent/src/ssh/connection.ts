@@ -327,6 +327,9 @@ async function dialAddress(
  * a message separately, and without Nagle's algorithm each would become a segment of its own. Through a jump host this
  * is a must: all ChaCha20 connections of ssh2 share buffers, and the outer connection would overwrite them while the
  * inner one is in the middle of a message.
+ *
+ * A packet's memory is given back once it was written: on a socket, when the system has taken it; through a jump host,
+ * when the outer connection has encrypted it. ssh2 passes nothing but bytes to `write`, and keeps none of them.
  */
 export function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
   const write = socket.write.bind(socket) as (

@@ -29,6 +29,14 @@ test.each([
   expect(bytes).toEqual(before);
 });
 
+test('a packet in memory that holds something else, too, stays as it is', () => {
+  const memory = new ArrayBuffer(20_000);
+  const [packet, other] = [Buffer.from(memory, 0, 10_000), Buffer.from(memory, 10_000)];
+  mayBeFreed(packet);
+  freePacket(packet);
+  expect([packet.length, other.length]).toEqual([10_000, 10_000]);
+});
+
 test('a packet of a few bytes is left to the collector', () => {
   const packet = Buffer.alloc(100);
   mayBeFreed(packet);

@@ -14,13 +14,14 @@ nowhere.close();
 otherEnd.close();
 
 /**
- * Lets `freePacket` give back this packet's memory.
+ * Lets `freePacket` give back this packet's memory, if the packet has it to itself. Node's ciphers see to that in version
+ * 20, but nobody promises it.
  *
- * @param packet has its memory to itself
  * @param usedBytes how many of its bytes are passed on, as one piece; whoever gets it must be the only one
  */
 export function mayBeFreed(packet: Buffer, usedBytes = packet.length): void {
-  if (usedBytes >= leastBytes) packets.set(packet.buffer, usedBytes);
+  const isAlone = packet.length === packet.buffer.byteLength;
+  if (isAlone && usedBytes >= leastBytes) packets.set(packet.buffer, usedBytes);
 }
 
 /**
