@@ -30,6 +30,7 @@ import type { LeaseDeadline } from './lease-deadline.ts';
 import type { UsableCredential } from './secrets/credential-opener.ts';
 import type { RunSecrets } from './secrets/run-secrets.ts';
 import type { Session } from './session.ts';
+import { Slots } from './slots.ts';
 import { type Execution, executeStep, killGraceOf, stoppedOutcome } from './step/execute-step.ts';
 import type { KnownStepTypes } from './step/known-step-types.ts';
 
@@ -64,10 +65,8 @@ export class Executor {
   readonly #outputs: AttemptOutputs;
   readonly #starts: AttemptStarts;
   readonly #takeUps: TakeUps;
-  /** Attempts that wait for a slot, oldest first. */
-  readonly #queue: Attempt[] = [];
-  /** Attempts that have a slot, begun or not. */
-  readonly #running = new Set<Attempt>();
+  /** An attempt has its slot before its command has begun. */
+  readonly #slots: Slots<Attempt>;
   #session: Session | undefined;
   /** Abilities of the last session's server. Between sessions, the next server is assumed to have the same. */
   #server: ServerAbilities | undefined;
@@ -82,6 +81,7 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.#options = options;
     const { journal, grants, deadline, stepTypes, policy, disk, monotonicMs, log } = options;
+    this.#slots = new Slots({ slots: options.slots, work: (attempt) => this.#run(attempt) });
     this.#outputs = new AttemptOutputs({
       ...{ spoolFolder: options.spoolFolder, spareSpool: options.spareSpool, disk, monotonicMs, log },
       onStored: (output) => this.#session?.output.offer(output),
@@ -229,7 +229,7 @@ export class Executor {
   onHandBack(): void {
     this.#sessionDraining = true;
     const unbegun = [...this.#attempts].filter((attempt) => attempt.state === 'leased');
-    this.#queue.splice(0);
+    this.#slots.withdrawAll();
     if (unbegun.length > 0) {
       this.#session?.send({
         type: 'return',
@@ -241,7 +241,7 @@ export class Executor {
       // Some are still connecting: they find out that they may not begin, and are dropped when they end.
       attempt.forgotten = true;
       attempt.output.discard();
-      if (!this.#running.has(attempt)) this.#settle(attempt);
+      if (!this.#slots.isWorking(attempt)) this.#settle(attempt);
     }
     this.#session?.send({ type: 'agent_drain' });
   }
@@ -268,7 +268,7 @@ export class Executor {
     if (this.#draining) return;
     this.#draining = true;
     this.#session?.send({ type: 'agent_drain' });
-    this.#giveBack(this.#queue.splice(0), 'draining');
+    this.#giveBack(this.#slots.withdrawAll(), 'draining');
   }
 
   /** Resolves when nothing is executing and the server has confirmed every end. */
@@ -279,6 +279,7 @@ export class Executor {
   /** Records nothing from here on: the journal leaves what still runs as interrupted. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#slots.stop();
     await Promise.all([...this.#attempts].map(({ output }) => output.suspend()));
     await this.#outputs.close();
   }
@@ -298,24 +299,13 @@ export class Executor {
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
     this.#attempts.add(attempt);
     this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });
-    this.#queue.push(attempt);
-    this.#fillSlots();
+    this.#slots.enter(attempt);
     return true;
-  }
-
-  #fillSlots(): void {
-    while (!this.#stopped && this.#running.size < this.#options.slots) {
-      const attempt = this.#queue.shift();
-      if (attempt?.lease === undefined) return;
-      this.#running.add(attempt);
-      void this.#run(attempt, attempt.lease);
-    }
   }
 
   /** Continues reading a command's output. Needs the server's position first, since reading continues from there. */
   #reattach(attempt: Attempt, ackedSeq: number): void {
-    const { lease } = attempt;
-    if (lease === undefined || attempt.reattaching) return;
+    if (attempt.lease === undefined || attempt.reattaching) return;
     attempt.reattaching = true;
     if (ackedSeq > attempt.output.lastSeq) {
       // This disk has lost chunks that the server has, and with them the position to read from. The server knows it.
@@ -323,8 +313,7 @@ export class Executor {
       else void this.#ended(attempt, { outcome: interruptedOutcome });
       return;
     }
-    this.#running.add(attempt);
-    void this.#run(attempt, lease);
+    this.#slots.enterAtOnce(attempt);
   }
 
   /** Hands back a command that goes on by itself to any agent that can continue reading its output, even this one. */
@@ -336,8 +325,10 @@ export class Executor {
     this.#settle(attempt);
   }
 
-  /** Never rejects: an unexpected error is logged, and the slot is freed. */
-  async #run(attempt: Attempt, lease: Lease): Promise<void> {
+  /** Never rejects: an unexpected error is logged. */
+  async #run(attempt: Attempt): Promise<void> {
+    const { lease } = attempt;
+    if (lease === undefined) return;
     try {
       const execution = await executeStep({
         attempt,
@@ -360,9 +351,6 @@ export class Executor {
         { err: error, step: attempt.step, epoch: attempt.epoch },
         'an unexpected error ended the work on this attempt without an outcome; check its target, and report this bug',
       );
-    } finally {
-      this.#running.delete(attempt);
-      this.#fillSlots();
     }
   }
 
@@ -404,9 +392,7 @@ export class Executor {
     const { lease } = attempt;
     if (lease === undefined || attempt.completion !== undefined) return;
     attempt.stop({ cause: 'cancelled', killGraceMs: killGraceOf(lease) });
-    const queuedAt = this.#queue.indexOf(attempt);
-    if (queuedAt === -1) return;
-    this.#queue.splice(queuedAt, 1);
+    if (!this.#slots.withdraw(attempt)) return;
     void this.#ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
   }
 
