@@ -6,15 +6,27 @@ import { concludeAnalysis } from '../sites/conclude-analysis.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
 import { checkTest } from './check-test.ts';
 import { type CodeReader, CodeReaders } from './code-readers.ts';
-import { Holders } from './holders.ts';
+import { Holders, isExec } from './holders.ts';
 import { baseName, type Interpreter, interpreterOf } from './interpreters.ts';
 import { readScript } from './read-script.ts';
 import { type ReasonName, reasons } from './refusals.ts';
 import { refusedArguments } from './refused-arguments.ts';
 import { resolveCommand } from './resolve-command.ts';
-import { inCommand, inInput, inList, inSegments, inWords, type Source } from './sources.ts';
+import {
+  commandsIn,
+  inCommand,
+  inInput,
+  inList,
+  inSegments,
+  inWords,
+  isIndirect,
+  namesIn,
+  namesInSubscripts,
+  type Source,
+} from './sources.ts';
 import { namesThatRun } from './special-names.ts';
 import {
+  anyVariable,
   bareText,
   type Command,
   type Compound,
@@ -101,7 +113,7 @@ class ShellAnalysis {
       return hole === undefined || isInert(hole.type) ? undefined : hole.label;
     };
     this.#holders = new Holders(script, labelAt, environment);
-    this.#readers = new CodeReaders(this.#holders.functions, this.#holders.aliases);
+    this.#readers = new CodeReaders(script.list, this.#holders.functions, this.#holders.aliases);
   }
 
   result(): Analysis {
@@ -133,8 +145,8 @@ class ShellAnalysis {
     const label = this.#holders.get(source.name)?.label ?? '';
     this.#refusals.set(key, {
       at,
-      message: `$${source.name}, which holds the value of ${label}, ${why}`,
-      fix: fix(`$${source.name}`),
+      message: `${holderText(source.name)} the value of ${label}, ${why}`,
+      fix: fix(source.name !== anyVariable && !source.name.startsWith('>') ? `$${source.name}` : '$name'),
     });
   }
 
@@ -169,7 +181,7 @@ class ShellAnalysis {
         if (index <= lastOutput) {
           const reader = this.#readers.ofOutputs(commands[lastOutput] as Command) as CodeReader;
           this.#refuseInterpreter(inCommand(command, this.#holders.holds), reader.name, reader, true);
-          if (command.kind === 'simple' && literalOf(command.words[0]) === 'exec') this.#refuseOutput(reader);
+          if (isExec(command)) this.#refuseOutput(reader);
         }
         this.#command(command);
       });
@@ -183,12 +195,21 @@ class ShellAnalysis {
     this.#refuseInterpreter(inList(this.#script.list, this.#holders.holds), reader.name, reader, true);
   }
 
+  /** `exec 3<<END`: whatever runs its input may be given it. */
+  #refuseOpened(input: readonly Source[]): void {
+    for (const command of commandsIn(this.#script.list)) {
+      const reader = command.kind === 'simple' ? this.#readers.of(command) : undefined;
+      if (reader !== undefined) this.#refuseInterpreter(input, reader.name, reader, true);
+    }
+  }
+
   #command(command: Command): void {
     const { holds } = this.#holders;
     const input = [...inInput(command.redirects, holds)];
     if (input.length > 0) {
       const reader = this.#readers.of(command);
       if (reader !== undefined) this.#refuseInterpreter(input, reader.name, reader, true);
+      if (isExec(command)) this.#refuseOpened(input);
     }
     if (command.kind === 'simple') this.#simple(command);
     else this.#compound(command);
@@ -234,6 +255,7 @@ class ShellAnalysis {
       const word = words[index];
       if (word !== undefined) this.#word(word, { mayBeOption: false, unsplit: true });
     }
+    if (command.code !== undefined) this.#listWithin(command.code, command.at);
   }
 
   #arguments(name: string | undefined, words: readonly Word[]): void {
@@ -253,6 +275,7 @@ class ShellAnalysis {
         }
       } else this.#programBehind(name, words);
     }
+    this.#expressions(name, words);
     let optionsEnded = false;
     words.forEach((word, index) => {
       if (runsOption(name, word, words[index - 1])) {
@@ -262,6 +285,17 @@ class ShellAnalysis {
       this.#argument(word, !optionsEnded && !isFree);
       if (literalStart(word) === '--' && word.segments.length === 1) optionsEnded = true;
     });
+  }
+
+  /** Names of variables in arguments that a builtin evaluates: `let n=count`, `unset 'list[count]'`. */
+  #expressions(name: string | undefined, words: readonly Word[]): void {
+    if (name === undefined || !takesExpressions.test(name)) return;
+    const { holds } = this.#holders;
+    const isNumber =
+      name === 'let' ||
+      (isDeclaration.test(name) && words.some((word) => /^-[A-Za-z]*i/.test(literalStart(word))));
+    for (const { segments } of words)
+      this.#refuseAll((isNumber ? namesIn : namesInSubscripts)(segments, holds), 'arithmetic');
   }
 
   /** `systemd-inhibit sh -c "…"`: whatever the command is, it can only be meant for that shell. */
@@ -291,7 +325,10 @@ class ShellAnalysis {
     const name = /^[A-Za-z_]\w*/.exec(literalStart(word))?.[0] ?? '';
     const sources = () => this.#strings(inSegments(word.segments, this.#holders.holds));
     if (namesThatRun.has(name)) this.#refuseAll(sources(), 'special_name');
-    if (this.#holders.expressions.has(name)) this.#refuseAll(sources(), 'expression_name');
+    if (this.#holders.expressions.has(name)) {
+      this.#refuseAll(sources(), 'expression_name');
+      this.#refuseAll(namesIn(word.segments, this.#holders.holds), 'arithmetic');
+    }
     // A variable set this way may become an argument.
     this.#word(word, { mayBeOption: true, unsplit: true });
   }
@@ -313,9 +350,7 @@ class ShellAnalysis {
       return;
     }
     if (/^(>&|<&|&>)/.test(operator) && operator !== '&>' && operator !== '&>>') {
-      for (const source of inSegments(word.segments, holds)) {
-        if (source.kind === 'hole') this.#refuse(source, 'descriptor');
-      }
+      this.#refuseAll(inSegments(word.segments, holds), 'descriptor');
     }
     this.#word(word, { mayBeOption: false, isPath: operator !== '<<<', unsplit: operator === '<<<' });
   }
@@ -401,10 +436,13 @@ class ShellAnalysis {
     else if (segment.kind === 'command') this.#substitution(segment);
     else if (segment.kind === 'arithmetic') this.#arithmetic(segment.inner);
     else if (segment.kind === 'array') {
+      for (const { segments } of segment.words)
+        this.#refuseAll(namesInSubscripts(segments, this.#holders.holds), 'subscript');
       for (const word of segment.words) this.#word(word, { ...options, mayBeOption: true, unsplit: false });
     } else if (segment.kind === 'group') {
       const reason = segment.what === 'extglob' ? 'glob' : segment.what;
       this.#refuseAll(inSegments(segment.inner, this.#holders.holds), reason);
+      if (segment.what !== 'extglob') this.#refuseAll(namesIn(segment.inner, this.#holders.holds), reason);
       for (const inner of segment.inner) {
         if (inner.kind !== 'hole') this.#segment(inner, { ...options, unsplit: true });
       }
@@ -421,14 +459,24 @@ class ShellAnalysis {
     const text = first?.kind === 'text' ? first.text : '';
     if (/^(\[|:(?![-=+?])|@)/.test(text) || text === '')
       this.#refuseAll(inSegments(operator, holds), 'operator');
+    if (/^(\[|:(?![-=+?]))/.test(text)) this.#refuseAll(namesIn(operator, this.#holders.holds), 'operator');
     for (const inner of operator)
       if (inner.kind !== 'hole') this.#segment(inner, { mayBeOption: false, unsplit: true });
     const holder = this.#holders.get(name);
+    if (isIndirect(segment) && holder === undefined && quoting === 'bare' && unsplit !== true)
+      this.#refuseAll(inSegments([segment], holds), 'unquoted');
     if (holder === undefined) return;
     const variable: Source = { kind: 'variable', name, at };
-    if (prefix === '!') this.#refuse(variable, 'indirect');
+    if (isIndirect(segment)) this.#refuse(variable, 'indirect');
     else if (/^@[A-Za-z]/.test(text)) this.#refuse(variable, 'operator');
-    else if (quoting === 'bare' && unsplit !== true && !holder.fromEnvironment && prefix === undefined) {
+    else if (
+      quoting === 'bare' &&
+      unsplit !== true &&
+      !holder.fromEnvironment &&
+      prefix === undefined &&
+      // A folder that exists.
+      !/^(OLD)?PWD$/.test(name)
+    ) {
       this.#refuse(variable, 'unquoted');
     }
   }
@@ -439,9 +487,14 @@ class ShellAnalysis {
       return;
     }
     for (const at of segment.holes) this.#refuse({ kind: 'hole', at }, 'backtick');
+    this.#listWithin(segment.body, segment.at);
+  }
+
+  /** Commands of a text that was parsed separately. */
+  #listWithin(list: List, at: number): void {
     const outer = this.#at;
-    this.#at ??= segment.at;
-    this.#list(segment.body);
+    this.#at ??= at;
+    this.#list(list);
     this.#at = outer;
   }
 
@@ -459,12 +512,8 @@ class ShellAnalysis {
         } else this.#accept(segment, { as: 'number', mayBeOption: false, isPath: false });
         return;
       }
-      if (segment.kind === 'text') {
-        for (const [name] of segment.text.matchAll(/[A-Za-z_]\w*/g)) {
-          if (this.#holders.holds(name))
-            this.#refuse({ kind: 'variable', name, at: segment.at }, 'arithmetic');
-        }
-      } else this.#refuseVariables(segment);
+      if (segment.kind === 'text') this.#refuseAll(namesIn([segment], this.#holders.holds), 'arithmetic');
+      else this.#refuseVariables(segment);
       this.#segment(segment, { mayBeOption: false, unsplit: true });
     });
   }
@@ -506,6 +555,15 @@ function runsOption(name: string | undefined, word: Word, before: Word | undefin
     // If the previous option has an `=`, its value is in the same word.
     return isOption && (index === 0 || !text.includes('='));
   });
+}
+
+const isDeclaration = /^(declare|typeset|local|readonly|export|integer)$/;
+const takesExpressions =
+  /^(let|read|mapfile|readarray|unset|printf|wait|declare|typeset|local|readonly|export|integer)$/;
+
+function holderText(name: string): string {
+  if (name === anyVariable) return 'A variable whose name is only known when the script runs, which may hold';
+  return name.startsWith('>') ? `The file ${name.slice(1)}, which holds` : `$${name}, which holds`;
 }
 
 function isInert(type: ParameterType): boolean {

@@ -1,7 +1,7 @@
 // Determines which commands run what arrives on their standard input.
 import { type Interpreter, interpreterOf } from './interpreters.ts';
 import { resolveCommand } from './resolve-command.ts';
-import { commandsIn } from './sources.ts';
+import { commandsIn, fileOf, filesWritten } from './sources.ts';
 import { type Command, type Compound, type List, literalOf, type Simple } from './syntax.ts';
 
 export interface CodeReader extends Pick<Interpreter, 'why' | 'fix'> {
@@ -19,9 +19,12 @@ export class CodeReaders {
   readonly #aliases: ReadonlySet<string>;
   readonly #ofFunction = new Map<string, CodeReader>();
   readonly #of = new Map<Command, Within>();
+  /** Files that the script runs. */
+  readonly #scripts: ReadonlySet<string>;
 
   /** @param aliases Names of commands that may stand for any. */
-  constructor(functions: ReadonlyMap<string, Compound>, aliases: ReadonlySet<string>) {
+  constructor(list: List, functions: ReadonlyMap<string, Compound>, aliases: ReadonlySet<string>) {
+    this.#scripts = new Set(scriptsRunBy(list));
     this.#functions = functions;
     this.#aliases = aliases;
     const callers = new Map<string, string[]>();
@@ -56,8 +59,10 @@ export class CodeReaders {
     return called === undefined ? undefined : this.#ofFunction.get(called);
   }
 
-  /** Returns the interpreter in a `>(…)` of a command: `tee >(sh)`, `… > >(sh)`. */
+  /** Returns what runs the output of a command: `tee >(sh)`, `… > >(sh)`, or `… >file` before `sh file`. */
   ofOutputs(command: Command): CodeReader | undefined {
+    const file = filesWritten(command).find((written) => this.#scripts.has(written));
+    if (file !== undefined) return { name: file, why: 'the script runs' };
     for (const list of outputsOf(command)) {
       for (const inner of commandsIn(list)) {
         const reader = this.of(inner);
@@ -110,6 +115,21 @@ export class CodeReaders {
     }
     const { why, fix } = interpreter;
     return { reader: { name, why, ...(fix === undefined ? {} : { fix }) }, calls: [] };
+  }
+}
+
+/** Yields the files that commands run by their name, or hand to an interpreter or to `.`. */
+function* scriptsRunBy(list: List): Generator<string> {
+  for (const command of commandsIn(list)) {
+    if (command.kind !== 'simple' || command.words.length === 0) continue;
+    const { name, index } = resolveCommand(command.words);
+    const called = fileOf(command.words[index]);
+    if (called !== undefined && name?.includes('/') === true) yield called;
+    const interpreter = name === undefined ? undefined : interpreterOf(name);
+    if (interpreter?.arguments !== 'script' && interpreter?.names.includes('.') !== true) continue;
+    const script = command.words.slice(index + 1).find((word) => !/^[-+]/.test(literalOf(word) ?? ''));
+    const file = fileOf(script);
+    if (file !== undefined) yield file;
   }
 }
 

@@ -1,9 +1,12 @@
 // Determines which variables of a script hold a value: set from a placeholder, or from another such variable. Ignores
 // the order of commands, so that loops and functions need no special treatment.
+import { ownArguments } from './read-words.ts';
 import { resolveCommand } from './resolve-command.ts';
 import {
   commandsIn,
   defaultsIn,
+  filePlace,
+  filesWritten,
   inCommand,
   inInput,
   inSegments,
@@ -12,6 +15,8 @@ import {
   type Source,
 } from './sources.ts';
 import {
+  anyVariable,
+  bareText,
   type Command,
   type Compound,
   type List,
@@ -35,6 +40,8 @@ type Place = string;
 const positional: Place = '@';
 /** Input that any function may read. */
 const functionInput: Place = '|function';
+/** Input that is opened for all later commands: `exec 3<file`. */
+const openedInput: Place = '|exec';
 
 const everyVariable = () => true;
 
@@ -51,6 +58,8 @@ export class Holders {
   /** Returns the placeholder at an offset; `undefined` if its value can only be a number or a boolean. */
   readonly #labelAt: (at: number) => string | undefined;
   #inputs = 0;
+  /** Whether an `exec` opens input for what follows. */
+  #opensInput = false;
 
   constructor(
     script: Script,
@@ -61,8 +70,13 @@ export class Holders {
     for (const [name, label] of environment) {
       this.#held.set(name, { label, fromEnvironment: true });
       this.#fresh.push(name);
+      this.#hold(anyVariable, label);
     }
-    for (const command of commandsIn(script.list)) this.#declare(command);
+    for (const command of commandsIn(script.list)) {
+      this.#declare(command);
+      if (isExec(command) && command.redirects.some(({ operator }) => operator.startsWith('<')))
+        this.#opensInput = true;
+    }
     this.#list(script.list, undefined);
     this.#follow();
   }
@@ -85,6 +99,8 @@ export class Holders {
     if (held?.fromEnvironment === false) return;
     this.#held.set(place, { label, fromEnvironment: false });
     if (held === undefined) this.#fresh.push(place);
+    // `$_` is the last argument of whatever ran before.
+    if (/^\w+$/.test(place) && place !== '_') this.#hold(anyVariable, label);
   }
 
   /** Everything in the sources flows to the place. */
@@ -126,6 +142,15 @@ export class Holders {
       (isDeclaration && rest.some((word) => /^-[A-Za-z]*[inEFA]/.test(word)));
     if (!makesExpression) return;
     for (const word of rest) this.expressions.add(word.replace(/[[=+].*$/s, ''));
+    if (first === 'nameref' || rest.some((word) => /^-[A-Za-z]*n/.test(word)))
+      for (const word of rest) this.#refer(word);
+  }
+
+  /** `declare -n name=other` */
+  #refer(word: string): void {
+    const [, name, other = ''] = /^([A-Za-z_]\w*)(?:=(.*))?$/s.exec(word) ?? [];
+    if (name === undefined) return;
+    this.#connect(/^[A-Za-z_]\w*$/.test(other) ? other : anyVariable, name);
   }
 
   /** @param input What commands of the list read if they have no input of their own. */
@@ -149,32 +174,56 @@ export class Holders {
       input = this.#newInput();
       this.#flow(inInput(command.redirects, everyVariable), input);
       this.#connect(upstream, input);
+      if (isExec(command)) this.#connect(input, openedInput);
+    }
+    if (this.#opensInput) {
+      if (input === upstream) input = this.#newInput();
+      this.#connect(upstream, input as Place);
+      this.#connect(openedInput, input as Place);
+    }
+    for (const path of filesWritten(command)) {
+      this.#flow(inCommand(command, everyVariable), filePlace(path));
+      this.#connect(input, filePlace(path));
     }
     const isFunction = command.kind === 'compound' && command.what === 'function';
     for (const { name, operator } of defaultsIn(command))
       this.#flow(inSegments(operator, everyVariable), name);
     for (const list of listsIn(command)) this.#list(list, isFunction ? functionInput : input);
     if (command.kind === 'simple') this.#simple(command, input);
-    else if (command.what === 'for' && command.name !== undefined) {
+    else if (command.what === 'test') {
+      if (command.words.some((word) => bareText(word) === '=~'))
+        this.#flow(inWords(command.words, everyVariable), 'BASH_REMATCH');
+    } else if (command.what === 'for' && command.name !== undefined) {
       this.#flow(inWords(command.words, everyVariable), command.name);
-      if (command.words.length === 0) this.#connect(positional, command.name);
     }
   }
 
   #simple(command: Simple, input: Place | undefined): void {
     for (const word of command.assignments) this.#assignment(word);
+    this.#flow(inWords(command.words, everyVariable), '_');
     const { name, index } = resolveCommand(command.words);
     const arguments_ = command.words.slice(index + 1);
     if (name === undefined) return;
     const isFunction = this.functions.has(name);
     if (isFunction) this.#connect(input, functionInput);
     if (isFunction || name === 'set') this.#flow(inWords(arguments_, everyVariable), positional);
+    if (name === 'set') this.#flow(inWords(arguments_, everyVariable), ownArguments);
+    if (name === 'cd' || name === 'pushd') {
+      for (const to of ['PWD', 'OLDPWD', 'DIRSTACK']) this.#flow(inWords(arguments_, everyVariable), to);
+    }
+    if (name === 'getopts') {
+      this.#flow(inWords(arguments_, everyVariable), 'OPTARG');
+      this.#connect(positional, 'OPTARG');
+    }
     if (/^(export|readonly|declare|typeset|local|env|sudo)$/.test(name)) {
       for (const word of arguments_) this.#assignment(word);
     }
     for (const word of command.words.slice(0, index)) this.#assignment(word);
     if (name === 'printf' && /^-v/.test(literalOf(arguments_[0]) ?? '')) {
-      this.#flow(inWords(arguments_.slice(2), everyVariable), literalOf(arguments_[1]));
+      this.#flow(
+        inWords(arguments_.slice(2), everyVariable),
+        literalOf(arguments_[1])?.replace(/\[.*$/s, ''),
+      );
     }
     if (/^(read|mapfile|readarray)$/.test(name)) {
       for (const word of arguments_) {
@@ -192,6 +241,11 @@ export class Holders {
     if (!isSubscript && !/^[A-Za-z_]\w*\+?=/.test(literalStart(word))) return;
     this.#flow(inSegments(word.segments, everyVariable), name);
   }
+}
+
+/** `exec` without a command opens files for all that follows. */
+export function isExec(command: Command): boolean {
+  return command.kind === 'simple' && literalOf(command.words[0]) === 'exec';
 }
 
 function placeOf(name: string): Place {

@@ -1,5 +1,6 @@
 // Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
 // what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
+import { codeIn } from './code-in-arguments.ts';
 import { Nesting, type ReadBefore, Unreadable, WordReader } from './read-words.ts';
 import {
   bareText,
@@ -48,6 +49,7 @@ class ScriptReader {
   readonly #nesting: Nesting;
   readonly #readBefore: ReadBefore;
   readonly #isBash: boolean;
+  readonly #hasOwnArguments: boolean;
   #pending: PendingHeredoc[] = [];
 
   /** @param readBefore For exactly this text. */
@@ -59,8 +61,10 @@ class ScriptReader {
     nesting: Nesting,
     readBefore: ReadBefore,
     isBash: boolean,
+    hasOwnArguments = false,
   ) {
     this.#isBash = isBash;
+    this.#hasOwnArguments = hasOwnArguments;
     this.#text = text;
     this.#end = end;
     this.#commented = commented;
@@ -73,21 +77,60 @@ class ScriptReader {
     const nesting = this.#nesting;
     const readBefore = this.#readBefore;
     const isBash = this.#isBash;
+    const own = this.#hasOwnArguments;
     return new WordReader(this.#text, at, end, {
       nesting,
       readBefore,
       isBash,
+      hasOwnArguments: own,
       toParenthesis: (from) =>
-        new ScriptReader(this.#text, from, end, this.#commented, nesting, readBefore, isBash).toParenthesis(),
-      whole: (inner, from) => {
-        try {
-          return new ScriptReader(inner, 0, inner.length, [], nesting, new Map(), isBash).whole();
-        } catch (error) {
-          if (error instanceof Unreadable) throw new Unreadable(error.message, from, error.final);
-          throw error;
-        }
-      },
+        new ScriptReader(
+          this.#text,
+          from,
+          end,
+          this.#commented,
+          nesting,
+          readBefore,
+          isBash,
+          own,
+        ).toParenthesis(),
+      whole: (inner, from) => this.#within(inner, from, isBash, own),
     });
+  }
+
+  /** Parses a text of its own, whose offsets mean nothing outside. */
+  #within(inner: string, from: number, isBash: boolean, hasOwnArguments: boolean): List {
+    try {
+      const { length } = inner;
+      return new ScriptReader(
+        inner,
+        0,
+        length,
+        [],
+        this.#nesting,
+        new Map(),
+        isBash,
+        hasOwnArguments,
+      ).whole();
+    } catch (error) {
+      if (error instanceof Unreadable) throw new Unreadable(error.message, from, error.final);
+      throw error;
+    }
+  }
+
+  /** What the command runs as shell text. */
+  #code(words: readonly Word[], at: number): List | undefined {
+    const code = codeIn(words, this.#isBash);
+    if (code === undefined) return undefined;
+    try {
+      return this.#nesting.within(at, () => this.#within(code.text, at, code.isBash, code.hasOwnArguments));
+    } catch (error) {
+      if (!(error instanceof Unreadable) || error.final) throw error;
+      // Without these nothing is expanded or calculated.
+      if (code.isWhole && /[$`[(]/.test(code.text))
+        throw new Unreadable(`in the text for ${code.name}: ${error.message}`, at);
+      return undefined;
+    }
   }
 
   whole(): List {
@@ -255,7 +298,7 @@ class ScriptReader {
         if (word === undefined) break;
         words.push(word);
       }
-    }
+    } else words.push(this.#words.allArguments());
     if (this.#words.peek() === ';') this.#words.at += 1;
     this.#blanksAndLines();
     return this.#compound({ what: 'for', name, words, lists: [this.#doDone()], at });
@@ -404,6 +447,8 @@ class ScriptReader {
         this.#words.at,
       );
     }
+    const code = this.#code(command.words, at);
+    if (code !== undefined) command.code = code;
     return command;
   }
 

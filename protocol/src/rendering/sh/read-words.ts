@@ -37,6 +37,8 @@ export class Nesting {
 
 const metacharacters = new Set([' ', '\t', '\n', ';', '&', '|', '<', '>', '(', ')']);
 const special = /[@*#?$!0-9-]/;
+/** Name of the arguments of `sh -c '…'`. */
+export const ownArguments = 'own arguments';
 const maxDepth = 100;
 /** Number of commands and expansions. */
 const maxParts = 20_000;
@@ -56,6 +58,8 @@ export interface CommandsWithin {
   whole(text: string, at: number): List;
   /** Whether it is bash for certain, not any `sh`. */
   isBash: boolean;
+  /** Whether `$1` is not that of the script: in the text of `sh -c '…'`. */
+  hasOwnArguments: boolean;
 }
 
 export class WordReader {
@@ -265,10 +269,24 @@ export class WordReader {
     }
     if (special.test(next)) {
       this.at += 2;
-      return { kind: 'parameter', name: next, quoting, at };
+      return { kind: 'parameter', name: this.#ownName(next), quoting, at };
     }
     this.at += 1;
     return { kind: 'text', text: '$', quoting, at };
+  }
+
+  /** `"$@"`, which `for name` means without `in`. */
+  allArguments(): Word {
+    const { at } = this;
+    return {
+      segments: [{ kind: 'parameter', name: this.#ownName('@'), quoting: 'double', at }],
+      at,
+      end: at,
+    };
+  }
+
+  #ownName(name: string): string {
+    return this.#commands.hasOwnArguments && /^([1-9]\d*|[@*])$/.test(name) ? ownArguments : name;
   }
 
   /** `$((`: arithmetic, or a subshell in a command substitution that is written without a space. */
@@ -365,7 +383,7 @@ export class WordReader {
     this.at += 1;
     return {
       kind: 'parameter',
-      name: name ?? '',
+      name: this.#ownName(name ?? ''),
       ...(operator.length === 0 && name !== undefined ? {} : { operator }),
       ...(prefix === undefined ? {} : { prefix }),
       quoting,

@@ -1,6 +1,6 @@
 // Determines the program that a command finally runs: behind `sudo -u x`, `timeout 5`, `env A=b`, whatever its path.
 import { baseName, interpreterOf } from './interpreters.ts';
-import { literalOf, literalStart, type Word } from './syntax.ts';
+import { anyVariable, literalOf, literalStart, type Word } from './syntax.ts';
 import { type Wrapper, wrappers } from './wrappers.ts';
 
 export interface Resolved {
@@ -105,7 +105,7 @@ export function programName(word: Word | undefined): string | undefined {
   const bare = word.segments.map((each) =>
     each.kind === 'text' && each.quoting === 'bare' ? each.text : '',
   );
-  if (expands(bare.join(''))) return undefined;
+  if (expands(bare.join('')) || literal?.includes(anyVariable) === true) return undefined;
   if (literal !== undefined) return literal;
   const last = word.segments.at(-1);
   const hasHole = word.segments.some((segment) => segment.kind !== 'text' && segment.kind !== 'parameter');

@@ -1,5 +1,15 @@
 // Finds values in a part of a script at any depth: placeholders, and variables that hold one.
-import type { Command, List, Redirect, Segment, Word } from './syntax.ts';
+import { resolveCommand } from './resolve-command.ts';
+import {
+  anyVariable,
+  type Command,
+  type List,
+  literalOf,
+  type Redirect,
+  type Segment,
+  type Simple,
+  type Word,
+} from './syntax.ts';
 
 export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: string; at: number };
 
@@ -14,9 +24,11 @@ export function* inSegments(segments: readonly Segment[], holds: Holds): Generat
         break;
       case 'parameter':
         // `${#x}` is a number.
-        if (segment.prefix !== '#' && holds(segment.name)) {
+        if (segment.prefix !== '#' && !isNameList(segment) && holds(segment.name)) {
           yield { kind: 'variable', name: segment.name, at: segment.at };
         }
+        if (isIndirect(segment) && holds(anyVariable))
+          yield { kind: 'variable', name: anyVariable, at: segment.at };
         yield* inSegments(segment.operator ?? [], holds);
         break;
       case 'command':
@@ -36,6 +48,82 @@ export function* inSegments(segments: readonly Segment[], holds: Holds): Generat
   }
 }
 
+/** Yields variables whose names are written in an expression, where they need no `$`. */
+export function* namesIn(segments: readonly Segment[], holds: Holds): Generator<Source> {
+  for (const segment of segments) {
+    if (segment.kind === 'text') yield* namesInText(segment.text, segment.at, holds);
+  }
+}
+
+/** The same for `'a[i]'`, which is quoted as one word. */
+export function* namesInSubscripts(segments: readonly Segment[], holds: Holds): Generator<Source> {
+  for (const segment of segments) {
+    if (segment.kind !== 'text') continue;
+    for (const [subscript] of segment.text.matchAll(/\[[^\]]*/g))
+      yield* namesInText(subscript, segment.at, holds);
+  }
+}
+
+function* namesInText(text: string, at: number, holds: Holds): Generator<Source> {
+  for (const [name] of text.matchAll(/[A-Za-z_]\w*/g)) if (holds(name)) yield { kind: 'variable', name, at };
+}
+
+/** What the script wrote into a file. */
+function* inFile(word: Word, holds: Holds): Generator<Source> {
+  const path = fileOf(word);
+  if (path !== undefined && holds(filePlace(path)))
+    yield { kind: 'variable', name: filePlace(path), at: word.at };
+}
+
+/** A file holds values as a variable does; by this name. */
+export function filePlace(path: string): string {
+  return `>${path}`;
+}
+
+/** Returns a path as it is written, in which variables have no other form than `$name`. */
+export function fileOf(word: Word | undefined): string | undefined {
+  let path = '';
+  for (const segment of word?.segments ?? []) {
+    if (segment.kind === 'text') path += segment.text;
+    else if (segment.kind === 'parameter' && segment.operator === undefined && segment.prefix === undefined)
+      path += `$${segment.name}`;
+    else return undefined;
+  }
+  return path === '' || path.startsWith('/dev/') ? undefined : path.replace(/^(\.\/)+(?=.)/, '');
+}
+
+/** Files that a command writes its output to, as `fileOf` writes them. */
+export function filesWritten({ kind, words, redirects }: Command): string[] {
+  const written = redirects.filter(({ operator }) => /^(&?>|<>)/.test(operator)).map(({ word }) => word);
+  const isTee = kind === 'simple' && words.length > 0 && resolveCommand(words).name === 'tee';
+  return [...written, ...(isTee ? words.slice(1) : [])].flatMap((word) => fileOf(word) ?? []);
+}
+
+/** Variables that a command prints without a `$`: `printenv NAME`, `declare -p`. */
+function printedBy({ words }: Simple): readonly string[] {
+  if (words.length === 0) return [];
+  const [name, ...rest] = words.map(literalOf);
+  const names = rest.filter((text) => text === undefined || !text.startsWith('-'));
+  const options = rest.some((text) => text?.startsWith('-') === true);
+  const isPrinted =
+    name === 'printenv' ||
+    (/^(env|set)$/.test(name ?? '') && rest.length === 0) ||
+    (/^(declare|typeset|export|readonly)$/.test(name ?? '') && (options || rest.length === 0));
+  if (!isPrinted) return [];
+  return names.length === 0 ? [anyVariable] : names.map((each) => each ?? anyVariable);
+}
+
+/** `${!name}`, which takes a value for the name of a variable. */
+export function isIndirect(segment: Segment & { kind: 'parameter' }): boolean {
+  return segment.prefix === '!' && !isNameList(segment);
+}
+
+/** `${!name@}` and `${!name[@]}`: names and subscripts. */
+function isNameList({ prefix, operator = [] }: Segment & { kind: 'parameter' }): boolean {
+  const [first] = operator;
+  return prefix === '!' && first?.kind === 'text' && /^(\*|@(?![A-Za-z])|\[[@*]\])/.test(first.text);
+}
+
 /** Their text was parsed separately, so offsets within it are meaningless. */
 function* inBackticks(body: List, holes: readonly number[], at: number, holds: Holds): Generator<Source> {
   for (const hole of holes) yield { kind: 'hole', at: hole };
@@ -47,8 +135,9 @@ export function* inWords(words: readonly Word[], holds: Holds): Generator<Source
 }
 
 export function* inRedirects(redirects: readonly Redirect[], holds: Holds): Generator<Source> {
-  for (const { word, body } of redirects) {
+  for (const { operator, word, body } of redirects) {
     yield* inSegments(word.segments, holds);
+    if (operator === '<' || operator === '<>') yield* inFile(word, holds);
     if (body !== undefined) yield* inSegments(body.segments, holds);
   }
 }
@@ -66,6 +155,10 @@ export function* inCommand(command: Command, holds: Holds): Generator<Source> {
   yield* inWords(command.words, holds);
   if (command.kind === 'simple') {
     yield* inWords(command.assignments, holds);
+    if (/^(cat|head|tail|sort|tac|uniq)$/.test(literalOf(command.words[0]) ?? ''))
+      for (const word of command.words.slice(1)) yield* inFile(word, holds);
+    if (command.code !== undefined) yield* inBackticks(command.code, [], command.at, holds);
+    for (const name of printedBy(command)) if (holds(name)) yield { kind: 'variable', name, at: command.at };
     return;
   }
   yield* inWords(command.patterns, holds);
@@ -124,7 +217,10 @@ export function* listsIn(command: Command): Generator<List> {
     yield* listsInSegments(word.segments);
     if (body !== undefined) yield* listsInSegments(body.segments);
   }
-  if (command.kind === 'simple') return;
+  if (command.kind === 'simple') {
+    if (command.code !== undefined) yield command.code;
+    return;
+  }
   yield* listsInSegments(command.arithmetic);
   yield* command.lists;
 }

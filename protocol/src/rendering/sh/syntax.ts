@@ -4,6 +4,9 @@
 /** Stands for a placeholder in the parsed text: a character to which Unicode will never assign a meaning. */
 export const holeMark = '\uFDD0';
 
+/** Name of a variable that stands for any, because which one it is depends on the run of the script. */
+export const anyVariable = 'OPSCONDUCTOR_ANY_VARIABLE';
+
 export type Quoting = 'bare' | 'double' | 'single' | 'ansi' | 'heredoc' | 'arithmetic' | 'escaped';
 
 export type Segment =
@@ -62,6 +65,8 @@ export interface Simple {
   assignments: Word[];
   words: Word[];
   redirects: Redirect[];
+  /** What it runs as shell text, if its author wrote that there: `eval '…'`, `sh -c '…'`, `trap '…'`. */
+  code?: List;
   at: number;
 }
 export interface Compound {

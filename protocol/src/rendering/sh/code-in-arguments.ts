@@ -1,0 +1,58 @@
+// Finds the shell text that a command is given to run: by eval, trap or a shell's -c. It sees the variables of the
+// script, so values that they hold must be followed into it.
+import { baseName, interpreterOf } from './interpreters.ts';
+import { resolveCommand } from './resolve-command.ts';
+import { anyVariable, literalOf, type Word } from './syntax.ts';
+
+export interface CodeInArguments {
+  /** In which each part that is only known when the script runs is `anyVariable`. */
+  text: string;
+  /** The command that runs it. */
+  name: string;
+  /** Whether all of it is known. */
+  isWhole: boolean;
+  isBash: boolean;
+  hasOwnArguments: boolean;
+}
+
+export function codeIn(words: readonly Word[], isBash: boolean): CodeInArguments | undefined {
+  if (words.length < 2) return undefined;
+  const { name, index } = resolveCommand(words);
+  if (name === undefined) return undefined;
+  const rest = words.slice(index + 1);
+  const given = literalOf(rest[0]) === '--' ? rest.slice(1) : rest;
+  if (name === 'eval') return codeOf(given, { name, isBash, hasOwnArguments: false });
+  if (name === 'trap') return codeOf(given.slice(0, 1), { name, isBash, hasOwnArguments: false });
+  if (!isShell(name)) return undefined;
+  const at = rest.findIndex((word) => /^-[A-Za-z]*c[A-Za-z]*$/.test(literalOf(word) ?? ''));
+  if (at < 0) return undefined;
+  return codeOf(rest.slice(at + 1, at + 2), {
+    name,
+    isBash: baseName(name) === 'bash',
+    hasOwnArguments: true,
+  });
+}
+
+function isShell(name: string): boolean {
+  return interpreterOf(name)?.names.includes('dash') === true;
+}
+
+function codeOf(
+  words: readonly Word[],
+  by: Pick<CodeInArguments, 'name' | 'isBash' | 'hasOwnArguments'>,
+): CodeInArguments | undefined {
+  if (words.length === 0) return undefined;
+  let isWhole = true;
+  const text = words
+    .map(({ segments }) =>
+      segments
+        .map((segment) => {
+          if (segment.kind === 'text' && segment.quoting !== 'ansi') return segment.text;
+          isWhole = false;
+          return anyVariable;
+        })
+        .join(''),
+    )
+    .join(' ');
+  return { text, isWhole, ...by };
+}
