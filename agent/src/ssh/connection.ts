@@ -8,7 +8,7 @@ import ssh2, { type ClientChannel, type NegotiatedAlgorithms } from 'ssh2';
 import { firstToAnswer } from '../dialling/first-to-answer.ts';
 import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { algorithmsFor } from './algorithms.ts';
-import { boundAnswers, boundChannel, cutOff } from './bound-connection.ts';
+import { boundAnswers, boundChannels, cutOff } from './bound-connection.ts';
 import { dialError, handshakeError } from './connect-errors.ts';
 import { hostKeyFingerprint } from './host-key.ts';
 import { takeCertificates } from './host-keys/certified-key-exchange.ts';
@@ -110,6 +110,7 @@ export class SshConnection {
     this.hostKeyFingerprint = facts.hostKeyFingerprint;
     this.latencyMs = facts.latencyMs;
     boundAnswers(socket);
+    boundChannels(client, socket);
     this.closed = new Promise((resolve) => {
       const over = () => {
         this.#open = false;
@@ -176,12 +177,11 @@ export class SshConnection {
     else this.#socket.destroy();
   }
 
-  /** Records how the command of the channel ends, and limits what the other side may send. */
+  /** Records how the command of the channel ends. */
   #watched(done: (error: Error | undefined, channel: ClientChannel) => void): typeof done {
     return (error, channel) => {
       // Listen at once: the exit may arrive in the same packet as the confirmation of the start.
       channel?.once('exit', (...exit: [number | null, string?]) => exits.set(channel, channelExit(...exit)));
-      if (channel !== undefined) boundChannel(channel, this.#socket);
       done(error, channel);
     };
   }

@@ -46,12 +46,14 @@ async function serve(
   run: (channel: ssh2.ServerChannel, connection: ssh2.Connection) => void,
   letIn: (context: ssh2.AuthContext) => void = (context) => context.accept(),
   cipher?: ssh2.CipherAlgorithm[],
+  forward?: (channel: ssh2.ServerChannel, connection: ssh2.Connection) => void,
 ) {
   const algorithms = cipher === undefined ? {} : { algorithms: { cipher } };
   const server = new ssh2.Server({ hostKeys: [hostKey.private], ...algorithms }, (connection) => {
     onTestFinished(() => void connection.end());
     connection.on('error', () => {});
     connection.on('authentication', letIn);
+    connection.on('tcpip', (accept) => forward?.(accept(), connection));
     connection.on('session', (accept) => {
       accept().on('exec', (acceptExec) => {
         const channel = acceptExec().on('error', () => {});
@@ -63,6 +65,13 @@ async function serve(
   await once(server, 'listening');
   onTestFinished(() => void server.close());
   return targetAt(server.address());
+}
+
+/** The parts used here of ssh2's side of a connection. */
+interface ServerProtocol {
+  channelEOF(id: number): void;
+  channelData(id: number, bytes: Buffer): void;
+  channelExtData(id: number, bytes: Buffer, type: number): void;
 }
 
 /** Reports that the command has started, as the shell of a step does. */
@@ -135,6 +144,39 @@ test('if the exit is sent twice, the first one counts', async () => {
     }),
   );
   expect(await step(twice)).toMatchObject({ status: 'succeeded', exitCode: 0 });
+});
+
+test.each(['data', 'stderr'])(
+  '%s after the end of the output ends the connection, and not the agent',
+  async (what) => {
+    const target = await serve((channel, connection) =>
+      started(channel, () => {
+        const { id } = (channel as unknown as { outgoing: { id: number } }).outgoing;
+        const { _protocol: protocol } = connection as unknown as { _protocol: ServerProtocol };
+        protocol.channelEOF(id);
+        if (what === 'data') protocol.channelData(id, Buffer.from('more'));
+        else protocol.channelExtData(id, Buffer.from('more'), 1);
+      }),
+    );
+    expect(await step(target)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
+  },
+);
+
+test('stderr after the end of a stream through a jump host ends the connection, and not the agent', async () => {
+  const target = await serve(
+    () => {},
+    undefined,
+    undefined,
+    (channel, connection) => {
+      const { id } = (channel as unknown as { outgoing: { id: number } }).outgoing;
+      const { _protocol: protocol } = connection as unknown as { _protocol: ServerProtocol };
+      protocol.channelEOF(id);
+      protocol.channelExtData(id, Buffer.from('more'), 1);
+    },
+  );
+  const connection = await connectSsh(target, credential, { checkAddresses: () => {} });
+  await connection.forward({ host: '127.0.0.1', port: 1, timeoutMs: 10_000 });
+  await connection.closed;
 });
 
 test('data sent beyond the window ends the connection, and is not kept', async () => {
