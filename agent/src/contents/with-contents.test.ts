@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ContentAnswer, ContentRequest } from '@opsconductor/protocol';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import { sshTest } from '../ssh/sshd-setup.ts';
 import { setupTransfers } from '../steps/sftp/sftp-setup.ts';
 
@@ -110,6 +110,22 @@ sshTest(
     expect(await leftIn(t.local, 'artifacts')).toEqual([]);
   },
 );
+
+sshTest('the time of a step covers the sending of its artifacts', async () => {
+  const t = await setupTransfers({}, noPolicy);
+  await t.put('remote', 'log', 'a line');
+  const { answer } = server(Buffer.alloc(0));
+  const now = performance.now.bind(performance);
+  let aheadMs = 0;
+  using _ = vi.spyOn(performance, 'now').mockImplementation(() => now() + aheadMs);
+  const askServer = async (request: ContentRequest) => {
+    if (request.do === 'close_artifact') aheadMs = 60_000;
+    return answer(request);
+  };
+  const config = { remote_path: join(t.remote, 'log'), artifact: true };
+  const { outcome } = await t.run('download', config, { askServer });
+  expect(outcome.executionTimeMs).toBeGreaterThanOrEqual(60_000);
+});
 
 sshTest.each(['open_artifact', 'write_artifact', 'close_artifact'] as const)(
   'a server that refuses %s fails the step with its reason, and nothing is left behind',

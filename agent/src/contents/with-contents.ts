@@ -66,8 +66,13 @@ export async function toArtifacts(
     const policy = { fileRoots: [{ path: directory, mayWrite: true }] };
     const outcome = shown.outcome(await run(policy, `${directory}/${name}`, shown.context));
     if (outcome.status !== 'succeeded' && outcome.status !== 'failed') return outcome;
+    const sendingMs = performance.now();
     const problem = await send(directory, context, { hasFailed: outcome.status === 'failed' });
-    return outcome.status === 'succeeded' && problem !== undefined ? { ...outcome, ...problem } : outcome;
+    const { executionTimeMs } = outcome;
+    const took = Math.round(performance.now() - sendingMs);
+    const ended =
+      executionTimeMs === undefined ? outcome : { ...outcome, executionTimeMs: executionTimeMs + took };
+    return ended.status === 'succeeded' && problem !== undefined ? { ...ended, ...problem } : ended;
   } finally {
     await release();
   }

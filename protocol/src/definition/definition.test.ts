@@ -59,6 +59,19 @@ describe('a definition', () => {
     ]);
   });
 
+  it('deletes only in a mirror', () => {
+    const sync = (config: object) =>
+      told({
+        steps: [step({ local_path: '/srv/a', remote_path: '/opt/a', ...config }, { type: 'sftp.sync' })],
+      });
+    expect(sync({ delete: true, mode: 'mirror' })).toEqual([]);
+    expect(sync({ delete: false, mode: 'update' })).toEqual([]);
+    for (const config of [{ delete: true }, { delete: true, mode: 'update' }])
+      expect(sync(config)).toEqual([
+        expect.stringMatching(/^steps\[0\]\.config\.delete: Only a mirror deletes: say `mode: mirror`/),
+      ]);
+  });
+
   it('has exactly one of these on the agent’s side of a transfer: a path, a file of the server, or artifacts', () => {
     const transfer = (type: string, config: object) =>
       told({ steps: [step({ remote_path: '/opt/x', ...config }, { type })] });

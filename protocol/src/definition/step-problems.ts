@@ -14,6 +14,7 @@ export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
     ...readerProblems(step, path),
     ...waitProblems(step, path),
     ...agentEndProblems(step, `${path}.config`),
+    ...deleteProblems(step, `${path}.config`),
   ];
 }
 
@@ -44,6 +45,13 @@ function agentEndProblems({ type, config }: LooseStep, path: string): ErrorDetai
   const message =
     'Is missing: name a path on the agent, or, with `file`, a file that was uploaded to the server.';
   return [detail(`${path}.local_path`, message, undefined, 'local_path, or file')];
+}
+
+function deleteProblems({ type, config }: LooseStep, path: string): ErrorDetail[] {
+  if (type !== 'sftp.sync' || !isObject(config)) return [];
+  if (config['delete'] !== true || config['mode'] === 'mirror') return [];
+  const message = 'Only a mirror deletes: say `mode: mirror` as well, or leave out delete.';
+  return [detail(`${path}.delete`, message, true, 'only with `mode: mirror`')];
 }
 
 function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorDetail[] {
