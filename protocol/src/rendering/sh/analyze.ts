@@ -85,6 +85,8 @@ interface WordOptions {
   isPath?: boolean;
   /** The value of an assignment, or another place where the shell doesn't split words. */
   unsplit?: boolean;
+  /** `NAME=…` or `NAME[…]=…`, whose brackets are no pattern. */
+  isAssignment?: boolean;
 }
 
 class ShellAnalysis {
@@ -195,10 +197,15 @@ class ShellAnalysis {
     this.#refuseInterpreter(inList(this.#script.list, this.#holders.holds), reader.name, reader, true);
   }
 
-  /** `exec 3<<END`: whatever runs its input may be given it. */
-  #refuseOpened(input: readonly Source[]): void {
+  /** `exec <<END`: any command may read it. `exec 3<<END`: those with `<&3`. */
+  #refuseOpened({ redirects }: Command): void {
+    const isInput = redirects.some(
+      ({ operator, descriptor }) => operator.startsWith('<') && /^0?$/.test(descriptor),
+    );
+    const input = [...inInput(redirects, this.#holders.holds)];
     for (const command of commandsIn(this.#script.list)) {
-      const reader = command.kind === 'simple' ? this.#readers.of(command) : undefined;
+      if (!isInput && !command.redirects.some(({ operator }) => operator === '<&')) continue;
+      const reader = this.#readers.of(command);
       if (reader !== undefined) this.#refuseInterpreter(input, reader.name, reader, true);
     }
   }
@@ -209,7 +216,7 @@ class ShellAnalysis {
     if (input.length > 0) {
       const reader = this.#readers.of(command);
       if (reader !== undefined) this.#refuseInterpreter(input, reader.name, reader, true);
-      if (isExec(command)) this.#refuseOpened(input);
+      if (isExec(command)) this.#refuseOpened(command);
     }
     if (command.kind === 'simple') this.#simple(command);
     else this.#compound(command);
@@ -330,7 +337,7 @@ class ShellAnalysis {
       this.#refuseAll(namesIn(word.segments, this.#holders.holds), 'arithmetic');
     }
     // A variable set this way may become an argument.
-    this.#word(word, { mayBeOption: true, unsplit: true });
+    this.#word(word, { mayBeOption: true, unsplit: true, isAssignment: true });
   }
 
   #strings(sources: Iterable<Source>): Source[] {
@@ -396,7 +403,7 @@ class ShellAnalysis {
     let isLiteral = true;
     const isPattern = word.segments.some(
       (segment) =>
-        segment.kind === 'group' ||
+        (segment.kind === 'group' && !(options.isAssignment === true && segment.what === 'subscript')) ||
         (segment.kind === 'text' && segment.quoting === 'bare' && /[*?[\]{}]/.test(segment.text)),
     );
     for (const segment of word.segments) {

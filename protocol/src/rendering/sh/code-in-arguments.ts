@@ -23,15 +23,30 @@ export function codeIn(words: readonly Word[], isBash: boolean): CodeInArguments
   const given = literalOf(rest[0]) === '--' ? rest.slice(1) : rest;
   if (name === 'eval') return codeOf(given, { name, isBash, hasOwnArguments: false });
   if (name === 'trap') return codeOf(given.slice(0, 1), { name, isBash, hasOwnArguments: false });
-  if (!isShell(name)) return undefined;
-  const at = rest.findIndex((word) => /^-[A-Za-z]*c[A-Za-z]*$/.test(literalOf(word) ?? ''));
+  const shell = shellIn(words, index, name);
+  if (shell === undefined) return undefined;
+  const at = words.findIndex(
+    (word, place) => place > shell && /^-[A-Za-z]*c[A-Za-z]*$/.test(literalOf(word) ?? ''),
+  );
   if (at < 0) return undefined;
-  return codeOf(rest.slice(at + 1, at + 2), {
-    name,
-    isBash: baseName(name) === 'bash',
+  const called = literalOf(words[shell]) ?? name;
+  return codeOf(words.slice(at + 1, at + 2), {
+    name: called,
+    isBash: baseName(called) === 'bash',
     hasOwnArguments: true,
   });
 }
+
+/** Where the shell is named, also behind `find -exec` or an unknown program. */
+function shellIn(words: readonly Word[], index: number, name: string): number | undefined {
+  if (isShell(name) || handsToShell.has(baseName(name))) return index;
+  if (name === 'echo' || name === 'printf') return undefined;
+  const at = words.findIndex((word, place) => place > index && isShell(literalOf(word) ?? ''));
+  return at < 0 || !/^-/.test(literalOf(words[at + 1]) ?? '') ? undefined : at;
+}
+
+/** Programs that hand what follows their -c to a shell. */
+const handsToShell: ReadonlySet<string> = new Set(['su', 'runuser', 'sg', 'script']);
 
 function isShell(name: string): boolean {
   return interpreterOf(name)?.names.includes('dash') === true;

@@ -462,7 +462,8 @@ class ScriptReader {
     this.#blanks();
     const word = this.#words.word();
     if (word === undefined) throw new Unreadable(`${operator} leads nowhere`, at);
-    const redirect: Redirect = { operator, word, at };
+    const descriptor = found[0].slice(0, -operator.length);
+    const redirect: Redirect = { operator, descriptor, word, at };
     if (operator === '<<' || operator === '<<-') {
       this.#pending.push({ redirect, stripsTabs: operator === '<<-' });
     }

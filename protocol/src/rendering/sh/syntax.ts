@@ -53,6 +53,8 @@ export interface Word {
 
 export interface Redirect {
   operator: string;
+  /** What is written in front of the operator: a number, `{name}` or nothing. */
+  descriptor: string;
   /** The file, the descriptor, or the delimiter of a here-document. */
   word: Word;
   /** For a here-document. */
