@@ -279,6 +279,38 @@ test('what an administrator grants opens the other browser’s pages, and what i
   expect([...faults, ...other.faults]).toEqual([]);
 });
 
+test('the outline of a focused name in a list is whole, and the row is not under the head of the table', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  for (let at = 0; at < 30; at += 1) await makeUser(`outlined-${String(at).padStart(2, '0')}`);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/people`);
+  const name = page.getByRole('link', { name: 'outlined-00', exact: true });
+  await name.waitFor();
+  /** How far the outline reaches beyond what its cell shows of it, and whether the head covers it. */
+  const outline = () =>
+    page.evaluate(`(() => {
+      const link = document.activeElement;
+      const { outlineWidth, outlineOffset } = getComputedStyle(link);
+      const reach = parseFloat(outlineWidth) + parseFloat(outlineOffset);
+      const { overflowX, overflowClipMargin } = getComputedStyle(link.parentElement);
+      const margin = overflowX === 'clip' ? parseFloat(overflowClipMargin) : 0;
+      const [cell, own, head] = [link.parentElement, link, document.querySelector('thead th')].map((one) =>
+        one.getBoundingClientRect(),
+      );
+      return {
+        cut: Math.max(0, cell.left - margin - (own.left - reach), cell.top - margin - (own.top - reach)),
+        isUnderHead: own.top - reach < head.bottom,
+      };
+    })()`);
+  await page.getByRole('link', { name: 'outlined-29', exact: true }).focus();
+  for (let at = 0; at < 29; at += 1) await page.keyboard.press('Shift+Tab');
+  await eventually(() => name.evaluate((link) => link.matches(':focus-visible'))).toBe(true);
+  expect(await outline()).toEqual({ cut: 0, isUnderHead: false });
+  expect(faults).toEqual([]);
+});
+
 test('a sign-in link is shown once, signs its user in, and their session is ended from here', async ({
   skip,
 }) => {
