@@ -129,6 +129,34 @@ test('a target that the list does not have is opened from the address, tested an
   expect(faults).toEqual([]);
 });
 
+test('what is not there, may not be seen or can’t be loaded is named by the heading of its page', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  const headed = (name: string) => page.getByRole('heading', { level: 1, name }).waitFor();
+  for (const [path, name] of [
+    ['nowhere', 'Page not found'],
+    ['targets/scans/999999', 'There is no scan 999999'],
+    ['jobs/999999/edit', 'There is no job 999999'],
+  ]) {
+    await page.goto(`${c.url}/${path}`);
+    await headed(name ?? '');
+  }
+  await page.route(/\/api\/v1\/(host-scans|jobs|target-groups)\/\d+/, (route) =>
+    route.fulfill({ status: 500, json: {} }),
+  );
+  for (const [path, name] of [
+    ['targets/scans/7', 'Scan 7'],
+    ['targets/groups/7/edit', 'Target group 7'],
+    ['jobs/7/edit', 'Job 7'],
+  ]) {
+    await page.goto(`${c.url}/${path}`);
+    await headed(name ?? '');
+  }
+  expect(faults).toEqual([]);
+});
+
 test('what was found for an earlier text is gone from the command palette once it no longer fits', async ({
   skip,
 }) => {
