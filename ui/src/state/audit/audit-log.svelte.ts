@@ -133,6 +133,8 @@ export class AuditLog {
   #note(error: unknown, again: () => Promise<void>) {
     if (this.#owner.signal.aborted) return;
     if (!(error instanceof ApiError)) throw error;
+    // Without rows, the next look reads them.
+    error.asksAgain = this.rows === undefined && isPassing(error);
     this.error = error;
     this.#failed = again;
   }

@@ -79,6 +79,18 @@ describe('the audit log', () => {
     expect([log.error, ids()]).toEqual([undefined, down(150, 1)]);
   });
 
+  it('says of a failure that it is retried, until there are rows: older ones are read again only if asked', async () => {
+    const { server, log } = setup(250);
+    server.failing = true;
+    await log.load();
+    expect(log.error?.asksAgain).toBe(true);
+    server.failing = false;
+    await log.load();
+    server.failing = true;
+    await log.loadMore();
+    expect(log.error?.asksAgain).toBe(false);
+  });
+
   it('retries what failed: a look for newer rows, a reload, or reading more', async () => {
     const { server, log, ids } = setup(250);
     const failing = async (work: () => Promise<void>) => {

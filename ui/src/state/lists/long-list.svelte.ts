@@ -25,6 +25,8 @@ export class LongList<T extends { id: number }> {
   slow = $state(false);
   error = $state.raw<ApiError>();
   readonly more = $derived(this.#pages?.at(-1)?.next !== undefined);
+  /** Whether its page calls `look` at intervals, which retries what failed in passing. */
+  isWatched = false;
 
   readonly #read: Read<T>;
   readonly #owner = new AbortController();
@@ -163,6 +165,7 @@ export class LongList<T extends { id: number }> {
     } catch (error) {
       if (this.#owner.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
+      error.asksAgain = this.isWatched && isPassing(error);
       this.error = error;
       this.#failed = again;
     }

@@ -112,6 +112,20 @@ describe('a list of many', () => {
     expect([list.rows?.length, list.trouble?.code, server.asked.length]).toEqual([3, 'invalid', 1]);
   });
 
+  it('says of a passing failure that it is retried, if its page looks at intervals', async () => {
+    const server = served(3);
+    const list = new LongList<Target>(server.read);
+    server.breakDown();
+    await list.load();
+    expect(list.trouble?.asksAgain).toBe(false);
+    list.isWatched = true;
+    await list.load();
+    expect(list.trouble?.asksAgain).toBe(true);
+    server.breakDown('invalid');
+    await list.load();
+    expect(list.trouble?.asksAgain).toBe(false);
+  });
+
   it('retries what failed', async () => {
     const server = served(500);
     const list = new LongList<Target>(server.read);
