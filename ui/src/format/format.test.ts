@@ -7,7 +7,7 @@ import {
   roundDuration,
   tookDuration,
 } from './duration.ts';
-import { ago, clockTime, fullMoment, moment, until, withMoments } from './moment.ts';
+import { ago, clockTime, dayOf, fullMoment, moment, until, withMoments } from './moment.ts';
 import { byteSize, count, counted, percent } from './quantity.ts';
 import { compareStatus, isLoud, statusWord } from './status.ts';
 
@@ -58,6 +58,10 @@ describe('moments, in UTC', () => {
     expect(moment('2026-11-23T23:59:59.000Z', now)).toBe('23 Nov 23:59');
     expect(moment('2025-10-12T10:00:00.000Z', now)).toBe('12 Oct 2025 10:00');
     expect(fullMoment(now)).toBe('24 Nov 2026, 02:27:12 UTC');
+  });
+
+  it('as a day have the year only if it is another one', () => {
+    expect([dayOf('2026-11-09', now), dayOf('2025-11-09', now)]).toEqual(['9 Nov', '9 Nov 2025']);
   });
 
   it.each([

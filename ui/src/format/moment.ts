@@ -38,8 +38,14 @@ export function ago(at: string | number | Date, now: number): string {
   if (past < dayMs) return `${Math.floor(past / 3_600_000)} h ago`;
   const days = Math.floor(now / dayMs) - Math.floor(date.getTime() / dayMs);
   if (days <= 1) return 'yesterday';
-  if (date.getUTCFullYear() === new Date(now).getUTCFullYear()) return dayAndMonth(date);
-  return `${dayAndMonth(date)} ${date.getUTCFullYear()}`;
+  return dayOf(date, now);
+}
+
+/** The UTC day: `12 Oct`, `12 Oct 2025`. */
+export function dayOf(at: string | number | Date, now: number): string {
+  const date = new Date(at);
+  const year = date.getUTCFullYear();
+  return year === new Date(now).getUTCFullYear() ? dayAndMonth(date) : `${dayAndMonth(date)} ${year}`;
 }
 
 /** `in 57 min 10 s`, or `now` if it is in the past. */
