@@ -305,9 +305,17 @@ test('the outline of a focused name in a list is whole, and the row is not under
       };
     })()`);
   await page.getByRole('link', { name: 'outlined-29', exact: true }).focus();
-  for (let at = 0; at < 29; at += 1) await page.keyboard.press('Shift+Tab');
+  // Wherever the list has been scrolled to, the row above the first one in sight lies under the head.
+  for (let at = 28; at >= 0; at -= 1) {
+    await page.evaluate(`(() => {
+      const [head, row] = [document.querySelector('thead th'), document.activeElement.closest('tr')];
+      const list = row.closest('.scroll');
+      list.scrollTop += row.getBoundingClientRect().top - head.getBoundingClientRect().bottom;
+    })()`);
+    await page.keyboard.press('Shift+Tab');
+    expect(await outline(), `row ${at}`).toEqual({ cut: 0, isUnderHead: false });
+  }
   await eventually(() => name.evaluate((link) => link.matches(':focus-visible'))).toBe(true);
-  expect(await outline()).toEqual({ cut: 0, isUnderHead: false });
   expect(faults).toEqual([]);
 });
 
