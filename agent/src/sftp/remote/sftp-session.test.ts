@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
-import { mayBeFreed } from '../../ssh/packets/packet-memory.ts';
+import { letBeFreed } from '../../ssh/packets/packet-memory.ts';
 import { RemoteDirectory } from './remote-directory.ts';
 import { SftpSession } from './sftp-session.ts';
 import { attributes, PacketReader, replies, requests, string, uint32 } from './wire/packets.ts';
@@ -89,7 +89,7 @@ test('what an SFTP server sends is given back once it was taken', async () => {
     uint32(20_000),
     Buffer.alloc(20_000, 7),
   ]);
-  mayBeFreed(packet);
+  letBeFreed(packet);
   const into = Buffer.alloc(20_000);
   const reading = wire.read(Buffer.from('file'), into, 20_000, 0);
   server.emit('data', packet);

@@ -3,7 +3,7 @@
 // decrypts one that arrives in two reads in three pieces. It also asks the system for the padding of each packet.
 import { createCipheriv, createDecipheriv, randomFillSync } from 'node:crypto';
 import type { Client } from 'ssh2';
-import { mayBeFreed } from './packet-memory.ts';
+import { letBeFreed } from './packet-memory.ts';
 
 /** The parts used here of ssh2 1.17's AES-GCM cipher (RFC 5647), in its version without compiled code. */
 interface GcmCipher {
@@ -103,7 +103,7 @@ function encrypt(this: GcmCipher, made: Buffer): void {
   countInvocation(this._encIV);
   this.outSeqno = (this.outSeqno + 1) >>> 0;
   this._onWrite(length);
-  mayBeFreed(encrypted);
+  letBeFreed(encrypted);
   this._onWrite(encrypted);
   this._onWrite(cipher.getAuthTag());
 }
@@ -163,7 +163,7 @@ function open(from: GcmDecipher, sealed: Buffer): Buffer {
   const opened = decipher.update(sealed.subarray(0, from._len));
   decipher.final();
   const headBytes = dataHeadBytes[opened[1] ?? 0];
-  if (headBytes !== undefined) mayBeFreed(opened, opened.length - 1 - headBytes - (opened[0] ?? 0));
+  if (headBytes !== undefined) letBeFreed(opened, opened.length - 1 - headBytes - (opened[0] ?? 0));
   countInvocation(from._decipherIV);
   from.inSeqno = (from.inSeqno + 1) >>> 0;
   return opened;

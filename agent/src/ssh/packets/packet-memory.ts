@@ -19,7 +19,7 @@ otherEnd.close();
  *
  * @param usedBytes how many of its bytes are passed on, as one piece; whoever gets it must be the only one
  */
-export function mayBeFreed(packet: Buffer, usedBytes = packet.length): void {
+export function letBeFreed(packet: Buffer, usedBytes = packet.length): void {
   const isAlone = packet.length === packet.buffer.byteLength;
   if (isAlone && usedBytes >= leastBytes) packets.set(packet.buffer, usedBytes);
 }
