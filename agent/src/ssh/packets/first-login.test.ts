@@ -1,9 +1,10 @@
 // Alone: in a process where somebody has logged in before, packets are already decrypted by us.
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import type { OpenedCredential, StepTarget } from '../../steps/step-type.ts';
+import { relayTo } from '../../testing/relay.ts';
 import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
 import { connectSsh } from '../connection.ts';
 
@@ -12,7 +13,7 @@ const credential: OpenedCredential = {
   ...{ kind: 'ssh_password', id: '1', version: 1, user: 'ops', password: 'x' },
 };
 
-async function portOf(server: Server | ssh2.Server): Promise<number> {
+async function portOf(server: ssh2.Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => void server.close());
@@ -32,24 +33,18 @@ async function cuttingRelay(port: number) {
   const hasCut = new Promise<void>((resolve) => {
     onCut = resolve;
   });
-  const server = createServer((near) => {
+  const relayPort = await relayTo(port, (bytes, near) => {
     client = near;
-    const far = connect(port, '127.0.0.1');
-    for (const socket of [near, far])
-      socket.on('error', () => {}).on('close', () => void [near, far].map((end) => end.destroy()));
-    near.pipe(far);
-    far.on('data', (bytes) => {
-      if (!cuts) return void near.write(bytes);
-      rest = Buffer.concat([rest, bytes]);
-      if (isCut || rest.length < packetBytes) return;
-      isCut = true;
-      near.write(rest.subarray(0, 12));
-      rest = rest.subarray(12);
-      onCut();
-    });
+    if (!cuts) return void near.write(bytes);
+    rest = Buffer.concat([rest, bytes]);
+    if (isCut || rest.length < packetBytes) return;
+    isCut = true;
+    near.write(rest.subarray(0, 12));
+    rest = rest.subarray(12);
+    onCut();
   });
   return {
-    port: await portOf(server),
+    port: relayPort,
     cut: () => {
       cuts = true;
     },

@@ -1,8 +1,8 @@
 import { createCipheriv, createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer } from 'node:net';
 import ssh2, { type ClientChannel } from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
+import { relayTo } from '../../testing/relay.ts';
 import type { ReachJumpHost, SshConnection } from '../connection.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 import { takeOverGcm } from './gcm-packets.ts';
@@ -100,21 +100,13 @@ sshTest('what came through a jump host is given back once it was decrypted again
 /** Relays to a port, and inverts one bit of what comes back, so many bytes after `arm()` was called. */
 async function flippingRelay(port: number): Promise<{ port: number; arm(afterBytes: number): void }> {
   let left = Number.POSITIVE_INFINITY;
-  const server = createServer((near) => {
-    const far = connect(port, '127.0.0.1');
-    for (const socket of [near, far])
-      socket.on('error', () => {}).on('close', () => void [near, far].map((end) => end.destroy()));
-    near.pipe(far);
-    far.on('data', (bytes) => {
-      if (left < bytes.length) bytes[left] = (bytes[left] ?? 0) ^ 1;
-      left -= bytes.length;
-      near.write(bytes);
-    });
+  const relayPort = await relayTo(port, (bytes, client) => {
+    if (left < bytes.length) bytes[left] = (bytes[left] ?? 0) ^ 1;
+    left -= bytes.length;
+    client.write(bytes);
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  onTestFinished(() => void server.close());
   return {
-    port: (server.address() as AddressInfo).port,
+    port: relayPort,
     arm: (afterBytes) => {
       left = afterBytes;
     },

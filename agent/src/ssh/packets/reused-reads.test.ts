@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { expect, onTestFinished } from 'vitest';
+import type { Socket } from 'node:net';
+import { expect } from 'vitest';
+import { relayTo } from '../../testing/relay.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 
 /** Relays one connection to a port. From `hold()` to `passOn()`, the last 5 bytes of what comes back are held back. */
@@ -9,24 +10,16 @@ async function holdingRelay(port: number) {
   let client: Socket | undefined;
   let held: Buffer | undefined;
   let onHeld = () => {};
-  const server = createServer((near) => {
+  const relayPort = await relayTo(port, (bytes, near) => {
     client = near;
-    const far = connect(port, '127.0.0.1');
-    for (const socket of [near, far])
-      socket.on('error', () => {}).on('close', () => void [near, far].map((end) => end.destroy()));
-    near.pipe(far);
-    far.on('data', (bytes) => {
-      if (held === undefined) return void near.write(bytes);
-      const all = Buffer.concat([held, bytes]);
-      held = all.subarray(-5);
-      near.write(all.subarray(0, -5));
-      onHeld();
-    });
+    if (held === undefined) return void near.write(bytes);
+    const all = Buffer.concat([held, bytes]);
+    held = all.subarray(-5);
+    near.write(all.subarray(0, -5));
+    onHeld();
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  onTestFinished(() => void server.close());
   return {
-    port: (server.address() as AddressInfo).port,
+    port: relayPort,
     hold: () =>
       new Promise<void>((resolve) => {
         held = Buffer.alloc(0);
