@@ -11,7 +11,7 @@ import { baseName, type Interpreter, interpreterOf } from './interpreters.ts';
 import { readScript } from './read-script.ts';
 import { type ReasonName, reasons } from './refusals.ts';
 import { refusedArguments } from './refused-arguments.ts';
-import { resolveCommand } from './resolve-command.ts';
+import { commandBehind, resolveCommand } from './resolve-command.ts';
 import {
   commandsIn,
   inCommand,
@@ -258,6 +258,9 @@ class ShellAnalysis {
       this.#holders.aliases.has(literalOf(words[index]) ?? ''),
     );
     this.#arguments(isAlias ? undefined : resolved.name, words.slice(resolved.index + 1));
+    const behind = commandBehind(words, resolved);
+    const called = resolveCommand(behind);
+    if (called.name !== undefined) this.#expressions(called.name, behind.slice(called.index + 1));
     for (const index of resolved.leading) {
       const word = words[index];
       if (word !== undefined) this.#word(word, { mayBeOption: false, unsplit: true });
@@ -282,7 +285,7 @@ class ShellAnalysis {
         }
       } else this.#programBehind(name, words);
     }
-    this.#expressions(name, words);
+    if (name !== undefined) this.#expressions(name, words);
     let optionsEnded = false;
     words.forEach((word, index) => {
       if (runsOption(name, word, words[index - 1])) {
@@ -295,8 +298,8 @@ class ShellAnalysis {
   }
 
   /** Names of variables in arguments that a builtin evaluates: `let n=count`, `unset 'list[count]'`. */
-  #expressions(name: string | undefined, words: readonly Word[]): void {
-    if (name === undefined || !takesExpressions.test(name)) return;
+  #expressions(name: string, words: readonly Word[]): void {
+    if (!takesExpressions.test(name)) return;
     const { holds } = this.#holders;
     const isNumber =
       name === 'let' ||
@@ -399,6 +402,9 @@ class ShellAnalysis {
   }
 
   #word(word: Word, options: WordOptions): void {
+    // `exec {fds[i]}>file`
+    if (/^\{[A-Za-z_]\w*\[/.test(literalStart(word)))
+      this.#refuseAll(namesInSubscripts(word.segments, this.#holders.holds), 'subscript');
     const written = new WrittenText();
     let isLiteral = true;
     const isPattern = word.segments.some(

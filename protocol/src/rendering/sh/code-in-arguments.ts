@@ -1,7 +1,7 @@
 // Finds the shell text that a command is given to run: by eval, trap or a shell's -c. It sees the variables of the
 // script, so values that they hold must be followed into it.
 import { baseName, interpreterOf } from './interpreters.ts';
-import { resolveCommand } from './resolve-command.ts';
+import { commandBehind, resolveCommand } from './resolve-command.ts';
 import { anyVariable, literalOf, type Word } from './syntax.ts';
 
 export interface CodeInArguments {
@@ -17,6 +17,13 @@ export interface CodeInArguments {
 
 export function codeIn(words: readonly Word[], isBash: boolean): CodeInArguments | undefined {
   if (words.length < 2) return undefined;
+  const resolved = resolveCommand(words);
+  return resolved.name === undefined
+    ? codeOfCommand(commandBehind(words, resolved), isBash)
+    : codeOfCommand(words, isBash);
+}
+
+function codeOfCommand(words: readonly Word[], isBash: boolean): CodeInArguments | undefined {
   const { name, index } = resolveCommand(words);
   if (name === undefined) return undefined;
   const rest = words.slice(index + 1);

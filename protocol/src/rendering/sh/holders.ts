@@ -1,7 +1,7 @@
 // Determines which variables of a script hold a value: set from a placeholder, or from another such variable. Ignores
 // the order of commands, so that loops and functions need no special treatment.
 import { ownArguments } from './read-words.ts';
-import { resolveCommand } from './resolve-command.ts';
+import { commandBehind, resolveCommand } from './resolve-command.ts';
 import {
   commandsIn,
   defaultsIn,
@@ -201,8 +201,14 @@ export class Holders {
   #simple(command: Simple, input: Place | undefined): void {
     for (const word of command.assignments) this.#assignment(word);
     this.#flow(inWords(command.words, everyVariable), '_');
-    const { name, index } = resolveCommand(command.words);
-    const arguments_ = command.words.slice(index + 1);
+    const resolved = resolveCommand(command.words);
+    const words = resolved.name === undefined ? commandBehind(command.words, resolved) : command.words;
+    this.#called(words, input);
+  }
+
+  #called(words: readonly Word[], input: Place | undefined): void {
+    const { name, index } = resolveCommand(words);
+    const arguments_ = words.slice(index + 1);
     if (name === undefined) return;
     const isFunction = this.functions.has(name);
     if (isFunction) this.#connect(input, functionInput);
@@ -218,7 +224,7 @@ export class Holders {
     if (/^(export|readonly|declare|typeset|local|env|sudo)$/.test(name)) {
       for (const word of arguments_) this.#assignment(word);
     }
-    for (const word of command.words.slice(0, index)) this.#assignment(word);
+    for (const word of words.slice(0, index)) this.#assignment(word);
     if (name === 'printf' && /^-v/.test(literalOf(arguments_[0]) ?? '')) {
       this.#flow(
         inWords(arguments_.slice(2), everyVariable),

@@ -1,7 +1,7 @@
 // Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
 // what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
 import { codeIn } from './code-in-arguments.ts';
-import { Nesting, type ReadBefore, Unreadable, WordReader } from './read-words.ts';
+import { Nesting, openSubscript, type ReadBefore, Unreadable, WordReader } from './read-words.ts';
 import {
   bareText,
   type Command,
@@ -427,6 +427,9 @@ class ScriptReader {
       if (word === undefined) break;
       if (!this.#isBash && command.redirects.some(({ operator }) => operator.startsWith('&>')))
         throw new Unreadable('a word follows &>, where sh begins another command', word.at);
+      const [, subscript] = word.segments;
+      if (command.words.length === 0 && subscript?.kind === 'group' && subscript.isOpen === true)
+        throw new Unreadable(openSubscript, word.at);
       if (command.words.length === 0 && isAssignment(word)) command.assignments.push(word);
       else command.words.push(word);
       const name =

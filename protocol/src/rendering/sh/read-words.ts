@@ -39,6 +39,8 @@ const metacharacters = new Set([' ', '\t', '\n', ';', '&', '|', '<', '>', '(', '
 const special = /[@*#?$!0-9-]/;
 /** Name of the arguments of `sh -c '…'`. */
 export const ownArguments = 'own arguments';
+/** For bash, `a[i + 1]=…` is one word where a command begins, for other shells it is several. */
+export const openSubscript = 'a subscript has a blank or an operator in it; write it without';
 const maxDepth = 100;
 /** Number of commands and expansions. */
 const maxParts = 20_000;
@@ -405,6 +407,7 @@ export class WordReader {
       if (this.peek() === ')') break;
       const word = this.word();
       if (word === undefined) throw new Unreadable('the array is not closed', at);
+      if (isOpenElement(word)) throw new Unreadable(openSubscript, word.at);
       words.push(word);
     }
     this.at += 1;
@@ -430,11 +433,15 @@ export class WordReader {
     const at = this.at;
     const inner: Segment[] = [];
     this.at += 1;
-    while (this.at < this.end && this.peek() !== ']' && !metacharacters.has(this.peek())) {
+    let depth = 1;
+    while (this.at < this.end && !metacharacters.has(this.peek())) {
+      if (this.peek() === '[') depth += 1;
+      if (this.peek() === ']') depth -= 1;
+      if (depth === 0) break;
       this.#piece(inner, 'bare');
     }
-    if (this.peek() === ']') this.at += 1;
-    return { kind: 'group', what: 'subscript', inner, at, quoting: 'bare' };
+    if (depth === 0) this.at += 1;
+    return { kind: 'group', what: 'subscript', inner, at, quoting: 'bare', isOpen: depth > 0 };
   }
 }
 
@@ -451,6 +458,21 @@ function lastText(segments: readonly Segment[]): string {
 
 function onlyText(segments: readonly Segment[]): string | undefined {
   return segments.length === 1 ? lastText(segments) : undefined;
+}
+
+/** The beginning of `[ i ]=…`, which is one element of an array for bash. */
+function isOpenElement({ segments }: Word): boolean {
+  let depth = 0;
+  for (const [index, segment] of segments.entries()) {
+    const text = segment.kind === 'text' && segment.quoting === 'bare' ? segment.text : '';
+    if (index === 0 && !text.startsWith('[')) return false;
+    for (const char of text) {
+      if (char === '[') depth += 1;
+      else if (char === ']') depth -= 1;
+      if (depth === 0) return false;
+    }
+  }
+  return depth > 0;
 }
 
 function operatorText(segments: readonly Segment[]): string {

@@ -26,6 +26,16 @@ export function resolveCommand(words: readonly Word[]): Resolved {
   return found;
 }
 
+/**
+ * The command if those in front of it, which only the run of the script decides, come to nothing or to a wrapper:
+ * `$SUDO sh -c …`.
+ */
+export function commandBehind(words: readonly Word[], { name, index }: Resolved): readonly Word[] {
+  if (name !== undefined) return [];
+  const at = words.findIndex((word, place) => place > index && programName(word) !== undefined);
+  return at < 0 ? [] : words.slice(at);
+}
+
 function followWrappers(words: readonly Word[]): Resolved {
   const leading: number[] = [];
   let index = 0;

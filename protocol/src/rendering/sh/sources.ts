@@ -55,12 +55,16 @@ export function* namesIn(segments: readonly Segment[], holds: Holds): Generator<
   }
 }
 
-/** The same for `'a[i]'`, which is quoted as one word. */
+/** The same for `'a[i]'`, which is quoted as one word. A subscript may contain others: `a[b[0]+i]`. */
 export function* namesInSubscripts(segments: readonly Segment[], holds: Holds): Generator<Source> {
+  let depth = 0;
   for (const segment of segments) {
     if (segment.kind !== 'text') continue;
-    for (const [subscript] of segment.text.matchAll(/\[[^\]]*/g))
-      yield* namesInText(subscript, segment.at, holds);
+    for (const part of segment.text.split(/(?<=[[\]])/)) {
+      if (depth > 0) yield* namesInText(part, segment.at, holds);
+      if (part.endsWith('[')) depth += 1;
+      else if (part.endsWith(']')) depth = Math.max(0, depth - 1);
+    }
   }
 }
 

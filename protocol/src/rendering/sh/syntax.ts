@@ -41,6 +41,8 @@ export type Segment =
       kind: 'group';
       what: 'extglob' | 'subscript' | 'old_arithmetic';
       inner: Segment[];
+      /** Of a subscript: the word ends before its bracket does. */
+      isOpen?: boolean;
       at: number;
       quoting: Quoting;
     };
