@@ -55,7 +55,7 @@ export interface CommandsWithin {
   nesting: Nesting;
   readBefore: ReadBefore;
   /** Parses commands from `at` to an unmatched `)`, and returns the position of that. */
-  toParenthesis(at: number): { list: List; end: number };
+  toParenthesis(at: number, end: number): { list: List; end: number };
   /** Parses a separate text as a whole: the content of backticks. */
   whole(text: string, at: number): List;
   /** Whether it is bash for certain, not any `sh`. */
@@ -116,10 +116,11 @@ export class WordReader {
     return segments.length === 0 && this.at === at ? undefined : { segments, at, end: this.at };
   }
 
-  /** Parses text that expands as in double quotes, up to the end of the input: a here-document. */
-  expandable(): Segment[] {
+  /** Parses the text of a here-document, which expands as in double quotes. */
+  expandable(from: number, end: number): Segment[] {
+    const within = new WordReader(this.text, from, end, this.#commands);
     const segments: Segment[] = [];
-    while (this.at < this.end) this.#quotedPiece(segments, 'heredoc');
+    while (within.at < within.end) within.#quotedPiece(segments, 'heredoc');
     return segments;
   }
 
@@ -330,7 +331,7 @@ export class WordReader {
   ): Segment & { kind: 'command' } {
     const at = this.at;
     const { nesting, toParenthesis } = this.#commands;
-    const { list, end } = nesting.within(at, () => toParenthesis(at + opening));
+    const { list, end } = nesting.within(at, () => toParenthesis(at + opening, this.end));
     this.at = end + 1;
     return { kind: 'command', style, body: list, quoting, at };
   }
