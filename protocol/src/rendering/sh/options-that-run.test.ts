@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest';
+import { runsOption } from './options-that-run.ts';
+import type { Word } from './syntax.ts';
+
+function word(text: string): Word {
+  return { segments: [{ kind: 'text', text, quoting: 'bare', at: 0 }], at: 0, end: text.length };
+}
+
+test.each([
+  ['tar', '--to-command=cat', undefined],
+  ['tar', 'cat', '--to-command'],
+  ['/bin/tar', 'zstd', '-I'],
+  ['git', 'core.pager=less', '-c'],
+  ['git', '--template=/x', undefined],
+  ['split', '--filter=cat', undefined],
+  ['a-program-that-nobody-knows', 'vi', '--editor'],
+  [undefined, '--command=ls', undefined],
+])('%s: %s behind %s is a command', (name, text, before) => {
+  expect(runsOption(name, word(text), before === undefined ? undefined : word(before))).toBe(true);
+});
+
+test.each([
+  ['grep', 'text', '-c'],
+  ['tar', 'a.tar', '-f'],
+  ['tar', 'a.tar', '--to-command=cat'],
+  ['tar', '--exclude=--to-command', undefined],
+  ['split', 'cat', '--bytes=1'],
+])('%s: %s behind %s is none', (name, text, before) => {
+  expect(runsOption(name, word(text), before === undefined ? undefined : word(before))).toBe(false);
+});
