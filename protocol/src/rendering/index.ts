@@ -31,5 +31,5 @@ export {
   renderForPeople,
 } from './render-for-people.ts';
 export { type RenderedStep, type Rendering, renderStep } from './render-step.ts';
-export { interpreters } from './sh/interpreters.ts';
+export { interpreters } from './sh/commands/interpreters.ts';
 export { shellAssignments } from './sh/write-script.ts';

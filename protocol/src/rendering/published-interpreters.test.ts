@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { powershellInterpreters } from './powershell/commands.ts';
-import { type Interpreter, interpreters } from './sh/interpreters.ts';
-import { wrappers } from './sh/wrappers.ts';
+import { type Interpreter, interpreters } from './sh/commands/interpreters.ts';
+import { wrappers } from './sh/commands/wrappers.ts';
 
 const file = fileURLToPath(new URL('../../../docs/substitution.md', import.meta.url));
 const mark = '<!-- generated from the tables of interpreters in protocol/src/rendering -->\n';

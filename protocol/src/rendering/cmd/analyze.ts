@@ -2,7 +2,7 @@
 // delayed expansion, after a line has been parsed; refused is everything that parses text a second time.
 
 import { powershellInterpreters } from '../powershell/commands.ts';
-import { interpreterOf } from '../sh/interpreters.ts';
+import { interpreterOf } from '../sh/commands/interpreters.ts';
 import type { Reason } from '../sh/refusals.ts';
 import { concludeAnalysis } from '../sites/conclude-analysis.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';

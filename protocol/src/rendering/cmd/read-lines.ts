@@ -1,5 +1,5 @@
 // Parses a batch script of cmd.exe: lines of commands, with quotes, carets and percent signs as in cmd.exe.
-import { holeMark } from '../sh/syntax.ts';
+import { holeMark } from '../sh/reading/syntax.ts';
 
 export interface Piece {
   kind: 'text' | 'hole';

@@ -1,6 +1,6 @@
 // Which texts of a step's configuration may contain placeholders, and how they are treated.
 import { stepConfigSchema } from '../../steps/registry.ts';
-import { baseName } from '../sh/interpreters.ts';
+import { baseName } from '../sh/commands/interpreters.ts';
 
 export type ShellLanguage = 'sh' | 'bash' | 'powershell' | 'pwsh' | 'cmd';
 

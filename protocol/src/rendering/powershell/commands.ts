@@ -1,5 +1,5 @@
 // What PowerShell commands do with a value, by their names. Published in docs/substitution.md.
-import { interpreterOf } from '../sh/interpreters.ts';
+import { interpreterOf } from '../sh/commands/interpreters.ts';
 
 /** Verbs that cmdlets begin with; any other word with a dash may be the name of a program. */
 const verbs = new Set(

@@ -3,26 +3,14 @@
 
 import type { Analysis, Hole } from '../sites/sites.ts';
 import { checkTest } from './check-test.ts';
-import { type CodeReader, CodeReaders } from './code-readers.ts';
+import { type CodeReader, CodeReaders } from './commands/code-readers.ts';
+import { type Interpreter, interpreterOf } from './commands/interpreters.ts';
+import { runsOption } from './commands/options-that-run.ts';
+import { refusedArguments } from './commands/refused-arguments.ts';
+import { commandBehind, resolveCommand } from './commands/resolve-command.ts';
+import { namesThatRun } from './commands/special-names.ts';
 import { Holders, isExec } from './holders.ts';
-import { type Interpreter, interpreterOf } from './interpreters.ts';
-import { runsOption } from './options-that-run.ts';
-import { readScript } from './read-script.ts';
-import { refusedArguments } from './refused-arguments.ts';
-import { commandBehind, resolveCommand } from './resolve-command.ts';
-import {
-  commandsIn,
-  inCommand,
-  inInput,
-  inList,
-  inSegments,
-  inWords,
-  isIndirect,
-  namesIn,
-  namesInSubscripts,
-  type Source,
-} from './sources.ts';
-import { namesThatRun } from './special-names.ts';
+import { readScript } from './reading/read-script.ts';
 import {
   bareText,
   type Command,
@@ -35,7 +23,19 @@ import {
   type Segment,
   type Simple,
   type Word,
-} from './syntax.ts';
+} from './reading/syntax.ts';
+import {
+  commandsIn,
+  inCommand,
+  inInput,
+  inList,
+  inSegments,
+  inWords,
+  isIndirect,
+  namesIn,
+  namesInSubscripts,
+  type Source,
+} from './sources.ts';
 import { Verdicts } from './verdicts.ts';
 import { WrittenText } from './written-text.ts';
 

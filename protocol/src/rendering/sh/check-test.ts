@@ -1,7 +1,8 @@
 // Values in `[ … ]`, `test …` and `[[ … ]]`: an operand must not be taken for an operator, nor its text be evaluated.
+
+import { bareText, literalOf, type Word } from './reading/syntax.ts';
 import type { ReasonName } from './refusals.ts';
 import { type Holds, inSegments, namesIn, namesInSubscripts, type Source } from './sources.ts';
-import { bareText, literalOf, type Word } from './syntax.ts';
 
 const comparesNumbers = /^-(eq|ne|lt|le|gt|ge)$/;
 

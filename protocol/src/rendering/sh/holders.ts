@@ -1,7 +1,20 @@
 // Determines which variables of a script hold a value: set from a placeholder, or from another such variable. Ignores
 // the order of commands, so that loops and functions need no special treatment.
-import { ownArguments } from './read-words.ts';
-import { commandBehind, resolveCommand } from './resolve-command.ts';
+
+import { commandBehind, resolveCommand } from './commands/resolve-command.ts';
+import { ownArguments } from './reading/read-words.ts';
+import {
+  anyVariable,
+  bareText,
+  type Command,
+  type Compound,
+  type List,
+  literalOf,
+  literalStart,
+  type Script,
+  type Simple,
+  type Word,
+} from './reading/syntax.ts';
 import {
   commandsIn,
   defaultsIn,
@@ -14,18 +27,6 @@ import {
   listsIn,
   type Source,
 } from './sources.ts';
-import {
-  anyVariable,
-  bareText,
-  type Command,
-  type Compound,
-  type List,
-  literalOf,
-  literalStart,
-  type Script,
-  type Simple,
-  type Word,
-} from './syntax.ts';
 
 export interface Holder {
   /** The placeholder whose value it holds, as the author wrote it. */

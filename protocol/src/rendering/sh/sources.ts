@@ -1,5 +1,5 @@
 // Finds values in a part of a script at any depth: placeholders, and variables that hold one.
-import { resolveCommand } from './resolve-command.ts';
+import { resolveCommand } from './commands/resolve-command.ts';
 import {
   anyVariable,
   type Command,
@@ -9,7 +9,7 @@ import {
   type Segment,
   type Simple,
   type Word,
-} from './syntax.ts';
+} from './reading/syntax.ts';
 
 export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: string; at: number };
 

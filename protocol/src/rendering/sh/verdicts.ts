@@ -2,10 +2,10 @@
 import type { ParameterType } from '../../api/jobs/parameters.ts';
 import { concludeAnalysis } from '../sites/conclude-analysis.ts';
 import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
-import type { Interpreter } from './interpreters.ts';
+import type { Interpreter } from './commands/interpreters.ts';
+import { anyVariable } from './reading/syntax.ts';
 import { type ReasonName, reasons } from './refusals.ts';
 import type { Source } from './sources.ts';
-import { anyVariable } from './syntax.ts';
 
 export class Verdicts {
   readonly #holes: ReadonlyMap<number, Hole>;

@@ -4,8 +4,8 @@ import { languages } from '../languages.ts';
 import { problemsIn, type ReadField } from '../placeholders/read-step.ts';
 import { placeholderText } from '../placeholders/reference.ts';
 import { type Placeholder, placeholdersOf } from '../placeholders/template.ts';
-import { namesThatRun } from '../sh/special-names.ts';
-import { holeMark } from '../sh/syntax.ts';
+import { namesThatRun } from '../sh/commands/special-names.ts';
+import { holeMark } from '../sh/reading/syntax.ts';
 import { type ShellCode, shellCode } from './shell-code.ts';
 import type { Refusal, Site } from './sites.ts';
 

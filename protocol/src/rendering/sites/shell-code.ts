@@ -1,7 +1,7 @@
 // The text of a script in the form that the shell parsers read: one mark for each placeholder.
 
 import type { Placeholder, Template } from '../placeholders/template.ts';
-import { holeMark } from '../sh/syntax.ts';
+import { holeMark } from '../sh/reading/syntax.ts';
 
 export interface ShellCode {
   text: string;

@@ -1,8 +1,9 @@
 // Determines which commands run what arrives on their standard input.
+
+import { type Command, type Compound, type List, literalOf, type Simple } from '../reading/syntax.ts';
+import { commandsIn, fileOf, filesWritten } from '../sources.ts';
 import { type Interpreter, interpreterOf } from './interpreters.ts';
 import { resolveCommand } from './resolve-command.ts';
-import { commandsIn, fileOf, filesWritten } from './sources.ts';
-import { type Command, type Compound, type List, literalOf, type Simple } from './syntax.ts';
 
 export interface CodeReader extends Pick<Interpreter, 'why' | 'fix'> {
   name: string;

@@ -1,6 +1,7 @@
 // Options whose value is a command: `tar --to-command=…`, `git -c core.pager=…`.
+
+import { literalOf, literalStart, type Word } from '../reading/syntax.ts';
 import { baseName } from './interpreters.ts';
-import { literalOf, literalStart, type Word } from './syntax.ts';
 
 const optionsThatRun =
   /^--(to-command|checkpoint-action|(use-)?compress-program|info-script|new-volume-script|rsh-command|exec|exec-path|upload-pack|receive-pack|command|pager|editor|init-file|rcfile|config-env|post(rotate)?-?script)(=|$)/;

@@ -1,8 +1,9 @@
 // Finds the shell text that a command is given to run: by eval, trap or a shell's -c. It sees the variables of the
 // script, so values that they hold must be followed into it.
+
+import { anyVariable, literalOf, type Word } from '../reading/syntax.ts';
 import { baseName, interpreterOf } from './interpreters.ts';
 import { commandBehind, resolveCommand } from './resolve-command.ts';
-import { anyVariable, literalOf, type Word } from './syntax.ts';
 
 export interface CodeInArguments {
   /** In which each part that is only known when the script runs is `anyVariable`. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import type { Word } from '../reading/syntax.ts';
 import { runsOption } from './options-that-run.ts';
-import type { Word } from './syntax.ts';
 
 function word(text: string): Word {
   return { segments: [{ kind: 'text', text, quoting: 'bare', at: 0 }], at: 0, end: text.length };

@@ -12,7 +12,7 @@
  * - `name`: the part before the `=` of `NAME=value`.
  * - `named`: all except the value of `--arg name value`.
  * - `dashes`: all, unless `--` is the first.
- * - `test`: see `check-test.ts`.
+ * - `test`: see `../check-test.ts`.
  */
 export type WhichArguments =
   | 'all'

@@ -1,7 +1,7 @@
 // Where the text of a here-document begins and ends, and what in it is expanded.
 import { expect, test } from 'vitest';
+import { commandsIn } from '../sources.ts';
 import { readScript } from './read-script.ts';
-import { commandsIn } from './sources.ts';
 import type { Segment } from './syntax.ts';
 
 /** The texts of all, with a placeholder as `_`; a quoted one holds nothing but placeholders. */

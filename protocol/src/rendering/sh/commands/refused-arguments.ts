@@ -1,6 +1,7 @@
 // Determines in which arguments of an interpreter no value may stand.
+
+import { literalOf, literalStart, type Word } from '../reading/syntax.ts';
 import type { Interpreter } from './interpreters.ts';
-import { literalOf, literalStart, type Word } from './syntax.ts';
 
 /** Formats whose conversions take text as it is; all others are evaluated by some shells. */
 const plainFormat = /^(?:[^%]|%%|%-?\d*(?:\.\d+)?[sbqc])*$/s;

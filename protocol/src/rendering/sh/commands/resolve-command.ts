@@ -1,6 +1,7 @@
 // Determines the program that a command finally runs: behind `sudo -u x`, `timeout 5`, `env A=b`, whatever its path.
+
+import { anyVariable, literalOf, literalStart, type Word } from '../reading/syntax.ts';
 import { baseName, interpreterOf } from './interpreters.ts';
-import { anyVariable, literalOf, literalStart, type Word } from './syntax.ts';
 import { type Wrapper, wrappers } from './wrappers.ts';
 
 export interface Resolved {
