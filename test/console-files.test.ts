@@ -103,3 +103,78 @@ test('a file is uploaded, used by a step and kept from being deleted; what a ste
   ).toBe(true);
   expect(faults).toEqual([]);
 });
+
+test('an upload that was stopped is continued from a new page with the same file, and refused with another', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  const bytes = randomBytes(9_000_000);
+  const name = 'image-12.iso';
+  const file = { name, mimeType: 'application/octet-stream', buffer: bytes };
+  const other = Buffer.from(bytes);
+  other[5] = (other[5] ?? 0) ^ 1;
+  const sent: number[] = [];
+  // The network stands still from some place on.
+  await page.route(/\/content\?offset=/, (route) => {
+    const offset = Number(new URL(route.request().url()).searchParams.get('offset'));
+    sent.push(offset);
+    return offset > 2_000_000 ? undefined : route.continue();
+  });
+  await page.goto(`${c.url}/files`);
+  await page.getByRole('button', { name: /^Upload…/ }).click();
+  await page.getByLabel('File', { exact: true }).setInputFiles(file);
+  await page.getByRole('button', { name: 'Upload', exact: true }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('3.1 MB of 9.0 MB').waitFor();
+  await dialog.getByText(/B\/s, .+ left/).waitFor();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.getByText('Stopped').waitFor();
+  await page.getByText(/is kept for a day/).waitFor();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  sent.length = 0;
+  await page.route(/\/content\?offset=/, (route) => {
+    sent.push(Number(new URL(route.request().url()).searchParams.get('offset')));
+    return route.continue();
+  });
+
+  await page.reload();
+  const mine = page.getByRole('region', { name: 'Your unfinished uploads' });
+  await mine.getByText('3.1 MB of 9.0 MB').waitFor();
+  await mine.getByText(/^begun .+, kept for another 23 h$/).waitFor();
+  await mine.getByRole('button', { name: `Continue the upload of ${name}` }).click();
+  const choice = dialog.getByLabel('File', { exact: true });
+  await choice.setInputFiles({ ...file, buffer: bytes.subarray(1) });
+  await dialog
+    .getByText('It has 8,999,999 bytes; the upload is of a file of 9,000,000. Choose that one.')
+    .waitFor();
+  await choice.setInputFiles({ ...file, buffer: other });
+  await dialog.getByRole('button', { name: 'Continue' }).click();
+  await dialog.getByText('This is another file: its first 3.1 MB are not what was uploaded.').waitFor();
+  expect(sent).toEqual([]);
+
+  // The dialog for new files knows an upload of this name and size, too.
+  await dialog.getByRole('button', { name: 'Close', exact: true }).last().click();
+  await page.getByRole('button', { name: /^Upload…/ }).click();
+  await choice.setInputFiles(file);
+  await dialog.getByText('You began to upload a file of this name and size.').waitFor();
+  await dialog.getByRole('button', { name: 'Continue' }).click();
+  await page.getByText(createHash('sha256').update(bytes).digest('hex').slice(0, 16)).waitFor();
+  expect(sent[0]).toBe(3 * 1024 * 1024);
+  await mine.waitFor({ state: 'detached' });
+  expect(faults).toEqual([]);
+});
+
+test('an unfinished upload is discarded, and its name is free again', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const begun = { name: 'half.bin', size: 1_000 };
+  await c.system.api.made('/api/v1/files', begun);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/files`);
+  const mine = page.getByRole('region', { name: 'Your unfinished uploads' });
+  await mine.getByRole('button', { name: 'Discard the upload of half.bin' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Discard the upload' }).click();
+  await mine.waitFor({ state: 'detached' });
+  await c.system.api.made('/api/v1/files', begun);
+  expect(faults).toEqual([]);
+});

@@ -1,4 +1,5 @@
 // The mock API for files that steps copy, and their upload.
+import { createHash } from 'node:crypto';
 import type { FileUses, StoredFile } from '@opsconductor/protocol';
 import { ago, jobs } from './fixtures.ts';
 import type { Answer } from './people-api.ts';
@@ -47,6 +48,7 @@ export const files: StoredFile[] = rows.map(([name, description, category, size,
   createdAt: ago((at + 1) * 31 * hour),
   createdBy: at % 2 === 0 ? 'a.okafor' : 'c.moreau',
   lastUsedAt: jobCount === 0 ? null : ago(hour),
+  uploadExpiresAt: null,
 }));
 const [first] = files;
 if (first !== undefined)
@@ -61,8 +63,37 @@ if (first !== undefined)
     sha256: null,
     jobCount: 0,
     createdAt: ago(90_000),
+    createdBy: 'c.moreau',
     lastUsedAt: null,
+    uploadExpiresAt: ago(-23.9 * hour),
   });
+
+/** What the one who is signed in began to upload, with the age and how much of it has arrived. */
+const halves: [name: string, category: string, size: number, received: number, age: number][] = [
+  ['backup-of-the-inventory.tar', 'general', 10_485_760, 4_194_304, 3 * hour],
+  [
+    'image-of-the-build-hosts-for-every-plant-2026-11-29-signed.iso',
+    'deployment',
+    3_758_096_384,
+    3_758_096_384,
+    23.4 * hour,
+  ],
+];
+const unfinished: StoredFile[] = halves.map(([name, category, size, receivedBytes, age], at) => ({
+  ...(first as StoredFile),
+  id: `0a6f3c1e-77aa-4d52-9d0b-5b1f6d2e41${String(at).padStart(2, '0')}`,
+  name,
+  description: '',
+  category,
+  state: 'uploading',
+  size,
+  receivedBytes,
+  sha256: null,
+  jobCount: 0,
+  createdAt: ago(age + 200_000),
+  lastUsedAt: null,
+  uploadExpiresAt: ago(age - 24 * hour),
+}));
 
 /** The jobs that name a file, of which the last one is not to be seen. */
 function usesOf({ jobCount }: StoredFile): FileUses {
@@ -86,11 +117,12 @@ export function filesAnswer(
   { body, size, isEmpty }: { body: Record<string, unknown>; size: number; isEmpty: boolean },
 ): Answer | undefined {
   const [, id = '', part = ''] = /^\/files(?:\/([^/]+))?(\/[a-z]+)?$/.exec(path) ?? [];
-  const known = upload?.id === id ? upload : files.find((one) => one.id === id);
+  const known = upload?.id === id ? upload : [...files, ...unfinished].find((one) => one.id === id);
   switch (`${method} ${part === '' && id !== '' ? '/:id' : part}`) {
     case 'GET ': {
       const search = query.get('search')?.toLowerCase() ?? '';
-      const found = files.filter(({ name, description }) =>
+      const listed = query.get('mine') === 'true' ? unfinished : files;
+      const found = listed.filter(({ name, description }) =>
         `${name} ${description}`.toLowerCase().includes(search),
       );
       return { status: 200, body: { items: isEmpty ? [] : found, nextCursor: null } };
@@ -106,13 +138,22 @@ export function filesAnswer(
         size: Number(body.size),
         receivedBytes: 0,
         sha256: null,
+        uploadExpiresAt: ago(-24 * hour),
       };
       return { status: 201, body: upload };
     }
     case 'PUT /content':
-      if (upload === undefined) return undefined;
+      if (known === undefined) return undefined;
+      upload ??= known;
       upload = { ...upload, receivedBytes: Number(query.get('offset')) + size };
       return { status: 200, body: upload };
+    case 'GET /received':
+      return known === undefined
+        ? undefined
+        : {
+            status: 200,
+            body: { receivedBytes: known.receivedBytes, sha256: digestOfZeros(known.receivedBytes) },
+          };
     case 'GET /uses':
       return known === undefined ? undefined : { status: 200, body: usesOf(known) };
     case 'DELETE /:id':
@@ -122,6 +163,13 @@ export function filesAnswer(
       return known === undefined ? undefined : { status: 200, body: known };
   }
   return undefined;
+}
+
+/** What has arrived here was all zeros. */
+function digestOfZeros(bytes: number): string {
+  const [hash, zeros] = [createHash('sha256'), Buffer.alloc(1_048_576)];
+  for (let left = bytes; left > 0; left -= zeros.length) hash.update(zeros.subarray(0, left));
+  return hash.digest('hex');
 }
 
 function taken(name: string): Answer {

@@ -312,6 +312,7 @@ export const apiPaths = {
   file: (id: string) => `${root}/files/${encodeURIComponent(id)}`,
   fileContent: (id: string, query: Query = {}) =>
     withQuery(`${root}/files/${encodeURIComponent(id)}/content`, query),
+  receivedContent: (id: string) => `${root}/files/${encodeURIComponent(id)}/received`,
   finishFile: (id: string) => `${root}/files/${encodeURIComponent(id)}/finish`,
   fileUses: (id: string) => `${root}/files/${encodeURIComponent(id)}/uses`,
   executorOverview: () => `${root}/executor/overview`,

@@ -30,6 +30,8 @@ export const StoredFileSchema = Type.Object({
   createdAt: Timestamp,
   createdBy: Type.String(),
   lastUsedAt: Nullable(Timestamp),
+  /** When an unfinished upload is removed, unless it is continued before; null once it is complete. */
+  uploadExpiresAt: Nullable(Timestamp),
 });
 export type StoredFile = Static<typeof StoredFileSchema>;
 
@@ -37,6 +39,12 @@ export const FileQuerySchema = Closed({
   ...pageQuery,
   search: Type.Optional(
     Type.String({ minLength: 1, maxLength: 200, description: 'A part of the name or the description' }),
+  ),
+  state: Type.Optional(
+    Type.Enum(fileStates, { description: '`uploading`: only unfinished uploads; `ready`: only other files' }),
+  ),
+  mine: Type.Optional(
+    Type.Boolean({ description: '`true`: only what the caller uploads; `false`: only what others do' }),
   ),
 });
 export type FileQuery = Static<typeof FileQuerySchema>;
@@ -56,6 +64,14 @@ export const UploadQuerySchema = Closed({
     description: 'Offset of these bytes: the file’s `receivedBytes`',
   }),
 });
+export const ReceivedContentSchema = Type.Object({
+  receivedBytes: Type.Integer({
+    description: 'How many bytes the digest covers; the upload may go on meanwhile',
+  }),
+  sha256: Type.String({ description: 'SHA-256 of these bytes, in hex' }),
+});
+export type ReceivedContent = Static<typeof ReceivedContentSchema>;
+
 export const FinishFileRequestSchema = Closed({
   sha256: Type.Optional(Sha256),
 });

@@ -1,15 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { limits } from '@opsconductor/protocol';
+import { type FileQuery, limits } from '@opsconductor/protocol';
 import { expect, onTestFinished, test } from 'vitest';
 import { setupJobs } from '../jobs/testing.ts';
 import { findContent } from '../store/files/contents.ts';
 import { noteFileUse } from '../store/files/files.ts';
+import { insertUser } from '../store/people/users.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { readContent } from './content-pieces.ts';
 import { deleteFile } from './delete-file.ts';
 import { expireFiles } from './expire-files.ts';
 import { fileUses, getFile, listFiles } from './list-files.ts';
-import { createFile, finishFile, uploadBytes } from './upload-file.ts';
+import { createFile, digestOfReceived, finishFile, uploadBytes } from './upload-file.ts';
 
 const piece = limits.contentPartBytes;
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -89,6 +90,34 @@ test('a file arrives in pieces, can be continued where it broke off, and is comp
   await expect(send(id, bytes.length, new Uint8Array())).rejects.toMatchObject({ code: 'conflict' });
 });
 
+test('an unfinished upload is found again by who began it, until when it is kept, and by the digest of what is there', async () => {
+  const { t, deps, begin, send, finish } = await setup();
+  const bytes = randomBytes(2 * piece + 777);
+  const { id } = await begin('half', bytes.length);
+  await finish((await begin('whole', 0)).id);
+  const other = { ...t.caller, userId: await insertUser(t.sql, 'bea', ['author']) };
+  await createFile(deps, { name: 'of-another', size: 5 }, other);
+  await send(id, 0, bytes.subarray(0, 2 * piece));
+  const named = async (query: FileQuery, userId = t.caller.userId) =>
+    (await listFiles(t.sql, query, unrestricted, userId)).items.map(({ name }) => name);
+  expect(await named({ state: 'uploading', mine: true })).toEqual(['half']);
+  expect(await named({ state: 'uploading', mine: true }, other.userId)).toEqual(['of-another']);
+  expect(await named({ state: 'uploading', mine: false })).toEqual(['of-another']);
+  expect(await named({ mine: true })).toEqual(['half', 'whole']);
+  expect(await named({ state: 'ready' })).toEqual(['whole']);
+  expect(await named({})).toEqual(['half', 'of-another', 'whole']);
+  const [touched] = await t.sql<{ at: Date }[]>`select touched_at as at from contents where id = ${id}`;
+  const expiresAt = new Date((touched?.at.getTime() ?? 0) + limits.unfinishedContentMs).toISOString();
+  expect(await getFile(t.sql, id, unrestricted)).toMatchObject({ uploadExpiresAt: expiresAt });
+  const half = { receivedBytes: 2 * piece, sha256: sha256(bytes.subarray(0, 2 * piece)) };
+  expect(await digestOfReceived(deps, id, t.caller)).toEqual(half);
+  await send(id, 2 * piece, bytes.subarray(2 * piece));
+  const all = { receivedBytes: bytes.length, sha256: sha256(bytes) };
+  expect(await digestOfReceived(deps, id, t.caller)).toEqual(all);
+  expect(await finish(id)).toMatchObject({ uploadExpiresAt: null });
+  expect(await digestOfReceived(deps, id, t.caller)).toEqual(all);
+});
+
 test('an empty file can be stored, and stored bytes are encrypted', async () => {
   const { t, begin, send, finish, bytesOf } = await setup();
   const empty = await begin('empty', 0);
@@ -127,7 +156,7 @@ test('a file that a job uses can’t be deleted; afterwards it is deleted with i
   await expect(deleteFile(t.sql, id, t.caller)).rejects.toThrow('1 job names app.tar in a step');
   await t.change(job.id, { steps: copy('other.tar') as never });
   await deleteFile(t.sql, id, t.caller);
-  expect(await listFiles(t.sql, {}, unrestricted)).toEqual({ items: [], nextCursor: null });
+  expect(await listFiles(t.sql, {}, unrestricted, t.caller.userId)).toEqual({ items: [], nextCursor: null });
   expect(await t.sql`select 1 from content_parts`).toHaveLength(0);
 });
 
@@ -144,7 +173,7 @@ test('files that no job names and no step has used are removed once they are old
   await noteFileUse(t.sql, ids.used ?? '');
   expect(await expireFiles(t.sql, 41, new Date())).toBe(0);
   expect(await expireFiles(t.sql, 30, new Date())).toBe(1);
-  const { items } = await listFiles(t.sql, {}, unrestricted);
+  const { items } = await listFiles(t.sql, {}, unrestricted, t.caller.userId);
   expect(items.map(({ name }) => name)).toEqual(['half', 'named', 'used']);
   expect(await t.sql`select detail from audit_log where action = 'file.expired'`).toMatchObject([
     { detail: { name: 'unused', keptDays: 30 } },

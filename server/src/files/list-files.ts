@@ -6,14 +6,17 @@ import { pageOf } from '../store/database/cursor.ts';
 import { type FileRow, findFile, listFiles as listFileRows, listFileUses } from '../store/files/files.ts';
 import { receivedBytes } from './content-pieces.ts';
 
-/** Returns a page of the files within the reaches, by name. */
+/** Returns a page of the files within the reaches, by name. `userId` is whom `mine` means. */
 export async function listFiles(
   sql: Sql,
-  query: FileQuery,
+  { state, mine, ...query }: FileQuery,
   reaches: readonly Reach[],
+  userId: number,
 ): Promise<{ items: StoredFile[]; nextCursor: string | null }> {
   const limit = query.limit ?? limits.defaultPageItems;
-  const rows = await listFileRows(sql, { ...query, limit }, reaches);
+  const isComplete = state === undefined ? undefined : state === 'ready';
+  const createdBy = mine === undefined ? undefined : { userId, is: mine };
+  const rows = await listFileRows(sql, { ...query, isComplete, createdBy, limit }, reaches);
   return pageOf(rows, limit, (row) => [row.name], toFile);
 }
 
@@ -35,7 +38,8 @@ async function requireFile(sql: Sql, id: string, reaches: readonly Reach[]): Pro
   return row;
 }
 
-function toFile({ parts, createdAt, createdBy, lastUsedAt, ...row }: FileRow): StoredFile {
+function toFile({ parts, createdAt, createdBy, lastUsedAt, touchedAt, ...row }: FileRow): StoredFile {
+  const expiresAt = new Date(touchedAt.getTime() + limits.unfinishedContentMs);
   return {
     ...row,
     state: row.sha256 === null ? 'uploading' : 'ready',
@@ -43,5 +47,6 @@ function toFile({ parts, createdAt, createdBy, lastUsedAt, ...row }: FileRow): S
     createdAt: createdAt.toISOString(),
     createdBy: createdBy ?? 'deleted user',
     lastUsedAt: lastUsedAt?.toISOString() ?? null,
+    uploadExpiresAt: row.sha256 === null ? expiresAt.toISOString() : null,
   };
 }

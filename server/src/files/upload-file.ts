@@ -5,6 +5,7 @@ import {
   type CreateFileRequest,
   type FinishFileRequest,
   limits,
+  type ReceivedContent,
   type StoredFile,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
@@ -156,6 +157,25 @@ export async function finishFile(
     });
   }
   return getFile(sql, id, caller.authority.reach('jobs.edit'));
+}
+
+/**
+ * Returns the digest of what has arrived of a file, so that whoever continues its upload can tell whether they have the
+ * same file.
+ * @throws {AppError} `not_found`; `forbidden`.
+ */
+export async function digestOfReceived(
+  { sql, masterKey }: Pick<FileDeps, 'sql' | 'masterKey'>,
+  id: string,
+  caller: Caller,
+): Promise<ReceivedContent> {
+  await editableFile(sql, id, caller);
+  const content = await findContent(sql, id);
+  if (content === undefined) throw notFound('File');
+  const received = receivedBytes(content);
+  const sha256 =
+    content.sha256 ?? (await digestOfContent(sql, masterKey, { ...content, size: received }, caller.userId));
+  return { receivedBytes: received, sha256 };
 }
 
 /** Returns a file that the caller may change, whether or not it is complete. */

@@ -1,13 +1,33 @@
-import { type Artifact, type FileUses, limits, type StoredFile } from '@opsconductor/protocol';
+import {
+  type Artifact,
+  type FileUses,
+  limits,
+  type ReceivedContent,
+  type StoredFile,
+} from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
 import { ApiError, request } from './client.ts';
+import { isUnknownParameter } from './older-server.ts';
 import { type Page, type PageQuery, readAll } from './page.ts';
 
 export function listFiles(
-  query: PageQuery & { search?: string | undefined },
+  query: PageQuery & { search?: string | undefined; state?: StoredFile['state']; mine?: boolean },
   signal?: AbortSignal,
 ): Promise<Page<StoredFile>> {
   return request('GET', apiPaths.files(query), { signal });
+}
+
+/** What the person who is signed in began to upload and didn't finish. */
+export async function listUnfinishedUploads(
+  query: PageQuery,
+  signal?: AbortSignal,
+): Promise<Page<StoredFile>> {
+  try {
+    return await listFiles({ ...query, state: 'uploading', mine: true }, signal);
+  } catch (error) {
+    if (!isUnknownParameter(error)) throw error;
+    return { items: [], nextCursor: null };
+  }
 }
 
 export function fileUses(id: string, signal?: AbortSignal): Promise<FileUses> {
@@ -28,7 +48,15 @@ export function createFile(file: NewFile & { size: number }): Promise<StoredFile
   return request('POST', apiPaths.files(), { body: file });
 }
 
+/** The digest of what has arrived of an upload. */
+export function digestOfReceived(id: string, signal?: AbortSignal): Promise<ReceivedContent> {
+  return request('GET', apiPaths.receivedContent(id), { signal });
+}
+
 const busyPauseMs = 1_000;
+/** A piece is as large as takes about so long: the progress is seen to move, and little is lost if it breaks off. */
+const pieceMs = { least: 500, most: 2_000 };
+const firstPieceBytes = 4 * limits.contentPartBytes;
 
 /** Uploads the missing part of a file, then has the server check the whole file. */
 export async function uploadContent(
@@ -38,9 +66,12 @@ export async function uploadContent(
 ): Promise<StoredFile> {
   const { signal, onSent } = options;
   let offset = receivedBytes;
+  let pieceBytes = firstPieceBytes;
   onSent(offset);
   while (offset < size) {
-    const piece = content.slice(offset, offset + limits.maxUploadBytes);
+    // Read here: of a file that can't be read, a request would only say that it got no answer.
+    const piece = new Blob([await content.slice(offset, offset + pieceBytes).arrayBuffer()]);
+    const begunMs = performance.now();
     try {
       const file: StoredFile = await request('PUT', apiPaths.fileContent(id, { offset }), {
         file: { content: piece, type: 'application/octet-stream' },
@@ -48,6 +79,9 @@ export async function uploadContent(
         signal,
       });
       offset = file.receivedBytes;
+      const tookMs = performance.now() - begunMs;
+      if (tookMs < pieceMs.least) pieceBytes = Math.min(limits.maxUploadBytes, pieceBytes * 2);
+      if (tookMs > pieceMs.most) pieceBytes = Math.max(limits.contentPartBytes, pieceBytes / 2);
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 'rate_limited') throw error;
       await new Promise((resolve) => setTimeout(resolve, busyPauseMs));

@@ -32,6 +32,12 @@ export function longDuration(ms: number): string {
   return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
 }
 
+/** `6 s left`: how long these bytes take at this rate, in whole seconds; undefined if there is nothing to say. */
+export function timeLeft(bytes: number, bytesPerSecond: number): string | undefined {
+  if (bytes <= 0 || bytesPerSecond <= 0) return undefined;
+  return `${longDuration(Math.max(1, Math.ceil(bytes / bytesPerSecond)) * 1_000)} left`;
+}
+
 /** How long something took that has ended; tenths of short times: `37 ms`, `2.1 s`, `13 min 05 s`. */
 export function tookDuration(ms: number): string {
   return ms < 59_500 ? cellDuration(ms) : longDuration(ms);

@@ -37,6 +37,10 @@ export const fileNeeds: Record<string, Needs> = {
     contentType: 'application/octet-stream',
     place: side.category,
   })),
+  'GET files/:id/received': changing('jobs.edit', theFilesCategory, (side) => ({
+    path: `${side.fileId}/received`,
+    place: side.category,
+  })),
   'POST files/:id/finish': changing('jobs.edit', theFilesCategory, (side) => ({
     path: `${side.fileId}/finish`,
     place: side.category,

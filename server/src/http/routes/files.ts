@@ -9,6 +9,7 @@ import {
   Id,
   limits,
   Page,
+  ReceivedContentSchema,
   StoredFileSchema,
   UploadQuerySchema,
 } from '@opsconductor/protocol';
@@ -19,7 +20,13 @@ import { readContent } from '../../files/content-pieces.ts';
 import { deleteFile } from '../../files/delete-file.ts';
 import { getArtifact, listArtifacts } from '../../files/list-artifacts.ts';
 import { fileUses, getFile, listFiles } from '../../files/list-files.ts';
-import { createFile, type FileDeps, finishFile, uploadBytes } from '../../files/upload-file.ts';
+import {
+  createFile,
+  digestOfReceived,
+  type FileDeps,
+  finishFile,
+  uploadBytes,
+} from '../../files/upload-file.ts';
 import { readInTurns } from '../../read-in-turns.ts';
 import type { RunKeys } from '../../runs/run-keys.ts';
 import { seeRun } from '../../runs/view/seen-run.ts';
@@ -54,10 +61,13 @@ function reads(deps: FileRouteDeps): RouteSpec[] {
       permission: 'read',
       scoped: true,
       summary: 'List uploaded files by name',
+      description:
+        '`state=uploading&mine=true` lists the caller’s unfinished uploads, which can be continued at their `receivedBytes`.',
       tag,
       query: FileQuerySchema,
       success: { status: 200, schema: Page(StoredFileSchema) },
-      handle: ({ query, principal }) => listFiles(sql, query, principal.authority.reach('read')),
+      handle: ({ query, principal }) =>
+        listFiles(sql, query, principal.authority.reach('read'), principal.userId),
     }),
     route({
       method: 'GET',
@@ -143,6 +153,19 @@ function uploads(deps: FileRouteDeps): RouteSpec[] {
           },
           callerOf(request),
         ),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/files/:id/received',
+      permission: 'jobs.edit',
+      scoped: true,
+      summary: 'Get the SHA-256 of what has arrived of a file',
+      description:
+        'Compare it with the first `receivedBytes` of the file at hand before you continue an upload that somebody, or an earlier session, began. All of these bytes are read for it.',
+      tag,
+      params,
+      success: { status: 200, schema: ReceivedContentSchema },
+      handle: (request) => digestOfReceived(deps, request.params.id, callerOf(request)),
     }),
     route({
       method: 'POST',

@@ -19,6 +19,8 @@ export interface FileRow {
   createdAt: Date;
   createdBy: string | null;
   lastUsedAt: Date | null;
+  /** When the last bytes arrived. */
+  touchedAt: Date;
 }
 
 export async function insertFile(
@@ -59,7 +61,20 @@ export async function lockFile(tx: Tx, id: string): Promise<{ id: string } | und
 /** Returns files by name, one more than `limit` if there are more. */
 export async function listFiles(
   sql: Sql,
-  { search, limit, cursor }: { search?: string; limit: number; cursor?: string },
+  {
+    search,
+    isComplete,
+    createdBy,
+    limit,
+    cursor,
+  }: {
+    search?: string;
+    isComplete?: boolean | undefined;
+    /** A user's id, and whether only their files are meant, or only those of others. */
+    createdBy?: { userId: number; is: boolean } | undefined;
+    limit: number;
+    cursor?: string;
+  },
   reaches: readonly Reach[],
 ): Promise<FileRow[]> {
   const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string'] as const);
@@ -67,6 +82,8 @@ export async function listFiles(
   return sql<FileRow[]>`
     ${selectFiles(sql)} where ${jobWithin(sql, reaches, 'f.category_id')}
       and ${pattern === undefined ? sql`true` : sql`(f.name ilike ${pattern} or f.description ilike ${pattern})`}
+      and ${isComplete === undefined ? sql`true` : sql`(k.sha256 is not null) = ${isComplete}`}
+      and ${createdBy === undefined ? sql`true` : sql`(f.created_by is not distinct from ${createdBy.userId}) = ${createdBy.is}`}
       and ${after === undefined ? sql`true` : sql`f.name > ${after[0]}`}
     order by f.name limit ${limit + 1}`;
 }
@@ -74,7 +91,7 @@ export async function listFiles(
 function selectFiles(db: Queryable) {
   return db`
     select f.id, f.name, f.description, f.category_id, c.name as category, k.size, k.parts,
-      encode(k.sha256, 'hex') as sha256, f.created_at, u.name as created_by, f.last_used_at,
+      encode(k.sha256, 'hex') as sha256, f.created_at, u.name as created_by, f.last_used_at, k.touched_at,
       (select count(*)::int from (${usesOf(db, db`f.name`)}) used) as job_count
     from files f join contents k on k.id = f.id join categories c on c.id = f.category_id
     left join users u on u.id = f.created_by`;

@@ -1,6 +1,6 @@
 // A transfer in words: progress and result.
 import type { Transfer, TransferProgress, TransferTotals } from '@opsconductor/protocol';
-import { longDuration } from '../../../format/duration.ts';
+import { timeLeft } from '../../../format/duration.ts';
 import { byteSize, count, counted } from '../../../format/quantity.ts';
 
 export function movesFiles(stepType: string): boolean {
@@ -22,8 +22,8 @@ export function progressWords(progress: TransferProgress): string {
     isKnown ? `${byteSize(bytes)} of ${byteSize(bytesTotal)}` : byteSize(bytes),
     `${byteSize(bytesPerSecond)}/s`,
   ];
-  const leftMs = isKnown && bytesPerSecond > 0 ? ((bytesTotal - bytes) / bytesPerSecond) * 1_000 : 0;
-  if (leftMs > 0) parts.push(`${longDuration(Math.max(1_000, Math.ceil(leftMs / 1_000) * 1_000))} left`);
+  const left = isKnown ? timeLeft(bytesTotal - bytes, bytesPerSecond) : undefined;
+  if (left !== undefined) parts.push(left);
   return parts.join(', ');
 }
 

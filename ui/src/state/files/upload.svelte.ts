@@ -1,0 +1,149 @@
+// The upload of one file. An upload that was interrupted, even on another page, goes on where it stopped, once what has
+// arrived is found to be the beginning of the chosen file.
+import type { StoredFile } from '@opsconductor/protocol';
+import { createFile, digestOfReceived, getFile, type NewFile, uploadContent } from '../../api/files.ts';
+import { byteSize, count } from '../../format/quantity.ts';
+import { Action } from '../action.svelte.ts';
+import { Sha256 } from './sha256.ts';
+import { SmoothedRate } from './smoothed-rate.ts';
+
+export type UploadPhase = 'beginning' | 'comparing' | 'sending' | 'verifying';
+
+/** Read and hashed at once: some 25 ms of work, so that the page keeps answering. */
+const comparedAtOnce = 4 * 1024 * 1024;
+
+export class Upload {
+  readonly action = new Action();
+  /** What is being done; undefined while nothing is. */
+  phase = $state<UploadPhase>();
+  /** How many bytes have been compared or sent, by the phase. */
+  doneBytes = $state(0);
+  /** How many are to be compared, or sent in all. */
+  allBytes = $state(0);
+  /** Undefined if nothing is being sent, and until enough has been. */
+  bytesPerSecond = $state<number>();
+  /** What is wrong with the chosen file. */
+  problem = $state<string>();
+  #known = $state.raw<StoredFile>();
+  #sentBytes = 0;
+  /** The file that what has arrived is known to be the beginning of. */
+  #file: File | undefined;
+  #abort: AbortController | undefined;
+
+  /** The file on the server, as of the last request; undefined until the upload has begun. */
+  get known(): StoredFile | undefined {
+    return this.#known;
+  }
+
+  /**
+   * Starts the upload, or continues it, or `unfinished`. Resolves with whether the server has the whole file; it hasn't
+   * if the upload was stopped.
+   */
+  async run(file: File, fields: NewFile, unfinished?: StoredFile): Promise<boolean> {
+    if (this.action.busy) return false;
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.problem = undefined;
+    let isWhole = false;
+    const rate = new SmoothedRate();
+    const watch = setInterval(() => this.#measure(rate), 1_000);
+    await this.action.run(async () => {
+      try {
+        isWhole = await this.#upload(file, fields, unfinished, { signal: abort.signal, rate });
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        if (!(error instanceof DOMException)) throw error;
+        this.#file = undefined;
+        this.problem =
+          'It can’t be read any more: it was changed, moved or deleted since it was chosen. Choose it again.';
+      } finally {
+        clearInterval(watch);
+        this.phase = undefined;
+        this.bytesPerSecond = undefined;
+        this.doneBytes = this.#sentBytes;
+        this.allBytes = this.#known?.size ?? 0;
+      }
+    });
+    return isWhole;
+  }
+
+  /** Stops sending; the server keeps what has arrived, and `run` goes on from there. */
+  stop(): void {
+    this.#abort?.abort();
+  }
+
+  async #upload(
+    file: File,
+    fields: NewFile,
+    unfinished: StoredFile | undefined,
+    { signal, rate }: { signal: AbortSignal; rate: SmoothedRate },
+  ): Promise<boolean> {
+    this.phase = 'beginning';
+    const begun = this.#known ?? unfinished;
+    const known =
+      begun === undefined
+        ? await createFile({ ...fields, size: file.size })
+        : await getFile(begun.id, signal);
+    this.#known = known;
+    this.#sentBytes = known.receivedBytes;
+    this.doneBytes = known.receivedBytes;
+    this.allBytes = known.size;
+    if (begun === undefined) this.#file = file;
+    signal.throwIfAborted();
+    if (known.receivedBytes > 0 && this.#file !== file) {
+      this.problem = await this.#differenceOf(file, known, signal);
+      if (this.problem !== undefined) return false;
+    }
+    this.#file = file;
+    this.phase = 'sending';
+    this.doneBytes = known.receivedBytes;
+    this.allBytes = known.size;
+    await uploadContent(known, file, {
+      signal,
+      onSent: (bytes) => {
+        this.#sentBytes = bytes;
+        this.doneBytes = bytes;
+        this.#measure(rate);
+        if (bytes >= known.size) this.phase = 'verifying';
+      },
+    });
+    return true;
+  }
+
+  /** Compares what has arrived with the beginning of the file. Returns what is wrong, if anything is. */
+  async #differenceOf(file: File, known: StoredFile, signal: AbortSignal): Promise<string | undefined> {
+    if (file.size !== known.size)
+      return differs(`it has ${count(file.size)} bytes, not ${count(known.size)}`);
+    this.phase = 'comparing';
+    this.doneBytes = 0;
+    this.allBytes = known.receivedBytes;
+    const hash = new Sha256();
+    const [received] = await Promise.all([
+      digestOfReceived(known.id, signal),
+      this.#hash(hash, file, known.receivedBytes, signal),
+    ]);
+    // Another page may be sending it.
+    await this.#hash(hash, file, received.receivedBytes, signal);
+    if (hash.hex() === received.sha256) return undefined;
+    return differs(`its first ${byteSize(received.receivedBytes)} are not what was uploaded`);
+  }
+
+  /** Hashes the file from where `doneBytes` is. */
+  async #hash(hash: Sha256, file: File, end: number, signal: AbortSignal): Promise<void> {
+    while (this.doneBytes < end) {
+      signal.throwIfAborted();
+      const piece = file.slice(this.doneBytes, Math.min(end, this.doneBytes + comparedAtOnce));
+      hash.update(new Uint8Array(await piece.arrayBuffer()));
+      this.doneBytes += piece.size;
+    }
+  }
+
+  #measure(rate: SmoothedRate): void {
+    if (this.phase !== 'sending') return;
+    rate.note(this.doneBytes, performance.now());
+    this.bytesPerSecond = rate.bytesPerSecond;
+  }
+}
+
+const differs = (how: string) =>
+  `This is another file: ${how}. Choose the one that the upload began with, or discard the upload.`;
