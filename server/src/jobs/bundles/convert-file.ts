@@ -8,8 +8,8 @@ import {
   limits,
 } from '@opsconductor/protocol';
 import { AppError } from '../../errors.ts';
-import type { ReadBatch } from './read-batches.ts';
-import type { BundleEntry } from './read-jobs.ts';
+import type { ReadBatch } from './reading/read-batches.ts';
+import type { BundleEntry } from './reading/read-jobs.ts';
 import { writeBundle } from './write-bundle.ts';
 
 /** Returns a bundle of the converted jobs, with what was lost in the conversion. */

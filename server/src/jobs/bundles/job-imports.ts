@@ -39,11 +39,11 @@ import {
   startApplying,
 } from '../../store/jobs/job-imports.ts';
 import { applyImport, refuseChanged } from './apply-import.ts';
-import { choose } from './choose.ts';
 import { convertFile } from './convert-file.ts';
 import { detailOf, headOf, itemOf } from './import-view.ts';
-import { ImportPlanner } from './plan-import.ts';
-import { readFile } from './read-file.ts';
+import { choose } from './planning/choose.ts';
+import { ImportPlanner } from './planning/plan-import.ts';
+import { readFile } from './reading/read-file.ts';
 import { ImportSeal } from './seal-import.ts';
 
 const maxAtOnce = 2;

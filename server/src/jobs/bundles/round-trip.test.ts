@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { step } from '../testing.ts';
 import { setVersionName } from '../versions/version-names.ts';
-import { readJobs } from './read-jobs.ts';
+import { readJobs } from './reading/read-jobs.ts';
 import { setupImports, type TestImports } from './testing.ts';
 import { writeBundle } from './write-bundle.ts';
 

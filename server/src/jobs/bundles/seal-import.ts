@@ -10,7 +10,7 @@ import type {
 import { newDataKey, unwrapDataKey, wrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
-import type { BundleEntry } from './read-jobs.ts';
+import type { BundleEntry } from './reading/read-jobs.ts';
 
 export interface SealedItem {
   entry: BundleEntry;

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BundledJob, ImportFormat } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { type ReadJob, readJobs } from '../bundles/read-jobs.ts';
+import { type ReadJob, readJobs } from '../bundles/reading/read-jobs.ts';
 import { writeBundle } from '../bundles/write-bundle.ts';
 
 const folder = join(import.meta.dirname, 'fixtures');

@@ -1,10 +1,10 @@
 // Choices about jobs that already exist: for a whole import, or one by one. After a choice, the affected jobs are
 // planned again.
 import type { ExistingTreatment, ImportChoicesRequest } from '@opsconductor/protocol';
-import type { Caller } from '../../caller.ts';
-import { invalidField } from '../../errors.ts';
-import type { Tx } from '../../store/database/connection.ts';
-import { takenJobNames } from '../../store/jobs/job-bundles.ts';
+import type { Caller } from '../../../caller.ts';
+import { invalidField } from '../../../errors.ts';
+import type { Tx } from '../../../store/database/connection.ts';
+import { takenJobNames } from '../../../store/jobs/job-bundles.ts';
 import {
   findImportItem,
   type JobImportItemRow,
@@ -13,11 +13,11 @@ import {
   nextImportItems,
   setImportExisting,
   updateImportItem,
-} from '../../store/jobs/job-imports.ts';
+} from '../../../store/jobs/job-imports.ts';
+import type { ImportSeal } from '../seal-import.ts';
 import { decideItem, type ExistingJob } from './decide-item.ts';
 import { existingJobs } from './existing-jobs.ts';
 import { freeName, type PlanDeps, plannedFields } from './plan-import.ts';
-import type { ImportSeal } from './seal-import.ts';
 
 const itemsAtATime = 200;
 

@@ -7,18 +7,18 @@ import {
   type ImportProblem,
   limits,
 } from '@opsconductor/protocol';
-import type { Caller } from '../../caller.ts';
-import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { loadSiteRules, type SiteRules, siteRuleDetail } from '../../site-rules/site-rules.ts';
-import type { Queryable, Sql } from '../../store/database/connection.ts';
-import { takenJobNames, templatesNamed } from '../../store/jobs/job-bundles.ts';
-import { insertImportItems, type JobImportItemRow } from '../../store/jobs/job-imports.ts';
-import { encodeDefinition, maxDefinitionBytes } from '../definition/seal-definition.ts';
+import type { Caller } from '../../../caller.ts';
+import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { loadSiteRules, type SiteRules, siteRuleDetail } from '../../../site-rules/site-rules.ts';
+import type { Queryable, Sql } from '../../../store/database/connection.ts';
+import { takenJobNames, templatesNamed } from '../../../store/jobs/job-bundles.ts';
+import { insertImportItems, type JobImportItemRow } from '../../../store/jobs/job-imports.ts';
+import { encodeDefinition, maxDefinitionBytes } from '../../definition/seal-definition.ts';
+import { type BundleEntry, inJobs, type ReadJob } from '../reading/read-jobs.ts';
+import type { ImportSeal } from '../seal-import.ts';
 import { type Decision, decideItem, type ExistingJob, wholeDefinition } from './decide-item.ts';
 import { baseOf, existingJobs } from './existing-jobs.ts';
 import { ImportRights } from './import-rights.ts';
-import { type BundleEntry, inJobs, type ReadJob } from './read-jobs.ts';
-import type { ImportSeal } from './seal-import.ts';
 
 const maxNameChars = 100;
 

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { type ImportFormat, timeLimit } from '@opsconductor/protocol';
-import { AppError } from '../../errors.ts';
-import { ranOutOfMemory, startThread } from '../../threads/start-thread.ts';
+import { AppError } from '../../../errors.ts';
+import { ranOutOfMemory, startThread } from '../../../threads/start-thread.ts';
 import { type ReadBatch, readBatches } from './read-batches.ts';
 
 const readingBounds = { batchTimeoutMs: 120_000, maxHeapMb: 1_024 };

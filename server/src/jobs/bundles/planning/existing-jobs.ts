@@ -2,13 +2,13 @@
 
 import { createHash } from 'node:crypto';
 import { canonicalJson, type JobDefinition } from '@opsconductor/protocol';
-import type { Caller } from '../../caller.ts';
-import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { whyUnreadableHere } from '../../runs/why-unreadable.ts';
-import type { Queryable } from '../../store/database/connection.ts';
-import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../store/jobs/job-bundles.ts';
+import type { Caller } from '../../../caller.ts';
+import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { whyUnreadableHere } from '../../../runs/why-unreadable.ts';
+import type { Queryable } from '../../../store/database/connection.ts';
+import { type BundledJobRow, findJobsNamed, readDefinitions } from '../../../store/jobs/job-bundles.ts';
 
-import { openDefinition } from '../definition/seal-definition.ts';
+import { openDefinition } from '../../definition/seal-definition.ts';
 import type { ExistingJob } from './decide-item.ts';
 
 /** Returns the jobs that have one of the names, keyed by name. */

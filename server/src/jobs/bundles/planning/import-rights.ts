@@ -1,15 +1,19 @@
 // What the importer needs for each job of a file: `jobs.edit` on its category, and whatever saving the job would need.
 import { type ErrorDetail, generalCategory, type JobDefinition, limits } from '@opsconductor/protocol';
-import { whoLacks } from '../../auth/missing-permission.ts';
-import type { Caller } from '../../caller.ts';
-import { noSuchCategory } from '../../categories/no-such-category.ts';
-import { AppError } from '../../errors.ts';
-import type { Queryable } from '../../store/database/connection.ts';
-import { categoriesNamed } from '../../store/jobs/job-bundles.ts';
-import { unrestricted } from '../../store/people/visibility.ts';
-import { usableCredentialNames } from '../../store/targets/credentials.ts';
-import { absentCredentials, credentialProblems, credentialsNamed } from '../checks/require-credential-use.ts';
-import { requireRawSplice } from '../checks/require-raw-splice.ts';
+import { whoLacks } from '../../../auth/missing-permission.ts';
+import type { Caller } from '../../../caller.ts';
+import { noSuchCategory } from '../../../categories/no-such-category.ts';
+import { AppError } from '../../../errors.ts';
+import type { Queryable } from '../../../store/database/connection.ts';
+import { categoriesNamed } from '../../../store/jobs/job-bundles.ts';
+import { unrestricted } from '../../../store/people/visibility.ts';
+import { usableCredentialNames } from '../../../store/targets/credentials.ts';
+import {
+  absentCredentials,
+  credentialProblems,
+  credentialsNamed,
+} from '../../checks/require-credential-use.ts';
+import { requireRawSplice } from '../../checks/require-raw-splice.ts';
 
 /** Id that stands for a category that does not exist yet. */
 const toBeMade = 0;

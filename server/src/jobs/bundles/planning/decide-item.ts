@@ -10,9 +10,9 @@ import {
   type JobDefinition,
   limits,
 } from '@opsconductor/protocol';
-import type { BundledJobRow } from '../../store/jobs/job-bundles.ts';
-import { stateProblem } from '../life/change-state.ts';
-import type { BundleEntry } from './read-jobs.ts';
+import type { BundledJobRow } from '../../../store/jobs/job-bundles.ts';
+import { stateProblem } from '../../life/change-state.ts';
+import type { BundleEntry } from '../reading/read-jobs.ts';
 
 export interface ExistingJob {
   row: BundledJobRow;

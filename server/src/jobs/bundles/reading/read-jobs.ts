@@ -14,12 +14,12 @@ import {
   limits,
 } from '@opsconductor/protocol';
 import { type TSchema, Type } from 'typebox';
-import { schemaProblems } from '../../schema-problems.ts';
-import { withUnstorableText } from '../../storable-text.ts';
-import type { Place } from '../../yaml/places.ts';
-import { type ListItem, type LongList, readLongList } from '../../yaml/read-long-list.ts';
-import { examineDefinition } from '../definition/validate-definition.ts';
-import { convertRundeckJob } from '../rundeck/convert-job.ts';
+import { schemaProblems } from '../../../schema-problems.ts';
+import { withUnstorableText } from '../../../storable-text.ts';
+import type { Place } from '../../../yaml/places.ts';
+import { type ListItem, type LongList, readLongList } from '../../../yaml/read-long-list.ts';
+import { examineDefinition } from '../../definition/validate-definition.ts';
+import { convertRundeckJob } from '../../rundeck/convert-job.ts';
 
 /** A job of a file, as an import takes it. */
 export interface BundleEntry {
