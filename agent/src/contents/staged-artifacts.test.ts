@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import { sendArtifacts } from './staged-artifacts.ts';
 
-const untold = { began: () => {}, moved: () => {}, ended: () => {}, left: () => {} };
+const untold = { began: () => {}, moved: () => {}, ended: () => {}, kept: () => {}, left: () => {} };
 
 test('a path that is too long for the protocol is refused with its reason, without asking the server', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'opsconductor-staged-'));

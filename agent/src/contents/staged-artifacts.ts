@@ -6,6 +6,7 @@ import { limits } from '@opsconductor/protocol';
 import { makePrivateFolder } from '../identity/durable-file.ts';
 import { isText, nameOf, pathBytes } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
+import { temporaryPrefix } from '../sftp/tree/temporary-name.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
@@ -17,8 +18,10 @@ export interface ArtifactSending {
   began(name: string, size: number): void;
   moved(bytes: number): void;
   ended(name: string): void;
-  /** Called for a file that is not sent because its name is not text. */
-  left(name: string): void;
+  /** Called for each file that the server has. */
+  kept(name: string): void;
+  /** Called for a file that could not be sent, or is not sent because of its name. */
+  left(name: string, error: unknown): void;
 }
 
 export class StagedArtifacts {
@@ -44,34 +47,25 @@ export class StagedArtifacts {
 }
 
 /**
- * Sends all files in a directory to the server, named by their paths below it, and returns their number. Links are left
- * out. Rejects if a file could not be sent.
+ * Sends all files in a directory to the server, named by their paths below it. Links and unfinished files are left out.
+ * Rejects if a file could not be sent.
  */
-export async function sendArtifacts(directory: string, sending: ArtifactSending): Promise<number> {
-  const files: string[] = [];
-  const visit = async (below: string): Promise<void> => {
-    const options = { withFileTypes: true, encoding: 'buffer' } as const;
-    for (const entry of await readdir(pathBytes(join(directory, below)), options)) {
-      const path = join(below, nameOf(entry.name));
-      if (entry.isDirectory()) await visit(path);
-      else if (entry.isFile()) files.push(path);
-    }
-  };
-  await visit('');
+export async function sendArtifacts(directory: string, sending: ArtifactSending): Promise<void> {
+  const files = await filesBelow(directory);
   if (files.length > limits.maxArtifactsPerAttempt) throw tooMany(files.length);
   // Checked here, because the server would close the connection, again and again, and disturb everything the agent
   // does.
   const tooLong = files.find((name) => name.length > limits.maxArtifactNameLength);
   if (tooLong !== undefined) throw nameTooLong(tooLong);
   const unnamed = files.filter((name) => !isText(name));
-  for (const name of unnamed) sending.left(name);
+  for (const name of unnamed) sending.left(name, nameIsNoText(name));
   const waiting = files.filter(isText).sort();
-  const count = waiting.length;
   let hasFailed = false;
   const send = async () => {
     for (let name = waiting.shift(); name !== undefined && !hasFailed; name = waiting.shift()) {
       await sendArtifact(join(directory, name), name, sending).catch((error: unknown) => {
         hasFailed = true;
+        sending.left(name, error);
         throw error;
       });
     }
@@ -82,7 +76,22 @@ export async function sendArtifacts(directory: string, sending: ArtifactSending)
   const failed = ends.find((end) => end.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
   if (unnamed[0] !== undefined) throw nameIsNoText(unnamed[0]);
-  return count;
+}
+
+async function filesBelow(directory: string): Promise<string[]> {
+  const files: string[] = [];
+  const visit = async (below: string): Promise<void> => {
+    const options = { withFileTypes: true, encoding: 'buffer' } as const;
+    for (const entry of await readdir(pathBytes(join(directory, below)), options)) {
+      const name = nameOf(entry.name);
+      if (name.startsWith(temporaryPrefix)) continue;
+      const path = join(below, name);
+      if (entry.isDirectory()) await visit(path);
+      else if (entry.isFile()) files.push(path);
+    }
+  };
+  await visit('');
+  return files;
 }
 
 async function sendArtifact(path: string, name: string, sending: ArtifactSending): Promise<void> {
@@ -96,6 +105,7 @@ async function sendArtifact(path: string, name: string, sending: ArtifactSending
     const { id } = requireAnswer(opened, 'artifact');
     const sha256 = await sendParts(handle, { id, size }, sending);
     requireAnswer(await sending.ask({ do: 'close_artifact', artifact: id, sha256 }), 'artifact');
+    sending.kept(name);
   } finally {
     sending.ended(name);
     await handle.close();

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ContentAnswer, ContentRequest } from '@opsconductor/protocol';
 import { expect, vi } from 'vitest';
@@ -156,4 +156,74 @@ sshTest('a cancel ends the sending of artifacts, even if the server does not ans
   const { outcome } = await t.run('download', config, { askServer, signal: stop.signal });
   expect(outcome).toMatchObject({ status: 'cancelled', reason: 'cancelled' });
   expect(await leftIn(t.local, 'artifacts')).toEqual([]);
+});
+
+sshTest(
+  'files that are not kept have failed in the report, with why, and only those that are kept count',
+  async () => {
+    const t = await setupTransfers({}, noPolicy);
+    for (const name of ['a', 'b', 'c']) await t.put('remote', `logs/${name}`, 'a line');
+    await writeFile(Buffer.from(`${t.remote}/logs/caf\xe9`, 'latin1'), '');
+    const { answer, kept } = server(Buffer.alloc(0));
+    const askServer = async (request: ContentRequest) =>
+      request.do === 'close_artifact' && request.artifact === 'logs/b'
+        ? refused('no_space')
+        : answer(request);
+    const config = { remote_path: join(t.remote, 'logs'), artifact: true };
+    const { outcome, report, stdout } = await t.run('download', config, { askServer });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'no_space' });
+    expect([...kept.keys()].sort()).toEqual(['logs/a', 'logs/c']);
+    expect(stdout).toContain('2 artifacts kept with the run.');
+    expect(report?.totals).toMatchObject({ created: 2, failed: 2 });
+    const told = report?.rows.map(({ localPath, status, error }) => [localPath, status, error]);
+    expect(told?.slice(0, 2).sort()).toEqual([
+      [`"artifact logs/caf\\xe9"`, 'failed', 'Not kept with the run: its name is not UTF-8 text'],
+      ['artifact logs/b', 'failed', 'Not kept with the run: It is no_space.'],
+    ]);
+    expect(told?.slice(2).sort()).toEqual([
+      ['artifact logs/a', 'completed', undefined],
+      ['artifact logs/c', 'completed', undefined],
+    ]);
+  },
+);
+
+sshTest('of a step that is stopped before it has sent its artifacts, none is said to be kept', async () => {
+  const t = await setupTransfers({}, noPolicy);
+  await t.put('remote', 'logs/small', 'a line');
+  await t.put('remote', 'logs/zlarge', randomBytes(6_000_000));
+  const stop = new AbortController();
+  const config = { remote_path: join(t.remote, 'logs'), artifact: true, bandwidth_limit: 2_000 };
+  const running = t.run('download', config, {
+    askServer: server(Buffer.alloc(0)).answer,
+    signal: stop.signal,
+  });
+  await vi.waitFor(async () => {
+    const [staged = ''] = await leftIn(t.local, 'artifacts');
+    const names = await readdir(join(dirname(t.local), 'artifacts', staged, 'logs'));
+    if (!names.includes('small')) throw new Error('it has not arrived');
+  });
+  stop.abort({ cause: 'cancelled', killGraceMs: 1_000 });
+  const { outcome, report } = await running;
+  expect(outcome).toMatchObject({ status: 'cancelled' });
+  expect(outcome.message).toMatch(/ Nothing is kept with the run\.$/);
+  expect(report?.totals).toMatchObject({ created: 0, failed: 1 });
+  const error = 'Not kept with the run: the step was stopped before it was sent to the server';
+  expect(report?.rows).toMatchObject([{ localPath: 'artifact logs/small', status: 'failed', error }]);
+});
+
+sshTest('an unfinished file is no artifact', async () => {
+  const t = await setupTransfers({}, noPolicy);
+  await t.put('remote', 'logs/large', randomBytes(6_000_000));
+  const { answer, taken } = server(Buffer.alloc(0));
+  const config = { remote_path: join(t.remote, 'logs'), artifact: true, bandwidth_limit: 2_000, retries: 0 };
+  const running = t.run('download', config, { askServer: answer });
+  await vi.waitFor(async () => {
+    const [staged = ''] = await leftIn(t.local, 'artifacts');
+    const folder = join(dirname(t.local), 'artifacts', staged, 'logs');
+    const [name = 'none'] = await readdir(folder);
+    if ((await stat(join(folder, name))).size < 1_000_000) throw new Error('it has not begun');
+  });
+  t.sshd.killSessions();
+  expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+  expect([...taken.keys()]).toEqual([]);
 });

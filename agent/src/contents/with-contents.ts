@@ -1,13 +1,15 @@
 // For step types that copy a file of the server to the target, or files of the target to artifacts of the run. The
 // transfer itself uses a private directory of the agent, which the policy file need not allow.
-import type { StepOutcome } from '@opsconductor/protocol';
+import type { TransferReport as Report, StepOutcome } from '@opsconductor/protocol';
 import type { AgentPolicy } from '../policy/agent-policy.ts';
 import { ProgressMeter } from '../sftp/report/progress-meter.ts';
 import { failureOutcome } from '../sftp/report/transfer-outcomes.ts';
 import { TransferReport } from '../sftp/report/transfer-report.ts';
+import { isText } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import type { FileCache } from './file-cache.ts';
+import { KeptArtifacts } from './kept-artifacts.ts';
 import { type StagedArtifacts, sendArtifacts } from './staged-artifacts.ts';
 
 export interface Contents {
@@ -60,20 +62,33 @@ export async function toArtifacts(
   run: RunTransfer,
 ): Promise<StepOutcome> {
   const { directory, release } = await staged.stage();
+  const artifacts = new KeptArtifacts(directory);
+  // Told at the end: until then nobody knows which files are kept.
+  let transferred: Report | undefined;
+  const held = (report: Report) => {
+    transferred = report;
+  };
   try {
-    const shown = shownAs(context, `${directory}/`, 'artifact ');
+    const told = { progress: context.transfers.progress.bind(context.transfers), report: held };
+    const shown = shownAs({ ...context, transfers: told }, `${directory}/`, 'artifact ');
     const name = remotePath.split('/').findLast((part) => part !== '' && part !== '~') ?? 'files';
     const policy = { fileRoots: [{ path: directory, mayWrite: true }] };
     const outcome = shown.outcome(await run(policy, `${directory}/${name}`, shown.context));
-    if (outcome.status !== 'succeeded' && outcome.status !== 'failed') return outcome;
+    if (outcome.status !== 'succeeded' && outcome.status !== 'failed') {
+      artifacts.ended('the step was stopped before it was sent to the server');
+      return (transferred?.totals.created ?? 0) === 0
+        ? outcome
+        : { ...outcome, message: `${outcome.message ?? ''} Nothing is kept with the run.`.trim() };
+    }
     const sendingMs = performance.now();
-    const problem = await send(directory, context, { hasFailed: outcome.status === 'failed' });
+    const problem = await send(directory, context, artifacts, { hasFailed: outcome.status === 'failed' });
     const { executionTimeMs } = outcome;
     const took = Math.round(performance.now() - sendingMs);
     const ended =
       executionTimeMs === undefined ? outcome : { ...outcome, executionTimeMs: executionTimeMs + took };
     return ended.status === 'succeeded' && problem !== undefined ? { ...ended, ...problem } : ended;
   } finally {
+    if (transferred !== undefined) context.transfers.report(artifacts.onlyKept(transferred));
     await release();
   }
 }
@@ -82,12 +97,15 @@ export async function toArtifacts(
 async function send(
   directory: string,
   context: StepContext,
+  artifacts: KeptArtifacts,
   { hasFailed }: { hasFailed: boolean },
 ): Promise<StepOutcome | undefined> {
   const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
+  const say = (stream: 'stdout' | 'stderr', line: string) =>
+    context.output.write(stream, Buffer.from(`${line}\n`));
   meter.start();
   try {
-    const count = await sendArtifacts(directory, {
+    await sendArtifacts(directory, {
       ask: context.askServer,
       began: (name, size) => {
         meter.found(size);
@@ -95,19 +113,23 @@ async function send(
       },
       moved: (bytes) => meter.moved(bytes),
       ended: (name) => meter.ended(name),
-      left: (name) => {
-        const line = `${shownPath(name)}: not kept, because its name is not UTF-8 text.\n`;
-        context.output.write('stderr', Buffer.from(line));
+      kept: (name) => artifacts.kept(name),
+      left: (name, error) => {
+        artifacts.left(name, error);
+        if (!isText(name)) say('stderr', `${shownPath(name)}: not kept, because its name is not UTF-8 text.`);
       },
     });
-    const what = count === 1 ? '1 artifact' : `${count} artifacts`;
-    // If the transfer failed and brought nothing, its outcome says enough.
-    if (count > 0 || !hasFailed) context.output.write('stdout', Buffer.from(`${what} kept with the run.\n`));
     return undefined;
   } catch (error) {
-    return failureOf(error, context, true);
+    const problem = failureOf(error, context, true);
+    artifacts.ended(problem.message ?? 'the step ended before');
+    return problem;
   } finally {
     meter.stop();
+    const { count } = artifacts;
+    // If the transfer failed and brought nothing, its outcome says enough.
+    if (count > 0 || !hasFailed)
+      say('stdout', `${count === 1 ? '1 artifact' : `${count} artifacts`} kept with the run.`);
   }
 }
 
