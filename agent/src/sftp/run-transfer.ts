@@ -79,6 +79,7 @@ export async function transferBetween(
   const lines = new TransferLines(context.output);
   const report = new TransferReport((failure) => lines.failed(failure));
   const share = new MemoryShare();
+  const unfinished = new Map<string, string>();
   const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
   let beganMs: number | undefined;
   // A server that no longer answers must not delay a stop. Until the timer fires, unfinished files are removed.
@@ -129,8 +130,14 @@ export async function transferBetween(
     } finally {
       if (ends !== undefined) await closeEnds(ends);
       lines.left((await end.removeLeft?.()) ?? []);
+      if (plan.isStaged !== true) lines.kept(shownFiles(unfinished));
       await trees.local.close();
     }
+  }
+
+  function shownFiles(files: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+    if (plan.direction === 'pull' || end.shownPath === undefined) return files;
+    return new Map([...files].map(([path, name]) => [end.shownPath?.(path) ?? path, name]));
   }
 
   function shown(row: TransferRow): TransferRow {
@@ -157,6 +164,7 @@ export async function transferBetween(
       resume: plan.resume,
       retries: plan.retries,
       ends: `${context.target.host}:${context.target.port} ${context.become?.user ?? context.credential.user}`,
+      unfinished,
       looksAt: () => share.countEntry(),
       moved: (bytes) => {
         share.countMade();

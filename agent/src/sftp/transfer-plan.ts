@@ -31,6 +31,8 @@ export interface TransferPlan {
   maxDelete: number | undefined;
   /** Limit on the bytes of all files together; files beyond it fail. */
   maxBytes?: number | undefined;
+  /** Whether the destination is removed after the transfer, with what is unfinished there. */
+  isStaged?: boolean;
   /** Limit on the number of files; files beyond it fail. */
   maxFiles?: number | undefined;
 }

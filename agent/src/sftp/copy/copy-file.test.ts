@@ -113,6 +113,7 @@ const conduct: Conduct = {
   ends: 'test',
   looksAt: () => undefined,
   moved: () => {},
+  unfinished: new Map(),
 };
 
 function setup(fails: NonNullable<Side['fails']>) {

@@ -1,7 +1,9 @@
 // Copies one file from one side to the other: in chunks, several in flight, under a temporary name until it is
 // complete.
 
+import { joinPath } from '../tree/join-path.ts';
 import { shownPath } from '../tree/shown-path.ts';
+import { temporaryName } from '../tree/temporary-name.ts';
 import { TransferError, type TransferReason } from '../tree/transfer-error.ts';
 import type { Attributes, Directory, Sink, Source } from '../tree/tree.ts';
 import { type ChunkBuffers, chunkBytes } from './chunk-buffers.ts';
@@ -31,6 +33,8 @@ export interface Conduct {
   looksAt(): void;
   /** Called with the number of bytes that have arrived. */
   moved(bytes: number): void;
+  /** The paths of unfinished files that are kept for a later try, with what they are to become. */
+  readonly unfinished: Map<string, string>;
 }
 
 export interface FileCopy {
@@ -91,6 +95,7 @@ async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promi
   copy.admit?.(source);
   const key = keyOf(source, copy, conduct);
   if (key !== undefined) inUse.add(key);
+  const unfinished = joinPath(copy.to.path, temporaryName(key));
   try {
     const options = { size: source.size, mode: 0o600, resumeKey: key };
     const sink = await copy.to.openSink(copy.toName, options);
@@ -107,13 +112,19 @@ async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promi
       isSound = false;
       await sink.commit(copy.attributes(source), source.size);
       isCommitted = true;
+      conduct.unfinished.delete(unfinished);
       return { size: source.size, movedBytes: source.size - from };
     } catch (error) {
       // If a connection or a permission was lost, what has arrived is still good.
       if (error instanceof TransferError && ofContent.has(error.reason)) isSound = false;
       throw error;
     } finally {
-      if (!isCommitted) await sink.discard(isSound && key !== undefined);
+      if (!isCommitted) {
+        const isKept = isSound && key !== undefined;
+        await sink.discard(isKept);
+        if (isKept) conduct.unfinished.set(unfinished, copy.toName);
+        else conduct.unfinished.delete(unfinished);
+      }
     }
   } finally {
     if (key !== undefined) inUse.delete(key);

@@ -41,6 +41,7 @@ async function setup() {
           ends: '',
           looksAt: () => {},
           moved: () => {},
+          unfinished: new Map(),
         },
       };
       const paths = { local_path: '/from', remote_path: '/to' };

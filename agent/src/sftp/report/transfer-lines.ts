@@ -28,6 +28,14 @@ export class TransferLines {
       this.#line('stderr', `${shownPath(path)}: unfinished, and may still be there: it could not be removed`);
   }
 
+  /** Names unfinished files that a later transfer continues, with what they are to become. */
+  kept(files: ReadonlyMap<string, string>): void {
+    for (const [path, name] of [...files].slice(0, maxLines)) {
+      const what = `unfinished, of ${shownPath(name)}; the same transfer goes on with it when it is run again`;
+      this.#line('stderr', `${shownPath(path)}: ${what}`);
+    }
+  }
+
   planned(what: string, path: string): void {
     this.#planned += 1;
     if (this.#planned <= maxLines) this.#line('stdout', `would ${what} ${shownPath(path)}`);

@@ -16,6 +16,7 @@ export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<S
       const staged = {
         ...plan,
         symlinks: plan.symlinks === 'copy' ? 'skip' : plan.symlinks,
+        isStaged: true,
         maxBytes: limits.maxArtifactBytesPerAttempt,
         maxFiles: limits.maxArtifactsPerAttempt,
       };

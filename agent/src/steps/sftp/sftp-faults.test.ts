@@ -205,6 +205,39 @@ sshTest('a partial file of other content is not resumed', async () => {
   expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
 });
 
+sshTest.each([
+  ['upload', 'remote'],
+  ['download', 'local'],
+] as const)(
+  'the unfinished file that a cancelled %s leaves is named in the output, and not once it is complete',
+  async (type, side) => {
+    const t = await setupTransfers();
+    const other = side === 'remote' ? 'local' : 'remote';
+    await t.put(other, 'large', large);
+    const paths = { local_path: join(t.local, 'large'), remote_path: join(t.remote, 'large') };
+    const stop = new AbortController();
+    const running = t.run(type, { ...paths, ...slow }, { signal: stop.signal });
+    await half(t[side]);
+    // A cut before it, which the transfer survives, changes nothing.
+    t.sshd.killSessions();
+    await half(t[side], 6_500_000);
+    stop.abort({ cause: 'cancelled', killGraceMs: 1_000 });
+    const { outcome, stderr } = await running;
+    expect(outcome).toMatchObject({ status: 'cancelled' });
+    const [name = ''] = await readdir(t[side]);
+    expect(name).toContain(temporaryPrefix);
+    expect(stderr).toBe(
+      `${join(t[side], name)}: unfinished, of large; the same transfer goes on with it when it is run again\n`,
+    );
+    t.sshd.killSessions();
+    const again = await t.run(type, paths);
+    expect(again.outcome).toMatchObject({ status: 'succeeded' });
+    expect(again.report?.totals.bytes).toBeLessThan(large.length);
+    expect(again.stderr).toBe('');
+    expect(await readdir(t[side])).toEqual(['large']);
+  },
+);
+
 sshTest('a cancelled download says so, and leaves nothing under the name', async () => {
   const t = await setupTransfers();
   await t.put('remote', 'large', large);
