@@ -170,6 +170,7 @@ export async function transferBetween(
         share.countMade();
         meter.moved(bytes);
       },
+      found: (bytes) => meter.isThere(bytes),
     };
     const listings = new Listings();
     const deletions = await mirrorDeletions(ends, plan, conduct, listings);

@@ -113,6 +113,7 @@ const conduct: Conduct = {
   ends: 'test',
   looksAt: () => undefined,
   moved: () => {},
+  found: () => {},
   unfinished: new Map(),
 };
 
@@ -156,6 +157,40 @@ test.each<TransferReason>(['file_changed', 'checksum_mismatch'])(
     expect(unfinished(side)).toEqual([]);
   },
 );
+
+test('of a file that took several tries, all its bytes are told, those that were sent again once', async () => {
+  const { side, copy } = setup({ stage: 'write', reason: 'transfer_cut', times: 1 });
+  let told = 0;
+  const most: number[] = [];
+  const counted = {
+    ...conduct,
+    retries: 1,
+    moved: (bytes: number) => {
+      told += bytes;
+      most.push(told);
+    },
+    found: (bytes: number) => {
+      told += bytes;
+    },
+  };
+  expect(await copyFile(copy, counted)).toMatchObject({ size: content.length, movedBytes: content.length });
+  expectWhole(side);
+  expect(side.moved).toBeGreaterThan(content.length);
+  expect(side.moved).toBeLessThan(2 * content.length);
+  expect(told).toBe(content.length);
+  expect(Math.max(...most)).toBe(content.length);
+});
+
+test('what an earlier transfer left is progress from the beginning, but was not moved', async () => {
+  const { side, copy } = setup({ stage: 'look again', reason: 'no_space', times: 1 });
+  await expect(copyFile(copy, conduct)).rejects.toMatchObject({ reason: 'no_space' });
+  side.moved = 0;
+  let found = 0;
+  const counted = { ...conduct, found: (bytes: number) => (found += bytes) };
+  const { movedBytes } = await copyFile(copy, counted);
+  expect(movedBytes).toBe(side.moved);
+  expect(found).toBe(content.length - side.moved);
+});
 
 test('a lost connection is retried, but only as often as allowed', async () => {
   const twice = setup({ stage: 'commit', reason: 'transfer_cut', times: 2 });

@@ -33,6 +33,8 @@ export interface Conduct {
   looksAt(): void;
   /** Called with the number of bytes that have arrived. */
   moved(bytes: number): void;
+  /** Called with how many bytes more are there than have arrived in this transfer; negative if some are sent again. */
+  found(bytes: number): void;
   /** The paths of unfinished files that are kept for a later try, with what they are to become. */
   readonly unfinished: Map<string, string>;
 }
@@ -54,15 +56,24 @@ export interface FileCopy {
 
 export interface CopiedFile {
   size: number;
-  /** Bytes that were moved; fewer than `size` if an earlier try was resumed. */
+  /** Bytes of it that this transfer moved, in however many tries; fewer than `size` if an earlier one was resumed. */
   movedBytes: number;
 }
 
 /** Resume keys of the files being written, over all transfers of this agent: no two files may share one. */
 const inUse = new Set<string>();
 
+/** How far the tries at one file are. */
+interface Tries {
+  /** Where the one that began earliest in the file began. */
+  begunAt: number;
+  /** Bytes of it that progress has been told of. */
+  told: number;
+}
+
 export async function copyFile(copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
-  return withRetries(conduct, () => copyOnce(copy, conduct));
+  const tries: Tries = { begunAt: Number.POSITIVE_INFINITY, told: 0 };
+  return withRetries(conduct, () => copyOnce(copy, conduct, tries));
 }
 
 /** Retries after retryable errors, with growing pauses. */
@@ -82,16 +93,16 @@ export async function withRetries<T>(
   }
 }
 
-async function copyOnce(copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
+async function copyOnce(copy: FileCopy, conduct: Conduct, tries: Tries): Promise<CopiedFile> {
   const source = await copy.from.openSource(copy.fromName);
   try {
-    return await copyFrom(source, copy, conduct);
+    return await copyFrom(source, copy, conduct, tries);
   } finally {
     await source.close();
   }
 }
 
-async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promise<CopiedFile> {
+async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct, tries: Tries): Promise<CopiedFile> {
   copy.admit?.(source);
   const key = keyOf(source, copy, conduct);
   if (key !== undefined) inUse.add(key);
@@ -106,14 +117,21 @@ async function copyFrom(source: Source, copy: FileCopy, conduct: Conduct): Promi
       await requireSpace(copy, source.size, sink.keptBytes);
       const from = await comparedBytes(source, sink);
       isSound = true;
-      await moveBytes(source, sink, from, conduct);
+      tries.begunAt = Math.min(tries.begunAt, from);
+      if (from !== tries.told) conduct.found(from - tries.told);
+      tries.told = from;
+      const moved = (bytes: number) => {
+        tries.told += bytes;
+        conduct.moved(bytes);
+      };
+      await moveBytes(source, sink, from, { ...conduct, moved });
       await requireSame(source, sink, copy, conduct);
       conduct.signal.throwIfAborted();
       isSound = false;
       await sink.commit(copy.attributes(source), source.size);
       isCommitted = true;
       conduct.unfinished.delete(unfinished);
-      return { size: source.size, movedBytes: source.size - from };
+      return { size: source.size, movedBytes: source.size - tries.begunAt };
     } catch (error) {
       // If a connection or a permission was lost, what has arrived is still good.
       if (error instanceof TransferError && ofContent.has(error.reason)) isSound = false;

@@ -41,6 +41,7 @@ async function setup() {
           ends: '',
           looksAt: () => {},
           moved: () => {},
+          found: () => {},
           unfinished: new Map(),
         },
       };

@@ -52,6 +52,15 @@ export class ProgressMeter implements TreeProgress {
     this.#bytes += bytes;
   }
 
+  /**
+   * Tells of bytes that an earlier transfer has moved, or, negative, of some that have to be moved again: no part of
+   * the rate.
+   */
+  isThere(bytes: number): void {
+    this.#bytes += bytes;
+    for (const sample of this.#samples) sample.bytes += bytes;
+  }
+
   ended(path: string): void {
     this.#underWay.delete(path);
     this.#files += 1;

@@ -29,6 +29,23 @@ test('progress contains what is done, what is known to be left, and the rate of 
   expect(meter.sample()).toMatchObject({ bytesPerSecond: 0 });
 });
 
+test('bytes that were there already, and those that are sent again, are no part of the rate', () => {
+  let now = 0;
+  const meter = new ProgressMeter(
+    () => undefined,
+    () => now,
+  );
+  meter.found(10_000);
+  meter.sample();
+  meter.isThere(6_000);
+  now = 1_000;
+  expect(meter.sample()).toMatchObject({ bytes: 6_000, bytesTotal: 10_000, bytesPerSecond: 0 });
+  meter.moved(3_000);
+  now = 2_000;
+  meter.isThere(-1_000);
+  expect(meter.sample()).toMatchObject({ bytes: 8_000, bytesPerSecond: 1_500 });
+});
+
 test('the first report has the rate since the beginning', () => {
   let now = 0;
   const meter = new ProgressMeter(

@@ -49,9 +49,11 @@ sshTest('a cut connection is opened again, and the file is resumed', async () =>
   await half(t.remote);
   expect(await readdir(t.remote)).not.toContain('large');
   t.sshd.killSessions();
-  const { outcome, report } = await running;
+  const { outcome, report, progress } = await running;
   expect(outcome).toMatchObject({ status: 'succeeded' });
-  expect(report?.totals.bytes).toBeLessThan(large.length);
+  expect(report?.totals.bytes).toBe(large.length);
+  expect(report?.rows).toMatchObject([{ bytesTransferred: large.length, fileSize: large.length }]);
+  expect(Math.max(...progress.map(({ bytes }) => bytes))).toBeLessThanOrEqual(large.length);
   expect(sha256(await readFile(join(t.remote, 'large')))).toBe(sha256(large));
   expect(await readdir(t.remote)).toEqual(['large']);
 });
