@@ -83,7 +83,7 @@ function talk(channel: ClientChannel, become: Become, dialog: BecomeDialog): Pro
       () =>
         refuse(
           `${method} did not let ${user} in within ${timeoutMs / 1000} s${saying(dialog)}.`,
-          'Try it on the host as this user: it may ask for more than a password.',
+          'Try it on the host as this user: it may ask for more than a password, or the host may run one fixed command only (ForceCommand in sshd_config).',
         ),
       timeoutMs,
     );
@@ -95,6 +95,10 @@ function talk(channel: ClientChannel, become: Become, dialog: BecomeDialog): Pro
   });
 }
 
+/** What OpenSSH says with internal-sftp as its only command, and shells that let nobody run one. */
+const runsNoCommands =
+  /\bsftp\b.*\bonly\b|\bonly\b.*\bsftp\b|account is (?:currently )?not available|restricted by rssh/i;
+
 function refusal(
   { method, user }: Become,
   dialog: BecomeDialog,
@@ -102,6 +106,12 @@ function refusal(
 ): [string, string] {
   if (dialog.isMissing)
     return [`There is no ${method} on the host.`, `Install ${method}, or use another method.`];
+  if (runsNoCommands.test(dialog.said)) {
+    return [
+      `The host runs no commands for the login user, so it can’t become ${user}${saying(dialog)}.`,
+      `Allow that user a shell (ForceCommand in sshd_config, and the shell of the account), do without become, or log in as ${user}.`,
+    ];
+  }
   if (/tty|terminal/i.test(dialog.said)) {
     return [
       `${method} wants a terminal to become ${user}${saying(dialog)}.`,

@@ -105,6 +105,24 @@ sudoTest('failures to become another user are reported as for a command', async 
   expect(await reasons('copy')).toEqual(told);
 });
 
+sudoTest.each(['upload', 'copy'] as const)(
+  'a target that lets the login user do SFTP only says so if it is to become another user (%s)',
+  async (type) => {
+    const account: FixtureAccount = { name: 'opsdeploy', sudoers: [withPassword] };
+    const t = await setupTransfers({ account, config: ['ForceCommand internal-sftp'] });
+    const file = await t.put('local', 'f', 'x');
+    const places = { local_path: file, remote_path: join(t.remote, 'f') };
+    const { outcome } = await t.run(type, places, asRoot(fixturePassword));
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'become_refused' });
+    expect(outcome.message).toContain(
+      'runs no commands for the login user, so it can’t become root: This service',
+    );
+    expect(outcome.advice).toContain('do without become');
+    expect(outcome.advice).not.toContain('sudoers');
+    expect((await t.run(type, places)).outcome).toMatchObject({ status: 'succeeded' });
+  },
+);
+
 sudoTest(
   'without sftp-server a copy uses the SCP protocol as that user, and an upload says what is missing',
   async () => {
