@@ -7,7 +7,7 @@ import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { isSafeName } from '../sftp/tree/safe-name.ts';
 import { toldPath } from '../sftp/tree/shown-path.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
-import type { Directory, Place } from '../sftp/tree/tree.ts';
+import type { Directory, Place, Sink } from '../sftp/tree/tree.ts';
 import type { ScpChannel } from './scp-channel.ts';
 
 const maxDepth = 128;
@@ -113,10 +113,14 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record, so
   const { channel, plan, report, signal } = download;
   const { name, size } = record;
   const startedAt = new Date().toISOString();
+  const localPath = toldPath(`${to.path}/${name}`).slice(0, 1_000);
+  const remotePath = toldPath(source).slice(0, 1_000);
+  const row = { operation: 'download', localPath, remotePath, fileSize: size, startedAt } as const;
   const there = await to.look(name);
-  const sink = await to.openSink(name, { size, mode: 0o600 });
+  let sink: Sink | undefined;
   let isCommitted = false;
   try {
+    sink = await to.openSink(name, { size, mode: 0o600 });
     await go(download);
     for (let at = 0; at < size; ) {
       signal.throwIfAborted();
@@ -129,22 +133,16 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record, so
     await channel.answer(source, 'read');
     await sink.commit(fileAttributes(plan, record, there), size);
     isCommitted = true;
+  } catch (error) {
+    if (!signal.aborted) report.end(source, error, { ...row, bytesTransferred: 0 });
+    throw error;
   } finally {
-    if (!isCommitted) await sink.discard(false);
+    if (!isCommitted) await sink?.discard(false);
   }
   report.count(there === undefined ? 'created' : 'changed');
   report.count('bytes', size);
   const completedAt = new Date().toISOString();
-  const localPath = toldPath(`${to.path}/${name}`).slice(0, 1_000);
-  report.done(() => ({
-    operation: 'download',
-    localPath,
-    remotePath: toldPath(source).slice(0, 1_000),
-    fileSize: size,
-    bytesTransferred: size,
-    startedAt,
-    completedAt,
-  }));
+  report.done(() => ({ ...row, bytesTransferred: size, completedAt }));
   await go(download);
 }
 

@@ -108,6 +108,9 @@ async function sendFile(
     await sendBytes(upload, source);
     await channel.send(Buffer.from([0]));
     await channel.answer(remotePath, 'written');
+  } catch (error) {
+    if (!upload.signal.aborted) report.end(path, error, { ...row, fileSize: source.size, startedAt });
+    throw error;
   } finally {
     await source.close();
   }

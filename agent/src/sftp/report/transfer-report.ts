@@ -49,6 +49,7 @@ export class TransferReport {
   #others: TransferRow[] = [];
   readonly #reasons = new Map<TransferReason, number>();
   #first: Failure | undefined;
+  readonly #told = new WeakSet<TransferError>();
   readonly #onFailure: (failure: Failure) => void;
 
   constructor(onFailure: (failure: Failure) => void = () => undefined) {
@@ -91,11 +92,18 @@ export class TransferReport {
     this.#others = [];
   }
 
+  /** Reports an error that ends the whole transfer, once. Leaves errors alone that are from neither side. */
+  end(path: string, error: unknown, row: NewRow): void {
+    if (!(error instanceof TransferError) || this.#told.has(error)) return;
+    this.fail(path, error, row);
+  }
+
   fail(path: string, error: unknown, row: NewRow): void {
     const known = error instanceof TransferError ? error : fileError(error, '', path, 'transferred');
     this.totals.failed += 1;
     this.#reasons.set(known.reason, (this.#reasons.get(known.reason) ?? 0) + 1);
     this.#first ??= { path, error: known };
+    this.#told.add(known);
     if (this.#failed.length < limits.maxTransferRows)
       this.#failed.push({ ...row, status: 'failed', error: known.message.slice(0, 1_000) });
     this.#onFailure({ path, error: known });

@@ -340,8 +340,13 @@ sshTest(
       ].join('; '),
     );
     const paths = { remote_path: '/srv/set', local_path: join(t.local, 'set') };
-    const { outcome } = await t.run('copy', { direction: 'pull', ...paths });
+    const { outcome, report } = await t.run('copy', { direction: 'pull', ...paths });
     expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+    expect(report?.totals).toMatchObject({ created: 1, failed: 1 });
+    expect(report?.rows).toMatchObject([
+      { status: 'failed', remotePath: '/srv/set' },
+      { status: 'completed', remotePath: '/srv/set/first' },
+    ]);
   },
 );
 
@@ -352,8 +357,11 @@ sshTest('a file that scp could not read to its end does not get its name', async
   );
   await t.put('local', 'f', 'the old one');
   const paths = { remote_path: '/srv/f', local_path: join(t.local, 'f') };
-  const { outcome } = await t.run('copy', { direction: 'pull', ...paths });
+  const { outcome, report } = await t.run('copy', { direction: 'pull', ...paths });
   expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_failed' });
+  expect(report?.rows).toMatchObject([
+    { status: 'failed', remotePath: '/srv/f', localPath: paths.local_path, error: outcome.message },
+  ]);
   expect(await readdir(t.local)).toEqual(['f']);
   expect(await readFile(join(t.local, 'f'), 'utf8')).toBe('the old one');
 });
@@ -473,7 +481,15 @@ sshTest('a copy by SCP that breaks off has put nothing in its place, and says so
     new RegExp(`^${to}/[ab] on [^ ]+ could not be written: no space is left\\.$`),
   );
   expect(stdout).toContain('Uploaded 0 B');
-  expect(report).toMatchObject({ totals: { created: 0, directories: 0, bytes: 0 }, rows: [] });
+  expect(report).toMatchObject({ totals: { created: 0, directories: 0, bytes: 0, failed: 1 } });
+  expect(report?.rows).toMatchObject([
+    {
+      status: 'failed',
+      remotePath: expect.stringMatching(/set\/[ab]$/),
+      error: outcome.message,
+      fileSize: 4,
+    },
+  ]);
   expect(await readdir(t.remote)).toEqual([]);
 });
 
@@ -506,8 +522,10 @@ sshTest(
     const file = await t.put('local', 'f', 'text');
     const closed = join(t.remote, 'closed');
     await mkdir(closed, { mode: 0o000 });
-    const { outcome, stderr } = await t.run('copy', { local_path: file, remote_path: `${closed}/` });
+    const paths = { local_path: file, remote_path: `${closed}/` };
+    const { outcome, stderr, report } = await t.run('copy', paths);
     expect(outcome).toMatchObject({ status: 'failed', reason: 'permission_denied' });
-    expect(stderr).toBe('');
+    expect(stderr).not.toContain('unfinished');
+    expect(report?.rows).toMatchObject([{ status: 'failed', localPath: file, error: outcome.message }]);
   },
 );
