@@ -2,6 +2,8 @@
 
 /** Shorter stretches say more about how the bytes are cut than about the way that they take. */
 const shortestMs = 500;
+/** Bytes are told of piece by piece: that none came for a shorter time says nothing. */
+const stillMs = 5_000;
 /** After this long, a stretch counts for a third of the figure at most, however many came before it. */
 const memoryMs = 6_000;
 
@@ -22,7 +24,7 @@ export class SmoothedRate {
       return;
     }
     const tookMs = atMs - since.atMs;
-    if (tookMs < shortestMs) return;
+    if (tookMs < (bytes === since.bytes ? stillMs : shortestMs)) return;
     const now = ((bytes - since.bytes) / tookMs) * 1_000;
     const weight = 1 - Math.exp(-tookMs / memoryMs);
     this.#perSecond =

@@ -1,6 +1,7 @@
 // The upload of one file. An upload that was interrupted, even on another page, goes on where it stopped, once what has
 // arrived is found to be the beginning of the chosen file.
 import type { StoredFile } from '@opsconductor/protocol';
+import { ApiError } from '../../api/client.ts';
 import { createFile, digestOfReceived, getFile, type NewFile, uploadContent } from '../../api/files.ts';
 import { byteSize, count } from '../../format/quantity.ts';
 import { Action } from '../action.svelte.ts';
@@ -24,6 +25,8 @@ export class Upload {
   bytesPerSecond = $state<number>();
   /** What is wrong with the chosen file. */
   problem = $state<string>();
+  /** Whether it was interrupted because someone else sends it at the same time. */
+  isElsewhere = $state(false);
   #known = $state.raw<StoredFile>();
   #sentBytes = 0;
   /** The file that what has arrived is known to be the beginning of. */
@@ -44,6 +47,7 @@ export class Upload {
     const abort = new AbortController();
     this.#abort = abort;
     this.problem = undefined;
+    this.isElsewhere = false;
     let isWhole = false;
     const rate = new SmoothedRate();
     const watch = setInterval(() => this.#measure(rate), 1_000);
@@ -52,10 +56,14 @@ export class Upload {
         isWhole = await this.#upload(file, fields, unfinished, { signal: abort.signal, rate });
       } catch (error) {
         if (abort.signal.aborted) return;
-        if (!(error instanceof DOMException)) throw error;
+        this.isElsewhere =
+          error instanceof ApiError && error.details.some(({ path }) => path === 'query.offset');
+        if (!(error instanceof DOMException) && !this.isElsewhere) throw error;
+        // What has arrived may be of another file.
         this.#file = undefined;
-        this.problem =
-          'It can’t be read any more: it was changed, moved or deleted since it was chosen. Choose it again.';
+        if (!this.isElsewhere)
+          this.problem =
+            'It can’t be read any more: it was changed, moved or deleted since it was chosen. Choose it again.';
       } finally {
         clearInterval(watch);
         this.phase = undefined;

@@ -1,0 +1,131 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { limits, type StoredFile } from '@opsconductor/protocol';
+import { expect, test } from 'vitest';
+import { eventually, json, load, serveApi } from '../testing.ts';
+
+const { Upload } = await load<typeof import('./upload.svelte.ts')>('state/files/upload.svelte.ts');
+const { contentPartBytes } = limits;
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+const bytes = randomBytes(9_000_000);
+const fields = { name: 'app.tar' };
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of request) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
+}
+
+/** A server that has the first bytes of the file, and stands still once it has `most`. */
+async function setup({ arrived = Buffer.alloc(0), most = Number.POSITIVE_INFINITY } = {}) {
+  const server = { arrived, most, finished: false, offsets: [] as number[] };
+  const file = () => ({ id: 'f', size: bytes.length, receivedBytes: server.arrived.length }) as StoredFile;
+  const { asked } = await serveApi({
+    '/api/v1/files': (_, response) => json(response, file(), 201),
+    '/api/v1/files/f': (_, response) => json(response, file()),
+    '/api/v1/files/f/received': (_, response) =>
+      json(response, { receivedBytes: server.arrived.length, sha256: sha256(server.arrived) }),
+    '/api/v1/files/f/content': async (request, response, url) => {
+      const offset = Number(url.searchParams.get('offset'));
+      const piece = await bodyOf(request);
+      server.offsets.push(offset);
+      if (offset !== server.arrived.length) {
+        const details = [{ path: 'query.offset', message: 'It is elsewhere.' }];
+        const error = { code: 'conflict', message: 'It is elsewhere.', requestId: 'r', details };
+        return json(response, { error }, 409);
+      }
+      if (offset >= server.most) return;
+      server.arrived = Buffer.concat([server.arrived, piece]);
+      json(response, file());
+    },
+    '/api/v1/files/f/finish': (_, response) => {
+      server.finished = true;
+      json(response, file());
+    },
+  });
+  return { server, asked, file };
+}
+
+test('a file goes in whole pieces, and is finished once all of it is there', async () => {
+  const { server } = await setup();
+  const upload = new Upload();
+  expect(await upload.run(new File([bytes], 'app.tar'), fields)).toBe(true);
+  expect(server.arrived.equals(bytes)).toBe(true);
+  expect(server.finished).toBe(true);
+  for (const offset of server.offsets) expect(offset % contentPartBytes).toBe(0);
+  expect([upload.phase, upload.doneBytes, upload.allBytes]).toEqual([undefined, bytes.length, bytes.length]);
+});
+
+test('an upload that was stopped goes on where it was, without comparing the file that it began with', async () => {
+  const { server, asked } = await setup({ most: 2_000_000 });
+  const upload = new Upload();
+  const file = new File([bytes], 'app.tar');
+  const running = upload.run(file, fields);
+  await eventually(() => server.offsets.at(-1) ?? 0).toBeGreaterThanOrEqual(2_000_000);
+  upload.stop();
+  expect(await running).toBe(false);
+  expect([upload.action.error, upload.problem, upload.phase]).toEqual([undefined, undefined, undefined]);
+  const stood = server.arrived.length;
+  expect(upload.doneBytes).toBe(stood);
+  server.most = Number.POSITIVE_INFINITY;
+  server.offsets.length = 0;
+  expect(await upload.run(file, fields)).toBe(true);
+  expect(server.offsets[0]).toBe(stood);
+  expect(server.arrived.equals(bytes)).toBe(true);
+  expect(asked.filter((path) => path.endsWith('/received'))).toEqual([]);
+});
+
+test('an upload of an earlier page is continued only with the same file', async () => {
+  const arrived = bytes.subarray(0, 20 * contentPartBytes);
+  const { server, file } = await setup({ arrived });
+  const upload = new Upload();
+  const other = Buffer.from(bytes);
+  other[arrived.length - 1] = (other[arrived.length - 1] ?? 0) ^ 1;
+  expect(await upload.run(new File([other], 'app.tar'), fields, file())).toBe(false);
+  expect(upload.problem).toContain('This is another file: its first 5.2 MB are not what was uploaded.');
+  expect(await upload.run(new File([bytes.subarray(1)], 'app.tar'), fields, file())).toBe(false);
+  expect(upload.problem).toContain('it has 8,999,999 bytes, not 9,000,000');
+  expect(server.offsets).toEqual([]);
+  // The rest may be anything: nobody has seen it yet.
+  other[arrived.length - 1] = (other[arrived.length - 1] ?? 0) ^ 1;
+  other[arrived.length] = (other[arrived.length] ?? 0) ^ 1;
+  expect(await upload.run(new File([other], 'renamed'), fields, file())).toBe(true);
+  expect(server.offsets[0]).toBe(arrived.length);
+  expect(server.arrived.equals(other)).toBe(true);
+});
+
+test('bytes that came from elsewhere meanwhile are compared before the upload goes on', async () => {
+  const { server } = await setup({ most: 2_000_000 });
+  const upload = new Upload();
+  const file = new File([bytes], 'app.tar');
+  const running = upload.run(file, fields);
+  await eventually(() => server.offsets.at(-1) ?? 0).toBeGreaterThanOrEqual(2_000_000);
+  upload.stop();
+  await running;
+  server.most = Number.POSITIVE_INFINITY;
+  // Another page sends a piece after this one has asked how far the upload is.
+  const stood = server.arrived;
+  const slice = file.slice.bind(file);
+  file.slice = (...range) => {
+    if (server.arrived === stood) server.arrived = Buffer.concat([stood, randomBytes(contentPartBytes)]);
+    return slice(...range);
+  };
+  expect(await upload.run(file, fields)).toBe(false);
+  expect([upload.action.error, upload.problem, upload.isElsewhere]).toEqual([undefined, undefined, true]);
+  expect(await upload.run(file, fields)).toBe(false);
+  expect([upload.problem?.slice(0, 20), upload.isElsewhere]).toEqual(['This is another file', false]);
+  expect(server.finished).toBe(false);
+});
+
+test('a file that can’t be read any more is told from a server that does not answer', async () => {
+  await setup();
+  const upload = new Upload();
+  const file = new File([bytes], 'app.tar');
+  file.slice = () =>
+    ({
+      arrayBuffer: () => Promise.reject(new DOMException('It was changed.', 'NotReadableError')),
+    }) as unknown as Blob;
+  expect(await upload.run(file, fields)).toBe(false);
+  expect(upload.problem).toContain('It can’t be read any more');
+  expect(upload.action.error).toBe(undefined);
+});
