@@ -54,8 +54,13 @@ export class KeptArtifacts {
   /** As the report of a transfer has it, with what stands for the directory. */
   #rowPath(name: string): string {
     const path = toldPath(`${this.#directory}/${name}`).slice(0, 1_000);
-    return path.replaceAll(`${this.#directory}/`, 'artifact ');
+    return shownInstead(path, `${this.#directory}/`, 'artifact ');
   }
+}
+
+/** Replaces a private directory in a text by what it stands for, also at the beginning of a path in quotes. */
+export function shownInstead(text: string, directory: string, word: string): string {
+  return text.replaceAll(`"${directory}`, `${word}"`).replaceAll(directory, word);
 }
 
 function messageOf(error: unknown): string {

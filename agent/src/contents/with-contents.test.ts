@@ -177,7 +177,7 @@ sshTest(
     expect(report?.totals).toMatchObject({ created: 2, failed: 2 });
     const told = report?.rows.map(({ localPath, status, error }) => [localPath, status, error]);
     expect(told?.slice(0, 2).sort()).toEqual([
-      [`"artifact logs/caf\\xe9"`, 'failed', 'Not kept with the run: its name is not UTF-8 text'],
+      ['artifact "logs/caf\\xe9"', 'failed', 'Not kept with the run: its name is not UTF-8 text'],
       ['artifact logs/b', 'failed', 'Not kept with the run: It is no_space.'],
     ]);
     expect(told?.slice(2).sort()).toEqual([

@@ -9,7 +9,7 @@ import { isText } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import type { FileCache } from './file-cache.ts';
-import { KeptArtifacts } from './kept-artifacts.ts';
+import { KeptArtifacts, shownInstead } from './kept-artifacts.ts';
 import { type StagedArtifacts, sendArtifacts } from './staged-artifacts.ts';
 
 export interface Contents {
@@ -143,7 +143,7 @@ function shownAs(
   directory: string,
   word: string,
 ): { context: StepContext; outcome(outcome: StepOutcome): StepOutcome } {
-  const shown = (text: string) => text.replaceAll(directory, word);
+  const shown = (text: string) => shownInstead(text, directory, word);
   return {
     context: {
       ...context,

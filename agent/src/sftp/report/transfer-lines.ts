@@ -12,6 +12,7 @@ export class TransferLines {
   readonly #output: Pick<OutputSink, 'write'>;
   #failures = 0;
   #planned = 0;
+  #unfinished = 0;
 
   constructor(output: Pick<OutputSink, 'write'>) {
     this.#output = output;
@@ -30,6 +31,7 @@ export class TransferLines {
 
   /** Names unfinished files that a later transfer continues, with what they are to become. */
   kept(files: ReadonlyMap<string, string>): void {
+    this.#unfinished = files.size;
     for (const [path, name] of [...files].slice(0, maxLines)) {
       const what = `unfinished, of ${shownPath(name)}; the same transfer goes on with it when it is run again`;
       this.#line('stderr', `${shownPath(path)}: ${what}`);
@@ -44,7 +46,7 @@ export class TransferLines {
   sumUp(totals: TransferTotals, plan: Pick<TransferPlan, 'direction' | 'dryRun'>, elapsedMs: number): void {
     if (this.#failures > maxLines) this.#line('stderr', `and ${this.#failures - maxLines} more failed`);
     if (this.#planned > maxLines) this.#line('stdout', `and ${this.#planned - maxLines} more`);
-    this.#line('stdout', summaryLine(totals, plan, elapsedMs));
+    this.#line('stdout', summaryLine({ ...totals, unfinished: this.#unfinished }, plan, elapsedMs));
   }
 
   #line(stream: 'stdout' | 'stderr', text: string): void {
@@ -53,7 +55,7 @@ export class TransferLines {
 }
 
 export function summaryLine(
-  totals: TransferTotals,
+  totals: TransferTotals & { unfinished?: number },
   { direction, dryRun }: Pick<TransferPlan, 'direction' | 'dryRun'>,
   elapsedMs: number,
 ): string {
@@ -69,6 +71,7 @@ export function summaryLine(
     ...counted(totals.links, 'link', 'links'),
     ...(totals.deleted > 0 ? [`${totals.deleted} deleted`] : []),
     ...(totals.failed > 0 ? [`${totals.failed} failed`] : []),
+    ...((totals.unfinished ?? 0) > 0 ? [`${totals.unfinished} unfinished`] : []),
   ];
   return `${lead}: ${parts.join(', ')}.`;
 }

@@ -224,8 +224,9 @@ sshTest.each([
     t.sshd.killSessions();
     await half(t[side], 6_500_000);
     stop.abort({ cause: 'cancelled', killGraceMs: 1_000 });
-    const { outcome, stderr } = await running;
+    const { outcome, stderr, stdout } = await running;
     expect(outcome).toMatchObject({ status: 'cancelled' });
+    expect(stdout).toMatch(/: 0 created, 0 changed, 0 unchanged, 1 unfinished\.\n$/);
     const [name = ''] = await readdir(t[side]);
     expect(name).toContain(temporaryPrefix);
     expect(stderr).toBe(

@@ -35,7 +35,7 @@ test('there is no percentage while files are still being found', () => {
 test('totals name what there is, failures first', () => {
   expect(totalsWords(totals)).toBe('1 failed, 2 created, 1,840 unchanged, 1 directory; 12 kB');
   const none = { ...totals, created: 0, unchanged: 0, failed: 0, directories: 0, bytes: 0 };
-  expect(totalsWords(none)).toBe('nothing moved; 0 B');
+  expect(totalsWords(none)).toBe('no file completed; 0 B');
 });
 
 test('files without a line of their own are counted', () => {

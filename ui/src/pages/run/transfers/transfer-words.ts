@@ -40,7 +40,7 @@ export function totalsWords(totals: TransferTotals): string {
     [directories, directories === 1 ? 'directory' : 'directories'],
   ];
   const shown = counts.filter(([number]) => number > 0).map(([number, word]) => `${count(number)} ${word}`);
-  return `${shown.length === 0 ? 'nothing moved' : shown.join(', ')}; ${byteSize(bytes)}`;
+  return `${shown.length === 0 ? 'no file completed' : shown.join(', ')}; ${byteSize(bytes)}`;
 }
 
 /** Number of files that are counted but have no line of their own. */
