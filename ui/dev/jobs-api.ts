@@ -1,5 +1,4 @@
-// The mock API's answers about lists of jobs, bulk actions on them, imports and site rules; undefined for anything
-// else.
+// The mock API's answers about lists of jobs, bulk actions on them and imports; undefined for anything else.
 import {
   type BulkJobRequest,
   type JobCounts,
@@ -50,8 +49,6 @@ export function jobsAnswer(
     }
     case 'GET /job-imports':
       return ok({ items: [] });
-    case 'GET /site-rules':
-      return ok({ items: [], nextCursor: null });
     default:
       return undefined;
   }

@@ -30,6 +30,8 @@ import { chunksOf, fastChunk } from './outputs.ts';
 import { meAs, peopleAnswer } from './people-api.ts';
 import { placesAnswer } from './places-api.ts';
 import { agentPage, segmentPage, segmentsOf } from './segments-api.ts';
+import { siteRulesAnswer } from './site-rules-api.ts';
+import { starters } from './starters.ts';
 
 const port = Number(process.argv[2] ?? 7711);
 const dist = process.env.DIST ?? join(import.meta.dirname, '../dist');
@@ -173,16 +175,18 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);
   if (runRoute !== null) return runApi(request, response, url, Number(runRoute[1]), runRoute[2] ?? '');
   if (
-    /^(?:GET|POST) \/(?:jobs|job-imports|site-rules)(?:\/(?:counts|labels|bulk))?$/.test(route) &&
+    /^(?:GET|POST) \/(?:jobs|job-imports)(?:\/(?:counts|labels|bulk))?$/.test(route) &&
     route !== 'POST /jobs'
   ) {
     const body = request.method === 'POST' ? await bodyOf(request) : {};
-    const found = jobsAnswer(route, url.searchParams, body, isEmpty ? [] : jobs);
+    const found = jobsAnswer(route, url.searchParams, body, isEmpty ? [] : [...jobs, ...starters]);
     if (found !== undefined) return json(response, found.status, found.body);
   }
+  const ruled = path.startsWith('/site-rules') ? siteRulesAnswer(route, isEmpty) : undefined;
+  if (ruled !== undefined) return json(response, ruled.status, ruled.body);
   const jobRoute = /^\/jobs\/(\d+)(\/.+)?$/.exec(path);
   if (jobRoute !== null) {
-    const job = jobs.find((one) => one.id === Number(jobRoute[1]));
+    const job = [...jobs, ...starters].find((one) => one.id === Number(jobRoute[1]));
     if (job === undefined) return fail(response, 404, 'not_found', 'There is no such job.');
     if (jobRoute[2] === '/run') return json(response, 201, runs.get(4127)?.run);
     if (jobRoute[2] !== undefined) {
@@ -511,6 +515,6 @@ createServer((request, response) => {
     else if (name === 'live') live.begin();
     else scenario = name;
     response.end('ok\n');
-  } else if (url.pathname.startsWith('/api/')) void api(request, response, url);
+  } else if (url.pathname.startsWith('/api/')) api(request, response, url).catch(() => response.destroy());
   else void file(response, url.pathname);
 }).listen(port, '127.0.0.1', () => console.log(`mock API on http://127.0.0.1:${port}`));
