@@ -129,6 +129,46 @@ test('a target that the list does not have is opened from the address, tested an
   expect(faults).toEqual([]);
 });
 
+test('while a page loads, its heading stands where it will be', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const group = await api.made<{ id: number }>('/api/v1/target-groups', {
+    name: 'Later',
+    selector: 'tier=late',
+  });
+  const { id: runId } = await c.system.run(['true']);
+  const { body: jobs } = await api.get<{ items: { id: number }[] }>('/api/v1/jobs');
+  for (const width of [1440, 390]) {
+    const { page, faults } = await c.signedIn(width);
+    const heading = page.getByRole('heading', { level: 1 });
+    for (const path of [
+      `targets/groups/${group.id}`,
+      `jobs/${jobs.items[0]?.id}`,
+      `runs/${runId}`,
+      'people/users/1',
+      'agents/1',
+    ]) {
+      let answer = () => {};
+      const held = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      await page.route(/\/api\/v1\/(target-groups|jobs|runs|users|agents)\/\d+$/, async (route) => {
+        await held;
+        await route.continue();
+      });
+      await page.goto(`${c.url}/${path}`);
+      await page.getByRole('heading', { level: 1, name: /loading$/ }).waitFor();
+      const before = await heading.boundingBox();
+      answer();
+      await page.getByRole('heading', { level: 1, name: /(?<!loading)$/ }).waitFor();
+      const after = await heading.boundingBox();
+      await page.unrouteAll({ behavior: 'ignoreErrors' });
+      expect([path, after?.y, after?.height]).toEqual([path, before?.y, before?.height]);
+    }
+    expect(faults).toEqual([]);
+  }
+});
+
 test('what is not there, may not be seen or can’t be loaded is named by the heading of its page', async ({
   skip,
 }) => {
