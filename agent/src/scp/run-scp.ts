@@ -7,7 +7,7 @@ import { LocalTree } from '../sftp/local/local-tree.ts';
 import { ProgressMeter } from '../sftp/report/progress-meter.ts';
 import { TransferLines } from '../sftp/report/transfer-lines.ts';
 import { endOutcome, failureOutcome } from '../sftp/report/transfer-outcomes.ts';
-import { rowOf, TransferReport } from '../sftp/report/transfer-report.ts';
+import { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferDeps } from '../sftp/run-transfer.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { bytesOf } from '../sftp/tree/name-bytes.ts';
@@ -64,7 +64,7 @@ class ScpCopy {
       await (this.#plan.direction === 'push' ? this.#push() : this.#pull());
       outcome = endOutcome(this.#report, this.#plan);
     } catch (error) {
-      if (hasBegun && !this.#context.signal.aborted) this.#tellOf(error);
+      if (hasBegun && !this.#context.signal.aborted) this.#report.endAll(this.#plan, error);
       outcome = failureOutcome(error, { context: this.#context, report: this.#report, hasBegun });
     } finally {
       this.#meter.stop();
@@ -76,13 +76,6 @@ class ScpCopy {
     this.#lines.sumUp(totals, this.#plan, executionTimeMs);
     transfers.report({ totals, rows });
     return { ...outcome, executionTimeMs, ...(this.#carrier === undefined ? {} : { ssh: this.#carrier }) };
-  }
-
-  /** Gives an error that ended the copy a row of its own, unless it has the one of the file that it came with. */
-  #tellOf(error: unknown): void {
-    const { direction, localPath, remotePath } = this.#plan;
-    const [source, destination] = direction === 'push' ? [localPath, remotePath] : [remotePath, localPath];
-    this.#report.end(source, error, rowOf(this.#plan, { source, destination, fileSize: undefined }));
   }
 
   async #push(): Promise<void> {

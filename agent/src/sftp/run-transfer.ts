@@ -126,6 +126,7 @@ export async function transferBetween(
       await copyAndDelete(ends);
       return endOutcome(report, plan);
     } catch (error) {
+      if (beganMs !== undefined && !context.signal.aborted) report.endAll(plan, error);
       return failureOutcome(error, { context, report, hasBegun: beganMs !== undefined });
     } finally {
       if (ends !== undefined) await closeEnds(ends);

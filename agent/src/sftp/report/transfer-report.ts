@@ -1,5 +1,6 @@
 // The result of a transfer: totals of everything, and a row per file up to a limit. Failures come first.
 import { limits, type TransferRow, type TransferTotals } from '@opsconductor/protocol';
+import { SshError } from '../../ssh/ssh-error.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { toldPath } from '../tree/shown-path.ts';
 import { fileError, TransferError, type TransferReason } from '../tree/transfer-error.ts';
@@ -32,6 +33,10 @@ export function rowOf(
 export interface Failure {
   path: string;
   error: TransferError;
+}
+
+function cutBy({ message, advice }: SshError): TransferError {
+  return new TransferError({ reason: 'transfer_cut', message, advice });
 }
 
 export class TransferReport {
@@ -92,10 +97,17 @@ export class TransferReport {
     this.#others = [];
   }
 
-  /** Reports an error that ends the whole transfer, once. Leaves errors alone that are from neither side. */
+  /** Reports an error that ends the whole transfer, unless it is known. Leaves errors alone that are from neither side. */
   end(path: string, error: unknown, row: NewRow): void {
-    if (!(error instanceof TransferError) || this.#told.has(error)) return;
-    this.fail(path, error, row);
+    if (error instanceof SshError) this.fail(path, cutBy(error), row);
+    else if (error instanceof TransferError && !this.#told.has(error)) this.fail(path, error, row);
+  }
+
+  /** The same for what is not an error of one file: the row has the ends of the whole transfer. */
+  endAll(plan: Pick<TransferPlan, 'direction' | 'localPath' | 'remotePath'>, error: unknown): void {
+    const { direction, localPath, remotePath } = plan;
+    const [source, destination] = direction === 'push' ? [localPath, remotePath] : [remotePath, localPath];
+    this.end(source, error, rowOf(plan, { source, destination, fileSize: undefined }));
   }
 
   fail(path: string, error: unknown, row: NewRow): void {

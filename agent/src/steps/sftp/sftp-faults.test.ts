@@ -67,7 +67,11 @@ sshTest(
     const running = uploadLarge(t, { ...slow, retries: 0 });
     await half(t.remote);
     t.sshd.killSessions();
-    expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+    const { outcome, report } = await running;
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
+    expect(report?.totals).toMatchObject({ created: 0, failed: 1 });
+    const ends = { localPath: join(t.local, 'large'), remotePath: join(t.remote, 'large') };
+    expect(report?.rows).toMatchObject([{ ...ends, status: 'failed', error: expect.any(String) }]);
     expect(await readFile(join(t.remote, 'large'), 'utf8')).toBe('the old one');
     const again = await uploadLarge(t, { retries: 0 });
     expect(again.outcome).toMatchObject({ status: 'succeeded' });
