@@ -8,7 +8,7 @@ import {
 import { fingerprint } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
-import { notFound } from '../errors.ts';
+import { AppError, notFound } from '../errors.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import {
   type AgentCounts,
@@ -24,7 +24,7 @@ import { toSign } from './owner-held/read-roster.ts';
 
 /**
  * Returns the segments within the reaches by name, and with the first page the names of those in which only some targets
- * may be seen. Without a limit or a cursor, all are on one page.
+ * may be seen. Without a limit or a cursor, all are on one page. With a cursor of the names, it returns only these.
  */
 export async function listSegments(
   sql: Queryable,
@@ -32,26 +32,46 @@ export async function listSegments(
   query: SegmentQuery = {},
 ): Promise<Static<typeof SegmentListSchema>> {
   refuseUnstorableText(query, 'query');
-  const { cursor, search, searchIn, permission } = query;
-  const limit = query.limit ?? (cursor === undefined ? undefined : limits.defaultPageItems);
-  const beyond = cursor === undefined ? undefined : decodeCursor(cursor, ['string'])[0];
-  const isNaming = beyond === undefined && permission === undefined && !reachesEverything(reaches);
-  const [rows, named] = await Promise.all([
-    listSegmentOverviews(sql, reaches, {
-      search,
-      searchIn,
-      beyond,
-      limit: limit === undefined ? undefined : limit + 1,
-    }),
-    isNaming ? listNamedSegments(sql, reaches, { search, limit }) : [],
+  const { cursor, namedCursor, search, searchIn, permission } = query;
+  if (cursor !== undefined && namedCursor !== undefined) throw twoCursors();
+  const isWhole = query.limit === undefined && cursor === undefined && namedCursor === undefined;
+  const limit = isWhole ? undefined : (query.limit ?? limits.defaultPageItems);
+  const ask = {
+    search,
+    limit: limit === undefined ? undefined : limit + 1,
+    beyond: beyondCursor('cursor', cursor) ?? beyondCursor('namedCursor', namedCursor),
+  };
+  const isNaming = cursor === undefined && permission === undefined && !reachesEverything(reaches);
+  const [rows, names] = await Promise.all([
+    namedCursor === undefined ? listSegmentOverviews(sql, reaches, { ...ask, searchIn }) : [],
+    isNaming ? listNamedSegments(sql, reaches, ask) : [],
   ]);
-  const { items, nextCursor } = pageOf(
+  const { items, nextCursor } = pageByName(rows, limit);
+  const named = pageByName(names, limit);
+  return {
+    items: await Promise.all(items.map((row) => toSegment(sql, row))),
+    named: named.items,
+    nextCursor,
+    nextNamedCursor: named.nextCursor,
+  };
+}
+
+function beyondCursor(field: string, cursor: string | undefined): string | undefined {
+  return cursor === undefined ? undefined : decodeCursor(cursor, ['string'], field)[0];
+}
+
+function pageByName<R extends { name: string }>(rows: readonly R[], limit: number | undefined) {
+  return pageOf(
     rows,
     limit ?? rows.length,
     ({ name }) => [name],
     (row) => row,
   );
-  return { items: await Promise.all(items.map((row) => toSegment(sql, row))), named, nextCursor };
+}
+
+function twoCursors(): AppError {
+  const message = 'Continue either the list with cursor or the names with namedCursor, one at a time.';
+  return new AppError('invalid', message, { details: [{ path: 'query.namedCursor', message }] });
 }
 
 /** @throws {AppError} `not_found`, also for a segment outside the reaches. */

@@ -2,6 +2,7 @@ import { signingPublicKeyOf } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../errors.ts';
 import { findSegment } from '../store/agents/segments.ts';
+import { encodeCursor } from '../store/database/cursor.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { changeUnknownAfter } from './change-unknown-after.ts';
 import { createSegment } from './create-segment.ts';
@@ -170,6 +171,48 @@ describe('the health of a segment', () => {
       (await listSegments(t.sql, member, { search, searchIn: 'agents', limit: 10 })).named;
     expect(await namedBy('floor')).toEqual([{ id: far.id, name: 'floor-2' }]);
     expect(await namedBy('press-a')).toEqual([]);
+  });
+
+  it('is found by its name alone page by page, if its targets are all that may be seen of it', async () => {
+    const { id: open } = await makeSegment(t, 'hall-open');
+    const [group] = await t.sql<
+      { id: number }[]
+    >`insert into target_groups (name) values ('halls') returning id`;
+    for (const name of ['hall-1', 'hall-2', 'hall-3', 'hall-4', 'hall-5']) {
+      const { id } = await makeSegment(t, name);
+      await t.sql`
+        with one as (insert into targets (segment_id, name, host) values (${id}, ${name}, ${name}) returning id)
+        insert into target_group_members (target_group_id, target_id) select ${group?.id ?? 0}, id from one`;
+    }
+    const reaches = [
+      { everywhere: false, categoryIds: [], segmentIds: [open], targetGroupIds: [group?.id ?? 0] },
+    ];
+    const pages: { items: string[]; named: string[] }[] = [];
+    let namedCursor: string | undefined;
+    do {
+      const query = { limit: 2, ...(namedCursor === undefined ? {} : { namedCursor }) };
+      const page = await listSegments(t.sql, reaches, { ...query, search: 'hall' });
+      const names = (of: readonly { name: string }[]) => of.map(({ name }) => name);
+      pages.push({ items: names(page.items), named: names(page.named) });
+      expect(page.nextCursor).toBeNull();
+      namedCursor = page.nextNamedCursor ?? undefined;
+    } while (namedCursor !== undefined);
+    expect(pages).toEqual([
+      { items: ['hall-open'], named: ['hall-1', 'hall-2'] },
+      { items: [], named: ['hall-3', 'hall-4'] },
+      { items: [], named: ['hall-5'] },
+    ]);
+    const whole = await listSegments(t.sql, reaches, { search: 'hall' });
+    expect([whole.named.length, whole.nextNamedCursor]).toEqual([5, null]);
+    const both = { cursor: encodeCursor(['hall-1']), namedCursor: encodeCursor(['hall-1']) };
+    await expect(listSegments(t.sql, reaches, both)).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'query.namedCursor' }],
+    });
+    await expect(listSegments(t.sql, reaches, { namedCursor: 'nonsense' })).rejects.toMatchObject({
+      code: 'invalid',
+      details: [{ path: 'namedCursor' }],
+    });
   });
 });
 

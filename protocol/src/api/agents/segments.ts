@@ -79,6 +79,11 @@ export const SegmentListSchema = Type.Object({
   named: Type.Array(Type.Object({ id: Id, name: Type.String() }), {
     description: 'Segments of which the caller sees only the name, because they may see targets in them',
   }),
+  nextNamedCursor: Type.Optional(
+    Nullable(
+      Type.String({ description: 'Pass as `namedCursor` for more of `named`; null if these are the last' }),
+    ),
+  ),
 });
 /** What the forms of the console ask about segments: on which of them the caller may do it. */
 export const segmentListPermissions = [
@@ -89,6 +94,13 @@ export const segmentListPermissions = [
 ] as const satisfies readonly Permission[];
 export const SegmentQuerySchema = Closed({
   ...pageQuery,
+  namedCursor: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 200,
+      description: '`nextNamedCursor` of an answer: continues `named`, without `items`; not with `cursor`',
+    }),
+  ),
   limit: Type.Optional(
     Type.Integer({
       minimum: 1,

@@ -182,7 +182,7 @@ function activeAgents(sql: Queryable) {
 export async function listNamedSegments(
   sql: Queryable,
   reaches: readonly Reach[],
-  filter: Pick<SegmentFilter, 'search' | 'limit'> = {},
+  filter: Pick<SegmentFilter, 'search' | 'beyond' | 'limit'> = {},
 ): Promise<{ id: number; name: string }[]> {
   return sql<{ id: number; name: string }[]>`
     select s.id, s.name from segments s

@@ -10,23 +10,24 @@ export function encodeCursor(key: readonly (string | number)[]): string {
 }
 
 /**
- * Decodes a cursor into a sort key of these types.
+ * Decodes a cursor into a sort key of these types. `field` is where it was given.
  *
  * @throws {AppError} `invalid` for anything that `encodeCursor` did not write for the same list.
  */
 export function decodeCursor<K extends readonly KeyPart[]>(
   cursor: string,
   types: K,
+  field = 'cursor',
 ): { [I in keyof K]: K[I] extends 'number' ? number : string } {
   let key: unknown;
   try {
     key = JSON.parse(Buffer.from(cursor, 'base64url').toString());
   } catch {
-    throw badCursor();
+    throw badCursor(field);
   }
   const fits =
     Array.isArray(key) && key.length === types.length && key.every((part, i) => isKeyPart(part, types[i]));
-  if (!fits) throw badCursor();
+  if (!fits) throw badCursor(field);
   return key as { [I in keyof K]: K[I] extends 'number' ? number : string };
 }
 
@@ -36,9 +37,9 @@ function isKeyPart(part: unknown, type: KeyPart | undefined): boolean {
   return typeof part === 'string' && !part.includes('\0');
 }
 
-function badCursor(): AppError {
+function badCursor(field: string): AppError {
   const message = 'The cursor is not one that this list gave out; start again without it.';
-  return new AppError('invalid', message, { details: [{ path: 'cursor', message }] });
+  return new AppError('invalid', message, { details: [{ path: field, message }] });
 }
 
 /** Returns a LIKE pattern that matches `text` as a substring, taken literally. */

@@ -50,7 +50,7 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       summary: 'List the segments by name',
       tag,
       description:
-        'In full for callers who may read the segment; those who may only read some of its targets, through a target group, find its name under `named`, with the first page.',
+        'In full for callers who may read the segment; those who may only read some of its targets, through a target group, find its name under `named`, with the first page; `namedCursor` continues those names.',
       query: SegmentQuerySchema,
       success: { status: 200, schema: SegmentListSchema },
       handle: ({ principal, query }) =>
