@@ -6,7 +6,7 @@ import { UserTurns } from '../../user-turns.ts';
 import { setupApp } from '../testing.ts';
 import { fileRoutes } from './files.ts';
 
-test('a file is read in turns with other users, both when it is finished and when it is downloaded', async () => {
+test('a file is read in turns with other users, when what has arrived is compared, when it is finished and when it is downloaded', async () => {
   const masterKey = newMasterKey();
   const t = await setupApp(({ sql }) =>
     fileRoutes({ sql, masterKey, keys: {} as never, maxStoredBytes: 1_000_000 }),
@@ -26,6 +26,10 @@ test('a file is read in turns with other users, both when it is finished and whe
   });
   expect(sent.status).toBe(200);
   expect(turns).not.toHaveBeenCalled();
+  const received = await t.request('GET', `${path}/received`, { token });
+  expect(await received.json()).toMatchObject({ receivedBytes: bytes.length });
+  expect(turns).toHaveBeenCalledWith(String(userId));
+  turns.mockClear();
   expect((await t.request('POST', `${path}/finish`, { token, json: {} })).status).toBe(200);
   expect(turns).toHaveBeenCalledWith(String(userId));
   turns.mockClear();
