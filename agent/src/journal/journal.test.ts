@@ -299,3 +299,28 @@ test('an agent knows up to when it lost track of what was begun, even after the 
   expect(again.grants.lostAt).toEqual(lostAt);
   await again.close();
 });
+
+test('a record that may wait is written together with the next one, or by itself soon after', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  await journal.durable(starting(1));
+  const before = journal.syncs;
+  const ended = journal.durable(finished(1), 60_000);
+  await journal.durable(starting(2));
+  await ended;
+  expect(journal.syncs).toBe(before + 1);
+  expect((await readFile(t.path, 'utf8')).indexOf('finished')).toBeGreaterThan(0);
+  await journal.durable(finished(2), 1);
+  expect(journal.syncs).toBe(before + 2);
+  await journal.close();
+});
+
+test('a record that may wait is on disk when the journal is closed', async () => {
+  await using t = await setup();
+  const journal = await Journal.open(t.path, fresh);
+  await journal.durable(starting(1));
+  const ended = journal.durable(finished(1), 60_000);
+  await journal.close();
+  await ended;
+  expect(replay(await readFile(t.path)).attempts.get('1-1')?.finished).toBeDefined();
+});

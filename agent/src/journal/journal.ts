@@ -32,6 +32,8 @@ const notedMs = 500;
  * one uses a thread.
  */
 const quickMs = 5;
+/** Attempts that are looked through for those at work. */
+const maxLookedThrough = 32;
 
 interface Waiter {
   resolve(): void;
@@ -50,6 +52,7 @@ export class Journal {
   #loss: string | undefined;
   #lines: string[] = [];
   #noted: NodeJS.Timeout | undefined;
+  #joining: NodeJS.Timeout | undefined;
   #isClosed = false;
   #waiters: Waiter[] = [];
   #flushing: Promise<void> | undefined;
@@ -133,16 +136,26 @@ export class Journal {
     this.#writeSoon();
   }
 
-  /** Resolves when the record, and everything noted before it, is on disk. Rejects if the disk refuses. */
-  durable(record: JournalRecord): Promise<void> {
+  /**
+   * Resolves when the record, and everything noted before it, is on disk. Rejects if the disk refuses.
+   *
+   * @param joinWithinMs how long it may wait to be written together with the next record, in ms.
+   */
+  durable(record: JournalRecord, joinWithinMs = 0): Promise<void> {
     // Noted even if it can't be written now: everything known is written when the journal is repaired (`mend`).
     this.#add(record);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#isAlone()) return this.#writeAtOnce();
+    if (joinWithinMs === 0 && this.#isAlone()) return this.#writeAtOnce();
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
-      this.#flushing ??= this.#flush();
+      if (joinWithinMs === 0) this.#flushing ??= this.#flush();
+      else this.#joining ??= setTimeout(() => this.#flushJoining(), joinWithinMs);
     });
+  }
+
+  #flushJoining(): void {
+    this.#joining = undefined;
+    if (this.#waiters.length > 0) this.#flushing ??= this.#flush();
   }
 
   #add(record: JournalRecord): void {
@@ -169,7 +182,7 @@ export class Journal {
   #isAlone(): boolean {
     return (
       writesAreSynced &&
-      this.#attempts.size <= 1 &&
+      this.#atWork() <= 1 &&
       this.#flushing === undefined &&
       this.#mending === undefined &&
       this.#lastTookMs <= quickMs &&
@@ -177,18 +190,32 @@ export class Journal {
     );
   }
 
+  /** Number of attempts that have begun and not ended, or more if there are many attempts. */
+  #atWork(): number {
+    if (this.#attempts.size > maxLookedThrough) return this.#attempts.size;
+    let atWork = 0;
+    for (const { startedAt, finished } of this.#attempts.values())
+      if (startedAt !== undefined && finished === undefined) atWork += 1;
+    return atWork;
+  }
+
   async #writeAtOnce(): Promise<void> {
     const bytes = Buffer.from(this.#takeLines());
+    const waiters = this.#waiters;
+    this.#waiters = [];
     const beganMs = performance.now();
     try {
       for (let written = 0; written < bytes.length; ) written += writeSync(this.#file.fd, bytes, written);
     } catch (error) {
-      throw this.#fail(error);
+      const failure = this.#fail(error);
+      for (const waiter of waiters) waiter.reject(failure);
+      throw failure;
     } finally {
       this.#lastTookMs = performance.now() - beganMs;
     }
     this.#bytes += bytes.length;
     this.#syncs += 1;
+    for (const waiter of waiters) waiter.resolve();
   }
 
   /** Writes the whole journal again if the disk has refused it. Resolves to whether it can be relied on now. */
@@ -219,6 +246,8 @@ export class Journal {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#noted);
+    clearTimeout(this.#joining);
+    this.#flushJoining();
     while (this.#flushing !== undefined) await this.#flushing;
     await this.#mending;
     if (this.#failure === undefined && this.#lines.length > 0) await this.#write(this.#takeLines());
@@ -260,6 +289,8 @@ export class Journal {
     this.#lines = [];
     clearTimeout(this.#noted);
     this.#noted = undefined;
+    clearTimeout(this.#joining);
+    this.#joining = undefined;
     return text;
   }
 
