@@ -3,6 +3,8 @@
 
 interface Waiting<Item, Result> {
   item: Item;
+  /** When it is begun at the latest if a batch is free, on the monotonic clock. */
+  dueMs: number;
   resolve(result: Result): void;
   reject(error: unknown): void;
 }
@@ -23,17 +25,35 @@ export class Batches<Item, Result> {
   readonly #queue: Waiting<Item, Result>[] = [];
   #atWork = 0;
   #scheduled = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: BatchesOptions<Item, Result>) {
     this.#options = options;
   }
 
-  /** First come, first served. Rejects if the work fails for this item even on its own. */
-  do(item: Item): Promise<Result> {
+  /**
+   * First come, first served. Rejects if the work fails for this item even on its own.
+   *
+   * @param gatherMs for an item that isn't urgent: how long it may wait for others to form a batch with, in ms.
+   */
+  do(item: Item, gatherMs = 0): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, resolve, reject });
-      this.#pump();
+      this.#queue.push({ item, dueMs: performance.now() + gatherMs, resolve, reject });
+      if (gatherMs === 0) this.#pump();
+      else this.#pumpWhenDue();
     });
+  }
+
+  #isDue(): boolean {
+    const now = performance.now();
+    return this.#queue.some(({ dueMs }) => dueMs <= now);
+  }
+
+  #pumpWhenDue(): void {
+    clearTimeout(this.#timer);
+    if (this.#queue.length === 0) return;
+    const due = this.#queue.reduce((least, { dueMs }) => Math.min(least, dueMs), Number.POSITIVE_INFINITY);
+    this.#timer = setTimeout(() => this.#pump(), Math.max(0, Math.ceil(due - performance.now())));
   }
 
   #pump(): void {
@@ -43,13 +63,18 @@ export class Batches<Item, Result> {
     setImmediate(() => {
       this.#scheduled = false;
       const { atATime, leastBeside = 1 } = this.#options;
-      while (this.#queue.length >= (this.#atWork === 0 ? 1 : leastBeside) && this.#atWork < atATime) {
+      while (
+        this.#queue.length >= (this.#atWork === 0 ? 1 : leastBeside) &&
+        this.#atWork < atATime &&
+        this.#isDue()
+      ) {
         this.#atWork += 1;
         void this.#workOff(this.#queue.splice(0, this.#options.most)).finally(() => {
           this.#atWork -= 1;
           this.#pump();
         });
       }
+      if (this.#atWork === 0) this.#pumpWhenDue();
     });
   }
 
