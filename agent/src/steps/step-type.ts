@@ -154,6 +154,8 @@ export interface StepContext {
   askServer: AskServer;
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
   signal: AbortSignal;
+  /** Returns the marker of the attempt that is to follow this one on the same target, if its lease is here already. */
+  followedBy?(): string | undefined;
   /**
    * Called just before the remote command starts, and again if the start was delayed; rejects if the lease forbids it.
    */

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { SshConnection } from '../connection.ts';
+import { SshError } from '../ssh-error.ts';
 import { PooledConnection } from './pooled-connection.ts';
 import { Rush } from './rush.ts';
 
@@ -158,4 +159,18 @@ test('closing it closes the spare channel, too, and none is opened afterwards', 
   connection.open = true;
   pooled.prepareNext(start, () => {});
   expect(opened).toHaveLength(1);
+});
+
+test('a spare channel that is refused beside others is not asked for beside them again', async () => {
+  const { pooled } = await setup({ maxChannels: 5 });
+  const start = vi.fn(() =>
+    Promise.reject(new SshError({ reason: 'channel_refused', message: 'no more', advice: 'None.' })),
+  );
+  pooled.prepareBeside(start, () => {});
+  await vi.waitFor(() => expect(pooled.hasSpareFor(start, undefined)).toBe(false));
+  pooled.prepareBeside(start, () => {});
+  expect(start).toHaveBeenCalledOnce();
+  // The channel that was beside it may be closed by now, although its place is still taken.
+  pooled.prepareNext(start, () => {});
+  expect(start).toHaveBeenCalledTimes(2);
 });

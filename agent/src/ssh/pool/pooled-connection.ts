@@ -1,6 +1,7 @@
 // One connection of the pool, open or being opened: the places for channels on it, the spare channel that waits for its
 // next request, and when nobody needs the connection any more.
 import type { SshConnection } from '../connection.ts';
+import { SshError } from '../ssh-error.ts';
 import type { Rush } from './rush.ts';
 import { type Closable, SpareChannel, type Start } from './spare-channel.ts';
 
@@ -40,6 +41,8 @@ export class PooledConnection {
   #isInSeries = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
+  /** With how many places taken a spare channel was refused. */
+  #refusedBeside = Number.POSITIVE_INFINITY;
   /** Occupies a place, but is dropped if a request needs the place. */
   #spare: SpareChannel<SshConnection, Closable> | undefined;
 
@@ -142,6 +145,14 @@ export class PooledConnection {
     else this.#options.rush.afterwards(this, prepare);
   }
 
+  /** The same while the request before still has its channel, unless the target allows no more channels than that. */
+  prepareBeside<Channel extends Closable>(
+    start: Start<SshConnection, Channel>,
+    watch: (channel: Channel, gone: () => void) => void,
+  ): void {
+    if (this.#channels < this.#refusedBeside) this.prepareNext(start, watch);
+  }
+
   hasSpareFor(start: unknown, name: string | undefined): boolean {
     return this.#spare?.isFor(start, name) === true;
   }
@@ -190,5 +201,9 @@ export class PooledConnection {
       },
     });
     this.#spare = spare as unknown as SpareChannel<SshConnection, Closable>;
+    const others = this.#channels;
+    spare.opening.catch((error: unknown) => {
+      if (error instanceof SshError && error.reason === 'channel_refused') this.#refusedBeside = others;
+    });
   }
 }

@@ -1,5 +1,5 @@
 // The spare shell that is started on a connection and waits for its next step.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { sshTest } from '../../ssh/sshd-setup.ts';
 import { setupExec, TestSink } from './ssh-exec-setup.ts';
@@ -185,3 +185,34 @@ sshTest('a forced command is run only for steps, not in advance', async () => {
   expect(t.sink.stdout.match(/forced/g)).toHaveLength(3);
   expect(t.sshd.log().match(/Starting session: forced-command/g)).toHaveLength(3);
 });
+
+sshTest(
+  'while a command runs, the shell of the attempt that follows it is started and prepared',
+  async () => {
+    const t = await setupExec();
+    for (let n = 0; n < 2; n += 1) await t.run({ command: 'true' });
+    const follower = `following-${process.pid}.${Date.now()}.1`;
+    const running = t.run({ command: 'echo "runs as $$"; exec sleep 60' }, { followedBy: () => follower });
+    const [, pid] = await t.sink.seen(/runs as (\d+)/);
+    const shell = await theOne(() => markedWith(follower));
+    process.kill(Number(pid));
+    await running;
+    await t.run({ command: 'echo "ran in $$"' }, { marker: follower });
+    expect(t.sink.stdout).toContain(`ran in ${shell}\n`);
+  },
+);
+
+function markedWith(marker: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && environmentOf(name).includes(`OPSCONDUCTOR_ATTEMPT=${marker}\0`))
+    .map(Number);
+}
+
+function environmentOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8');
+  } catch {
+    // It has ended meanwhile, or is another user's.
+    return '';
+  }
+}

@@ -43,8 +43,7 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
     },
     // The waiting shell replaces itself with the one that reads the script, which takes half of the time until a
     // command begins.
-    prepare: ({ targetId, marker }) =>
-      pool.reserve({ targetId, name: marker }, startShell, (channel) => channel.write(markerLine(marker))),
+    prepare: (coming) => prepareShell(pool, coming),
     reattach: (config, context) => reattachDetached({ pool, options, config, context }),
     toReattach: whatReattachNeeds,
     readOutputFile: (context) => readOutputFile(pool, context),
@@ -111,6 +110,7 @@ async function execute(
     if (refused !== undefined) return refused;
     attempt ??= startAttempt(false, isMarked);
     attempt.permit();
+    if (!pty) prepareFollower(lease, pool, context);
     const outcome = await runToEnd(attempt, pool, options, config, context);
     return finish(lease, attempt, outcome, context);
   } finally {
@@ -125,13 +125,30 @@ async function execute(
  */
 const answering = new WeakSet<SshConnection>();
 
+/** Whether the shell is known to be ours. */
+function isOurs({ prepared, connection }: Lease<ClientChannel>): boolean {
+  return prepared || answering.has(connection);
+}
+
 /**
  * Whether the script may be sent before the start is recorded. Nothing of the command runs without the word, but the
  * file for its outputs would already be made, so a step with such a file waits.
  */
-function mayGoAhead({ prepared, connection }: Lease<ClientChannel>, context: StepContext): boolean {
-  const isOurs = prepared || answering.has(connection);
-  return isOurs && context.become === undefined && context.outputFile !== true;
+function mayGoAhead(lease: Lease<ClientChannel>, context: StepContext): boolean {
+  return isOurs(lease) && context.become === undefined && context.outputFile !== true;
+}
+
+/** Prepares the waiting shell on a target for one attempt. */
+function prepareShell(pool: SshPool, { targetId, marker }: { targetId: number; marker: string }): void {
+  pool.reserve({ targetId, name: marker }, startShell, (channel) => channel.write(markerLine(marker)));
+}
+
+/** If another attempt is to follow, its shell is started and prepared while this one's command runs. */
+function prepareFollower(lease: Lease<ClientChannel>, pool: SshPool, context: StepContext): void {
+  const marker = context.followedBy?.();
+  if (marker === undefined || context.become !== undefined || !isOurs(lease)) return;
+  lease.prepareBeside(watchShell);
+  prepareShell(pool, { targetId: context.target.id, marker });
 }
 
 function finish(
