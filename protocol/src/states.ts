@@ -40,8 +40,19 @@ const stepEdges: Record<StepStatus, readonly StepStatus[]> = {
   pending: ['ready', 'running', 'skipped', 'cancelled', 'timed_out'],
   // A leased step that its agent never began goes back to ready.
   ready: ['running', 'skipped', 'cancelled', 'timed_out'],
-  // Skipped if its own condition is false, which its agent evaluates.
-  running: ['ready', 'held', 'succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'unknown'],
+  // Skipped if its own condition is false, which its agent evaluates, or if it was leased ahead of its turn and the step
+  // before it failed. Back to pending if it was leased ahead and its agent returns it before its turn.
+  running: [
+    'pending',
+    'ready',
+    'held',
+    'succeeded',
+    'failed',
+    'skipped',
+    'cancelled',
+    'timed_out',
+    'unknown',
+  ],
   held: ['ready', 'succeeded', 'failed', 'skipped', 'cancelled', 'timed_out', 'unknown'],
   succeeded: [],
   failed: [],

@@ -10,7 +10,7 @@ import {
 } from '../api/targets/connection-settings.ts';
 import { LeaseGrantSchema } from '../grants/run-grant.ts';
 import { limits } from '../limits.ts';
-import { attempt, Id } from './message-parts.ts';
+import { attempt, Epoch, Id } from './message-parts.ts';
 import { StepValuesSchema } from './step-values.ts';
 
 export const SealedCredentialSchema = SealedEnvelopeSchema;
@@ -139,6 +139,11 @@ export const LeaseSchema = Type.Object({
   detectSecrets: Type.Optional(Type.Boolean()),
   /** Present if the run was signed: an agent whose owner requires that checks everything else against it. */
   grant: Type.Optional(LeaseGrantSchema),
+  /**
+   * Present if it was leased ahead of its turn: it may begin only after this attempt has succeeded, or was skipped, on
+   * the same agent. Sent to agents with the capability `leases_ahead`.
+   */
+  after: Type.Optional(Type.Object({ step: Id, epoch: Epoch })),
 });
 export type Lease = Static<typeof LeaseSchema>;
 /** Steps leased to this session. The server sends them unasked, up to the number of free slots. */

@@ -64,6 +64,8 @@ export const agentCapabilities = [
   'detect_secrets',
   /** Prepares waiting shells for the steps that `prepare` names. */
   'prepare',
+  /** Keeps steps that were leased ahead of their turn, until the step before them has succeeded. */
+  'leases_ahead',
 ] as const;
 export type AgentCapability = (typeof agentCapabilities)[number];
 /**

@@ -5,7 +5,6 @@ import type { Socket } from 'node:net';
 import {
   type AgentMessageOf,
   closeCodes,
-  type Lease,
   limits,
   type TransferProgress,
   visibleLine,
@@ -60,6 +59,7 @@ import { StopReminders } from './leases/stop-reminders.ts';
 import { TakeOvers } from './leases/take-overs.ts';
 import { TransferNews } from './leases/transfer-news.ts';
 import { AgentLink, type LinkEvents } from './link/agent-link.ts';
+import type { NextLeases } from './link/completions.ts';
 import { RemoteTests, type TestAnswer } from './remote-tests.ts';
 import { SegmentStates } from './segment-states.ts';
 
@@ -67,7 +67,7 @@ export interface GatewayDeps {
   sql: Sql;
   identity: ServerIdentity;
   settings?: HandshakeSettings;
-  builder: Pick<LeaseBuilder, 'build'>;
+  builder: Pick<LeaseBuilder, 'build' | 'stepsAhead'>;
   writer: OutputWriter;
   keys: RunKeys;
   hub: LiveHub;
@@ -342,7 +342,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       { agent: link.name, session: link.sessionNumber, closeCode: end.code, reason: end.reason },
       'agent disconnected',
     );
-    const clean = link.isDraining && link.attemptCount === 0;
+    const clean = link.isDraining && link.slotsTaken === 0;
     const { sql, log } = this.#deps;
     const closing = Promise.all([
       closeSession(sql, link.agentId, link.sessionNumber, clean),
@@ -499,19 +499,25 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     await setDraining(this.#deps.sql, link.agentId, link.sessionNumber);
   }
 
-  async settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined> {
+  stepsAhead(stepId: number): number {
+    return this.#deps.builder.stepsAhead(stepId);
+  }
+
+  async settled(link: AgentLink, result: SettleResult, isSlotFree: boolean): Promise<NextLeases> {
+    const { ahead = [] } = result;
     if (result.next === undefined) {
-      this.#dispatcher.slotsFreed(link.segmentId);
-      return undefined;
+      if (isSlotFree) this.#dispatcher.slotsFreed(link.segmentId);
+      return { ahead: await this.#dispatcher.buildAhead(link, ahead) };
     }
     const leases = await this.#dispatcher.buildLeases([result.next]);
-    const lease = leases.get(result.next.id);
-    if (lease !== undefined && !link.isEnding) return lease;
+    const next = leases.get(result.next.id);
+    if (next !== undefined && !link.isEnding)
+      return { next, ahead: await this.#dispatcher.buildAhead(link, ahead) };
     link.forget({ stepId: result.next.id, epoch: result.next.epoch });
     // The agent was shut out meanwhile and was asked for its unbegun leases before it heard of this one: others may
-    // have it.
-    if (lease !== undefined) await this.#dispatcher.giveBack(result.next);
-    return undefined;
+    // have it. What was leased to follow it goes back with it, or was closed when it failed.
+    if (next !== undefined) await this.#dispatcher.giveBack(result.next);
+    return { ahead: [] };
   }
 
   // ---- messages to agents

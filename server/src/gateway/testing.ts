@@ -79,6 +79,7 @@ export async function setupGateway(
   const t = await setupOutput();
   const logged: string[] = [];
   const builder = new LeaseBuilder({ sql: t.sql, masterKey: t.masterKey });
+  const wrapped = wrapBuilder(builder);
   const gateway = new Gateway({
     sql: t.sql,
     identity: {
@@ -88,7 +89,7 @@ export async function setupGateway(
       serverPrivateKey: t.identity.serverKey.privateKey,
     },
     settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
-    builder: wrapBuilder(builder),
+    builder: { stepsAhead: (stepId) => builder.stepsAhead(stepId), build: (steps) => wrapped.build(steps) },
     cleanUps: new CleanUpRequests({ sql: t.sql, builder }),
     handedOn: new HandedOnValues(t),
     writer: t.writer,

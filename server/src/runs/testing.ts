@@ -213,7 +213,7 @@ export async function setupRuns(database?: Promise<TestDatabase>): Promise<TestR
 export function endOf(
   step: ClaimedStep,
   outcome: StepOutcome = success,
-  more: { requestId?: string; wantsNext?: boolean } = {},
+  more: { requestId?: string; wantsNext?: boolean; ahead?: number } = {},
 ): AttemptEnd {
   return {
     stepId: step.id,
@@ -225,6 +225,7 @@ export function endOf(
       sessionNumber: step.sessionNumber,
       requestId: more.requestId ?? randomUUID(),
       wantsNext: more.wantsNext ?? false,
+      ...(more.ahead === undefined ? {} : { ahead: more.ahead }),
     },
     outcome,
     output: { state: 'complete', digest: null, gaps: [] },

@@ -30,6 +30,8 @@ export class AttemptOutput {
   readonly epoch: number;
   readonly leaseToken: string;
   readonly runId: number;
+  readonly targetRunId: number;
+  readonly stepNumber: number;
   readonly attemptDay: string;
   /** Whether its command goes on without the agent, so that another agent may have it by now. */
   survives: boolean;
@@ -53,6 +55,8 @@ export class AttemptOutput {
     this.epoch = attempt.epoch;
     this.leaseToken = attempt.leaseToken;
     this.runId = attempt.runId;
+    this.targetRunId = attempt.targetRunId;
+    this.stepNumber = attempt.stepNumber;
     this.attemptDay = attempt.attemptDay;
     this.survives = attempt.survives ?? false;
     this.stored = attempt.ackedSeq;

@@ -170,7 +170,7 @@ export class Dispatcher {
     const ready = [...this.#deps.links()].filter(
       (link) => segmentIds.has(link.segmentId) && link.isReady && link.isOpen,
     );
-    return ready.map(({ agentId, attemptCount, expected }) => ({ agentId, steps: attemptCount + expected }));
+    return ready.map(({ agentId, slotsTaken, expected }) => ({ agentId, steps: slotsTaken + expected }));
   }
 
   #lookFor(claimId: string): void {
@@ -279,6 +279,33 @@ export class Dispatcher {
     }
     await this.#giveUp(unfit);
     return leases;
+  }
+
+  /**
+   * Builds the leases of steps that were leased ahead of their turn, in the order in which they follow. Those from the
+   * first that the agent can't be given are given back, and decided on when their turn has come.
+   */
+  async buildAhead(
+    link: AgentLink,
+    steps: readonly ClaimedStep[],
+  ): Promise<{ claimed: ClaimedStep; lease: Lease }[]> {
+    if (steps.length === 0) return [];
+    const { leases } = await this.#deps.builder.build(steps);
+    const built: { claimed: ClaimedStep; lease: Lease }[] = [];
+    for (const claimed of steps) {
+      const lease = leases.get(claimed.id);
+      const given = lease === undefined || link.isEnding ? undefined : leaseFor(link, lease);
+      if (given === undefined || 'need' in given) {
+        // What follows it goes back with it.
+        await this.giveBack(claimed);
+        break;
+      }
+      built.push({
+        claimed,
+        lease: { ...given, ...(claimed.after === undefined ? {} : { after: claimed.after }) },
+      });
+    }
+    return built;
   }
 
   /** Gives back a step that its agent never heard of, so others may have it at once. */

@@ -6,6 +6,9 @@ import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { ContactNotes } from '../../targets/contact-notes.ts';
 import { Batches } from '../batches.ts';
 
+/** How long an end that nobody waits for is gathered with others: a few short steps of a target run take as long. */
+const gatherMs = 12;
+
 export class Settler {
   readonly #batches: Batches<AttemptEnd, SettleResult>;
   /** Ends in a batch that failed: it may have committed all the same, with its answer lost. */
@@ -41,9 +44,11 @@ export class Settler {
    * Resolves once the attempt's end has committed. Rejects if the database refused it, or if the answer was lost and
    * with it a step that may have been leased to the agent: then end the agent's connection, so that its resume shows
    * that it never got that step.
+   *
+   * @param options.mayWait nobody waits for it, so it may be gathered with others for a moment.
    */
-  settle(end: AttemptEnd): Promise<SettleResult> {
-    return this.#batches.do(end);
+  settle(end: AttemptEnd, { mayWait = false }: { mayWait?: boolean } = {}): Promise<SettleResult> {
+    return this.#batches.do(end, mayWait ? gatherMs : 0);
   }
 
   async #settle(sql: Sql, ends: readonly AttemptEnd[]): ReturnType<typeof settleAttempts> {

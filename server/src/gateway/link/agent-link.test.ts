@@ -83,6 +83,8 @@ test('reports about attempts that an agent does not hold are ignored', () => {
     epoch: 1,
     leaseToken: 'a'.repeat(32),
     runId: 1,
+    targetRunId: 2,
+    stepNumber: 1,
     attemptDay: '',
     ...nothingStored,
   };
@@ -124,7 +126,15 @@ test('an agent that sends more than is handled is not read from until half of it
 
 test('an agent that sends more output than is kept of an attempt is cut off, even after it reconnected', () => {
   const { link, socket, stored, hearFrame } = openLink();
-  const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '' };
+  const held = {
+    stepId: 3,
+    epoch: 1,
+    leaseToken: 'a'.repeat(32),
+    runId: 1,
+    targetRunId: 2,
+    stepNumber: 1,
+    attemptDay: '',
+  };
   // Each chunk counts 16 bytes more than its length.
   link.adopt([{ ...held, ackedSeq: 9, outputBytes: 2 * limits.maxOutputBytesPerAttempt - 10 * 16 - 50 }]);
   const of = { stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0 } as const;
@@ -150,7 +160,15 @@ test.each<[string, number, Buffer]>([
   'an agent that sends a chunk which is %s is shut off, and nothing of it is stored',
   (_, rawLength, bytes) => {
     const { link, socket, stored, hearFrame } = openLink();
-    const held = { stepId: 3, epoch: 1, leaseToken: 'a'.repeat(32), runId: 1, attemptDay: '' };
+    const held = {
+      stepId: 3,
+      epoch: 1,
+      leaseToken: 'a'.repeat(32),
+      runId: 1,
+      targetRunId: 2,
+      stepNumber: 1,
+      attemptDay: '',
+    };
     link.adopt([{ ...held, ackedSeq: 0, outputBytes: 0 }]);
     hearFrame({ stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0, seq: 1, rawLength, bytes });
     expect(stored).toEqual([]);
@@ -189,7 +207,18 @@ test('nothing that an agent says after its connection was closed is handled, and
   onTestFinished(() => void vi.useRealTimers());
   const { link, socket, told, hear, read } = openLink();
   const leaseToken = 'a'.repeat(32);
-  link.adopt([{ stepId: 3, epoch: 1, leaseToken, runId: 1, attemptDay: '', ...nothingStored }]);
+  link.adopt([
+    {
+      stepId: 3,
+      epoch: 1,
+      leaseToken,
+      runId: 1,
+      targetRunId: 2,
+      stepNumber: 1,
+      attemptDay: '',
+      ...nothingStored,
+    },
+  ]);
   socket.emit('message', Buffer.from('no JSON'), false);
   expect(socket).toMatchObject({ readyState: 2, code: closeCodes.invalidMessage });
   hear({ type: 'started', step: 3, epoch: 1, leaseToken });

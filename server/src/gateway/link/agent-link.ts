@@ -28,7 +28,7 @@ import type { KeyMessages } from '../key-messages.ts';
 import type { AttemptOutput } from '../leases/attempt-output.ts';
 import { leaseMessages } from '../leases/lease-messages.ts';
 import type { Settler } from '../leases/settler.ts';
-import { Completions } from './completions.ts';
+import { Completions, type NextLeases } from './completions.ts';
 import { ContentRequests } from './content-requests.ts';
 import { attemptOf, DeliveredAttempts } from './delivered-attempts.ts';
 import { boundLastWords, type ReadStream } from './last-words.ts';
@@ -60,8 +60,10 @@ export interface LinkEvents {
   policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void>;
   cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void>;
   draining(link: AgentLink): Promise<void>;
-  /** Called after an attempt was settled: the agent has a free slot again, and there may be a next step to lease. */
-  settled(link: AgentLink, result: SettleResult): Promise<Lease | undefined>;
+  /** Called after an attempt was settled, with whether its slot is free now. Returns what is leased to the agent. */
+  settled(link: AgentLink, result: SettleResult, isSlotFree: boolean): Promise<NextLeases>;
+  /** How many steps an agent may be leased ahead of their turn when this one ends, beyond the next one. */
+  stepsAhead(stepId: number): number;
   closed(link: AgentLink, end: { code: number; reason: string }): void;
 }
 
@@ -167,7 +169,9 @@ export class AgentLink {
       attempts: this.#attempts,
       startedMsAgo: (attempt) => events.completing(attempt),
       takesMore: () => !this.isDraining && this.isOpen,
-      settled: (result) => events.settled(this, result),
+      stepsAhead: (stepId) => (this.can('leases_ahead') ? events.stepsAhead(stepId) : 0),
+      settled: (result, isSlotFree) => events.settled(this, result, isSlotFree),
+      lease: (leases) => this.lease(leases),
       send: (message) => this.send(message),
     });
     this.#newKeys = new SpacedMessages({
@@ -224,8 +228,9 @@ export class AgentLink {
     return performance.now() - this.#heardAtMs;
   }
 
-  get attemptCount(): number {
-    return this.#attempts.size;
+  /** Number of its slots that are taken. */
+  get slotsTaken(): number {
+    return this.#attempts.slots;
   }
 
   adopt(attempts: readonly ResumedAttempt[]): void {
@@ -428,6 +433,7 @@ export class AgentLink {
   }
 
   #onClose(end: { code: number; reason: string }): void {
+    this.#attempts.close();
     this.#tests.close();
     // If this side closed the connection, its reason counts; the peer only echoes it.
     this.#deps.events.closed(this, this.#closing ?? end);

@@ -1,18 +1,28 @@
 // Handles what one agent says about the end of an attempt: compares its output with what is stored, takes what it hands
 // on and has transferred, and settles it. The answer may carry the next step.
-import type {
-  AgentMessageOf,
-  Lease,
-  OutputState,
-  ServerMessageOf,
-  StepOutcome,
+import {
+  type AgentMessageOf,
+  type Lease,
+  limits,
+  type OutputState,
+  type ServerMessageOf,
+  type StepOutcome,
 } from '@opsconductor/protocol';
-import type { SettleResult } from '../../runs/progress/settle-attempts.ts';
+import type { AttemptEnd, SettleResult } from '../../runs/progress/settle-attempts.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
 import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { Settler } from '../leases/settler.ts';
 import { attemptOf, type DeliveredAttempts } from './delivered-attempts.ts';
+
+/** What is leased to an agent that ended a step. */
+export interface NextLeases {
+  /** The step whose turn it is. */
+  next?: Lease | undefined;
+  /** Steps ahead of their turn, in the order in which they follow. */
+  ahead: { claimed: ClaimedStep; lease: Lease }[];
+}
 
 export interface CompletionDeps {
   sql: Sql;
@@ -25,8 +35,12 @@ export interface CompletionDeps {
   startedMsAgo(attempt: { step: number; epoch: number }): number | undefined;
   /** Whether the agent may be given a next step. */
   takesMore(): boolean;
-  /** Called after the attempt was settled: the agent has a free slot again, and there may be a next step to lease. */
-  settled(result: SettleResult): Promise<Lease | undefined>;
+  /** How many steps the agent may be leased ahead of their turn after this one, beyond the next one. */
+  stepsAhead(stepId: number): number;
+  /** Called after the attempt was settled, with whether its slot is free now. Returns what is leased to the agent. */
+  settled(result: SettleResult, isSlotFree: boolean): Promise<NextLeases>;
+  /** Delivers leases after the answer was sent. */
+  lease(leases: NextLeases['ahead']): void;
   send(message: ServerMessageOf<'completed'>): void;
 }
 
@@ -57,7 +71,15 @@ export class Completions {
     }
     const taken = await this.#takeHandedOn(message);
     const moved = await this.#takeTransfers(message);
-    const result = await settler.settle({
+    const outcome = tellingOf(output.state, attempt?.notKept, taken.outcome ?? message.outcome);
+    if (attempt !== undefined) {
+      await attempts.turnOf(attempt);
+      attempts.settling(attempt);
+    }
+    const wantsNext = message.wantsNext && this.#deps.takesMore();
+    // Its agent is already at work on what follows it.
+    const mayWait = isSuccess(outcome) && attempt !== undefined && attempts.isFollowed(attempt);
+    const end: AttemptEnd = {
       stepId: step,
       epoch,
       leaseToken: message.leaseToken,
@@ -65,23 +87,32 @@ export class Completions {
         kind: 'agent',
         ...agent,
         requestId,
-        wantsNext: message.wantsNext && this.#deps.takesMore(),
+        wantsNext,
+        ahead: wantsNext && isSuccess(outcome) && isShort(outcome) ? this.#aheadOf(step) : 0,
       },
       startedMsAgo: attempt?.leaseToken === message.leaseToken ? this.#deps.startedMsAgo(message) : undefined,
-      outcome: tellingOf(output.state, attempt?.notKept, taken.outcome ?? message.outcome),
+      outcome,
       output: { ...output, gaps: message.output.gaps },
       handsOn: taken.handsOn,
       transfers: moved,
-    });
+    };
+    const settlement = await settler.settle(end, { mayWait });
+    const { result } = settlement;
+    // The end before it could not be settled after all. The agent reports both again.
+    if (result === 'early') throw new Error('the step before has not been settled');
     // If there is a next step, this attempt keeps its place until that is added: the slot isn't free.
-    if (result.next === undefined) attempts.forget({ stepId: step, epoch });
-    const next = await settled(result);
+    if (settlement.next === undefined) attempts.forget({ stepId: step, epoch });
+    const isSlotFree = attempt === undefined || !attempts.holdsTargetRun(attempt.targetRunId);
+    const { next, ahead } = await settled(settlement, isSlotFree);
     // The agent has to list the next attempt once it is delivered.
-    if (next !== undefined && result.next !== undefined) attempts.add([attemptOf(result.next)]);
+    if (next !== undefined && settlement.next !== undefined) attempts.add([attemptOf(settlement.next)]);
     attempts.forget({ stepId: step, epoch });
-    send(
-      next === undefined ? { ...answer, result: result.result } : { ...answer, result: result.result, next },
-    );
+    send(next === undefined ? { ...answer, result } : { ...answer, result, next });
+    if (ahead.length > 0) this.#deps.lease(ahead);
+  }
+
+  #aheadOf(stepId: number): number {
+    return Math.min(this.#deps.stepsAhead(stepId), this.#deps.attempts.roomAhead);
   }
 
   async #takeHandedOn({
@@ -102,6 +133,15 @@ export class Completions {
       ? undefined
       : await this.#deps.transfers?.take({ stepId: step, epoch }, transfers);
   }
+}
+
+/** Whether steps are short enough to lease some ahead: the server decides on them only once they are through. */
+function isShort(outcome: StepOutcome): boolean {
+  return (outcome.executionTimeMs ?? Number.POSITIVE_INFINITY) <= limits.shortStepMs;
+}
+
+function isSuccess({ status }: StepOutcome): boolean {
+  return status === 'succeeded' || status === 'skipped';
 }
 
 /**

@@ -1,7 +1,9 @@
 // Attempts that were delivered to an agent and that it does not list.
+import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { beat, chunk, completion, leased } from '../leases/leased-testing.ts';
 import { type AgentSocket, setupGateway } from '../testing.ts';
+import { DeliveredAttempts } from './delivered-attempts.ts';
 
 test('a lease that an agent does not list goes back when it reconnects, which it has to do after three heartbeats', async () => {
   await using t = await leased();
@@ -84,4 +86,39 @@ test('a next step that takes long to be delivered is not missed before it is', a
   goOn();
   expect((await agent.next('completed')).next).toMatchObject({ epoch: 1 });
   await listNothing(agent, 1);
+});
+
+/** Attempts that are delivered as `add` is called. */
+function delivered() {
+  const attempts = new DeliveredAttempts();
+  let stepId = 0;
+  const add = (targetRunId: number, stepNumber = 1) => {
+    stepId += 1;
+    const attempt = { stepId, epoch: 1, leaseToken: 't', runId: 1, targetRunId, stepNumber };
+    attempts.add([{ ...attempt, attemptDay: '', ackedSeq: 0, outputBytes: 0 }]);
+  };
+  return { attempts, add, count: () => stepId };
+}
+
+test('however many target runs ask at once, what is leased ahead fits into a heartbeat', () => {
+  for (const runs of [1, 16, 37, 200, 256, 257, limits.maxSlots]) {
+    const { attempts, add, count } = delivered();
+    for (let run = 1; run <= runs; run += 1) add(run);
+    // Twice, as if nothing of it came to an end.
+    for (const round of [0, 1]) {
+      const room = Math.min(attempts.roomAhead, limits.maxStepsAhead);
+      for (let run = 1; run <= runs; run += 1)
+        for (let step = 0; step < room; step += 1) add(run, 2 + 10 * round + step);
+    }
+    for (let other = 1_000; attempts.slots < limits.maxSlots; other += 1) add(other);
+    expect([runs, count() <= limits.maxHeldAttemptsPerHeartbeat]).toEqual([runs, true]);
+  }
+});
+
+test('an agent with a few target runs is leased many steps of each, one whose slots are all taken none', () => {
+  const { attempts, add } = delivered();
+  for (let run = 1; run <= 16; run += 1) add(run);
+  expect(attempts.roomAhead).toBeGreaterThanOrEqual(limits.maxStepsAhead);
+  for (let run = 17; run <= limits.maxSlots; run += 1) add(run);
+  expect(attempts.roomAhead).toBe(0);
 });

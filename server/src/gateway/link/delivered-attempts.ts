@@ -1,16 +1,81 @@
 // The attempts that one agent was given, or presented when it connected, and that haven't ended. The agent may report
 // only on these.
+import { limits } from '@opsconductor/protocol';
 import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { AttemptOutput } from '../leases/attempt-output.ts';
 
+const maxOthers = (limits.maxHeldAttemptsPerHeartbeat - limits.maxSlots) / 2;
+
 export class DeliveredAttempts {
   readonly #attempts = new Map<string, AttemptOutput>();
+  readonly #byTargetRun = new Map<number, Set<AttemptOutput>>();
   /** Number of consecutive heartbeats that haven't listed the attempt. */
   readonly #unlisted = new Map<string, number>();
 
-  get size(): number {
-    return this.#attempts.size;
+  /** Attempts whose ends are being settled. */
+  readonly #settling = new Set<string>();
+  readonly #waiting = new Set<() => void>();
+  #isClosed = false;
+
+  /** Number of slots they take: one for each target run, even if steps of it were leased ahead of their turn. */
+  get slots(): number {
+    return this.#byTargetRun.size;
+  }
+
+  /**
+   * How many steps of a target run may be leased ahead now. All that an agent holds has to fit into a heartbeat, and into
+   * the `resume` of its next connection: one attempt for each slot, and twice as many others as this shares out, since
+   * all target runs may ask at once.
+   */
+  get roomAhead(): number {
+    const slots = this.#byTargetRun.size;
+    const others = this.#attempts.size - slots;
+    return Math.max(0, Math.min(maxOthers - others, Math.floor(maxOthers / Math.max(1, slots))));
+  }
+
+  holdsTargetRun(targetRunId: number): boolean {
+    return this.#byTargetRun.has(targetRunId);
+  }
+
+  /** Whether a later step of its target run was delivered as well. */
+  isFollowed({ targetRunId, stepNumber }: AttemptOutput): boolean {
+    for (const other of this.#byTargetRun.get(targetRunId) ?? [])
+      if (other.stepNumber > stepNumber) return true;
+    return false;
+  }
+
+  /**
+   * Resolves when the end of an attempt can be settled: when that of every attempt before it in its target run is being
+   * settled, or is no longer awaited.
+   */
+  async turnOf(attempt: AttemptOutput): Promise<void> {
+    while (!this.#isClosed && this.#isBehind(attempt))
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+  }
+
+  /** Tells that the end of the attempt is being settled from now on. */
+  settling(attempt: AttemptOutput): void {
+    this.#settling.add(keyOf(attempt));
+    this.#tellWaiting();
+  }
+
+  /** No end is waited for any longer: the connection is gone. */
+  close(): void {
+    this.#isClosed = true;
+    this.#tellWaiting();
+  }
+
+  #isBehind({ targetRunId, stepNumber }: AttemptOutput): boolean {
+    for (const other of this.#byTargetRun.get(targetRunId) ?? [])
+      if (other.stepNumber < stepNumber && !this.#settling.has(keyOf(other))) return true;
+    return false;
+  }
+
+  #tellWaiting(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const resolve of waiting) resolve();
   }
 
   has(attempt: { stepId: number; epoch: number }): boolean {
@@ -29,12 +94,27 @@ export class DeliveredAttempts {
   }
 
   add(attempts: readonly ResumedAttempt[]): void {
-    for (const attempt of attempts) this.#attempts.set(keyOf(attempt), new AttemptOutput(attempt));
+    for (const attempt of attempts) {
+      this.forget(attempt);
+      const added = new AttemptOutput(attempt);
+      this.#attempts.set(keyOf(attempt), added);
+      const ofTargetRun = this.#byTargetRun.get(added.targetRunId);
+      if (ofTargetRun === undefined) this.#byTargetRun.set(added.targetRunId, new Set([added]));
+      else ofTargetRun.add(added);
+    }
   }
 
   forget(attempt: { stepId: number; epoch: number }): void {
-    this.#attempts.delete(keyOf(attempt));
-    this.#unlisted.delete(keyOf(attempt));
+    const key = keyOf(attempt);
+    const forgotten = this.#attempts.get(key);
+    if (forgotten === undefined) return;
+    this.#attempts.delete(key);
+    const ofTargetRun = this.#byTargetRun.get(forgotten.targetRunId);
+    ofTargetRun?.delete(forgotten);
+    if (ofTargetRun?.size === 0) this.#byTargetRun.delete(forgotten.targetRunId);
+    this.#unlisted.delete(key);
+    this.#settling.delete(key);
+    this.#tellWaiting();
   }
 
   /**
@@ -65,6 +145,8 @@ export function attemptOf(claimed: ClaimedStep): ResumedAttempt {
     epoch: claimed.epoch,
     leaseToken: claimed.leaseToken,
     runId: claimed.jobRunId,
+    targetRunId: claimed.targetRunId,
+    stepNumber: claimed.stepNumber,
     attemptDay: claimed.attemptDay,
     ackedSeq: 0,
     outputBytes: 0,

@@ -3,6 +3,7 @@ import type { StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
 import {
+  hasBegun,
   lockOpenTargetRuns,
   lockStepsAndNext,
   lockWaitingSteps,
@@ -47,10 +48,6 @@ export function forcedBy(byName: string): (step: StepRow) => StepOutcome {
     message: `${byName} forced the cancel ${hasBegun(step) ? 'while the step ran' : 'when the step had been given to its agent'}: whether it was stopped is not known.`,
     advice: 'Its agent goes on being told to stop it. What it reports is added here.',
   });
-}
-
-export function hasBegun({ startedAt, outputSeq }: StepRow): boolean {
-  return startedAt !== null || outputSeq > 0;
 }
 
 async function stop(

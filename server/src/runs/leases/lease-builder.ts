@@ -19,6 +19,7 @@ import { wrongProtocol } from '../../targets/selection-problems.ts';
 import { LeaseGrants, type SignedStep } from '../grants/lease-grants.ts';
 import { LeaseRenderings, type StepToRender } from '../values/lease-renderings.ts';
 import { whyUnreadable, whyUnreadableHere } from '../why-unreadable.ts';
+import { StepsAhead } from './steps-ahead.ts';
 
 const maxCachedCredentials = 1_000;
 
@@ -48,6 +49,7 @@ export class LeaseBuilder {
   /** Steps asked for in this turn of the event loop, which one query serves. */
   #asked: { stepIds: number[]; rows: Promise<Map<number, LeaseDetails>> } | undefined;
   readonly #credentials = new Map<string, Lease['credential']['sealed']>();
+  readonly #ahead = new StepsAhead();
 
   /** Whether secrets known by their form are masked for jobs that don't set `detect_secrets`. */
   readonly #detectsSecrets: boolean;
@@ -58,6 +60,11 @@ export class LeaseBuilder {
     this.#masterKey = deps.masterKey;
     this.#renderings = new LeaseRenderings(deps);
     this.#grants = new LeaseGrants(deps);
+  }
+
+  /** Returns how many steps may be leased ahead of their turn when this leased step ends, beyond the next one. */
+  stepsAhead(stepId: number): number {
+    return this.#ahead.of(stepId);
   }
 
   async build(steps: readonly ClaimedStep[]): Promise<BuiltLeases> {
@@ -109,6 +116,7 @@ export class LeaseBuilder {
       leases.set(step.id, lease);
       const { id: stepId, jobRunId: runId, stepNumber } = step;
       toRender.push({ stepId, runId, stepNumber, definition, target: lease.target });
+      this.#ahead.note(stepId, { definition, stepNumber, isSigned: details?.isSigned === true });
       if (details?.isSigned)
         toSign.push({ stepId, runId, stepNumber, definition, targetId: lease.target.id });
     }

@@ -39,6 +39,8 @@ export interface ResumedAttempt {
   epoch: number;
   leaseToken: string;
   runId: number;
+  targetRunId: number;
+  stepNumber: number;
   attemptDay: string;
   ackedSeq: number;
   /** Uncompressed size of the output stored up to `ackedSeq`. */
@@ -189,6 +191,8 @@ function verdictsOf(
       epoch: step.epoch,
       leaseToken: step.leaseToken,
       runId: step.jobRunId,
+      targetRunId: step.targetRunId,
+      stepNumber: step.stepNumber,
       attemptDay: step.attemptDay,
       ackedSeq: step.outputSeq,
       outputBytes: step.outputBytes,
@@ -218,6 +222,8 @@ function verdictsOf(
       epoch: row.epoch,
       leaseToken: row.leaseToken,
       runId: row.jobRunId,
+      targetRunId: row.targetRunId,
+      stepNumber: row.stepNumber,
       attemptDay: row.attemptDay,
       ackedSeq: row.outputSeq,
       outputBytes: row.outputBytes,

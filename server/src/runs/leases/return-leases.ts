@@ -1,10 +1,10 @@
-// Leases that never began go back to ready: a draining agent hands them back, or they are missing from an intact
-// journal.
+// Leases that never began go back: a draining agent hands them back, or they are missing from an intact journal. With
+// them go those that were leased to follow them.
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
-import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
-import { returnToReady } from '../../store/runs/progress-writes.ts';
+import { hasBegun, lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
+import { returnUnbegun } from '../../store/runs/progress-writes.ts';
 import { stopWaiting } from '../ends/stop-run.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from '../progress/run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
@@ -26,7 +26,7 @@ export interface ReturnedLeases {
 }
 
 /**
- * Sets the steps of those leases that are live to ready again, and settles as unknown those that had begun.
+ * Takes back those leases that are live, so that their steps wait again, and settles as unknown those that had begun.
  *
  * @param options.inS time during which the steps aren't leased again, in seconds.
  */
@@ -40,7 +40,7 @@ export async function returnLeases(
   return [news, (await settleAttempts(sql, begun)).news];
 }
 
-/** Sets the steps of those leases that are live to ready again. In a cancelling run they end cancelled instead. */
+/** Takes back those leases that are live, so that their steps wait again. In a cancelling run they end cancelled. */
 export async function returnLeasesIn(
   tx: Tx,
   leases: readonly UnbegunLease[],
@@ -62,16 +62,18 @@ export async function returnLeasesIn(
       step.agentId === lease.agentId;
     return isLive ? [step] : [];
   });
-  const live = held.filter(({ startedAt, outputSeq }) => startedAt === null && outputSeq === 0);
-  await returnToReady(
+  const unbegun = held.filter((step) => !hasBegun(step));
+  const live = [...new Set([...unbegun, ...followersOf(unbegun, rows)])];
+  const returned = await returnUnbegun(
     tx,
     live.map((step) => step.id),
     inS,
   );
   const cancelling = new Set<number>();
   for (const step of live) {
-    ledger.noteStep(step.jobRunId, { id: step.id, status: 'ready' });
-    ledger.wakeSegment(step.segmentId);
+    const status = returned.get(step.id) ?? 'ready';
+    ledger.noteStep(step.jobRunId, { id: step.id, status, agentName: null, leasedAt: null });
+    if (status === 'ready') ledger.wakeSegment(step.segmentId);
     if (ledger.run(step.jobRunId)?.status === 'cancelling') cancelling.add(step.jobRunId);
   }
   for (const runId of cancelling) {
@@ -79,7 +81,22 @@ export async function returnLeasesIn(
     if (run !== undefined) await stopWaiting(tx, ledger, runId, stoppedStatus(run));
   }
   await endInHalted(tx, ledger, live);
-  return { news: await ledger.write(), begun: held.filter((step) => !live.includes(step)).map(begunEnd) };
+  return { news: await ledger.write(), begun: held.filter(hasBegun).map(begunEnd) };
+}
+
+/** Returns what was leased to the same agents to follow these steps, which can't follow them now. */
+function followersOf(steps: readonly StepRow[], rows: readonly StepRow[]): StepRow[] {
+  return rows.filter(
+    (row) =>
+      row.status === 'running' &&
+      !hasBegun(row) &&
+      steps.some(
+        (step) =>
+          step.targetRunId === row.targetRunId &&
+          step.stepNumber < row.stepNumber &&
+          step.agentId === row.agentId,
+      ),
+  );
 }
 
 /**

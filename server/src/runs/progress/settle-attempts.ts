@@ -13,6 +13,7 @@ import {
   annotateStep,
   type EndedAttempt,
   lockEndedAttempts,
+  unknownBeside,
   writeLateResult,
 } from '../../store/queue/step-attempts.ts';
 import { readyRanks } from '../../store/queue/strategy-steps.ts';
@@ -28,7 +29,15 @@ import type { AttemptResult, NextFor } from './step-writes.ts';
 
 /** Who says that an attempt has ended: its agent, or the server when it gives the attempt up. */
 export type EndSource =
-  | { kind: 'agent'; agentId: number; sessionNumber: number; requestId: string; wantsNext: boolean }
+  | {
+      kind: 'agent';
+      agentId: number;
+      sessionNumber: number;
+      requestId: string;
+      wantsNext: boolean;
+      /** How many steps the agent may be leased ahead of their turn, beyond the next one; none if omitted. */
+      ahead?: number;
+    }
   | {
       kind: 'server';
       /**
@@ -55,8 +64,11 @@ export interface AttemptEnd {
 export interface SettleResult {
   stepId: number;
   epoch: number;
-  result: 'settled' | 'superseded' | 'forget';
+  /** `early`: nothing was done, because the step before it has yet to be settled. */
+  result: 'settled' | 'superseded' | 'forget' | 'early';
   next?: ClaimedStep;
+  /** Steps leased ahead of their turn, in the order in which they follow. */
+  ahead?: ClaimedStep[];
   /** The same request had already settled the attempt. The step that was leased by it isn't returned again. */
   isRepeated?: true;
 }
@@ -76,7 +88,8 @@ interface Batch {
 /**
  * Settles every attempt that is current, and answers for each end what the agent is to do with the attempt.
  *
- * @param options.onLeasing is called with the next steps that were leased, before the transaction has committed.
+ * @param options.onLeasing is called with the next steps that were leased, before the transaction has committed; not with
+ * those that were leased ahead of their turn.
  */
 export async function settleAttempts(
   sql: Sql,
@@ -91,22 +104,28 @@ export async function settleAttempts(
     const { ledger, progress, sessions } = batch;
     const current: AttemptEnd[] = [];
     const seen = new Set<number>();
+    const early = new Set<AttemptEnd>();
     for (const end of ends) {
-      if (isCurrent(end, progress.step(end.stepId), sessions) && !seen.has(end.stepId)) {
-        seen.add(end.stepId);
-        current.push(end);
+      const step = progress.step(end.stepId);
+      if (!isCurrent(end, step, sessions) || seen.has(end.stepId)) continue;
+      if (step !== undefined && progress.isAhead(step, seen)) {
+        early.add(end);
+        continue;
       }
+      seen.add(end.stepId);
+      current.push(end);
     }
     const settled = new Set(current);
-    const others = ends.filter((end) => !settled.has(end));
+    const others = ends.filter((end) => !settled.has(end) && !early.has(end));
     const late = await lateResults(batch, others, seen);
     for (const end of current) progress.attemptEnded(stepOf(batch, end), attemptResult(batch, end));
     const deciding = decideLate(batch, late);
+    progress.leaseAhead();
     const leased = progress.writes.takeLeases();
     await progress.writes.closeSuccessors();
-    const reading = withDetails(tx, leased).then((next) => {
-      options.onLeasing?.([...next.values()]);
-      return next;
+    const reading = withDetails(tx, leased).then((steps) => {
+      options.onLeasing?.(steps.filter(({ after }) => after === undefined));
+      return leasesOf(steps);
     });
     const writes = [
       reading,
@@ -116,9 +135,14 @@ export async function settleAttempts(
       writeTransfers(tx, transfersOf([...current, ...deciding])),
       recordAudits(tx, refusalsOf(batch, [...current, ...deciding])),
     ];
+    const resultOf = (end: AttemptEnd, leases: Leases): SettleResult => {
+      if (early.has(end)) return answer(end, 'early');
+      if (settled.has(end)) return settledResult(batch, end, { ends: current, leases });
+      return late.results.get(end) ?? answer(end, 'superseded');
+    };
     if (others.length === 0) {
       const [news, next] = await Promise.all([ledger.writeAndCommit(), reading, ...writes]);
-      return { results: ends.map((end) => settledResult(batch, end, next)), news };
+      return { results: ends.map((end) => resultOf(end, next)), news };
     }
     await Promise.all(writes);
     const next = await reading;
@@ -126,12 +150,7 @@ export async function settleAttempts(
     const news = await ledger.write();
     // After the target runs have been written, because a target run that goes on keeps its locks.
     for (const end of [...late.annotating, ...deciding]) await noteLate(tx, end);
-    const results = ends.map((end) =>
-      settled.has(end)
-        ? settledResult(batch, end, next)
-        : (late.results.get(end) ?? answer(end, 'superseded')),
-    );
-    return { results, news };
+    return { results: ends.map((end) => resultOf(end, next)), news };
   });
 }
 
@@ -142,6 +161,9 @@ async function openBatch(
 ): Promise<Batch> {
   const stepIds = [...new Set(ends.map((end) => end.stepId))];
   // Sent together and processed in this order, which is the lock order: agents, runs, target runs, steps.
+  const ahead = new Map(
+    ends.map(({ stepId, source }) => [stepId, source.kind === 'agent' ? (source.ahead ?? 0) : 0]),
+  );
   const [sessions, ledger, targetRuns, steps, ranks] = await Promise.all([
     holdCurrentSessions(
       tx,
@@ -151,7 +173,11 @@ async function openBatch(
     ),
     RunLedger.open(tx, { stepIds }),
     lockTargetRuns(tx, stepIds),
-    lockStepsAndNext(tx, stepIds),
+    lockStepsAndNext(
+      tx,
+      stepIds,
+      stepIds.map((id) => ahead.get(id) ?? 0),
+    ),
     readyRanks(tx, stepIds),
   ]);
   const agentNames = new Map([...sessions].map(([key, { name }]) => [key, name]));
@@ -206,9 +232,12 @@ function attemptResult(batch: Batch, end: AttemptEnd): AttemptResult {
   };
 }
 
-function nextForOf({ sessions }: Batch, { agentId, sessionNumber }: SessionRef): NextFor {
+function nextForOf(
+  { sessions }: Batch,
+  { agentId, sessionNumber, ahead = 0 }: SessionRef & { ahead?: number },
+): NextFor {
   const { capabilities = [] } = sessions.get(`${agentId}.${sessionNumber}`) ?? {};
-  return { agentId, sessionNumber, capabilities };
+  return { agentId, sessionNumber, capabilities, ahead };
 }
 
 /**
@@ -273,6 +302,11 @@ async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<
   const rows = await lockEndedAttempts(batch.tx, asked);
   const attempts = new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row]));
   const told = new Set<EndedAttempt>();
+  // If steps that follow one another became unknown together, no result of one of them says how the target run ended.
+  const besides = await unknownBeside(
+    batch.tx,
+    rows.filter(({ status }) => status === 'unknown').map(({ stepId }) => stepId),
+  );
   for (const end of asked) {
     const attempt = attempts.get(`${end.stepId}.${end.epoch}`);
     const step = batch.progress.step(end.stepId);
@@ -291,6 +325,7 @@ async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<
     told.add(attempt);
     const mayDecide =
       step !== undefined &&
+      !besides.has(step.id) &&
       step.epoch === end.epoch &&
       !seen.has(step.id) &&
       end.outcome.status !== 'unknown' &&
@@ -377,35 +412,46 @@ function answer(end: AttemptEnd, result: SettleResult['result']): SettleResult {
   return { stepId: end.stepId, epoch: end.epoch, result };
 }
 
+/** What was leased to the agents that ended steps of these target runs, by target run. */
+type Leases = ReadonlyMap<number, ClaimedStep[]>;
+
+function leasesOf(steps: readonly ClaimedStep[]): Leases {
+  const leases = new Map<number, ClaimedStep[]>();
+  for (const step of steps) leases.set(step.targetRunId, [...(leases.get(step.targetRunId) ?? []), step]);
+  return leases;
+}
+
+/** The leases of a target run go along with the last of its steps that ended. */
 function settledResult(
   { progress }: Batch,
   end: AttemptEnd,
-  leased: ReadonlyMap<number, ClaimedStep>,
+  { ends, leases }: { ends: readonly AttemptEnd[]; leases: Leases },
 ): SettleResult {
   const targetRunId = progress.step(end.stepId)?.targetRunId;
-  const next = targetRunId === undefined ? undefined : leased.get(targetRunId);
-  return next === undefined ? answer(end, 'settled') : { ...answer(end, 'settled'), next };
+  const settled = answer(end, 'settled');
+  if (targetRunId === undefined) return settled;
+  const steps = leases.get(targetRunId);
+  const last = ends.findLast(({ stepId }) => progress.step(stepId)?.targetRunId === targetRunId);
+  if (steps === undefined || end !== last) return settled;
+  const next = steps.find(({ after }) => after === undefined);
+  const ahead = steps.filter(({ after }) => after !== undefined);
+  return { ...settled, ...(next === undefined ? {} : { next }), ...(ahead.length === 0 ? {} : { ahead }) };
 }
 
 /**
  * Adds what the leases need to be sent. It is read in the same round trip as everything else, since agents are waiting.
  */
-async function withDetails(
-  tx: Tx,
-  leased: ReadonlyMap<number, ClaimedStep>,
-): Promise<Map<number, ClaimedStep>> {
-  if (leased.size === 0) return new Map();
+async function withDetails(tx: Tx, leased: readonly ClaimedStep[]): Promise<ClaimedStep[]> {
+  if (leased.length === 0) return [];
   const rows = await leaseDetails(
     tx,
-    [...leased.values()].map((step) => step.id),
+    leased.map((step) => step.id),
   );
   const details = new Map(rows.map((row) => [row.stepId, row]));
-  return new Map(
-    [...leased].map(([targetRunId, step]) => {
-      const found = details.get(step.id);
-      return [targetRunId, found === undefined ? step : { ...step, details: found }];
-    }),
-  );
+  return leased.map((step) => {
+    const found = details.get(step.id);
+    return found === undefined ? step : { ...step, details: found };
+  });
 }
 
 async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promise<void> {

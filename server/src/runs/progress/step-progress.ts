@@ -1,10 +1,11 @@
 // What one transaction does to the steps of runs: it ends, holds or retries them and moves their target runs on.
 // Changes are collected first and written together. The caller locks runs, target runs and steps.
-import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
+import { isRunEnded, limits, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
 import { plainRules, type StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../../store/database/connection.ts';
 import { endedAttempts } from '../../store/queue/step-attempts.ts';
 import {
+  hasBegun,
   lockUnrunSteps,
   type StepRow,
   type TargetRunRow,
@@ -14,7 +15,14 @@ import { outcomeText, runError } from '../clean-text.ts';
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from './follow-step.ts';
 import { type RunLedger, stoppedStatus } from './run-ledger.ts';
-import { type AttemptResult, keptRow, type NextFor, StepWrites, settledRow } from './step-writes.ts';
+import {
+  type AttemptName,
+  type AttemptResult,
+  keptRow,
+  type NextFor,
+  StepWrites,
+  settledRow,
+} from './step-writes.ts';
 
 /** How a step ends if that is not decided by an attempt that ends now. */
 export interface StepVerdict {
@@ -34,6 +42,13 @@ export class StepProgress {
   readonly #targetRuns: ReadonlyMap<number, TargetRunRow>;
   readonly #steps: ReadonlyMap<number, StepRow>;
   readonly #nextOf = new Map<number, StepRow>();
+  readonly #byPlace: ReadonlyMap<string, StepRow>;
+  /** Steps whose own ends are decided here, so that nothing else ends them. */
+  #deciding = new Set<number>();
+  /** What was leased here, by step id. */
+  readonly #leased = new Map<number, AttemptName>();
+  /** The last step of each target run whose agent takes more, by target run. */
+  readonly #taking = new Map<number, { step: StepRow; nextFor: NextFor }>();
   readonly #random: () => number;
   #unrun = new Map<number, WaitingStep[]>();
   #tries = new Map<number, number>();
@@ -51,9 +66,9 @@ export class StepProgress {
     this.#ledger = of.ledger;
     this.#targetRuns = new Map(of.targetRuns.map((row) => [row.id, row]));
     this.#steps = new Map(of.steps.map((row) => [row.id, row]));
-    const byPlace = new Map(of.steps.map((row) => [`${row.targetRunId}.${row.stepNumber}`, row]));
+    this.#byPlace = new Map(of.steps.map((row) => [`${row.targetRunId}.${row.stepNumber}`, row]));
     for (const row of of.steps) {
-      const next = byPlace.get(`${row.targetRunId}.${row.stepNumber + 1}`);
+      const next = this.#besides(row, 1);
       if (next !== undefined) this.#nextOf.set(row.id, next);
     }
     this.writes = new StepWrites(of.tx, of.ledger, options.agentNames ?? new Map());
@@ -65,6 +80,7 @@ export class StepProgress {
    * unknown steps that are decided by a late result. Call it once, before anything is decided.
    */
   async prepare(stepIds: readonly number[]): Promise<void> {
+    this.#deciding = new Set(stepIds);
     const steps = stepIds.flatMap((id) => this.#steps.get(id) ?? []);
     const needsLater = steps.filter((step) => step.status === 'unknown' || this.#hasOrder(step.jobRunId));
     const needsTries = steps.filter((step) => {
@@ -94,6 +110,15 @@ export class StepProgress {
     return target;
   }
 
+  /** Whether an earlier step of its target run is leased and none of these. Its turn has not come then. */
+  isAhead(step: StepRow, but: ReadonlySet<number>): boolean {
+    for (let by = 1; by <= limits.maxStepsAhead; by += 1) {
+      const earlier = this.#besides(step, -by);
+      if (earlier?.status === 'running' && !but.has(earlier.id)) return true;
+    }
+    return false;
+  }
+
   // ---- what may happen to a step
 
   /** Handles the end of a running step's live attempt. */
@@ -101,11 +126,33 @@ export class StepProgress {
     const { outcome } = result;
     this.#ledger.markStarted(step.jobRunId);
     this.writes.endAttempt(step, result);
+    // An agent that was given up may have gone on with what was leased to follow the step.
+    const along =
+      outcome.status === 'unknown' && result.requestId === null ? [...this.#leasedAfter(step)] : [];
+    for (const { id } of along) this.#deciding.add(id);
     const after: AfterAttempt = result.isLast === true ? { is: 'end' } : this.#after(step, outcome);
     if (outcome.status === 'unknown') {
       this.writes.cleanUp(step, this.#isCancelling(step) || after.is === 'retry');
     }
     this.#goOn(step, result, after, 1);
+    for (const later of along) this.#endAlong(later, result);
+  }
+
+  /**
+   * Leases more steps to agents that take them, ahead of their turn. Call it once, after everything was decided.
+   */
+  leaseAhead(): void {
+    for (const { step, nextFor } of this.#taking.values()) {
+      let before: AttemptName | undefined;
+      for (let by = 1; by <= nextFor.ahead + 1; by += 1) {
+        const later = this.#besides(step, by);
+        if (later === undefined) break;
+        const leased = this.#leased.get(later.id) ?? leaseOf(later);
+        const mayFollow = before !== undefined && later.status === 'pending' && canTake(nextFor, later);
+        if (leased === undefined && !mayFollow) break;
+        before = leased ?? this.#lease(later, nextFor, before);
+      }
+    }
   }
 
   /** Handles a late result of the attempt that had left its step held or unknown: the result decides the step. */
@@ -174,6 +221,15 @@ export class StepProgress {
     return course.end;
   }
 
+  /** Ends a step that was leased to follow one that was given up: it may have begun. */
+  #endAlong(step: StepRow, result: AttemptResult): void {
+    const own = { ...result, startedAt: step.startedAt };
+    this.writes.endAttempt(step, own);
+    this.writes.cleanUp(step, this.#isCancelling(step));
+    this.writes.settle(step, settledRow(step, own));
+    this.#ledger.countStepEnds(step.jobRunId, 'unknown');
+  }
+
   // ---- how it goes on
 
   #goOn(step: StepRow, result: AttemptResult, after: AfterAttempt, tries: 0 | 1): void {
@@ -231,6 +287,7 @@ export class StepProgress {
     nextFor?: AttemptResult['nextFor'],
   ): void {
     const target = this.targetRun(step);
+    if (isRunEnded(target.status)) return;
     if (status === 'failed' || status === 'timed_out' || status === 'unknown') {
       this.#ledger.setError(
         step.jobRunId,
@@ -281,20 +338,28 @@ export class StepProgress {
     nextFor: AttemptResult['nextFor'],
   ): void {
     const next = this.#nextOf.get(step.id);
-    if (next === undefined || (status === 'succeeded' && !cancelling)) {
-      if (next === undefined) {
-        this.#ledger.endTargetRun(target, status);
-        return;
-      }
-      this.#ledger.changeTargetRun(target, 'running');
+    if (next === undefined) {
+      this.#ledger.endTargetRun(target, status);
+      return;
+    }
+    // A step that was leased ahead begins without asking, even if the run has been cancelled meanwhile. Its end is
+    // awaited.
+    if (status === 'succeeded' && (!cancelling || next.status === 'running')) {
+      this.#ledger.changeTargetRun(target, cancelling ? 'cancelling' : 'running');
+      if (nextFor !== undefined && !cancelling) this.#taking.set(target.id, { step, nextFor });
       if (next.status !== 'pending') return;
       if (nextFor === undefined || !canTake(nextFor, next)) this.writes.makeReady(next, false);
-      else this.writes.lease(next, nextFor);
+      else this.#lease(next, nextFor);
       return;
     }
     const run = this.#ledger.run(step.jobRunId);
     const stopped = run === undefined ? 'cancelled' : stoppedStatus(run);
     const how = cancelling ? stopped : 'skipped';
+    this.#taking.delete(target.id);
+    for (const later of this.#leasedAfter(step)) {
+      if (hasBegun(later)) this.#endAlong(later, outOfTurn(later));
+      else this.writes.closeAhead(later, how);
+    }
     this.writes.closeAll(target, how);
     this.#ledger.endTargetRun(target, status === 'succeeded' ? stopped : status);
   }
@@ -310,6 +375,25 @@ export class StepProgress {
       if (other.status !== 'skipped' || other.reason !== 'predecessor') continue;
       other.status = 'pending';
       this.writes.revive(other);
+    }
+  }
+
+  #lease(step: StepRow, nextFor: NextFor, after?: AttemptName): AttemptName {
+    const leased = this.writes.lease(step, nextFor, after);
+    this.#leased.set(step.id, leased);
+    return leased;
+  }
+
+  /** The step `by` places after this one in its target run, if it was read. */
+  #besides({ targetRunId, stepNumber }: StepRow, by: number): StepRow | undefined {
+    return this.#byPlace.get(`${targetRunId}.${stepNumber + by}`);
+  }
+
+  /** Steps that were leased to follow this one, except those whose own ends are decided here. */
+  *#leasedAfter(step: StepRow): Iterable<StepRow> {
+    for (let by = 1; by <= limits.maxStepsAhead; by += 1) {
+      const later = this.#besides(step, by);
+      if (later?.status === 'running' && !this.#deciding.has(later.id)) yield later;
     }
   }
 
@@ -347,6 +431,25 @@ export function isUndecided(
 ): boolean {
   if (runStatus === undefined || isRunEnded(runStatus)) return false;
   return step.status === 'held' || (step.status === 'unknown' && targetRun.status === 'unknown');
+}
+
+/** The end of a step that its agent had begun although the one before it had not succeeded. */
+function outOfTurn({ startedAt }: StepRow): AttemptResult {
+  return {
+    outcome: {
+      status: 'unknown',
+      reason: 'agent_restarted',
+      message: 'The agent had begun the step before its turn: what happened on the target is not known.',
+      advice: 'Look on the target before you run it again.',
+    },
+    output: { state: 'gapped', digest: null, gaps: [] },
+    requestId: null,
+    startedAt,
+  };
+}
+
+function leaseOf({ id, epoch, status }: StepRow): AttemptName | undefined {
+  return status === 'running' ? { step: id, epoch } : undefined;
 }
 
 function canTake({ capabilities }: NextFor, { needs }: Pick<WaitingStep, 'needs'>): boolean {

@@ -21,11 +21,18 @@ import { cleanText } from '../clean-text.ts';
 import { newLeaseToken } from '../leases/lease-token.ts';
 import type { RunLedger, StepChange } from './run-ledger.ts';
 
-/** A session that takes the next step if it can. */
+/** A session that takes the next step if it can, and more steps ahead of their turn. */
 export interface NextFor {
+  /** How many steps it takes ahead, beyond the next one. */
+  ahead: number;
   agentId: number;
   sessionNumber: number;
   capabilities: readonly string[];
+}
+
+export interface AttemptName {
+  step: number;
+  epoch: number;
 }
 
 /** How an attempt ended. */
@@ -56,7 +63,11 @@ export class StepWrites {
   readonly #revived: number[] = [];
   readonly #closed: { id: number; status: Closed; reason: string | null }[] = [];
   readonly #closeAll = new Map<Closed, number[]>();
-  readonly #leases: { lease: NextLease; step: WaitingStep | StepRow }[] = [];
+  readonly #leases: {
+    lease: NextLease;
+    step: WaitingStep | StepRow;
+    after: AttemptName | undefined;
+  }[] = [];
   readonly #cleanUps: { stepId: number; epoch: number; segmentId: number; atOnce: boolean }[] = [];
 
   constructor(tx: Tx, ledger: RunLedger, agentNames: ReadonlyMap<string, string>) {
@@ -155,6 +166,17 @@ export class StepWrites {
     this.#ledger.noteStep(step.jobRunId, { id: step.id, status });
   }
 
+  /** Closes a step that was leased ahead of its turn, which can't come any more. Its agent will not begin it. */
+  closeAhead(step: StepRow, status: Closed): void {
+    const reason = status === 'skipped' ? 'predecessor' : null;
+    this.#closed.push({ id: step.id, status, reason });
+    this.#ledger.countStepEnds(step.jobRunId, status);
+    this.#ledger.noteStep(step.jobRunId, {
+      ...{ id: step.id, status, reason, agentName: null, leasedAt: null },
+      outputState: 'complete',
+    });
+  }
+
   /** Closes all steps of the target run that are still waiting. */
   closeAll(target: Pick<TargetRunRow, 'id'>, status: Closed): void {
     this.#closeAll.set(status, [...(this.#closeAll.get(status) ?? []), target.id]);
@@ -167,7 +189,8 @@ export class StepWrites {
     this.#ledger.noteStep(jobRunId, { id, status: 'pending', completedAt: null, reason: null });
   }
 
-  lease(step: WaitingStep | StepRow, { agentId, sessionNumber }: NextFor): void {
+  /** @param after the attempt that it follows, if it is leased ahead of its turn. */
+  lease(step: WaitingStep | StepRow, { agentId, sessionNumber }: NextFor, after?: AttemptName): AttemptName {
     const lease: NextLease = {
       id: step.id,
       epoch: step.epoch + 1,
@@ -176,13 +199,13 @@ export class StepWrites {
       agentId,
       sessionNumber,
     };
-    this.#leases.push({ lease, step });
+    this.#leases.push({ lease, step, after });
+    return { step: step.id, epoch: lease.epoch };
   }
 
-  /** Returns the steps that were leased to the session that asked for the next one, by target run id. */
-  takeLeases(): Map<number, ClaimedStep> {
-    const claimed = new Map<number, ClaimedStep>();
-    for (const { lease, step } of this.#leases) {
+  /** Returns the steps that were leased to sessions that asked for more, in the order of each target run. */
+  takeLeases(): ClaimedStep[] {
+    return this.#leases.map(({ lease, step, after }) => {
       this.#ledger.noteStep(step.jobRunId, {
         id: step.id,
         status: 'running',
@@ -194,9 +217,9 @@ export class StepWrites {
       const { jobRunId, targetRunId, segmentId, stepNumber, stepType } = step;
       const { epoch, leaseToken, agentId, sessionNumber, attemptDay } = lease;
       const place = { id: step.id, jobRunId, targetRunId, segmentId, stepNumber, stepType };
-      claimed.set(targetRunId, { ...place, epoch, leaseToken, agentId, sessionNumber, attemptDay });
-    }
-    return claimed;
+      const claimed = { ...place, epoch, leaseToken, agentId, sessionNumber, attemptDay };
+      return after === undefined ? claimed : { ...claimed, after };
+    });
   }
 
   /**

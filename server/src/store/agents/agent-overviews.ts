@@ -69,7 +69,8 @@ export async function listAgentOverviews(
          and t.status = 'unknown' and t.late_status is null
        group by t.agent_id
     ), running_steps as (
-      select agent_id, count(*)::int as steps from job_run_steps where status = 'running' group by agent_id
+      select agent_id, count(distinct target_run_id)::int as steps
+        from job_run_steps where status = 'running' group by agent_id
     ), presence as (
       select a.id,
              ${stateNow(sql, 'sg')} as state

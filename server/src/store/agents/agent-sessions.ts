@@ -267,6 +267,8 @@ export interface HeldStep {
   leaseToken: string;
   sessionNumber: number;
   jobRunId: number;
+  targetRunId: number;
+  stepNumber: number;
   attemptDay: string;
   outputSeq: number;
   outputBytes: number;
@@ -281,8 +283,8 @@ export interface HeldStep {
 /** Returns the steps that the agent is running according to the database. */
 export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
   return db<HeldStep[]>`
-    select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.attempt_day::text as attempt_day,
-      st.output_seq, st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop,
+    select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.target_run_id, st.step_number,
+      st.attempt_day::text as attempt_day, st.output_seq, st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop,
       st.started_at is not null as is_noted,
       (st.leased_at <= (select g.journal_lost_at from agents g where g.id = ${agentId})) is true as is_before_loss
     from job_run_steps st join job_runs r on r.id = st.job_run_id
@@ -312,6 +314,8 @@ export interface SettledAttemptRow {
   lateStatus: string | null;
   attemptDay: string;
   jobRunId: number;
+  targetRunId: number;
+  stepNumber: number;
   outputSeq: number;
   outputBytes: number;
   /**
@@ -330,7 +334,7 @@ export async function settledAttempts(
   const stepIds = attempts.map(({ step }) => step);
   return tx<SettledAttemptRow[]>`
     select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.status, a.late_status,
-      a.attempt_day::text as attempt_day, a.job_run_id,
+      a.attempt_day::text as attempt_day, a.job_run_id, st.target_run_id, st.step_number,
       ${isAwaitedNoMore(tx)} as is_to_stop,
       stored.seq as output_seq, stored.bytes as output_bytes
     from jsonb_to_recordset(${tx.json(attempts as never)}::jsonb) as c(step bigint, epoch integer)

@@ -64,9 +64,11 @@ export function pairedWithSlots(db: Queryable) {
     )`;
 }
 
+/** A target run takes one slot, even if steps of it were leased ahead of their turn. */
 function liveLeases(db: Queryable) {
   return db`(
-          select count(*) from job_run_steps l where l.agent_id = s.agent_id and l.status = 'running')`;
+          select count(distinct l.target_run_id) from job_run_steps l
+          where l.agent_id = s.agent_id and l.status = 'running')`;
 }
 
 function heldSteps(db: Queryable, held: ClaimAmong['held']) {

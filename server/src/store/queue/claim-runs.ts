@@ -80,7 +80,7 @@ export function candidateRuns(db: Queryable) {
           select claim_rank, job_run_id from younger where number > 0
         )
         select run.claim_rank, run.job_run_id, (
-            select count(*) from job_run_steps st
+            select count(distinct st.target_run_id) from job_run_steps st
             where st.segment_id = demand.segment_id and st.job_run_id = run.job_run_id and st.status = 'running'
           ) as in_flight
         from looked_at run

@@ -27,6 +27,8 @@ export interface ClaimedStep {
   sessionNumber: number;
   /** `YYYY-MM-DD`, the partition of this attempt's output. */
   attemptDay: string;
+  /** Present if it was leased ahead of its turn: the attempt that it follows. */
+  after?: { step: number; epoch: number };
   /** What else its lease needs, if the claim has read that along. */
   details?: LeaseDetails;
 }

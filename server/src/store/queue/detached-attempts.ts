@@ -129,7 +129,8 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
     with taker as materialized (
       select a.id, a.name, a.segment_id, s.session_number, s.capabilities,
         row_number() over (partition by a.segment_id order by (
-          select count(*) from job_run_steps l where l.agent_id = a.id and l.status = 'running'), a.id) as place,
+          select count(distinct l.target_run_id) from job_run_steps l
+          where l.agent_id = a.id and l.status = 'running'), a.id) as place,
         count(*) over (partition by a.segment_id) as takers
       from agent_sessions s join agents a on a.id = s.agent_id join segments g on g.id = a.segment_id
       where s.server_id = ${serverId} and 'take_over' = any(s.capabilities) and ${isAble(sql)}

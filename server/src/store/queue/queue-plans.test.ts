@@ -23,6 +23,7 @@ import {
 } from '../runs/progress-rows.ts';
 import {
   closeAllWaiting,
+  returnUnbegun,
   writeNextLeases,
   writeRuns,
   writeSettledSteps,
@@ -48,7 +49,7 @@ import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
 import { heldSteps, segmentQueues, stepCounts } from './queue-status.ts';
 import { moveOutputKeptFrom } from './retention.ts';
-import { lockEndedAttempts, writeAttempts } from './step-attempts.ts';
+import { lockEndedAttempts, unknownBeside, writeAttempts } from './step-attempts.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
 import { attemptsToStop, cancellingRuns, expiredHolds, overdueAttempts, runsNotStarted } from './sweep.ts';
 import { longWaits, runsThatWait } from './wait-bounds.ts';
@@ -238,6 +239,13 @@ const ofQueue: Reading[] = [
   ['leaseDetails', ['job_run_steps_pkey'], (db) => leaseDetails(db, [1, 2])],
   ['lockTargetRuns', ['job_run_steps_pkey'], (db) => lockTargetRuns(db as unknown as Tx, [1, 2])],
   ['lockStepsAndNext', ['job_run_steps_pkey'], (db) => lockStepsAndNext(db as unknown as Tx, [1, 2])],
+  [
+    'lockStepsAndNext, with more ahead',
+    ['job_run_steps_pkey'],
+    (db) => lockStepsAndNext(db as unknown as Tx, [1, 2], [7, 0]),
+  ],
+  ['unknownBeside', ['job_run_steps_pkey'], (db) => unknownBeside(db as unknown as Tx, [1, 2])],
+  ['returnUnbegun', [`job_run_steps_pkey or ${running}`], (db) => returnUnbegun(db as unknown as Tx, [1, 2])],
   [
     'lockEndedAttempts',
     ['job_run_step_attempts_pkey'],

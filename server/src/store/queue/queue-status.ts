@@ -77,7 +77,8 @@ export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): P
             select segment_id, 0, count(*) from job_run_steps where status = 'running' group by segment_id) s
       group by segment_id
     ), busy as (
-      select agent_id, count(*) as steps from job_run_steps where status = 'running' group by agent_id
+      select agent_id, count(distinct target_run_id) as steps
+      from job_run_steps where status = 'running' group by agent_id
     ), able as (
       select a.segment_id, count(*) as agents, sum(greatest(0, s.slots - coalesce(busy.steps, 0)))::bigint as free
       from agent_sessions s

@@ -151,7 +151,8 @@ export async function segmentAgents(
       sum(greatest(0, f.slots - f.busy))::int as free_slots, max(f.since) as since
     from (
       select a.segment_id, coalesce(s.slots, 0) as slots,
-        (select count(*) from job_run_steps l where l.agent_id = a.id and l.status = 'running') as busy, state.state,
+        (select count(distinct l.target_run_id) from job_run_steps l
+          where l.agent_id = a.id and l.status = 'running') as busy, state.state,
         case when state.state = 'able' then s.capabilities end as capabilities,
         case when state.state = 'draining' then a.drain_requested_at
           when state.state = 'silent' then s.last_heartbeat_at

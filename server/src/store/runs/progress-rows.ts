@@ -1,6 +1,12 @@
 // The rows that decide the progress of runs, most of them locked as they are read. Lock order everywhere: runs, then
 // target runs, then steps, each by id.
-import type { OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
+import {
+  limits,
+  type OutputState,
+  type RunStatus,
+  type RunStrategy,
+  type StepStatus,
+} from '@opsconductor/protocol';
 import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../database/connection.ts';
 import type { RunCounts } from './run-counts.ts';
@@ -68,6 +74,11 @@ export interface StepRow {
   needs: string[] | null;
 }
 
+/** Whether the agent of a leased step has begun it. */
+export function hasBegun({ startedAt, outputSeq }: Pick<StepRow, 'startedAt' | 'outputSeq'>): boolean {
+  return startedAt !== null || outputSeq > 0;
+}
+
 /** Runs, given by their own ids or by ids of some of their steps. */
 export type RunsOf = { runIds: readonly number[] } | { stepIds: readonly number[] };
 
@@ -117,17 +128,30 @@ export async function lockOpenTargetRuns(tx: Tx, runId: number): Promise<TargetR
 }
 
 /**
- * Locks and returns the given steps and the step that follows each. They are found by keys alone; an OR would read the
- * whole table.
+ * Locks and returns the given steps, the step that follows each, and what else is leased of the same target runs. They
+ * are found by keys alone; an OR would read the whole table.
+ *
+ * @param ahead for each of the steps, how many more of those that follow it are returned.
  */
-export async function lockStepsAndNext(tx: Tx, ids: readonly number[]): Promise<StepRow[]> {
+export async function lockStepsAndNext(
+  tx: Tx,
+  ids: readonly number[],
+  ahead: readonly number[] = [],
+): Promise<StepRow[]> {
   return tx<StepRow[]>`
     with asked as materialized (
-      select id, target_run_id, step_number from job_run_steps where id = any(${ids as number[]}::bigint[])
+      select st.id, st.target_run_id, st.step_number, coalesce(named.ahead, 0) as ahead
+      from unnest(${ids as number[]}::bigint[], ${ahead as number[]}::int[]) as named(id, ahead)
+      join job_run_steps st on st.id = named.id and st.id = any(${ids as number[]}::bigint[])
     ), following as materialized (
-      select next.id from asked cross join lateral (
+      select near.id from asked cross join lateral (
         select n.id from job_run_steps n
-        where n.target_run_id = asked.target_run_id and n.step_number = asked.step_number + 1 offset 0) next
+        where n.target_run_id = asked.target_run_id
+          and n.step_number between asked.step_number - ${limits.maxStepsAhead}::int
+            and asked.step_number + 1 + ${limits.maxStepsAhead}::int
+          and (n.step_number between asked.step_number + 1 and asked.step_number + 1 + asked.ahead
+            or n.status = 'running')
+        offset 0) near
     )
     select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
       st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,

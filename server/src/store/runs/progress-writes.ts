@@ -100,7 +100,7 @@ export async function reviveSkipped(tx: Tx, ids: readonly number[]): Promise<voi
     where id = any(${ids as number[]}::bigint[]) and status = 'skipped'`;
 }
 
-/** Ends steps that never ran. */
+/** Ends steps that never ran, including those that were leased ahead of their turn. */
 export async function closeSteps(
   tx: Tx,
   steps: readonly { id: number; status: 'skipped' | 'cancelled' | 'timed_out'; reason: string | null }[],
@@ -108,19 +108,29 @@ export async function closeSteps(
   if (steps.length === 0) return;
   await tx`
     update job_run_steps st set status = c.status, completed_at = clock_timestamp(), reason = c.reason,
-      output_state = 'complete'
+      output_state = 'complete', agent_id = null, session_number = null, lease_token = null, leased_at = null,
+      deadline_at = null
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, status text, reason text)
     where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
 
-/** Puts back leases that were never begun: the steps are ready again and keep their epochs. */
-export async function returnToReady(tx: Tx, ids: readonly number[], inS = 0): Promise<void> {
-  if (ids.length === 0) return;
-  await tx`
+/**
+ * Puts back leases that were never begun. The steps keep their epochs and are ready again; those that were leased ahead
+ * of their turn are pending (the database's trigger `job_run_steps_back`). Returns what each is now.
+ */
+export async function returnUnbegun(
+  tx: Tx,
+  ids: readonly number[],
+  inS = 0,
+): Promise<Map<number, StepStatus>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx<{ id: number; status: StepStatus }[]>`
     update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null,
       leased_at = null, started_at = null, deadline_at = null, output_state = 'complete',
       not_before = case when ${inS}::int > 0 then clock_timestamp() + make_interval(secs => ${inS}::int) end
-    where id = any(${ids as number[]}::bigint[]) and status = 'running'`;
+    where id = any(${ids as number[]}::bigint[]) and status = 'running'
+    returning id, status`;
+  return new Map(rows.map(({ id, status }) => [id, status]));
 }
 
 /** Gives the status to all steps of these target runs that still wait, and returns them. */
