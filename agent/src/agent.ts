@@ -63,6 +63,8 @@ export interface AgentOptions {
   fileCacheBytes?: number;
   /** How long an unused SSH connection is kept; 60 s by default. */
   sshIdleMs?: number;
+  /** How long a step that was leased ahead of its turn is kept, in ms; by default as long as all agents do. */
+  stepsAheadMs?: number;
   /** Replaces the standard step types. */
   stepTypes?: KnownStepTypes;
   /** Replaces the opening of the lease's sealed credential. */
@@ -212,6 +214,7 @@ async function wire(
     get slots() {
       return slots();
     },
+    ...(options.stepsAheadMs === undefined ? {} : { stepsAheadMs: options.stepsAheadMs }),
     spoolFolder: data.spool,
     spareSpool: data.spareSpool,
     journal,

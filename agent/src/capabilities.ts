@@ -32,6 +32,7 @@ const capabilities: readonly AgentCapability[] = [
   'new_keys',
   'detect_secrets',
   'prepare',
+  'leases_ahead',
   // The folder that keeps these files is opened the same way as a policy's file roots, which works only on Linux.
   ...(process.platform === 'linux' ? (['server_files'] as const) : []),
 ];

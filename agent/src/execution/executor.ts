@@ -1,12 +1,13 @@
 // Holds every attempt from its lease to its confirmed end, across connections and restarts of this process. The server
 // is told what the journal says.
 import { randomUUID } from 'node:crypto';
-import type {
-  JournalAttempt,
-  Lease,
-  ServerMessageOf,
-  StepOutcome,
-  TransferProgress,
+import {
+  type JournalAttempt,
+  type Lease,
+  limits,
+  type ServerMessageOf,
+  type StepOutcome,
+  type TransferProgress,
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
@@ -19,6 +20,7 @@ import type { AttemptOutput } from '../spool/attempt-output.ts';
 import { Attempt, attemptMarker, type Completion } from './attempts/attempt.ts';
 import { AttemptOutputs } from './attempts/attempt-outputs.ts';
 import { AttemptStarts } from './attempts/attempt-starts.ts';
+import { Followers } from './attempts/followers.ts';
 import { HeldAttempts } from './attempts/held-attempts.ts';
 import { tellLostOutput } from './attempts/lost-output.ts';
 import { finishedRecord, interruptedOutcome, recoverAttempts } from './attempts/recover-attempts.ts';
@@ -38,6 +40,8 @@ export interface ExecutorOptions {
   installationId: string;
   slots: number;
   spoolFolder: string;
+  /** How long a step that was leased ahead of its turn is kept, in ms; by default as long as all agents do. */
+  stepsAheadMs?: number;
   /** On the same file system as `spoolFolder`. */
   spareSpool: string;
   journal: Journal;
@@ -59,6 +63,9 @@ export interface ExecutorOptions {
   log: Logger;
 }
 
+/** How long the record of an end may wait for that of the start which follows, in ms. */
+const joinWithinMs = 5;
+
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new HeldAttempts();
@@ -67,6 +74,7 @@ export class Executor {
   readonly #takeUps: TakeUps;
   /** An attempt has its slot before its command has begun. */
   readonly #slots: Slots<Attempt>;
+  readonly #followers: Followers;
   #session: Session | undefined;
   /** Abilities of the last session's server. Between sessions, the next server is assumed to have the same. */
   #server: ServerAbilities | undefined;
@@ -82,6 +90,10 @@ export class Executor {
     this.#options = options;
     const { journal, grants, deadline, stepTypes, policy, disk, monotonicMs, log } = options;
     this.#slots = new Slots({ slots: options.slots, work: (attempt) => this.#run(attempt) });
+    this.#followers = new Followers({
+      keepMs: options.stepsAheadMs ?? limits.stepsAheadMs,
+      onKeptTooLong: (attempts) => this.#giveBack(attempts, 'lease_expired'),
+    });
     this.#outputs = new AttemptOutputs({
       ...{ spoolFolder: options.spoolFolder, spareSpool: options.spareSpool, disk, monotonicMs, log },
       onStored: (output) => this.#session?.output.offer(output),
@@ -230,6 +242,7 @@ export class Executor {
     this.#sessionDraining = true;
     const unbegun = [...this.#attempts].filter((attempt) => attempt.state === 'leased');
     this.#slots.withdrawAll();
+    this.#followers.takeAll();
     if (unbegun.length > 0) {
       this.#session?.send({
         type: 'return',
@@ -268,7 +281,7 @@ export class Executor {
     if (this.#draining) return;
     this.#draining = true;
     this.#session?.send({ type: 'agent_drain' });
-    this.#giveBack(this.#slots.withdrawAll(), 'draining');
+    this.#giveBack([...this.#slots.withdrawAll(), ...this.#followers.takeAll()], 'draining');
   }
 
   /** Resolves when nothing is executing and the server has confirmed every end. */
@@ -280,6 +293,7 @@ export class Executor {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#slots.stop();
+    this.#followers.takeAll();
     await Promise.all([...this.#attempts].map(({ output }) => output.suspend()));
     await this.#outputs.close();
   }
@@ -294,13 +308,40 @@ export class Executor {
   #accept(lease: Lease): boolean {
     if (this.#attempts.has(lease) || this.#settledLeases.has(lease.leaseToken)) return true;
     if (this.#takesNothing()) return false;
+    const before = lease.after === undefined ? undefined : this.#attempts.get(lease.after);
+    // What was leased ahead of its turn is kept only while it may still follow.
+    if (lease.after !== undefined && (before === undefined || !this.#mayBeFollowed(before))) return false;
     const { step, epoch, leaseToken } = lease;
     const output = this.#outputs.create(lease);
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
     this.#attempts.add(attempt);
     this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });
-    this.#slots.enter(attempt);
+    if (before === undefined) this.#slots.enter(attempt);
+    else if (before.mayBeFollowed === true) this.#slots.enterAtOnce(attempt);
+    else this.#followers.add(attempt, before);
     return true;
+  }
+
+  #mayBeFollowed(attempt: Attempt): boolean {
+    const { mayBeFollowed, forgotten, revoked, taken, state } = attempt;
+    if (mayBeFollowed === false || forgotten || revoked || taken || state === 'interrupted') return false;
+    return this.#followers.of(attempt) === undefined;
+  }
+
+  /**
+   * Begins what was leased to follow an attempt that has ended, in its slot, or gives it back. Called once the end is in
+   * the journal, in which no start of what follows may come before it.
+   */
+  #goOnAfter(attempt: Attempt, outcome: StepOutcome): void {
+    attempt.mayBeFollowed = isSuccess(outcome);
+    if (!attempt.mayBeFollowed) {
+      this.#giveBack(this.#followers.takeAllAfter(attempt), 'lease_expired');
+      return;
+    }
+    const next = this.#followers.takeAfter(attempt);
+    if (next === undefined) return;
+    if (next.revoked || next.forgotten) this.#settle(next);
+    else this.#slots.enterAtOnce(next);
   }
 
   /** Continues reading a command's output. Needs the server's position first, since reading continues from there. */
@@ -343,6 +384,7 @@ export class Executor {
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         onProgress: (transfer) => this.#tellProgress(attempt, transfer),
         askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
+        followedBy: () => this.#followers.of(attempt)?.marker(this.#options.installationId),
         begin: (checked, how) => this.#starts.begin(attempt, { lease, checked }, how),
       });
       if (!this.#stopped) await this.#ended(attempt, execution);
@@ -429,8 +471,15 @@ export class Executor {
       ...(handsOn === undefined ? {} : { handsOn }),
       ...(transfers === undefined ? {} : { transfers }),
     };
+    const isFollowed = this.#followers.of(attempt) !== undefined && isSuccess(completion.outcome);
+    // If another attempt follows, its start goes to disk in the same write.
+    const recorded = this.#options.journal.durable(
+      finishedRecord(attempt, completion),
+      isFollowed ? joinWithinMs : 0,
+    );
+    this.#goOnAfter(attempt, completion.outcome);
     try {
-      await this.#options.journal.durable(finishedRecord(attempt, completion));
+      await recorded;
     } catch (error) {
       // The outcome is known now but may not be after a restart: reporting it is better than losing it.
       const { step, epoch } = attempt;
@@ -472,6 +521,8 @@ export class Executor {
   /** Ends the attempt permanently and removes every trace of it. */
   #settle(attempt: Attempt): void {
     if (!this.#attempts.delete(attempt)) return;
+    // It has not ended here in a way that something could follow.
+    this.#giveBack(this.#followers.takeAllAfter(attempt), 'lease_expired');
     this.#settledLeases.add(attempt.leaseToken);
     this.#starts.forget(attempt);
     this.#session?.output.forget(attempt.output);
@@ -504,4 +555,8 @@ export class Executor {
       completion.output.lastSeq = ackedSeq;
     }
   }
+}
+
+function isSuccess({ status }: StepOutcome): boolean {
+  return status === 'succeeded' || status === 'skipped';
 }

@@ -89,7 +89,7 @@ test('a lease with any one part altered, or with an additional part, is refused'
 
 /** Which parts of a lease are compared. A new part does not compile until it is added here and in the test above. */
 const held = {
-  ...{ step: 'name', epoch: 'name', leaseToken: 'name', runId: 'name', grant: 'signed' },
+  ...{ step: 'name', epoch: 'name', leaseToken: 'name', runId: 'name', grant: 'signed', after: 'name' },
   ...{ stepType: 'compared', config: 'compared', target: 'compared', credential: 'compared' },
   ...{ runAs: 'compared', rendering: 'compared', detectSecrets: 'as defined' },
 } satisfies Record<keyof Lease, 'name' | 'signed' | 'compared' | 'as defined'>;

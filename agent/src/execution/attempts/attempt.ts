@@ -37,6 +37,8 @@ export class Attempt {
   lease: Lease | undefined;
   state: JournalAttempt['state'] = 'leased';
   completion: Completion | undefined;
+  /** Whether what was leased to follow it may begin; undefined until it has ended. */
+  mayBeFollowed: boolean | undefined;
   /** The server wants no more reports about it. */
   forgotten = false;
   /** When its command was begun, if the command outlives the process that began it. */

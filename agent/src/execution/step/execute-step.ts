@@ -66,6 +66,8 @@ export interface ExecuteStepOptions {
   onProgress(progress: TransferProgress): void;
   /** Asks the server for the attempt's files and artifacts. */
   askServer: AskServer;
+  /** See `StepContext`. */
+  followedBy(): string | undefined;
   /** Records that the attempt begins, under the checked lease. Throws `MayNotBegin`. */
   begin(checked: Lease, how?: BeforeStart): Promise<void>;
 }
@@ -252,6 +254,7 @@ function contextOf(
     maySurvive,
     askServer: options.askServer,
     signal: attempt.signal,
+    followedBy: options.followedBy,
     beforeStart: (how) => options.begin(options.lease, how),
     ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),
     ...(attempt.collector === undefined ? {} : { collector: attempt.collector }),
