@@ -75,6 +75,7 @@ export function checkFacts(facts: RoundFacts, faults: ReadonlySet<FaultKind>): V
       text: `target run ${targetRunId} has ended and holds ${lockKey}`,
     })),
     ...checkParallel(facts),
+    ...checkOrder(facts),
     ...checkBegun(facts),
   ];
 }
@@ -266,6 +267,21 @@ function checkEnds(step: StepFacts, run: PlannedRun | undefined): Violation[] {
             stepId: step.id,
           },
         ];
+  });
+}
+
+/** A step begins only after the one before it has succeeded, unless what became of that one is unknown. */
+function checkOrder({ runs, steps, isRestored }: RoundFacts): Violation[] {
+  if (isRestored) return [];
+  const isPlain = (runId: number) =>
+    runs.find(({ id }) => id === runId)?.planned.steps.every(({ rules }) => Object.keys(rules).length === 0);
+  const byPlace = new Map(steps.map((step) => [`${step.targetRunId}.${step.stepNumber}`, step]));
+  return steps.flatMap((step) => {
+    const before = byPlace.get(`${step.targetRunId}.${step.stepNumber - 1}`);
+    if (before === undefined || step.lines.length === 0 || !isPlain(step.jobRunId)) return [];
+    if (before.status === 'succeeded' || before.status === 'unknown') return [];
+    const text = `step ${step.id} began although the one before it is ${before.status}`;
+    return [{ rule: 'order', text, runId: step.jobRunId, stepId: step.id }];
   });
 }
 

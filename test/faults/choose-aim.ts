@@ -30,7 +30,7 @@ export const allEdges: readonly string[] = (['step', 'target_run', 'run'] as con
 /** Changes that the table allows but nothing leads to, with the reason; a round in which one occurs is a finding. */
 export const neverMet: Readonly<Record<string, string>> = {
   'step ready>skipped':
-    'of a host’s steps one at a time is ready, running or held: what its end skips is still pending',
+    'of a host’s steps one at a time is ready or held: what its end skips is still pending, or leased ahead',
   'target_run held>cancelling':
     'the cancel of its run ends a held step unknown, nothing follows that on its host, and in a run that is being cancelled nothing is held',
   ...Object.fromEntries(

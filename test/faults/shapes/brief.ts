@@ -1,5 +1,5 @@
 // Shapes of short runs, one after another, while the aimed faults are in force.
-import { begun, ends, lock, never, paced, run, type Shape, step, tolerant } from './parts.ts';
+import { after, begun, ends, lock, never, paced, run, type Shape, step, tolerant } from './parts.ts';
 
 /** Runs that end by themselves once they are recorded as running, because they time out or fail. */
 export function ended(): Shape {
@@ -65,6 +65,35 @@ export function skipped(): Shape {
     edges: ['step running>skipped'],
     runs: Array.from({ length: count }, (_, n) =>
       run([step(), never(), never()], n === 0 ? {} : { startAt: paced(moment, n, count) }),
+    ),
+    helpers: [],
+    moment,
+  };
+}
+
+/**
+ * Short steps in a row, most of which are leased ahead of their turn: they go back when one of them takes long, and are
+ * closed when one of them fails.
+ */
+export function inARow(): Shape {
+  const moment = begun(8);
+  const count = 16;
+  const row = (steps: number) => Array.from({ length: steps }, () => step());
+  const kinds = [
+    [...row(4), step({ sleepS: 2 }), ...row(5)],
+    [...row(3), step({ sleepS: 2 }), ...row(4), step({ sleepS: 2 }), ...row(4)],
+    [...row(4), step({ exitCode: 3 }), ...row(5)],
+    row(12),
+  ];
+  return {
+    timesEach: 24,
+    edges: ['step running>pending', 'step running>skipped'],
+    runs: Array.from({ length: count }, (_, n) =>
+      run(kinds[n % kinds.length] ?? [], {
+        targets: 2,
+        ...(n === 0 ? {} : { startAt: paced(moment, n, count) }),
+        ...(n % 5 === 4 ? { cancel: after(paced(moment, n, count), 700) } : {}),
+      }),
     ),
     helpers: [],
     moment,

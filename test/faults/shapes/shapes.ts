@@ -9,7 +9,7 @@ import {
   lateAtOnce,
   lateCancelAtOnce,
 } from './at-once.ts';
-import { ended, lateStart, longRun, skipped } from './brief.ts';
+import { ended, inARow, lateStart, longRun, skipped } from './brief.ts';
 import { cancelled, cleaningCancelled, idleCancelled, overUntold, runTimeout } from './cancelled.ts';
 import { beingHeld, held, heldAndCancelled, lateHeld } from './held.ts';
 import { late, lateCancel, lateTimedOut, skippedLate } from './late.ts';
@@ -40,6 +40,7 @@ const shapes = {
   ended,
   'late-start': lateStart,
   skipped,
+  'in-a-row': inARow,
   cancelled,
   'idle-cancelled': idleCancelled,
   'cleaning-cancelled': cleaningCancelled,

@@ -90,8 +90,9 @@ const weighted: [number, fc.Arbitrary<Command>][] = [
   [8, command('claim', [fc.constant(true)], claim)],
   [1, command('claimUndelivered', [fc.constant(false)], claim)],
   [4, command('begin', [which, told], begin)],
-  [10, command('end', [which, outcomes, fc.boolean(), heard], end)],
-  [1, command('giveBack', [which], giveBack)],
+  [10, command('end', [which, outcomes, fc.boolean(), heard, fc.nat(4)], end)],
+  [12, command('succeed', [which, heard, fc.nat(4)], succeed)],
+  [2, command('giveBack', [which], giveBack)],
   [5, command('connect', [who, how], connect)],
   [1, command('cut', [who], cut)],
   [1, command('replaced', [who], replaced)],
@@ -137,17 +138,29 @@ async function end(
   outcome: StepOutcome,
   wantsNext: boolean,
   heard: boolean,
+  ahead: number,
 ): Promise<void> {
   const [agent, entry] = entryOf(world, which, ['leased', 'running', 'finished']);
   if (entry === undefined) return;
   if (entry.state === 'leased') await world.begin(agent, entry, heard);
-  if (entry.state === 'running') Object.assign(entry, { state: 'finished', outcome, wantsNext });
+  if (entry.state === 'running') await world.finish(agent, entry, { outcome, wantsNext, ahead });
   if (agent.connected) await world.send(agent, entry, heard);
 }
 
+async function succeed(world: ModelWorld, which: number, heard: boolean, ahead: number): Promise<void> {
+  await end(world, which, { status: 'succeeded', exitCode: 0 }, true, heard, ahead);
+}
+
 async function giveBack(world: ModelWorld, which: number): Promise<void> {
+  const dropped = world.agents.find(({ journal }) => [...journal.values()].some(isDropped));
+  if (dropped?.connected === true)
+    await world.giveBack(dropped, [...dropped.journal.values()].filter(isDropped));
   const [agent, entry] = entryOf(world, which, ['leased']);
   if (entry !== undefined && agent.connected) await world.giveBack(agent, [entry]);
+}
+
+function isDropped({ state }: JournalEntry): boolean {
+  return state === 'dropped';
 }
 
 async function connect(
@@ -385,7 +398,7 @@ function entryOf(
   const all = agents.flatMap((agent) =>
     [...agent.journal.values()].map((entry): [ModelAgent, JournalEntry] => [agent, entry]),
   );
-  const fitting = all.filter(([, entry]) => states.includes(entry.state));
+  const fitting = all.filter(([, { state, after }]) => states.includes(state) && after === undefined);
   return nth(fitting, which) ?? [undefined as never, undefined];
 }
 

@@ -18,11 +18,18 @@ export const slots = 3;
 
 export interface JournalEntry {
   step: ClaimedStep;
-  /** State in the agent's journal. `expired`: its lease deadline has passed, so the agent no longer begins it. */
-  state: 'leased' | 'expired' | 'running' | 'finished';
+  /**
+   * State in the agent's journal. `expired`: its lease deadline has passed, so the agent no longer begins it. `dropped`:
+   * it can't follow any more, and its way back is still to be heard of.
+   */
+  state: 'leased' | 'expired' | 'dropped' | 'running' | 'finished';
   outcome: StepOutcome;
   requestId: string;
   wantsNext: boolean;
+  /** How many steps the agent takes ahead when it ends. */
+  ahead: number;
+  /** Key of the attempt that it follows, as long as that has not succeeded. */
+  after?: string | undefined;
 }
 
 export interface ModelAgent extends TestAgent {
@@ -67,6 +74,11 @@ const jobs: { rules: Rules; job?: Partial<JobDefinition> }[] = [
     job: { timeout: 60, priority: 5, locks: [{ name: 'host', mode: 'exclusive', per: 'target' }] },
   },
 ];
+/** Job whose steps are leased ahead of their turn. */
+jobs.push(
+  { rules: [{}, {}, {}, {}, {}] },
+  { rules: [{}, {}, {}, {}], job: { timeout: 60, strategy: { max_parallel: 2 } } },
+);
 export const jobCount = jobs.length;
 
 export interface ModelWorld {
@@ -80,6 +92,12 @@ export interface ModelWorld {
   start(job: number, targets: number): Promise<number>;
   claim(delivered: boolean): Promise<ClaimedStep[]>;
   begin(agent: ModelAgent, entry: JournalEntry, told: boolean): Promise<void>;
+  /** The agent's work on the step ends. What was to follow it may begin now, or goes back. */
+  finish(
+    agent: ModelAgent,
+    entry: JournalEntry,
+    end: Pick<JournalEntry, 'outcome' | 'wantsNext' | 'ahead'>,
+  ): Promise<void>;
   /** The agent sends what it has finished. Unless `heard`, the answer is lost and the agent sends it again later. */
   send(agent: ModelAgent, entry: JournalEntry, heard: boolean): Promise<void>;
   giveBack(agent: ModelAgent, entries: readonly JournalEntry[]): Promise<void>;
@@ -116,6 +134,8 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
   // The hourly tasks have nothing to do here; skipping them keeps sweeps short.
   await sql`update cluster_clock set touched_at = clock_timestamp()`;
   const begun = new Map<number, number>();
+  /** Runs whose steps have no rules of their own. */
+  const plainRuns = new Set<number>();
   const world: ModelWorld = {
     t,
     agents,
@@ -126,6 +146,7 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
       await sql`delete from locks`;
       await sql`update cluster_clock set touched_at = clock_timestamp()`;
       begun.clear();
+      plainRuns.clear();
       for (const agent of agents) {
         agent.journal.clear();
         await world.connect(agent, 'intact');
@@ -134,6 +155,8 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
     async start(job, targets) {
       const selection = { targetIds: targetIds.slice(0, targets) };
       const { runId } = await startRun(t, { jobId: jobIds[job % jobIds.length] ?? 0, selection }, t.caller);
+      const { rules = [] } = jobs[job % jobs.length] ?? {};
+      if (rules.every((rule) => Object.keys(rule).length === 0)) plainRuns.add(runId);
       return runId;
     },
     async claim(delivered) {
@@ -150,15 +173,34 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
       const { agentId, sessionNumber } = agent;
       await markLeased(sql, [], [{ step: id, epoch, agentId, sessionNumber }]);
     },
+    async finish(agent, entry, end) {
+      Object.assign(entry, { state: 'finished', ...end });
+      const follower = followerOf(agent, entry);
+      if (follower === undefined) return;
+      if (isSuccess(end.outcome)) follower.after = undefined;
+      else if (agent.connected && entry.step.id % 2 === 0) await world.giveBack(agent, [follower]);
+      else if (agent.connected) for (const one of withFollowers(agent, [follower])) one.state = 'dropped';
+      else for (const { step } of withFollowers(agent, [follower])) agent.journal.delete(keyOf(step));
+    },
     async send(agent, entry, heard) {
-      const { results } = await settleAttempts(sql, [endFor(agent, entry)]);
+      // The server takes the ends of a target run in order.
+      if (isBehind(agent, entry)) return;
+      const ahead = plainRuns.has(entry.step.jobRunId) && isSuccess(entry.outcome) ? entry.ahead : 0;
+      const { results } = await settleAttempts(sql, [endFor(agent, entry, ahead)]);
       if (!heard || !agent.connected) return;
       agent.journal.delete(keyOf(entry.step));
-      const next = results[0]?.next;
-      if (next === undefined) return;
-      deliver(agents, next);
+      const { next, ahead: leased = [] } = results[0] ?? {};
+      if (next !== undefined) deliver(agents, next);
+      for (const step of leased) {
+        const before = agent.journal.get(keyOf({ id: step.after?.step ?? 0, epoch: step.after?.epoch ?? 0 }));
+        const mayFollow = before !== undefined && (before.state !== 'finished' || isSuccess(before.outcome));
+        const after = before === undefined || before.state === 'finished' ? undefined : keyOf(before.step);
+        const given = deliver(agents, step, after);
+        if (!mayFollow) await world.giveBack(agent, [given]);
+      }
     },
-    async giveBack(agent, entries) {
+    async giveBack(agent, given) {
+      const entries = withFollowers(agent, given);
       const leases = entries.map(({ step }) => ({
         stepId: step.id,
         epoch: step.epoch,
@@ -170,8 +212,14 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
     },
     async connect(agent, how) {
       if (how === 'damaged') agent.journal.clear();
-      for (const entry of agent.journal.values()) {
-        if (how === 'restarted' && entry.state === 'running') interrupt(entry);
+      for (const [key, entry] of [...agent.journal]) {
+        if (entry.state === 'dropped') agent.journal.delete(key);
+        if (how !== 'restarted' || entry.state !== 'running') continue;
+        interrupt(entry);
+        const follower = followerOf(agent, entry);
+        // What was leased to follow it is not begun by the new process, which doesn't present it.
+        if (follower !== undefined)
+          for (const { step } of withFollowers(agent, [follower])) agent.journal.delete(keyOf(step));
       }
       agent.sessionNumber = (await t.connect(agent, { ready: false })).sessionNumber;
       agent.connected = true;
@@ -212,16 +260,44 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
   return Object.assign(world, { [Symbol.asyncDispose]: () => t[Symbol.asyncDispose]() });
 }
 
-function deliver(agents: readonly ModelAgent[], step: ClaimedStep): void {
+function isSuccess({ status }: StepOutcome): boolean {
+  return status === 'succeeded' || status === 'skipped';
+}
+
+function followerOf({ journal }: ModelAgent, entry: JournalEntry): JournalEntry | undefined {
+  return [...journal.values()].find(({ after }) => after === keyOf(entry.step));
+}
+
+function withFollowers(agent: ModelAgent, entries: readonly JournalEntry[]): JournalEntry[] {
+  const all = new Set(entries);
+  for (const entry of all) {
+    const follower = followerOf(agent, entry);
+    if (follower !== undefined) all.add(follower);
+  }
+  return [...all];
+}
+
+/** Whether the agent has yet to send the end of an earlier step of the same target run. */
+function isBehind({ journal }: ModelAgent, { step }: JournalEntry): boolean {
+  return [...journal.values()].some(
+    ({ step: other }) => other.targetRunId === step.targetRunId && other.stepNumber < step.stepNumber,
+  );
+}
+
+function deliver(agents: readonly ModelAgent[], step: ClaimedStep, after?: string): JournalEntry {
   const agent = agents.find(({ agentId }) => agentId === step.agentId);
   if (agent === undefined) throw new Error('leased to nobody');
-  agent.journal.set(keyOf(step), {
+  const entry: JournalEntry = {
     step,
     state: 'leased',
     outcome: { status: 'succeeded', exitCode: 0 },
     requestId: randomUUID(),
     wantsNext: false,
-  });
+    ahead: 0,
+    after,
+  };
+  agent.journal.set(keyOf(step), entry);
+  return entry;
 }
 
 function interrupt(entry: JournalEntry): void {
@@ -234,18 +310,18 @@ function journalAttempt({ step, state }: JournalEntry): JournalAttempt {
     step: step.id,
     epoch: step.epoch,
     leaseToken: step.leaseToken,
-    state: state === 'expired' ? 'leased' : state,
+    state: state === 'running' || state === 'finished' ? state : 'leased',
     lastSeq: 0,
   };
 }
 
-function endFor({ agentId, sessionNumber }: ModelAgent, entry: JournalEntry): AttemptEnd {
+function endFor({ agentId, sessionNumber }: ModelAgent, entry: JournalEntry, ahead: number): AttemptEnd {
   const { step, outcome, requestId, wantsNext } = entry;
   return {
     stepId: step.id,
     epoch: step.epoch,
     leaseToken: step.leaseToken,
-    source: { kind: 'agent', agentId, sessionNumber, requestId, wantsNext },
+    source: { kind: 'agent', agentId, sessionNumber, requestId, wantsNext, ahead: wantsNext ? ahead : 0 },
     outcome,
     output: { state: 'complete', digest: null, gaps: [] },
   };

@@ -16,9 +16,12 @@ async function playOut(world: ModelWorld, invariants: RunInvariants): Promise<vo
     if (round === maxRounds) throw new Error(`runs do not end: ${JSON.stringify(await openRuns(world))}`);
     for (const agent of world.agents) {
       if (!agent.connected || round === 0) await world.connect(agent, 'intact');
-      for (const entry of [...agent.journal.values()]) {
+      const dropped = [...agent.journal.values()].filter(({ state }) => state === 'dropped');
+      if (dropped.length > 0) await world.giveBack(agent, dropped);
+      for (const [key, entry] of [...agent.journal]) {
+        if (!agent.journal.has(key) || entry.after !== undefined) continue;
         if (entry.state === 'leased') await world.begin(agent, entry, true);
-        entry.state = 'finished';
+        if (entry.state !== 'finished') await world.finish(agent, entry, entry);
         await world.send(agent, entry, true);
       }
     }
