@@ -87,7 +87,8 @@ export function stepToShow(host: Host): number {
   if (running >= 0) return running + 1;
   const bad = host.steps.findIndex((step) => ['unknown', 'failed', 'timed_out'].includes(step.status));
   if (bad >= 0) return bad + 1;
-  const begun = host.steps.filter((step) => step.attempt > 0).length;
+  // A step that was leased ahead of its turn and skipped has an attempt, too.
+  const begun = host.steps.filter(({ attempt, status }) => attempt > 0 && status !== 'skipped').length;
   return Math.max(1, begun);
 }
 
