@@ -143,18 +143,19 @@ export async function buildAll() {
   await buildIfChanged('console', ['ui', 'protocol'], 'ui/dist/index.html', buildConsole);
 }
 
-const usage = `node scripts/build.mjs [opsconductor]
+const usage = `node scripts/build.mjs [server|opsconductor]
 
-Builds the server, the agent and the console, each only if its sources have changed. With "opsconductor", builds only
-the owner's program, as one file (.cache/build/opsconductor.mjs).
+Builds the server, the agent and the console, each only if its sources have changed. With "server", builds only that;
+with "opsconductor", only the owner's program, as one file (.cache/build/opsconductor.mjs).
 `;
+const single = { server: buildServerIfChanged, opsconductor: buildOpsconductorIfChanged };
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const { positionals } = argumentsOrUsage(usage, { options: {}, allowPositionals: true });
   const [what, ...more] = positionals;
-  if (more.length > 0 || (what !== undefined && what !== 'opsconductor')) {
+  if (more.length > 0 || (what !== undefined && !Object.hasOwn(single, what))) {
     process.stderr.write(`error: there is no “${[what, ...more].join(' ')}” to build\n${usage}`);
     process.exit(2);
   }
-  await (what === 'opsconductor' ? buildOpsconductorIfChanged() : buildAll());
+  await (what === undefined ? buildAll() : single[what]());
 }

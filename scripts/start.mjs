@@ -13,8 +13,13 @@ if (tooFewFiles !== undefined) {
   process.stderr.write(`${tooFewFiles}\n`);
   process.exit(1);
 }
+// The server prints its usage, and needs neither the agent nor the console for that.
+const isHelp = process.argv.slice(2).some((argument) => argument === '--help' || argument === '-h');
+const parts = isHelp ? ['server'] : [];
 // In a separate process, because the server would keep the memory that building takes.
-const build = spawnSync(process.execPath, [resolve(import.meta.dirname, 'build.mjs')], { stdio: 'inherit' });
+const build = spawnSync(process.execPath, [resolve(import.meta.dirname, 'build.mjs'), ...parts], {
+  stdio: isHelp ? ['inherit', 2, 'inherit'] : 'inherit',
+});
 if (build.status !== 0) process.exit(build.status ?? 1);
 process.setSourceMapsEnabled(true);
 await import('../.cache/build/server.mjs');

@@ -72,6 +72,20 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
       ...rest,
     });
 
+  test('--help prints the usage, and builds no more than it takes', async ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const product = startHere(['--help']);
+    await product.says(/^Usage: npm start -- \[options\]$/m);
+    expect(await product.ended()).toBe(0);
+    // The other checkout has them from the beginning.
+    if (account === undefined) {
+      const { folder } = checkout;
+      expect(existsSync(join(folder, '.cache/build/server.mjs'))).toBe(true);
+      expect(existsSync(join(folder, '.cache/build/agent.mjs'))).toBe(false);
+    }
+    expect(existsSync(join(checkout.home, 'data'))).toBe(false);
+  });
+
   test('the first start shows a run live and gives a one-time sign-in, and Ctrl-C leaves nothing behind', async ({
     skip,
   }) => {
