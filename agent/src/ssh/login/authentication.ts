@@ -3,7 +3,7 @@ import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
 import type { AnyAuthMethod, Client, KeyboardInteractiveCallback, Prompt } from 'ssh2';
 import type { OpenedCredential } from '../../steps/step-type.ts';
 import { SshError } from '../ssh-error.ts';
-import { parsePrivateKey } from './private-key.ts';
+import { keptKeys } from './kept-keys.ts';
 import { type OfferedKey, offerCertificates, offersOf } from './public-keys.ts';
 
 // A prompt for the login password. Prompts that match `otherPrompt` ask for a new password or a second factor.
@@ -36,7 +36,7 @@ export class Authentication {
     this.#left = [];
     if (credential === undefined) return;
     if (credential.kind === 'ssh_private_key') {
-      const key = parsePrivateKey(credential.privateKey, credential.passphrase);
+      const key = keptKeys.parse(credential.privateKey, credential.passphrase);
       this.#keys = offersOf(key, credential.certificate, policy);
     } else if (credential.kind === 'ssh_password') {
       this.#password = credential.password;

@@ -83,3 +83,19 @@ test('a refusal repeats nothing of the key or its passphrase', () => {
   const error = refusal(locked, 'another secret');
   expect(`${error.message} ${error.advice} ${error.stack}`).not.toContain('another secret');
 });
+
+test('a key whose passphrase would take too long to try is refused at once', () => {
+  const locked = ed25519KeyPair({ passphrase, cipher: 'aes256-ctr', rounds: 4 }).private;
+  const body = Buffer.from(locked.split('\n').slice(1, -1).join(''), 'base64');
+  // The rounds stand at the end of the options, behind a salt of 16 bytes.
+  const at = body.indexOf('bcrypt') + 6 + 4 + 4 + 16;
+  expect(body.readUInt32BE(at)).toBe(4);
+  body.writeUInt32BE(1_000_000, at);
+  const slow = `-----BEGIN OPENSSH PRIVATE KEY-----\n${body.toString('base64')}\n-----END OPENSSH PRIVATE KEY-----\n`;
+  expect(refusal(slow, passphrase)).toMatchObject({
+    reason: 'credential_unusable',
+    message: expect.stringContaining('1000000 rounds'),
+    advice: expect.stringContaining('-a 24'),
+  });
+  expect(refusal(slow).message).toContain('holds no passphrase');
+});

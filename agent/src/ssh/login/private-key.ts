@@ -1,6 +1,7 @@
 // Reads the private key of a credential, with a distinct error for each way it can be unusable.
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import ssh2, { type ParsedKey } from 'ssh2';
+import { WireError, WireReader } from '../host-keys/wire-reader.ts';
 import { SshError } from '../ssh-error.ts';
 
 /** Parses OpenSSH, PEM (PKCS#1, SEC 1, PKCS#8) or PuTTY text. Throws `credential_unusable`. */
@@ -10,7 +11,15 @@ export function parsePrivateKey(text: string, passphrase: string | undefined): P
   return parseOpenSsh(text, passphrase);
 }
 
+/**
+ * Most rounds of OpenSSH's key derivation: about three seconds, in which this process does nothing else. `ssh-keygen`
+ * takes 16 or 24 unless it is told otherwise (`-a`).
+ */
+const maxRounds = 200;
+
 function parseOpenSsh(text: string, passphrase: string | undefined): ParsedKey {
+  const rounds = passphrase === undefined ? 0 : roundsOf(text);
+  if (rounds > maxRounds) throw tooManyRounds(rounds);
   const parsed = ssh2.utils.parseKey(text, passphrase);
   // For an OpenSSH file ssh2 returns an array of its keys.
   const key = Array.isArray(parsed) ? parsed[0] : parsed;
@@ -23,6 +32,26 @@ function parseOpenSsh(text: string, passphrase: string | undefined): ParsedKey {
   if (!key) throw new UnreadableKey('it holds no key');
   if (!key.isPrivateKey()) throw new UnreadableKey('it is a public key');
   return key;
+}
+
+/** Returns the rounds of key derivation of an OpenSSH file (OpenSSH's PROTOCOL.key), or 0 if there are none. */
+function roundsOf(text: string): number {
+  const body = /-----BEGIN OPENSSH PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END/.exec(text)?.[1];
+  const bytes = Buffer.from(body ?? '', 'base64');
+  const magic = 'openssh-key-v1\0';
+  if (bytes.subarray(0, magic.length).toString('latin1') !== magic) return 0;
+  try {
+    const file = new WireReader(bytes.subarray(magic.length));
+    file.string();
+    if (file.text() !== 'bcrypt') return 0;
+    const options = new WireReader(file.string());
+    options.string();
+    return options.uint32();
+  } catch (error) {
+    // ssh2 says what is wrong with it.
+    if (error instanceof WireError) return 0;
+    throw error;
+  }
 }
 
 function isEncrypted(text: string): boolean {
@@ -92,6 +121,14 @@ function missingPassphrase(): SshError {
     reason: 'credential_unusable',
     message: "The credential's private key is encrypted and the credential holds no passphrase.",
     advice: 'Store the credential again with the passphrase of its key.',
+  });
+}
+
+function tooManyRounds(rounds: number): SshError {
+  return new SshError({
+    reason: 'credential_unusable',
+    message: `The credential's private key takes ${rounds} rounds to open, more than the ${maxRounds} that an agent takes the time for.`,
+    advice: `Protect the key again with fewer rounds (\`ssh-keygen -p -a 24 -f FILE\`), and store the credential again.`,
   });
 }
 
