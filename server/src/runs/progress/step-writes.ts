@@ -227,8 +227,10 @@ export class StepWrites {
    * closed.
    */
   async closeSuccessors(): Promise<void> {
+    // A step whose wait has ended still waits in the database.
+    const but = this.#settled.map(({ id }) => id);
     const closing = [...this.#closeAll].map(async ([status, targetRunIds]) => {
-      for (const closed of await closeWaitingSteps(this.#tx, targetRunIds, status)) {
+      for (const closed of await closeWaitingSteps(this.#tx, targetRunIds, { status, but })) {
         this.#ledger.countStepEnds(closed.jobRunId, status);
         this.#ledger.noteStep(closed.jobRunId, { id: closed.id, status });
       }

@@ -133,17 +133,18 @@ export async function returnUnbegun(
   return new Map(rows.map(({ id, status }) => [id, status]));
 }
 
-/** Gives the status to all steps of these target runs that still wait, and returns them. */
+/** Gives the status to all steps of these target runs that still wait, except `but`, and returns them. */
 export async function closeWaitingSteps(
   tx: Tx,
   targetRunIds: readonly number[],
-  status: 'skipped' | 'cancelled' | 'timed_out',
+  { status, but }: { status: 'skipped' | 'cancelled' | 'timed_out'; but: readonly number[] },
 ): Promise<{ id: number; jobRunId: number }[]> {
   if (targetRunIds.length === 0) return [];
   return tx<{ id: number; jobRunId: number }[]>`
     update job_run_steps set status = ${status}, completed_at = clock_timestamp(),
       reason = ${status === 'skipped' ? 'predecessor' : null}, output_state = 'complete'
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready')
+      and id <> all(${but as number[]}::bigint[])
     returning id, job_run_id`;
 }
 
