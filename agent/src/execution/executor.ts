@@ -66,6 +66,8 @@ export interface ExecutorOptions {
 /** How long the record of an end may wait for that of the start which follows, in ms. */
 const joinWithinMs = 5;
 
+const maxHeldWithAhead = limits.maxHeldAttemptsPerHeartbeat - limits.maxSlots;
+
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new HeldAttempts();
@@ -311,6 +313,8 @@ export class Executor {
     const before = lease.after === undefined ? undefined : this.#attempts.get(lease.after);
     // What was leased ahead of its turn is kept only while it may still follow.
     if (lease.after !== undefined && (before === undefined || !this.#mayBeFollowed(before))) return false;
+    // What is held must fit into a resume, also if every slot is taken.
+    if (lease.after !== undefined && this.#attempts.size >= maxHeldWithAhead) return false;
     const { step, epoch, leaseToken } = lease;
     const output = this.#outputs.create(lease);
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
@@ -384,7 +388,7 @@ export class Executor {
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         onProgress: (transfer) => this.#tellProgress(attempt, transfer),
         askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
-        followedBy: () => this.#followers.of(attempt)?.marker(this.#options.installationId),
+        followedBy: () => this.#markerAfter(attempt),
         begin: (checked, how) => this.#starts.begin(attempt, { lease, checked }, how),
       });
       if (!this.#stopped) await this.#ended(attempt, execution);
@@ -394,6 +398,13 @@ export class Executor {
         'an unexpected error ended the work on this attempt without an outcome; check its target, and report this bug',
       );
     }
+  }
+
+  /** The marker of what follows, if it is a command like this one. */
+  #markerAfter(attempt: Attempt): string | undefined {
+    const next = this.#followers.of(attempt);
+    if (next?.lease?.stepType !== attempt.lease?.stepType) return undefined;
+    return next?.marker(this.#options.installationId);
   }
 
   async #ended(attempt: Attempt, execution: Execution): Promise<void> {

@@ -178,3 +178,13 @@ test('what the server has given up is not begun when its turn comes', async () =
   again.send({ type: 'leases', leases: [lease(10, { config: { name: 'another' } })] });
   expect((await t.nextStep()).config).toEqual({ name: 'another' });
 });
+
+test('no shell is prepared for a step of another type', async () => {
+  await using t = await setup();
+  await t.start();
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1), { ...ahead(2), stepType: 'sftp.put' }] });
+  const first = await t.nextStep();
+  await first.context.beforeStart();
+  expect(first.context.followedBy?.()).toBeUndefined();
+});

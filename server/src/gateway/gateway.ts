@@ -455,6 +455,8 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {
     const deps = { sql: this.#deps.sql, settler: this.settler, notes: this.#notes };
     for (const news of await takeBackLeases(deps, link, message)) this.publish(news);
+    // The step before it may have ended meanwhile, and the slot was kept for what comes back.
+    this.#dispatcher.slotsFreed(link.segmentId);
   }
 
   async policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void> {

@@ -14,6 +14,10 @@ export class HeldAttempts implements Iterable<Attempt> {
     return this.#attempts.values();
   }
 
+  get size(): number {
+    return this.#attempts.size;
+  }
+
   get(name: Named): Attempt | undefined {
     return this.#attempts.get(attemptKey(name));
   }

@@ -192,7 +192,10 @@ sshTest(
     const t = await setupExec();
     for (let n = 0; n < 2; n += 1) await t.run({ command: 'true' });
     const follower = `following-${process.pid}.${Date.now()}.1`;
-    const running = t.run({ command: 'echo "runs as $$"; exec sleep 60' }, { followedBy: () => follower });
+    const running = t.run(
+      { command: 'trap "exit 0" TERM; echo "runs as $$"; while :; do sleep 0.05; done' },
+      { followedBy: () => follower },
+    );
     const [, pid] = await t.sink.seen(/runs as (\d+)/);
     const shell = await theOne(() => markedWith(follower));
     process.kill(Number(pid));

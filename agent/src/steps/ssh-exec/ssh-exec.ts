@@ -110,8 +110,11 @@ async function execute(
     if (refused !== undefined) return refused;
     attempt ??= startAttempt(false, isMarked);
     attempt.permit();
-    if (!pty) prepareFollower(lease, pool, context);
+    const prepared = pty ? undefined : prepareFollower(lease, pool, context);
     const outcome = await runToEnd(attempt, pool, options, config, context);
+    // It was handed back meanwhile, or is now.
+    if (prepared !== undefined && (outcome.status !== 'succeeded' || context.followedBy?.() !== prepared))
+      pool.dropReserved(prepared);
     return finish(lease, attempt, outcome, context);
   } finally {
     lease.channel.close();
@@ -143,12 +146,20 @@ function prepareShell(pool: SshPool, { targetId, marker }: { targetId: number; m
   pool.reserve({ targetId, name: marker }, startShell, (channel) => channel.write(markerLine(marker)));
 }
 
-/** If another attempt is to follow, its shell is started and prepared while this one's command runs. */
-function prepareFollower(lease: Lease<ClientChannel>, pool: SshPool, context: StepContext): void {
+/**
+ * If another attempt is to follow, its shell is started and prepared while this one's command runs. Returns the other's
+ * marker.
+ */
+function prepareFollower(
+  lease: Lease<ClientChannel>,
+  pool: SshPool,
+  context: StepContext,
+): string | undefined {
   const marker = context.followedBy?.();
-  if (marker === undefined || context.become !== undefined || !isOurs(lease)) return;
+  if (marker === undefined || context.become !== undefined || !isOurs(lease)) return undefined;
   lease.prepareBeside(watchShell);
   prepareShell(pool, { targetId: context.target.id, marker });
+  return marker;
 }
 
 function finish(

@@ -32,6 +32,7 @@ export class AttemptOutput {
   readonly runId: number;
   readonly targetRunId: number;
   readonly stepNumber: number;
+  readonly after: ResumedAttempt['after'];
   readonly attemptDay: string;
   /** Whether its command goes on without the agent, so that another agent may have it by now. */
   survives: boolean;
@@ -57,6 +58,7 @@ export class AttemptOutput {
     this.runId = attempt.runId;
     this.targetRunId = attempt.targetRunId;
     this.stepNumber = attempt.stepNumber;
+    this.after = attempt.after;
     this.attemptDay = attempt.attemptDay;
     this.survives = attempt.survives ?? false;
     this.stored = attempt.ackedSeq;

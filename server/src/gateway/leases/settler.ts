@@ -6,6 +6,8 @@ import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { ContactNotes } from '../../targets/contact-notes.ts';
 import { Batches } from '../batches.ts';
 
+/** How long to wait for the end of the step before it, which is in another batch, in ms: each time twice as long. */
+const earlyMs = { first: 5, last: 640 };
 /** How long an end that nobody waits for is gathered with others: a few short steps of a target run take as long. */
 const gatherMs = 12;
 
@@ -45,10 +47,18 @@ export class Settler {
    * with it a step that may have been leased to the agent: then end the agent's connection, so that its resume shows
    * that it never got that step.
    *
+   * An end that comes to the database before that of the step before it, because their batches overtook each other or
+   * one was repeated, is settled after that.
+   *
    * @param options.mayWait nobody waits for it, so it may be gathered with others for a moment.
    */
-  settle(end: AttemptEnd, { mayWait = false }: { mayWait?: boolean } = {}): Promise<SettleResult> {
-    return this.#batches.do(end, mayWait ? gatherMs : 0);
+  async settle(end: AttemptEnd, { mayWait = false }: { mayWait?: boolean } = {}): Promise<SettleResult> {
+    for (let waitMs = earlyMs.first; ; waitMs *= 2) {
+      const settled = await this.#batches.do(end, mayWait ? gatherMs : 0);
+      const isAgents = end.source.kind === 'agent';
+      if (settled.result !== 'early' || !isAgents || waitMs > earlyMs.last) return settled;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
   }
 
   async #settle(sql: Sql, ends: readonly AttemptEnd[]): ReturnType<typeof settleAttempts> {

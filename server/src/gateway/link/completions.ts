@@ -73,7 +73,8 @@ export class Completions {
     const moved = await this.#takeTransfers(message);
     const outcome = tellingOf(output.state, attempt?.notKept, taken.outcome ?? message.outcome);
     if (attempt !== undefined) {
-      await attempts.turnOf(attempt);
+      // On the next connection, its agent says it again.
+      if (!(await attempts.turnOf(attempt))) return;
       attempts.settling(attempt);
     }
     const wantsNext = message.wantsNext && this.#deps.takesMore();

@@ -46,12 +46,15 @@ export class DeliveredAttempts {
   }
 
   /**
-   * Resolves when the end of an attempt can be settled: when that of every attempt before it in its target run is being
-   * settled, or is no longer awaited.
+   * Resolves when the end of an attempt can be settled: when that of the attempt that it was leased to follow is being
+   * settled, or is no longer awaited. Resolves to false if the connection is gone before.
    */
-  async turnOf(attempt: AttemptOutput): Promise<void> {
-    while (!this.#isClosed && this.#isBehind(attempt))
+  async turnOf(attempt: AttemptOutput): Promise<boolean> {
+    while (this.#isBehind(attempt)) {
+      if (this.#isClosed) return false;
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+    return true;
   }
 
   /** Tells that the end of the attempt is being settled from now on. */
@@ -66,10 +69,11 @@ export class DeliveredAttempts {
     this.#tellWaiting();
   }
 
-  #isBehind({ targetRunId, stepNumber }: AttemptOutput): boolean {
-    for (const other of this.#byTargetRun.get(targetRunId) ?? [])
-      if (other.stepNumber < stepNumber && !this.#settling.has(keyOf(other))) return true;
-    return false;
+  /** Not behind others of its target run: those were given up, and may never end. */
+  #isBehind({ after }: AttemptOutput): boolean {
+    if (after === undefined) return false;
+    const key = keyOf({ stepId: after.step, epoch: after.epoch });
+    return this.#attempts.has(key) && !this.#settling.has(key);
   }
 
   #tellWaiting(): void {
@@ -147,6 +151,7 @@ export function attemptOf(claimed: ClaimedStep): ResumedAttempt {
     runId: claimed.jobRunId,
     targetRunId: claimed.targetRunId,
     stepNumber: claimed.stepNumber,
+    ...(claimed.after === undefined ? {} : { after: claimed.after }),
     attemptDay: claimed.attemptDay,
     ackedSeq: 0,
     outputBytes: 0,

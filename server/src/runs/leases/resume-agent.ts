@@ -41,6 +41,8 @@ export interface ResumedAttempt {
   runId: number;
   targetRunId: number;
   stepNumber: number;
+  /** The attempt that it follows, if it was leased ahead of its turn. */
+  after?: { step: number; epoch: number };
   attemptDay: string;
   ackedSeq: number;
   /** Uncompressed size of the output stored up to `ackedSeq`. */
@@ -193,6 +195,7 @@ function verdictsOf(
       runId: step.jobRunId,
       targetRunId: step.targetRunId,
       stepNumber: step.stepNumber,
+      ...followed(step, going),
       attemptDay: step.attemptDay,
       ackedSeq: step.outputSeq,
       outputBytes: step.outputBytes,
@@ -230,6 +233,14 @@ function verdictsOf(
     });
   }
   return { verdicts, attempts };
+}
+
+/** Steps of a target run that an agent has at once follow one another. */
+function followed(step: HeldStep, going: readonly HeldStep[]): Pick<ResumedAttempt, 'after'> {
+  const before = going.find(
+    ({ targetRunId, stepNumber }) => targetRunId === step.targetRunId && stepNumber === step.stepNumber - 1,
+  );
+  return before === undefined ? {} : { after: { step: before.id, epoch: before.epoch } };
 }
 
 /** A late result for an attempt that was given up, whose lease never reached the agent or was not begun there. */

@@ -183,11 +183,12 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
       else for (const { step } of withFollowers(agent, [follower])) agent.journal.delete(keyOf(step));
     },
     async send(agent, entry, heard) {
-      // The server takes the ends of a target run in order.
-      if (isBehind(agent, entry)) return;
       const ahead = plainRuns.has(entry.step.jobRunId) && isSuccess(entry.outcome) ? entry.ahead : 0;
-      const { results } = await settleAttempts(sql, [endFor(agent, entry, ahead)]);
-      if (!heard || !agent.connected) return;
+      const lies = entry.step.id % 3 === 0 ? await liesAbout(t, entry.step) : [];
+      const settled = await settleAttempts(sql, [...lies, endFor(agent, entry, ahead)]);
+      const results = settled.results.slice(lies.length);
+      // It came before the end of the step before it, and is said again.
+      if (!heard || !agent.connected || results[0]?.result === 'early') return;
       agent.journal.delete(keyOf(entry.step));
       const { next, ahead: leased = [] } = results[0] ?? {};
       if (next !== undefined) deliver(agents, next);
@@ -277,11 +278,21 @@ function withFollowers(agent: ModelAgent, entries: readonly JournalEntry[]): Jou
   return [...all];
 }
 
-/** Whether the agent has yet to send the end of an earlier step of the same target run. */
-function isBehind({ journal }: ModelAgent, { step }: JournalEntry): boolean {
-  return [...journal.values()].some(
-    ({ step: other }) => other.targetRunId === step.targetRunId && other.stepNumber < step.stepNumber,
-  );
+/** What a hostile agent says, at the same time, about what is leased of the target run: that must change nothing. */
+async function liesAbout(t: TestRuns, { targetRunId, agentId }: ClaimedStep): Promise<AttemptEnd[]> {
+  const [liar] = await t.sql<{ agentId: number; sessionNumber: number }[]>`
+    select agent_id, session_number from agent_sessions where agent_id <> ${agentId} order by agent_id limit 1`;
+  if (liar === undefined) return [];
+  const steps = await t.sql<{ id: number; epoch: number }[]>`
+    select id, epoch from job_run_steps where target_run_id = ${targetRunId} order by id`;
+  return steps.map(({ id: stepId, epoch }) => ({
+    stepId,
+    epoch,
+    leaseToken: 'made up',
+    source: { kind: 'agent', ...liar, requestId: randomUUID(), wantsNext: true, ahead: 3 },
+    outcome: { status: 'succeeded', exitCode: 0 },
+    output: { state: 'complete', digest: null, gaps: [] },
+  }));
 }
 
 function deliver(agents: readonly ModelAgent[], step: ClaimedStep, after?: string): JournalEntry {

@@ -115,6 +115,7 @@ export async function settleAttempts(
       seen.add(end.stepId);
       current.push(end);
     }
+    progress.decides(current.map(({ stepId }) => stepId));
     const settled = new Set(current);
     const others = ends.filter((end) => !settled.has(end) && !early.has(end));
     const late = await lateResults(batch, others, seen);

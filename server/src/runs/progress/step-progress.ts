@@ -100,6 +100,11 @@ export class StepProgress {
     this.#tries = tries;
   }
 
+  /** Names the steps whose own ends are decided. Others may be named in what was read, by agents that don't have them. */
+  decides(stepIds: readonly number[]): void {
+    this.#deciding = new Set(stepIds);
+  }
+
   step(id: number): StepRow | undefined {
     return this.#steps.get(id);
   }
@@ -147,7 +152,7 @@ export class StepProgress {
       for (let by = 1; by <= nextFor.ahead + 1; by += 1) {
         const later = this.#besides(step, by);
         if (later === undefined) break;
-        const leased = this.#leased.get(later.id) ?? leaseOf(later);
+        const leased = this.#leased.get(later.id) ?? leaseOf(later, nextFor);
         const mayFollow = before !== undefined && later.status === 'pending' && canTake(nextFor, later);
         if (leased === undefined && !mayFollow) break;
         before = leased ?? this.#lease(later, nextFor, before);
@@ -448,8 +453,13 @@ function outOfTurn({ startedAt }: StepRow): AttemptResult {
   };
 }
 
-function leaseOf({ id, epoch, status }: StepRow): AttemptName | undefined {
-  return status === 'running' ? { step: id, epoch } : undefined;
+/** The lease of a step if this session has it: nothing can follow what another one has. */
+function leaseOf(
+  { id, epoch, status, agentId, sessionNumber }: StepRow,
+  session: Pick<NextFor, 'agentId' | 'sessionNumber'>,
+): AttemptName | undefined {
+  const isHeld = agentId === session.agentId && sessionNumber === session.sessionNumber;
+  return status === 'running' && isHeld ? { step: id, epoch } : undefined;
 }
 
 function canTake({ capabilities }: NextFor, { needs }: Pick<WaitingStep, 'needs'>): boolean {
