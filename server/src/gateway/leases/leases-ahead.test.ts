@@ -96,3 +96,12 @@ test('what an agent hands back before its turn is leased to it again when its tu
   t.complete(next);
   expect((await t.agentSocket.next('completed')).next).toMatchObject({ step: leases[0]?.step, epoch: 2 });
 });
+
+test('of steps that are not quite short, only as many are leased ahead as begin before they are handed back', async () => {
+  await using t = await leased(12);
+  // Seven of them would take longer than an agent keeps what it was leased ahead.
+  t.complete(t.first, { ...short, executionTimeMs: 200 });
+  await t.agentSocket.next('completed');
+  const { leases } = await t.agentSocket.next('leases');
+  expect(200 * (leases.length + 1)).toBeLessThan(1_000);
+});

@@ -89,7 +89,7 @@ export class Completions {
         ...agent,
         requestId,
         wantsNext,
-        ahead: wantsNext && isSuccess(outcome) && isShort(outcome) ? this.#aheadOf(step) : 0,
+        ahead: wantsNext && isSuccess(outcome) ? this.#aheadOf(step, outcome) : 0,
       },
       startedMsAgo: attempt?.leaseToken === message.leaseToken ? this.#deps.startedMsAgo(message) : undefined,
       outcome,
@@ -112,8 +112,8 @@ export class Completions {
     if (ahead.length > 0) this.#deps.lease(ahead);
   }
 
-  #aheadOf(stepId: number): number {
-    return Math.min(this.#deps.stepsAhead(stepId), this.#deps.attempts.roomAhead);
+  #aheadOf(stepId: number, outcome: StepOutcome): number {
+    return Math.min(mostAhead(outcome), this.#deps.stepsAhead(stepId), this.#deps.attempts.roomAhead);
   }
 
   async #takeHandedOn({
@@ -136,9 +136,16 @@ export class Completions {
   }
 }
 
-/** Whether steps are short enough to lease some ahead: the server decides on them only once they are through. */
-function isShort(outcome: StepOutcome): boolean {
-  return (outcome.executionTimeMs ?? Number.POSITIVE_INFINITY) <= limits.shortStepMs;
+/** Time that goes by between two steps at least, in ms. */
+const betweenMs = 50;
+
+/**
+ * How many steps may be leased ahead, beyond the next one, if those take as long as this one: no more than begin before
+ * the agent would hand them back. The server decides on them only once they are through.
+ */
+function mostAhead({ executionTimeMs }: StepOutcome): number {
+  if (executionTimeMs === undefined || executionTimeMs > limits.shortStepMs) return 0;
+  return Math.floor(limits.stepsAheadMs / (executionTimeMs + betweenMs)) - 2;
 }
 
 function isSuccess({ status }: StepOutcome): boolean {

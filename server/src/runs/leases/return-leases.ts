@@ -62,8 +62,10 @@ export async function returnLeasesIn(
       step.agentId === lease.agentId;
     return isLive ? [step] : [];
   });
-  const unbegun = held.filter((step) => !hasBegun(step));
-  const live = [...new Set([...unbegun, ...followersOf(unbegun, rows)])];
+  // An agent that has begun what follows a step has begun that step, whatever it says.
+  const begun = held.filter((step) => hasBegun(step) || laterOf([step], rows).some(hasBegun));
+  const unbegun = held.filter((step) => !begun.includes(step));
+  const live = [...new Set([...unbegun, ...laterOf(unbegun, rows)])];
   const returned = await returnUnbegun(
     tx,
     live.map((step) => step.id),
@@ -81,15 +83,14 @@ export async function returnLeasesIn(
     if (run !== undefined) await stopWaiting(tx, ledger, runId, stoppedStatus(run));
   }
   await endInHalted(tx, ledger, live);
-  return { news: await ledger.write(), begun: held.filter(hasBegun).map(begunEnd) };
+  return { news: await ledger.write(), begun: begun.map(begunEnd) };
 }
 
-/** Returns what was leased to the same agents to follow these steps, which can't follow them now. */
-function followersOf(steps: readonly StepRow[], rows: readonly StepRow[]): StepRow[] {
+/** Returns what was leased to the same agents to follow these steps. */
+function laterOf(steps: readonly StepRow[], rows: readonly StepRow[]): StepRow[] {
   return rows.filter(
     (row) =>
       row.status === 'running' &&
-      !hasBegun(row) &&
       steps.some(
         (step) =>
           step.targetRunId === row.targetRunId &&
