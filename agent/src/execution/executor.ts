@@ -320,9 +320,9 @@ export class Executor {
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
     this.#attempts.add(attempt);
     this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });
-    if (before === undefined) this.#slots.enter(attempt);
-    else if (before.mayBeFollowed === true) this.#slots.enterAtOnce(attempt);
-    else this.#followers.add(attempt, before);
+    // After the end of the one before, another may have its slot.
+    if (before !== undefined && before.mayBeFollowed === undefined) this.#followers.add(attempt, before);
+    else this.#slots.enter(attempt);
     return true;
   }
 
@@ -534,6 +534,7 @@ export class Executor {
     if (!this.#attempts.delete(attempt)) return;
     // It has not ended here in a way that something could follow.
     this.#giveBack(this.#followers.takeAllAfter(attempt), 'lease_expired');
+    this.#forgo(attempt);
     this.#settledLeases.add(attempt.leaseToken);
     this.#starts.forget(attempt);
     this.#session?.output.forget(attempt.output);
@@ -552,6 +553,13 @@ export class Executor {
         'temporary files of this attempt could not be removed from its target',
       );
     });
+  }
+
+  /** Drops what was prepared for an attempt that never began. */
+  #forgo(attempt: Attempt): void {
+    const { stepTypes, installationId } = this.#options;
+    if (attempt.state !== 'leased' || attempt.lease === undefined) return;
+    stepTypes.get(attempt.lease.stepType)?.forgo?.(attempt.marker(installationId));
   }
 
   // ---- output

@@ -1,8 +1,10 @@
 // Steps that were leased ahead of their turn: when they begin, and when they go back.
 import type { Lease, ServerMessageOf, StepOutcome } from '@opsconductor/protocol';
+import { Type } from 'typebox';
 import { expect, test } from 'vitest';
 import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
+import { knownStepType } from './step/known-step-types.ts';
 
 const failed: StepOutcome = { status: 'failed', exitCode: 1, reason: 'exit_code' };
 
@@ -187,4 +189,19 @@ test('no shell is prepared for a step of another type', async () => {
   const first = await t.nextStep();
   await first.context.beforeStart();
   expect(first.context.followedBy?.()).toBeUndefined();
+});
+
+test('what was prepared for a step that goes back is dropped', async () => {
+  await using t = await setup();
+  const forgone: string[] = [];
+  const execute = () => new Promise<StepOutcome>(() => undefined);
+  const kind = knownStepType(
+    { type: 'test.step', execute, forgo: (marker) => forgone.push(marker) },
+    Type.Any(),
+  );
+  await t.start({ stepsAheadMs: 50, stepTypes: new Map([['test.step', kind]]) });
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1), ahead(2), ahead(3)] });
+  await connection.next('return');
+  expect(forgone).toEqual([expect.stringMatching(/\.2\.1$/), expect.stringMatching(/\.3\.1$/)]);
 });

@@ -195,6 +195,8 @@ export interface StepType<Config> {
   execute(config: Config, context: StepContext): Promise<StepOutcome>;
   /** Prepares for an attempt that may be leased next, without starting it. Best effort; the attempt may never come. */
   prepare?(coming: { targetId: number; marker: string }): void;
+  /** Drops what was prepared for an attempt that will not begin. */
+  forgo?(marker: string): void;
   /** Continues an attempt that an earlier process began, on this agent or another one. */
   reattach?(config: Config, context: StepContext): Promise<StepOutcome>;
   /** Returns the part of a configuration that `reattach` needs, to be written to this agent's disk. */

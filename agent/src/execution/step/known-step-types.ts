@@ -20,6 +20,7 @@ import { winrmExec } from '../../steps/winrm/winrm-exec.ts';
 export interface KnownStepType {
   execute: StepType<unknown>['execute'];
   prepare?: NonNullable<StepType<unknown>['prepare']>;
+  forgo?: NonNullable<StepType<unknown>['forgo']>;
   reattach?: NonNullable<StepType<unknown>['reattach']>;
   readOutputFile?: NonNullable<StepType<unknown>['readOutputFile']>;
   remove?: NonNullable<StepType<unknown>['remove']>;
@@ -36,6 +37,7 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   return {
     execute: (config, context) => stepType.execute(config as Config, context),
     ...(stepType.prepare && { prepare: stepType.prepare }),
+    ...(stepType.forgo && { forgo: stepType.forgo }),
     ...(stepType.reattach && {
       reattach: (config: unknown, context: StepContext) =>
         (stepType.reattach as NonNullable<typeof stepType.reattach>)(config as Config, context),

@@ -44,6 +44,7 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
     // The waiting shell replaces itself with the one that reads the script, which takes half of the time until a
     // command begins.
     prepare: (coming) => prepareShell(pool, coming),
+    forgo: (marker) => pool.dropReserved(marker),
     reattach: (config, context) => reattachDetached({ pool, options, config, context }),
     toReattach: whatReattachNeeds,
     readOutputFile: (context) => readOutputFile(pool, context),

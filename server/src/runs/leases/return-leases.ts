@@ -74,7 +74,10 @@ export async function returnLeasesIn(
   const cancelling = new Set<number>();
   for (const step of live) {
     const status = returned.get(step.id) ?? 'ready';
-    ledger.noteStep(step.jobRunId, { id: step.id, status, agentName: null, leasedAt: null });
+    ledger.noteStep(step.jobRunId, {
+      ...{ id: step.id, status, agentName: null, leasedAt: null },
+      outputState: 'complete',
+    });
     if (status === 'ready') ledger.wakeSegment(step.segmentId);
     if (ledger.run(step.jobRunId)?.status === 'cancelling') cancelling.add(step.jobRunId);
   }

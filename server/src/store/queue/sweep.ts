@@ -1,4 +1,5 @@
 // What the sweep looks for, by the database's clock.
+import { limits } from '@opsconductor/protocol';
 import { deleteOldAsks } from '../agents/agent-asks.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
@@ -107,12 +108,16 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
   const isCutOff = sql`(a.state = 'revoked'
     and (st.started_at is not null or st.leased_at < clock_timestamp() - make_interval(secs => ${untoldS}))
     and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;
+  // Its time has not begun while a step before it is going on.
+  const isOverdue = sql`(st.deadline_at < clock_timestamp() and not exists (
+    select from job_run_steps earlier where earlier.target_run_id = st.target_run_id and earlier.status = 'running'
+      and earlier.step_number between st.step_number - ${limits.maxStepsAhead}::int and st.step_number - 1))`;
   return sql<OverdueAttempt[]>`
     select st.id as step_id, st.epoch, st.lease_token, st.agent_id, st.session_number, a.name as agent_name,
       s.last_heartbeat_at,
       case when ${isCutOff} then 'revoked'
         when s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s) then 'silent'
-        when st.deadline_at < clock_timestamp() then 'deadline' else 'cancel' end as cause
+        when ${isOverdue} then 'deadline' else 'cancel' end as cause
     from job_run_steps st
     join agents a on a.id = st.agent_id
     join segments g on g.id = a.segment_id
@@ -121,7 +126,7 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
     where st.status = 'running' and (
       ${isCutOff}
       or s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
-      or st.deadline_at < clock_timestamp()
+      or ${isOverdue}
       or (r.status = 'cancelling' and not st.is_clean_up and s.expires_at < clock_timestamp()
         and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
     order by st.id limit 500`;
