@@ -102,22 +102,21 @@ export interface OverdueAttempt {
   cause: 'revoked' | 'silent' | 'deadline' | 'cancel' | 'orphaned';
 }
 
-/** Returns attempts that nobody can be expected to report on any more. */
+/**
+ * Returns attempts that nobody can be expected to report on any more. Those that were leased ahead of their turn end with
+ * the one whose turn it is.
+ */
 export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<OverdueAttempt[]> {
   // A revoked agent can never report again. Its connection is given a moment to hand back what it had not begun.
   const isCutOff = sql`(a.state = 'revoked'
     and (st.started_at is not null or st.leased_at < clock_timestamp() - make_interval(secs => ${untoldS}))
     and (s.disconnected_at is not null or s.expires_at < clock_timestamp() or s.agent_id is null))`;
-  // Its time has not begun while a step before it is going on.
-  const isOverdue = sql`(st.deadline_at < clock_timestamp() and not exists (
-    select from job_run_steps earlier where earlier.target_run_id = st.target_run_id and earlier.status = 'running'
-      and earlier.step_number between st.step_number - ${limits.maxStepsAhead}::int and st.step_number - 1))`;
   return sql<OverdueAttempt[]>`
     select st.id as step_id, st.epoch, st.lease_token, st.agent_id, st.session_number, a.name as agent_name,
       s.last_heartbeat_at,
       case when ${isCutOff} then 'revoked'
         when s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s) then 'silent'
-        when ${isOverdue} then 'deadline' else 'cancel' end as cause
+        when st.deadline_at < clock_timestamp() then 'deadline' else 'cancel' end as cause
     from job_run_steps st
     join agents a on a.id = st.agent_id
     join segments g on g.id = a.segment_id
@@ -126,9 +125,12 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
     where st.status = 'running' and (
       ${isCutOff}
       or s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
-      or ${isOverdue}
+      or st.deadline_at < clock_timestamp()
       or (r.status = 'cancelling' and not st.is_clean_up and s.expires_at < clock_timestamp()
         and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
+      and not exists (select from job_run_steps earlier
+        where earlier.target_run_id = st.target_run_id and earlier.status = 'running'
+          and earlier.step_number between st.step_number - ${limits.maxStepsAhead}::int and st.step_number - 1 offset 0)
     order by st.id limit 500`;
 }
 
