@@ -191,10 +191,13 @@ export class Executor {
   /** Prepares for steps that may be leased next. This is only a hint: nothing begins, and the leases may never come. */
   onPrepare({ steps }: ServerMessageOf<'prepare'>): void {
     const { stepTypes, installationId } = this.#options;
-    for (const { step, epoch, target } of steps)
+    for (const { step, epoch, target } of steps) {
+      // A frame may come twice.
+      if (this.#settledLeases.has(attemptKey({ step, epoch }))) continue;
       stepTypes
         .get('ssh.exec')
         ?.prepare?.({ targetId: target, marker: attemptMarker(installationId, { step, epoch }) });
+    }
   }
 
   /**
@@ -536,6 +539,7 @@ export class Executor {
     this.#giveBack(this.#followers.takeAllAfter(attempt), 'lease_expired');
     this.#forgo(attempt);
     this.#settledLeases.add(attempt.leaseToken);
+    this.#settledLeases.add(attemptKey(attempt));
     this.#starts.forget(attempt);
     this.#session?.output.forget(attempt.output);
     this.#session?.output.release(attempt.output.inFlightBytes);

@@ -1,7 +1,7 @@
-// Remembers the tokens of leases that are over, so that a lease that arrives twice is not begun a second time although
-// nothing else is kept of its attempt. The last few thousand are enough: one connection keeps the order, and a new one
+// Remembers the tokens and names of leases that are over, so that what arrives twice is not begun or prepared a second
+// time although nothing else is kept of its attempt. The last few thousand are enough: one connection keeps the order, and a new one
 // starts with a resume that says what the agent holds.
-const mostRemembered = 4_096;
+const mostRemembered = 8_192;
 
 export class SettledLeases {
   readonly #most: number;

@@ -68,3 +68,21 @@ test('a step whose end came too early for the database is not run a second time'
   const leased = await t.claim();
   expect(leased.filter(({ id }) => id === third.id)).toEqual([]);
 });
+
+test('an end that comes early waits for as long as its agent does, and no longer', async () => {
+  await using t = await setup();
+  const { next, third } = t;
+  const settler = new Settler(t.sql, () => undefined);
+  const unheard = await settler.settle(endOf(third), { isAwaited: () => false });
+  expect(unheard).toMatchObject({ result: 'early' });
+  let asked = 0;
+  const waiting = settler.settle(endOf(third), {
+    isAwaited: () => {
+      asked += 1;
+      return true;
+    },
+  });
+  await expect.poll(() => asked).toBeGreaterThan(3);
+  await settler.settle(endOf(next));
+  expect(await waiting).toMatchObject({ result: 'settled' });
+});

@@ -6,8 +6,8 @@ import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { ContactNotes } from '../../targets/contact-notes.ts';
 import { Batches } from '../batches.ts';
 
-/** How long to wait for the end of the step before it, which is in another batch, in ms: each time twice as long. */
-const earlyMs = { first: 5, last: 640 };
+/** How long to wait for the end of the step before it, in ms: each time twice as long. */
+const earlyMs = { first: 5, most: 1_000 };
 /** How long an end that nobody waits for is gathered with others: a few short steps of a target run take as long. */
 const gatherMs = 12;
 
@@ -47,16 +47,19 @@ export class Settler {
    * with it a step that may have been leased to the agent: then end the agent's connection, so that its resume shows
    * that it never got that step.
    *
-   * An end that comes to the database before that of the step before it, because their batches overtook each other or
-   * one was repeated, is settled after that.
+   * An end that comes to the database before that of the step before it is settled after that: their batches overtook
+   * each other, one was repeated, or another agent has that step.
    *
    * @param options.mayWait nobody waits for it, so it may be gathered with others for a moment.
+   * @param options.isAwaited whether its agent still waits for an answer; if not, an end that comes early isn't settled.
    */
-  async settle(end: AttemptEnd, { mayWait = false }: { mayWait?: boolean } = {}): Promise<SettleResult> {
-    for (let waitMs = earlyMs.first; ; waitMs *= 2) {
+  async settle(
+    end: AttemptEnd,
+    { mayWait = false, isAwaited = () => true }: { mayWait?: boolean; isAwaited?: () => boolean } = {},
+  ): Promise<SettleResult> {
+    for (let waitMs = earlyMs.first; ; waitMs = Math.min(2 * waitMs, earlyMs.most)) {
       const settled = await this.#batches.do(end, mayWait ? gatherMs : 0);
-      const isAgents = end.source.kind === 'agent';
-      if (settled.result !== 'early' || !isAgents || waitMs > earlyMs.last) return settled;
+      if (settled.result !== 'early' || end.source.kind !== 'agent' || !isAwaited()) return settled;
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
   }

@@ -168,6 +168,7 @@ export class AgentLink {
       agent: { agentId: agent.agentId, sessionNumber: agent.sessionNumber },
       attempts: this.#attempts,
       startedMsAgo: (attempt) => events.completing(attempt),
+      isOpen: () => this.isOpen,
       takesMore: () => !this.isDraining && this.isOpen,
       stepsAhead: (stepId) => (this.can('leases_ahead') ? events.stepsAhead(stepId) : 0),
       settled: (result, isSlotFree) => events.settled(this, result, isSlotFree),

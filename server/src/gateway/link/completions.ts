@@ -33,6 +33,8 @@ export interface CompletionDeps {
   transfers?: Pick<TransferTaker, 'take'> | undefined;
   /** Returns the time since the attempt began, in ms, if the database doesn't know it. */
   startedMsAgo(attempt: { step: number; epoch: number }): number | undefined;
+  /** Whether the agent can still be answered. */
+  isOpen(): boolean;
   /** Whether the agent may be given a next step. */
   takesMore(): boolean;
   /** How many steps the agent may be leased ahead of their turn after this one, beyond the next one. */
@@ -97,10 +99,10 @@ export class Completions {
       handsOn: taken.handsOn,
       transfers: moved,
     };
-    const settlement = await settler.settle(end, { mayWait });
+    const settlement = await settler.settle(end, { mayWait, isAwaited: () => this.#deps.isOpen() });
     const { result } = settlement;
-    // The end before it could not be settled after all. The agent reports both again.
-    if (result === 'early') throw new Error('the step before has not been settled');
+    // The connection is gone. On the next one, its agent says it again.
+    if (result === 'early') return;
     // If there is a next step, this attempt keeps its place until that is added: the slot isn't free.
     if (settlement.next === undefined) attempts.forget({ stepId: step, epoch });
     const isSlotFree = attempt === undefined || !attempts.holdsTargetRun(attempt.targetRunId);
