@@ -193,10 +193,11 @@ export class Executor {
     const { stepTypes, installationId } = this.#options;
     for (const { step, epoch, target } of steps) {
       // A frame may come twice.
-      if (this.#settledLeases.has(attemptKey({ step, epoch }))) continue;
+      const named = { step, epoch };
+      if (this.#attempts.has(named) || this.#settledLeases.has(attemptKey(named))) continue;
       stepTypes
         .get('ssh.exec')
-        ?.prepare?.({ targetId: target, marker: attemptMarker(installationId, { step, epoch }) });
+        ?.prepare?.({ targetId: target, marker: attemptMarker(installationId, named) });
     }
   }
 
