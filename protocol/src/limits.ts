@@ -53,7 +53,7 @@ export const limits = {
   maxStepReasons: 256,
   defaultSlots: 16,
   /** Most steps of a target run that are leased to an agent ahead of their turn, beside the one whose turn it is. */
-  maxStepsAhead: 8,
+  maxStepsAhead: 12,
   /** How long an agent keeps a step that was leased ahead of its turn. */
   stepsAheadMs: 1_000,
   /** Steps are leased ahead while those before them take no longer than this. */

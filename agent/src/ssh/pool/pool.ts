@@ -73,8 +73,6 @@ export interface Lease<Channel> {
    * useless.
    */
   prepareNext(watch: (channel: Channel, gone: () => void) => void): void;
-  /** The same while this channel is still in use. */
-  prepareBeside(watch: (channel: Channel, gone: () => void) => void): void;
   /** Frees the channel's place. Call it once the channel is closed; calling it again does nothing. */
   release(): void;
 }
@@ -152,7 +150,6 @@ export class SshPool {
           prepared: spare !== undefined,
           reserved: spare?.isReserved === true,
           prepareNext: (watch) => pooled.prepareNext(start, watch),
-          prepareBeside: (watch) => pooled.prepareBeside(start, watch),
           release: once(() => this.#release(pooled)),
         };
       } catch (error) {

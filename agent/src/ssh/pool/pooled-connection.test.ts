@@ -161,16 +161,16 @@ test('closing it closes the spare channel, too, and none is opened afterwards', 
   expect(opened).toHaveLength(1);
 });
 
-test('a spare channel that is refused beside others is not asked for beside them again', async () => {
+test('a spare channel that is refused beside others is not asked for beside as many again', async () => {
   const { pooled } = await setup({ maxChannels: 5 });
-  const start = vi.fn(() =>
-    Promise.reject(new SshError({ reason: 'channel_refused', message: 'no more', advice: 'None.' })),
-  );
-  pooled.prepareBeside(start, () => {});
+  pooled.take();
+  const refuse = () => Promise.reject(new SshError({ reason: 'channel_refused', message: '', advice: '' }));
+  const start = vi.fn(refuse);
+  pooled.prepareNext(start, () => {});
   await vi.waitFor(() => expect(pooled.hasSpareFor(start, undefined)).toBe(false));
-  pooled.prepareBeside(start, () => {});
+  pooled.prepareNext(start, () => {});
   expect(start).toHaveBeenCalledOnce();
-  // The channel that was beside it may be closed by now, although its place is still taken.
+  pooled.release();
   pooled.prepareNext(start, () => {});
   expect(start).toHaveBeenCalledTimes(2);
 });

@@ -41,7 +41,7 @@ export class PooledConnection {
   #isInSeries = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  /** With how many places taken a spare channel was refused. */
+  /** With how many places taken a spare channel was refused: the target allows no more channels than these. */
   #refusedBeside = Number.POSITIVE_INFINITY;
   /** Occupies a place, but is dropped if a request needs the place. */
   #spare: SpareChannel<SshConnection, Closable> | undefined;
@@ -145,14 +145,6 @@ export class PooledConnection {
     else this.#options.rush.afterwards(this, prepare);
   }
 
-  /** The same while the request before still has its channel, unless the target allows no more channels than that. */
-  prepareBeside<Channel extends Closable>(
-    start: Start<SshConnection, Channel>,
-    watch: (channel: Channel, gone: () => void) => void,
-  ): void {
-    if (this.#channels < this.#refusedBeside) this.prepareNext(start, watch);
-  }
-
   hasSpareFor(start: unknown, name: string | undefined): boolean {
     return this.#spare?.isFor(start, name) === true;
   }
@@ -190,7 +182,7 @@ export class PooledConnection {
   ): void {
     const connection = this.#connection;
     if (this.#isClosed || this.#isRetired || this.#spare !== undefined || !connection?.open) return;
-    if (this.#channels >= this.#maxChannels) return;
+    if (this.#channels >= Math.min(this.#maxChannels, this.#refusedBeside)) return;
     const spare: SpareChannel<SshConnection, Channel> = new SpareChannel({
       connection,
       start,

@@ -158,7 +158,7 @@ function prepareFollower(
 ): string | undefined {
   const marker = context.followedBy?.();
   if (marker === undefined || context.become !== undefined || !isOurs(lease)) return undefined;
-  lease.prepareBeside(watchShell);
+  lease.prepareNext(watchShell);
   prepareShell(pool, { targetId: context.target.id, marker });
   return marker;
 }

@@ -1,5 +1,5 @@
 // Steps that are leased to a connected agent ahead of their turn.
-import type { Lease, StepOutcome } from '@opsconductor/protocol';
+import { type Lease, limits, type StepOutcome } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { setupGateway } from '../testing.ts';
 import { completion } from './leased-testing.ts';
@@ -21,18 +21,18 @@ async function leased(steps: number, capabilities: readonly string[] = capable) 
 }
 
 test('an agent that ends a short step gets the next one, and those that may follow it', async () => {
-  await using t = await leased(12);
+  await using t = await leased(limits.maxStepsAhead + 4);
   t.complete(t.first);
   const { next } = await t.agentSocket.next('completed');
   const { leases } = await t.agentSocket.next('leases');
-  expect(leases).toHaveLength(7);
+  expect(leases).toHaveLength(limits.maxStepsAhead - 1);
   expect(next).not.toHaveProperty('after');
   const all = [next, ...leases];
   for (const [at, lease] of leases.entries())
     expect(lease.after).toEqual({ step: all[at]?.step, epoch: all[at]?.epoch });
   expect(await t.statuses()).toEqual([
     'succeeded',
-    ...Array.from({ length: 8 }, () => 'running'),
+    ...Array.from({ length: limits.maxStepsAhead }, () => 'running'),
     ...['pending', 'pending', 'pending'],
   ]);
 });

@@ -9,7 +9,7 @@ import { Batches } from '../batches.ts';
 /** How long to wait for the end of the step before it, in ms: each time twice as long. */
 const earlyMs = { first: 5, most: 1_000 };
 /** How long an end that nobody waits for is gathered with others: a few short steps of a target run take as long. */
-const gatherMs = 12;
+const gatherMs = 20;
 
 export class Settler {
   readonly #batches: Batches<AttemptEnd, SettleResult>;

@@ -1,4 +1,4 @@
-import type { JobDefinition, StepDefinition } from '@opsconductor/protocol';
+import { type JobDefinition, limits, type StepDefinition } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { StepsAhead, stepsAheadOf } from './steps-ahead.ts';
 
@@ -12,7 +12,8 @@ const aheadAt = (definition: JobDefinition) =>
 
 test('beyond the next step, as many may be leased ahead as follow one another', () => {
   expect(aheadAt(job(step(), step(), step(), step()))).toEqual([2, 1, 0, 0]);
-  expect(aheadAt(job(...Array.from({ length: 20 }, () => step())))[0]).toBe(7);
+  const long = job(...Array.from({ length: 2 * limits.maxStepsAhead }, () => step()));
+  expect(aheadAt(long)[0]).toBe(limits.maxStepsAhead - 1);
 });
 
 test.each<[string, Partial<StepDefinition>]>([
