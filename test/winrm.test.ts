@@ -295,8 +295,9 @@ test.skipIf(missing)(
       ['private_key stdout 1', 'github_token stdout 1', 'github_token stderr 1'],
       ['github_token stdout 1'],
       ['github_token text 1'],
-      ['github_token text 1'],
-      ['github_token text 1'],
+      // The summary and the row of what ended the transfer name the file as well.
+      ['github_token stderr 2', 'github_token text 3'],
+      ['github_token stderr 2', 'github_token text 3'],
     ]);
     for (const [run, reader] of [
       [byWinrm.id, byWinrm.reader],

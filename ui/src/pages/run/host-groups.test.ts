@@ -98,6 +98,7 @@ describe('the hosts of a run', () => {
     expect(stepToShow(host('a', 'failed', ['succeeded', 'failed', 'skipped']))).toBe(2);
     expect(stepToShow(host('a', 'succeeded', ['succeeded', 'succeeded']))).toBe(2);
     expect(stepToShow(host('a', 'succeeded', ['succeeded', 'skipped']))).toBe(1);
+    expect(stepToShow(host('a', 'succeeded', ['succeeded', 'skipped', 'succeeded']))).toBe(3);
     expect(stepToShow(host('a', 'queued', ['pending', 'pending']))).toBe(1);
   });
 });

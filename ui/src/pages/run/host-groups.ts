@@ -88,8 +88,8 @@ export function stepToShow(host: Host): number {
   const bad = host.steps.findIndex((step) => ['unknown', 'failed', 'timed_out'].includes(step.status));
   if (bad >= 0) return bad + 1;
   // A step that was leased ahead of its turn and skipped has an attempt, too.
-  const begun = host.steps.filter(({ attempt, status }) => attempt > 0 && status !== 'skipped').length;
-  return Math.max(1, begun);
+  const begun = host.steps.findLastIndex(({ attempt, status }) => attempt > 0 && status !== 'skipped');
+  return Math.max(0, begun) + 1;
 }
 
 /**
