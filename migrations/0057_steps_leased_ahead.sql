@@ -26,3 +26,7 @@ END $$;
 CREATE TRIGGER job_run_steps_back BEFORE UPDATE OF status ON job_run_steps FOR EACH ROW
   WHEN (OLD.status = 'running' AND NEW.status = 'ready') EXECUTE FUNCTION return_to_turn();
 COMMENT ON FUNCTION return_to_turn() IS 'A returned lease whose turn has not come, or will not: the step waits for the steps before it, or is skipped.';
+
+-- With the target run: what else of it is leased is looked up at each end, and slots are counted in target runs.
+DROP INDEX job_run_steps_in_flight;
+CREATE INDEX job_run_steps_in_flight ON job_run_steps (segment_id, job_run_id, target_run_id) WHERE status = 'running';

@@ -66,8 +66,6 @@ export interface ExecutorOptions {
 /** How long the record of an end may wait for that of the start which follows, in ms. */
 const joinWithinMs = 5;
 
-const maxHeldWithAhead = limits.maxHeldAttemptsPerHeartbeat - limits.maxSlots;
-
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new HeldAttempts();
@@ -318,7 +316,9 @@ export class Executor {
     // What was leased ahead of its turn is kept only while it may still follow.
     if (lease.after !== undefined && (before === undefined || !this.#mayBeFollowed(before))) return false;
     // What is held must fit into a resume, also if every slot is taken.
-    if (lease.after !== undefined && this.#attempts.size >= maxHeldWithAhead) return false;
+    const free = Math.max(0, this.#options.slots - this.#slots.working);
+    if (lease.after !== undefined && this.#attempts.size + free >= limits.maxHeldAttemptsPerHeartbeat)
+      return false;
     const { step, epoch, leaseToken } = lease;
     const output = this.#outputs.create(lease);
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });

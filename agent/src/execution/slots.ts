@@ -26,6 +26,11 @@ export class Slots<Item> {
     void this.#work(item);
   }
 
+  /** Number of items at work. */
+  get working(): number {
+    return this.#working.size;
+  }
+
   isWorking(item: Item): boolean {
     return this.#working.has(item);
   }

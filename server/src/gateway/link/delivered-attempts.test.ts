@@ -115,10 +115,10 @@ test('however many target runs ask at once, what is leased ahead fits into a hea
   }
 });
 
-test('an agent with a few target runs is leased many steps of each, one whose slots are all taken none', () => {
+test('an agent with a few target runs is leased many steps of each, one with many none', () => {
   const { attempts, add } = delivered();
   for (let run = 1; run <= 16; run += 1) add(run);
   expect(attempts.roomAhead).toBeGreaterThanOrEqual(limits.maxStepsAhead);
-  for (let run = 17; run <= limits.maxSlots; run += 1) add(run);
+  for (let run = 17; run <= 65; run += 1) add(run);
   expect(attempts.roomAhead).toBe(0);
 });

@@ -5,6 +5,7 @@ import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { AttemptOutput } from '../leases/attempt-output.ts';
 
+const maxSlotsWithAhead = 64;
 const maxOthers = (limits.maxHeldAttemptsPerHeartbeat - limits.maxSlots) / 2;
 
 export class DeliveredAttempts {
@@ -31,6 +32,8 @@ export class DeliveredAttempts {
   get roomAhead(): number {
     const slots = this.#byTargetRun.size;
     const others = this.#attempts.size - slots;
+    // With many target runs an agent has enough to do, and waits for nothing.
+    if (slots > maxSlotsWithAhead) return 0;
     return Math.max(0, Math.min(maxOthers - others, Math.floor(maxOthers / Math.max(1, slots))));
   }
 

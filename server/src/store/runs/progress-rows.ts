@@ -1,12 +1,6 @@
 // The rows that decide the progress of runs, most of them locked as they are read. Lock order everywhere: runs, then
 // target runs, then steps, each by id.
-import {
-  limits,
-  type OutputState,
-  type RunStatus,
-  type RunStrategy,
-  type StepStatus,
-} from '@opsconductor/protocol';
+import type { OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
 import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../database/connection.ts';
 import type { RunCounts } from './run-counts.ts';
@@ -140,18 +134,22 @@ export async function lockStepsAndNext(
 ): Promise<StepRow[]> {
   return tx<StepRow[]>`
     with asked as materialized (
-      select st.id, st.target_run_id, st.step_number, coalesce(named.ahead, 0) as ahead
+      select st.id, st.segment_id, st.job_run_id, st.target_run_id, st.step_number,
+        coalesce(named.ahead, 0) as ahead
       from unnest(${ids as number[]}::bigint[], ${ahead as number[]}::int[]) as named(id, ahead)
       join job_run_steps st on st.id = named.id and st.id = any(${ids as number[]}::bigint[])
     ), following as materialized (
-      select near.id from asked cross join lateral (
+      select later.id from asked cross join lateral (
         select n.id from job_run_steps n
         where n.target_run_id = asked.target_run_id
-          and n.step_number between asked.step_number - ${limits.maxStepsAhead}::int
-            and asked.step_number + 1 + ${limits.maxStepsAhead}::int
-          and (n.step_number between asked.step_number + 1 and asked.step_number + 1 + asked.ahead
-            or n.status = 'running')
-        offset 0) near
+          and n.step_number between asked.step_number + 1 and asked.step_number + 1 + asked.ahead
+        offset 0) later
+      union all
+      select leased.id from asked cross join lateral (
+        select n.id from job_run_steps n
+        where n.segment_id = asked.segment_id and n.job_run_id = asked.job_run_id
+          and n.target_run_id = asked.target_run_id and n.status = 'running'
+        offset 0) leased
     )
     select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
       st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
