@@ -92,14 +92,15 @@ export async function lockEndedAttempts(
     order by a.job_run_step_id, a.epoch for update of a`;
 }
 
-/** Returns those of these steps in whose target run another step is unknown, too. */
+/** Returns those of these steps in whose target run another step is unknown, too; clean-up steps don't count. */
 export async function unknownBeside(tx: Tx, stepIds: readonly number[]): Promise<Set<number>> {
   if (stepIds.length === 0) return new Set();
   const rows = await tx<{ id: number }[]>`
     select st.id from job_run_steps st
     where st.id = any(${stepIds as number[]}::bigint[]) and exists (
       select from job_run_steps other
-      where other.target_run_id = st.target_run_id and other.id <> st.id and other.status = 'unknown' offset 0)`;
+      where other.target_run_id = st.target_run_id and other.id <> st.id and other.status = 'unknown'
+        and not other.is_clean_up offset 0) and not st.is_clean_up`;
   return new Set(rows.map(({ id }) => id));
 }
 
