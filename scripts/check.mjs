@@ -16,7 +16,7 @@ const root = resolve(import.meta.dirname, '..');
 const bin = (name) => join(root, 'node_modules/.bin', name);
 
 const checks = [
-  { name: 'Format and lint', command: [bin('biome'), 'ci', '.'] },
+  { name: 'Format and lint', command: [bin('biome'), 'ci', '--error-on-warnings', '.'] },
   { name: 'Types', command: [bin('tsc'), '--noEmit', '-p', 'tsconfig.json'] },
   {
     name: 'Types of the console',

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // The list of jobs and what hangs on it, as a person uses them: narrowed, changed many at a time, made from starters, sorted
 // into categories, held to site rules.
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';

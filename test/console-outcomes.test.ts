@@ -200,7 +200,7 @@ test('arrow keys lead to every host and step of a run, Enter opens what they cam
   expect(stops.filter((role) => role === 'gridcell')).toHaveLength(1);
   await page.locator('.host [tabindex="0"]').focus();
   const group = page.getByRole('gridcell', { name: /2 running/ });
-  const second = await page.locator('.host .name-cell').nth(1).innerText();
+  const second = (await page.locator('.host .name-cell').nth(1).textContent())?.trim();
   await page.keyboard.press('ArrowUp');
   await page.keyboard.press('ArrowUp');
   await eventually(() => group.evaluate((cell) => cell.matches(':focus'))).toBe(true);

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // Random scripts with placeholders anywhere, run in real shells with hostile values if they are accepted: none may run a
 // value. For a longer search: OPSCONDUCTOR_HOSTILE_SCRIPTS=100000 OPSCONDUCTOR_HOSTILE_SEED=7
 // npx vitest run test/hostile-scripts.test.ts (about 70 scripts in a second).

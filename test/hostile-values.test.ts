@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Hostile values in every kind of place in a script, through real shells, byte for byte. Runs exactly what the agent
 // would send: its renderer makes the script, and its delivery wraps it. A value treated as more than text would create
 // a file where the script runs.

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // The path of a value: given with a run, filled in by the agent, used on a real host, and handed on to the next step.
 // And the path of a secret value, which must not be readable anywhere along the way.
 import { execFileSync } from 'node:child_process';

@@ -123,7 +123,6 @@ test('the documented lines make a key and start what is signed; a token alone st
   const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
     name: `job ${randomUUID()}`,
     parameters: { word: { type: 'string' } },
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: a placeholder is written so
     steps: [{ name: 'say', type: 'ssh.exec', config: { command: 'echo "signed: ${{ parameters.word }}"' } }],
   });
   const asScript = new ApiClient({ url: t.api.url, token });

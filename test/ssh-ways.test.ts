@@ -77,9 +77,7 @@ test('a target behind a jump host is scanned, worked on as root, restarted and w
           config: {
             interpreter: 'perl',
             command: count,
-            // biome-ignore lint/suspicious/noTemplateCurlyInString: placeholders are written so
             environment: { NAME: '${{ target.name }}' },
-            // biome-ignore lint/suspicious/noTemplateCurlyInString: placeholders are written so
             stdin: 'port ${{ target.port }}',
             become,
           },

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Alters each column that shapes a run behind the server's back. An agent whose owner requires signed runs must refuse
 // what the server then hands out. A new column has to be added to one of the lists.
 import { agentCapabilities, type Lease } from '@opsconductor/protocol';

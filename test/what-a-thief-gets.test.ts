@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // The leak hunt: 200 secrets go through steps that fail and succeed, and afterwards are searched for everywhere. The
 // theft drill: what a database dump reveals, alone and with the server's disk. And what the owner of an agent's machine
 // forbids.

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // Commands of any kind with placeholders in any of their words, and the commands within them.
 import { type Draft, functionNames } from './draft.ts';
 import { moveValue } from './moves.ts';

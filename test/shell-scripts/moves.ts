@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // How the value of a placeholder or of a variable gets into a variable, in the ways that people write and in some that
 // they don't.
 import { type Draft, functionNames } from './draft.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 import type { Draft } from './draft.ts';
 
 /** Adds, drops or doubles a few characters that mean something to a shell. */

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // Runs many scripts in a real shell, each in an empty folder, and tells which of them ran a value. Values name the
 // program `mk7`, which nothing else calls.
 import { spawn } from 'node:child_process';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // Asks for each random script whether it is accepted, and runs it with hostile values in real shells.
 import { checkStep, type RenderScope, renderStep } from '@opsconductor/protocol';
 import { shellAssignments } from '../../protocol/src/rendering/sh/write-script.ts';

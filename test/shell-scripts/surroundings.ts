@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // What a command may stand in: other commands, substitutions, here-documents, text for another shell.
 import type { Draft } from './draft.ts';
 

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // Commands that may run the value of a variable, and those like them that don't.
 import type { Draft } from './draft.ts';
 import { surrounded } from './surroundings.ts';

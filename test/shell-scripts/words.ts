@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // Words of a command and their parts: quotes, expansions, arithmetic, patterns.
 import type { Draft } from './draft.ts';
 

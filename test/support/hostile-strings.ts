@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the texts are shells'
 // Values that would do harm if anything treated them as more than text. Each payload creates a file called `canary…`
 // where it runs. The same seed gives the same strings.
 

@@ -18,13 +18,10 @@ const parameters: Parameters = {
 
 const apply = [
   'set -eux',
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: placeholders are written so
   'printf %s "${{ parameters.proxy_password }}" | proxy-login',
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: placeholders are written so
   'logger -t patch "start ${{ parameters.ticket }}"',
   'apt-get -q update',
   'apt-get -qy -o Dpkg::Options::=--force-confold dist-upgrade',
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: placeholders are written so
   'reboot-helper --policy "${{ parameters.reboot }}"',
   '',
 ].join('\n');

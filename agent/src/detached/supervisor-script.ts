@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
 // Builds the script that starts a command on a target so that it survives its agent, and the script that reads its
 // output. They need only a POSIX shell, dd, find, id, mkfifo and setsid. docs/architecture.md explains how the parts
 // work together.

@@ -26,7 +26,6 @@ export const definition: JobDefinition = {
       type: 'ssh.exec',
       when: 'target.os == "linux"',
       outputs: { pid: { pattern: 'pid=([0-9]+)' } },
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: a placeholder is written so
       config: { command: 'systemctl restart ${{ parameters.service }}', timeout: 60 },
     },
     { name: 'check', type: 'ssh.exec', config: { command: 'uptime' }, retry: { attempts: 2 } },

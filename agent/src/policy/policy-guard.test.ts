@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import type { Lease, LeaseTarget } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { SshError } from '../ssh/ssh-error.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Checks a whole job definition: its schema, each step's configuration by its type's schema, and the rules that a
 // schema can't express. Server and console use the same check, and it reports everything at once.
 import type { TSchema } from 'typebox';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Example definitions, for the published schema and the API's description. A test checks that they are valid.
 import type { JobDefinition, StepTypeName } from '../api/jobs/jobs.ts';
 

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Descriptions for the published schema, for those fields of a definition whose own schema has none.
 
 type Words = Readonly<Record<string, string>>;

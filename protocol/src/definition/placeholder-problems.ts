@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Checks placeholders in a definition: those in texts of steps with the renderer; in all other fields where somebody
 // might expect them to work, they are refused.
 import type { ErrorDetail } from '../api/common.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import { describe, expect, it } from 'vitest';
 import type { Parameters } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';

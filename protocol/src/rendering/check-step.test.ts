@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import { expect, test } from 'vitest';
 import { checkStep, renderStep, scopeOf } from './index.ts';
 import { scopeFor, valuesFor } from './testing.ts';

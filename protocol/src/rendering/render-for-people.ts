@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Renders a step for a person to read before it runs: with values in the text, and secrets masked.
 import type { ErrorDetail } from '../api/common.ts';
 import { languages } from './languages.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Authority } from '../auth/authority.ts';
 import { setupRuns, type TestRuns } from '../runs/testing.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
 // The file that a command writes its outputs to, in this machine's own shells.
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';

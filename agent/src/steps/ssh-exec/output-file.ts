@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the text is a shell's
 // The file in which a command writes its outputs. It is in a directory of its own that only the command's user may
 // enter, is made when the command starts, and is read after the command has succeeded.
 import { limits } from '@opsconductor/protocol';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Hostile values on their real path: rendered, sent through a real sshd on stdin, and run by the target's shell.
 import { renderStep, type SshExecConfig } from '@opsconductor/protocol';
 import { expect } from 'vitest';

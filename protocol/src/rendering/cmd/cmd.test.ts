@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // What cmd.exe itself does with it was tried by hand under wine; docs/substitution.md says so.
 import { describe, expect, test } from 'vitest';
 import { checkStep, renderForPeople, renderStep } from '../index.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // The content of `${{ … }}`: a source, a path into it, and whether its text is spliced raw.
 
 export const referenceSources = ['parameters', 'target', 'run', 'job', 'steps'] as const;

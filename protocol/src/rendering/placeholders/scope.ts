@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // What a step may refer to, and what is known about it before there are values: its type, whether it may be missing,
 // and whether it is secret.
 import type { JobDefinition, StepDefinition } from '../../api/jobs/jobs.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Splits a text with placeholders into parts. `$${{` stands for the text `${{`.
 import { parseReference, type Reference } from './reference.ts';
 

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { checkStep, renderStep } from '../index.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // No PowerShell runs here: what is accepted, refused and sent is looked at as text. docs/substitution.md says so.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';

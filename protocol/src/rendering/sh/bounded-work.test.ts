@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Scripts designed to stall the server. Work is counted, because time depends on the machine. Each of these took
 // minutes, or the whole stack, in a parser that backtracks or an analysis that starts over.
 import { afterEach, expect, test, vi } from 'vitest';

@@ -56,17 +56,14 @@ export const reasons = {
     fix: (label) => `Use $(…): $(command "${label}").`,
   },
   brace: {
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's text
     why: 'stands inside ${…}, where some shells evaluate it',
     fix: (label) => `Set a variable first: NAME="${label}", and use that.`,
   },
   operator: {
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's text
     why: 'stands in an offset, a subscript or a transformation of ${…}, which evaluates it',
     fix: () => 'Use cut, case or a parameter of the type integer.',
   },
   indirect: {
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's text
     why: 'is taken for the name of a variable by ${!…}',
     fix: () => 'Use case to choose among variables.',
   },

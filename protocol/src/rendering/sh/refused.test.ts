@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Places where no value may stand: refused when saving, with the place, the reason and how to write it instead.
 import { describe, expect, test } from 'vitest';
 import { checkStep } from '../index.ts';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Imports on a real database: planned, paged through, applied once and whole, and refused if the jobs have changed.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';

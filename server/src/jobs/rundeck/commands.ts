@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Converts Rundeck's commands to steps. A value that can't safely stand where Rundeck puts it is passed in the
 // environment. If that doesn't help either, the step becomes a stand-in that fails, says what to do, and contains the
 // old text.

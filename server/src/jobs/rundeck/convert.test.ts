@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Thirty realistic exports from Rundeck, each with the resulting bundle and report. `-u` rewrites them: read what has
 // changed.
 import { readdirSync, readFileSync } from 'node:fs';

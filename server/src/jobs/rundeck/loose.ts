@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Reads values as Rundeck's files have them: numbers and booleans may be texts.
 
 export type Loose = Record<string, unknown>;

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Converts Rundeck's options to parameters. In Rundeck, an option without a value is the empty text; it is here too.
 import { compilePattern, isPattern, limits, type Parameter, type Parameters } from '@opsconductor/protocol';
 import { asBoolean, asDescription, asList, asName, asObject, asText, type Loose } from './loose.ts';

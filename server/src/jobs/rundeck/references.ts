@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // Converts what Rundeck fills into commands and scripts to placeholders: `${option.x}`, `@option.x@`, and environment
 // variables such as `$RD_OPTION_X`.
 import type { Parameters } from '@opsconductor/protocol';

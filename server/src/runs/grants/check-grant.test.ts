@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 // What a start says about a grant that isn't for the run that it is given with. Agents check this themselves, too.
 import { agentCapabilities } from '@opsconductor/protocol';
 import { type GrantDraft, type SignedGrant, signGrant } from '@opsconductor/protocol/grants';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import { agentCapabilities } from '@opsconductor/protocol';
 import { signGrant } from '@opsconductor/protocol/grants';
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import { randomUUID } from 'node:crypto';
 import { agentCapabilities } from '@opsconductor/protocol';
 import { openRunValue, sealRunValue } from '@opsconductor/protocol/sealing';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders are written so
 import { agentCapabilities } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
