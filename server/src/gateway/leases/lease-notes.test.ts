@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { setupRuns } from '../../runs/testing.ts';
@@ -59,6 +59,25 @@ test('an attempt that has ended is not announced any more, but tells how long ag
   expect(t.notes.ended(t.begun)).toBeUndefined();
   await t.notes.flush();
   expect(await t.events()).toEqual([]);
+  expect(t.news).toEqual([]);
+});
+
+test('an attempt’s note waits its whole time, although an earlier attempt’s would have been due by now', async () => {
+  await using t = await setup();
+  await t.start();
+  const next = await t.claimOne();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  try {
+    t.notes.leased([t.lease]);
+    await vi.advanceTimersByTimeAsync(24);
+    t.notes.ended(t.begun);
+    t.notes.leased([next]);
+    await vi.advanceTimersByTimeAsync(24);
+    t.notes.ended({ step: next.id, epoch: next.epoch });
+  } finally {
+    vi.useRealTimers();
+  }
+  await t.notes.flush();
   expect(t.news).toEqual([]);
 });
 

@@ -7,8 +7,10 @@ import type { StartedStep } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isDatabaseLost } from '../../store/database/database-lost.ts';
 
-/** Less than 50 ms, a delay that people don't notice. */
+/** How long a note waits for the end of its step. Less than 50 ms, a delay that people don't notice. */
 const gatherMs = 25;
+/** A note is written up to this long before its time, along with those whose time has come. */
+const togetherMs = 12;
 const retryMs = 1_000;
 /** Longer than any step runs. */
 const longAgoMs = 365 * 86_400_000;
@@ -19,35 +21,39 @@ export interface LeaseNotesDeps {
   onNews(news: ProgressNews): void;
 }
 
+type Lease = { id: number; epoch: number };
 type Start = Omit<StartedStep, 'ageMs'> & { atMs: number };
 
 /** What there is to tell about one attempt. */
 interface Note {
   key: string;
-  leased: { id: number; epoch: number } | undefined;
-  started: Start | undefined;
+  leased?: Lease;
+  started?: Start;
+  /** When it is written, on the monotonic clock, unless the step has ended by then. */
+  dueMs: number;
 }
 
 export class LeaseNotes {
   readonly #deps: LeaseNotesDeps;
-  #leased = new Map<string, { id: number; epoch: number }>();
-  #started = new Map<string, Start>();
+  /** By attempt; the one that is due first comes first. */
+  #notes = new Map<string, Note>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
+  #retryAtMs = 0;
   #stopped = false;
 
   constructor(deps: LeaseNotesDeps) {
     this.#deps = deps;
   }
 
-  leased(steps: readonly { id: number; epoch: number }[]): void {
-    for (const { id, epoch } of steps) this.#leased.set(`${id}.${epoch}`, { id, epoch });
-    this.#schedule(gatherMs);
+  leased(steps: readonly Lease[]): void {
+    for (const { id, epoch } of steps) this.#note(id, epoch).leased = { id, epoch };
+    this.#schedule();
   }
 
   started(step: Omit<StartedStep, 'ageMs'>): void {
-    this.#started.set(`${step.step}.${step.epoch}`, { ...step, atMs: performance.now() });
-    this.#schedule(gatherMs);
+    this.#note(step.step, step.epoch).started = { ...step, atMs: performance.now() };
+    this.#schedule();
   }
 
   /**
@@ -62,7 +68,7 @@ export class LeaseNotes {
     if (steps.length === 0) return;
     const atMs = performance.now() - longAgoMs;
     for (const { id: step, epoch, hasBegun } of steps)
-      if (hasBegun) this.#started.set(`${step}.${epoch}`, { step, epoch, agentId, sessionNumber, atMs });
+      if (hasBegun) this.#note(step, epoch).started = { step, epoch, agentId, sessionNumber, atMs };
     this.leased(steps);
   }
 
@@ -72,9 +78,8 @@ export class LeaseNotes {
    */
   ended({ step, epoch }: { step: number; epoch: number }): number | undefined {
     const key = `${step}.${epoch}`;
-    this.#leased.delete(key);
-    const start = this.#started.get(key);
-    this.#started.delete(key);
+    const start = this.#notes.get(key)?.started;
+    this.#notes.delete(key);
     return start && performance.now() - start.atMs;
   }
 
@@ -83,10 +88,7 @@ export class LeaseNotes {
    * then.
    */
   flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#writing = this.#writing.then(() => this.#write());
-    return this.#writing;
+    return this.#writeThoseDueBy(Number.POSITIVE_INFINITY);
   }
 
   async stop(): Promise<void> {
@@ -95,23 +97,40 @@ export class LeaseNotes {
     clearTimeout(this.#timer);
   }
 
-  #schedule(afterMs: number): void {
-    if (this.#timer !== undefined || this.#stopped) return;
-    this.#timer = setTimeout(() => void this.flush(), afterMs);
+  #note(step: number, epoch: number): Note {
+    const key = `${step}.${epoch}`;
+    const note = this.#notes.get(key) ?? { key, dueMs: performance.now() + gatherMs };
+    this.#notes.set(key, note);
+    return note;
+  }
+
+  #schedule(): void {
+    const [first] = this.#notes.values();
+    if (this.#timer !== undefined || this.#stopped || first === undefined) return;
+    const inMs = Math.max(first.dueMs, this.#retryAtMs) - performance.now();
+    this.#timer = setTimeout(() => void this.#onTimer(), Math.max(0, Math.ceil(inMs)));
+  }
+
+  async #onTimer(): Promise<void> {
+    const [first] = this.#notes.values();
+    const nowMs = performance.now();
+    // The note that the timer was set for may be gone, and the first one may have come a moment ago.
+    if (first !== undefined && first.dueMs <= nowMs) await this.#writeThoseDueBy(nowMs + togetherMs);
+    this.#timer = undefined;
+    this.#schedule();
+  }
+
+  #writeThoseDueBy(dueMs: number): Promise<void> {
+    this.#writing = this.#writing.then(async () => {
+      const due = [...this.#notes.values()].filter((note) => note.dueMs <= dueMs);
+      for (const { key } of due) this.#notes.delete(key);
+      if (due.length > 0) await this.#write(due);
+    });
+    return this.#writing;
   }
 
   /** Never rejects: what could not be written is gathered again. */
-  async #write(): Promise<void> {
-    const leased = this.#leased;
-    const started = this.#started;
-    const keys = [...new Set([...leased.keys(), ...started.keys()])];
-    if (keys.length === 0) return;
-    this.#leased = new Map();
-    this.#started = new Map();
-    await this.#writeThese(keys.map((key) => ({ key, leased: leased.get(key), started: started.get(key) })));
-  }
-
-  async #writeThese(notes: readonly Note[]): Promise<void> {
+  async #write(notes: readonly Note[]): Promise<void> {
     const nowMs = performance.now();
     try {
       const leases = notes.flatMap(({ leased }) => leased ?? []);
@@ -124,20 +143,23 @@ export class LeaseNotes {
     } catch (error) {
       // One note that is refused must not keep the others from being written.
       if (notes.length > 1 && !isDatabaseLost(error)) {
-        for (const note of notes) await this.#writeThese([note]);
+        for (const note of notes) await this.#write([note]);
         return;
       }
       this.#deps.log.warn(
         { err: error },
         'leases and starts of steps could not be recorded; this is retried in a second',
       );
-      for (const note of notes) this.#putBack(note);
-      this.#schedule(retryMs);
+      this.#putBack(notes);
     }
   }
 
-  #putBack({ key, leased, started }: Note): void {
-    if (leased !== undefined) this.#leased.set(key, leased);
-    if (started !== undefined && !this.#started.has(key)) this.#started.set(key, started);
+  /** Together with what has become known of the same attempts since. */
+  #putBack(notes: readonly Note[]): void {
+    const since = this.#notes;
+    this.#notes = new Map(notes.map((note) => [note.key, note]));
+    for (const [key, note] of since) this.#notes.set(key, { ...this.#notes.get(key), ...note });
+    this.#retryAtMs = performance.now() + retryMs;
+    this.#schedule();
   }
 }
