@@ -8,8 +8,11 @@ import { type ReadRun, readRun, startAndRead } from './sse-reader.ts';
 import { median, percentile } from './statistics.ts';
 
 const rounds = 200;
-/** Until the code is compiled and each connection of the pool has its plans. */
-const warmingRounds = 100;
+/**
+ * Two runs each. The server is still having its code compiled for about the first 800 runs, beside the runs, and the
+ * first byte comes later by a tenth to a fifth until then.
+ */
+const warmingRounds = 500;
 /** A cold ssh is timed in every fifth round: it is the slow one. */
 const sshEvery = 5;
 
