@@ -70,7 +70,10 @@ function givenUpEnd({
   };
 }
 
-/** Fails steps whose credential nobody can open any more: returned, they would be handed back forever. */
+/**
+ * Fails steps whose credential nobody can open any more: returned, they would be handed back forever. Returns them,
+ * without those whose turn has not come: they go back, and fail when it has.
+ */
 async function settleLostKeys(
   { sql, settler }: Omit<Deps, 'notes'>,
   leases: readonly (UnbegunLease & { sessionNumber: number })[],
@@ -83,7 +86,7 @@ async function settleLostKeys(
   for (const lease of leases) {
     const row = lost.get(lease.stepId);
     if (row === undefined) continue;
-    await settler.settle({
+    const { result } = await settler.settle({
       stepId: lease.stepId,
       epoch: lease.epoch,
       leaseToken: lease.leaseToken,
@@ -99,6 +102,8 @@ async function settleLostKeys(
       },
       output: { state: 'complete', digest: null, gaps: [] },
     });
+    // It was leased ahead of its turn, and the end of the step before it is still on its way.
+    if (result === 'early') lost.delete(lease.stepId);
   }
   return new Set(lost.keys());
 }
