@@ -106,6 +106,18 @@ test('a step that succeeds and one that fails, reported together, end the target
   expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 6, failedSteps: 1 });
 });
 
+test('if an agent takes no more when the last of its steps ends, nothing is leased to it for those before', async () => {
+  await using t = await setupRuns();
+  const { runId, next, third, fourth } = await leasedAhead(t);
+  const { results } = await t.settle(
+    endOf(next, success, more),
+    endOf(third, success, more),
+    endOf(fourth, success),
+  );
+  expect(results.flatMap(({ next: leased, ahead = [] }) => [leased, ...ahead].filter(Boolean))).toEqual([]);
+  expect((await statuses(t, runId)).slice(3)).toEqual(['succeeded', 'ready', 'pending']);
+});
+
 test('a step whose end is unknown to its agent closes what was to follow: the agent has not begun it', async () => {
   await using t = await setupRuns();
   const { runId, next } = await leasedAhead(t);

@@ -352,6 +352,7 @@ export class StepProgress {
     if (status === 'succeeded' && (!cancelling || next.status === 'running')) {
       this.#ledger.changeTargetRun(target, cancelling ? 'cancelling' : 'running');
       if (nextFor !== undefined && !cancelling) this.#taking.set(target.id, { step, nextFor });
+      else this.#taking.delete(target.id);
       if (next.status !== 'pending') return;
       if (nextFor === undefined || !canTake(nextFor, next)) this.writes.makeReady(next, false);
       else this.#lease(next, nextFor);
