@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
-import { setupRuns } from '../../runs/testing.ts';
+import { blockedBackends, holdTransaction, setupRuns } from '../../runs/testing.ts';
 import { LeaseNotes } from './lease-notes.ts';
 
 async function setup() {
@@ -59,6 +59,40 @@ test('an attempt that has ended is not announced any more, but tells how long ag
   expect(t.notes.ended(t.begun)).toBeUndefined();
   await t.notes.flush();
   expect(await t.events()).toEqual([]);
+  expect(t.news).toEqual([]);
+});
+
+test('an attempt that ends while its start is being written tells how long ago it began as well', async () => {
+  await using t = await setup();
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select from job_runs where id = ${t.runId} for update`,
+  );
+  t.notes.started(t.begun);
+  const written = t.notes.flush();
+  await blockedBackends(t.sql, 1);
+  // Its end may be settled before that, which then changes nothing any more.
+  expect(t.notes.ended(t.begun)).toBeGreaterThanOrEqual(0);
+  await release();
+  await written;
+  expect(t.notes.ended(t.begun)).toBeUndefined();
+});
+
+test('what could not be written of an attempt that has ended meanwhile is not kept', async () => {
+  await using t = await setup();
+  await t.sql`alter table run_events rename to away`;
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select from job_runs where id = ${t.runId} for update`,
+  );
+  t.notes.leased([t.lease]);
+  const written = t.notes.flush();
+  await blockedBackends(t.sql, 1);
+  t.notes.ended(t.begun);
+  await release();
+  await written;
+  await t.sql`alter table away rename to run_events`;
+  await t.notes.flush();
   expect(t.news).toEqual([]);
 });
 

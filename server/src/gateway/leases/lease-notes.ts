@@ -37,6 +37,8 @@ export class LeaseNotes {
   readonly #deps: LeaseNotesDeps;
   /** By attempt; the one that is due first comes first. */
   #notes = new Map<string, Note>();
+  /** Those that are being written, except of attempts that have ended meanwhile. */
+  readonly #beingWritten = new Map<string, Note>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
   #retryAtMs = 0;
@@ -74,12 +76,14 @@ export class LeaseNotes {
 
   /**
    * Forgets an attempt that has ended, since its end tells everything. Returns how long ago it began, in ms, if that
-   * wasn't written yet.
+   * hasn't been written for certain.
    */
   ended({ step, epoch }: { step: number; epoch: number }): number | undefined {
     const key = `${step}.${epoch}`;
-    const start = this.#notes.get(key)?.started;
+    // What is being written may come to the database after the end, and change nothing any more.
+    const start = this.#notes.get(key)?.started ?? this.#beingWritten.get(key)?.started;
     this.#notes.delete(key);
+    this.#beingWritten.delete(key);
     return start && performance.now() - start.atMs;
   }
 
@@ -123,8 +127,12 @@ export class LeaseNotes {
   #writeThoseDueBy(dueMs: number): Promise<void> {
     this.#writing = this.#writing.then(async () => {
       const due = [...this.#notes.values()].filter((note) => note.dueMs <= dueMs);
-      for (const { key } of due) this.#notes.delete(key);
+      for (const note of due) {
+        this.#notes.delete(note.key);
+        this.#beingWritten.set(note.key, note);
+      }
       if (due.length > 0) await this.#write(due);
+      this.#beingWritten.clear();
     });
     return this.#writing;
   }
@@ -154,10 +162,11 @@ export class LeaseNotes {
     }
   }
 
-  /** Together with what has become known of the same attempts since. */
+  /** Together with what has become known of the same attempts since; not those that have ended. */
   #putBack(notes: readonly Note[]): void {
     const since = this.#notes;
-    this.#notes = new Map(notes.map((note) => [note.key, note]));
+    const kept = notes.filter(({ key }) => this.#beingWritten.has(key));
+    this.#notes = new Map(kept.map((note) => [note.key, note]));
     for (const [key, note] of since) this.#notes.set(key, { ...this.#notes.get(key), ...note });
     this.#retryAtMs = performance.now() + retryMs;
     this.#schedule();
