@@ -1,6 +1,5 @@
 // Holds every attempt from its lease to its confirmed end, across connections and restarts of this process. The server
 // is told what the journal says.
-import { randomUUID } from 'node:crypto';
 import {
   type JournalAttempt,
   type Lease,
@@ -17,14 +16,13 @@ import type { Journal } from '../journal/journal.ts';
 import { attemptKey } from '../journal/replay.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import type { AttemptOutput } from '../spool/attempt-output.ts';
-import { Attempt, attemptMarker, type Completion } from './attempts/attempt.ts';
+import { Attempt, attemptMarker } from './attempts/attempt.ts';
+import { AttemptEnds } from './attempts/attempt-ends.ts';
 import { AttemptOutputs } from './attempts/attempt-outputs.ts';
 import { AttemptStarts } from './attempts/attempt-starts.ts';
 import { Followers } from './attempts/followers.ts';
 import { HeldAttempts } from './attempts/held-attempts.ts';
-import { tellLostOutput } from './attempts/lost-output.ts';
-import { finishedRecord, interruptedOutcome, recoverAttempts } from './attempts/recover-attempts.ts';
-import { removeFromTarget } from './attempts/remove-from-target.ts';
+import { interruptedOutcome, recoverAttempts } from './attempts/recover-attempts.ts';
 import { SettledLeases } from './attempts/settled-leases.ts';
 import { TakeUps } from './attempts/take-up.ts';
 import type { Disk } from './disk.ts';
@@ -33,7 +31,7 @@ import type { UsableCredential } from './secrets/credential-opener.ts';
 import type { RunSecrets } from './secrets/run-secrets.ts';
 import type { Session } from './session.ts';
 import { Slots } from './slots.ts';
-import { type Execution, executeStep, killGraceOf, stoppedOutcome } from './step/execute-step.ts';
+import { executeStep, killGraceOf, stoppedOutcome } from './step/execute-step.ts';
 import type { KnownStepTypes } from './step/known-step-types.ts';
 
 export interface ExecutorOptions {
@@ -63,14 +61,13 @@ export interface ExecutorOptions {
   log: Logger;
 }
 
-/** How long the record of an end may wait for that of the start which follows, in ms. */
-const joinWithinMs = 5;
-
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new HeldAttempts();
+  readonly #settledLeases = new SettledLeases();
   readonly #outputs: AttemptOutputs;
   readonly #starts: AttemptStarts;
+  readonly #ends: AttemptEnds;
   readonly #takeUps: TakeUps;
   /** An attempt has its slot before its command has begun. */
   readonly #slots: Slots<Attempt>;
@@ -84,7 +81,6 @@ export class Executor {
   #stopped = false;
   /** While set, completions ask for no next step. A step that is leased anyway is accepted. */
   busy = false;
-  readonly #settledLeases = new SettledLeases();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -92,23 +88,28 @@ export class Executor {
     this.#slots = new Slots({ slots: options.slots, work: (attempt) => this.#run(attempt) });
     this.#followers = new Followers({
       keepMs: options.stepsAheadMs ?? limits.stepsAheadMs,
-      onKeptTooLong: (attempts) => this.#giveBack(attempts, 'lease_expired'),
+      onKeptTooLong: (attempts) => this.#ends.giveBack(attempts, 'lease_expired'),
     });
     this.#outputs = new AttemptOutputs({
       ...{ spoolFolder: options.spoolFolder, spareSpool: options.spareSpool, disk, monotonicMs, log },
       onStored: (output) => this.#session?.output.offer(output),
     });
-    this.#starts = new AttemptStarts({
-      ...{ journal, grants, deadline },
-      isStopped: () => this.#stopped,
-      session: () => this.#session,
+    const isStopped = () => this.#stopped;
+    const session = () => this.#session;
+    this.#starts = new AttemptStarts({ journal, grants, deadline, isStopped, session });
+    this.#ends = new AttemptEnds({
+      ...options,
+      ...{ attempts: this.#attempts, settledLeases: this.#settledLeases },
+      ...{ starts: this.#starts, followers: this.#followers },
+      beginAtOnce: (attempt) => this.#slots.enterAtOnce(attempt),
+      ...{ isStopped, session, server: () => this.#server },
     });
     this.#takeUps = new TakeUps({
       ...{ journal, stepTypes, policy, grants, log, attempts: this.#attempts },
       newOutput: (lease, before) => this.#outputs.create(lease, before),
       takesNothing: () => this.#takesNothing(),
       readOn: (attempt, ackedSeq) => this.#reattach(attempt, ackedSeq),
-      giveUp: (attempt) => this.#handBack(attempt),
+      giveUp: (attempt) => this.#ends.handBack(attempt),
     });
   }
 
@@ -153,18 +154,18 @@ export class Executor {
       const attempt = this.#attempts.get({ step, epoch });
       if (attempt === undefined) continue;
       if (attempt.taken) {
-        if (verdict === 'forget') this.#settle(attempt);
-        else this.#handBack(attempt);
+        if (verdict === 'forget') this.#ends.settle(attempt);
+        else this.#ends.handBack(attempt);
         continue;
       }
       if (verdict === 'forget') {
         attempt.taken = taken === true || attempt.takingUp;
         // The server has recorded the end, but its reply was lost with the connection.
-        if (settled === true && attempt.completion !== undefined) this.#settle(attempt);
-        else this.#forget(attempt);
+        if (settled === true && attempt.completion !== undefined) this.#ends.settle(attempt);
+        else this.#ends.forget(attempt);
         continue;
       }
-      this.#reconcileOutput(attempt, ackedSeq);
+      attempt.reconcileOutput(ackedSeq);
       if (verdict === 'superseded' && attempt.state === 'leased') attempt.revoked = true;
       if (attempt.toReattach && !attempt.takingUp) this.#reattach(attempt, ackedSeq);
       if (verdict === 'cancel') this.#cancel(attempt);
@@ -231,8 +232,8 @@ export class Executor {
     const attempt = this.#attempts.get({ step, epoch });
     // A reply to a request that another one has replaced says nothing about the current one.
     if (attempt?.completion?.requestId === requestId) {
-      if (result === 'resend') this.#resend(attempt, attempt.completion, fromSeq ?? 1);
-      else this.#settle(attempt);
+      if (result === 'resend') this.#ends.resend(attempt, attempt.completion, fromSeq ?? 1);
+      else this.#ends.settle(attempt);
     }
     if (next !== undefined) this.onLeases([next]);
   }
@@ -258,7 +259,7 @@ export class Executor {
       // Some are still connecting: they find out that they may not begin, and are dropped when they end.
       attempt.forgotten = true;
       attempt.output.discard();
-      if (!this.#slots.isWorking(attempt)) this.#settle(attempt);
+      if (!this.#slots.isWorking(attempt)) this.#ends.settle(attempt);
     }
     this.#session?.send({ type: 'agent_drain' });
   }
@@ -285,7 +286,7 @@ export class Executor {
     if (this.#draining) return;
     this.#draining = true;
     this.#session?.send({ type: 'agent_drain' });
-    this.#giveBack([...this.#slots.withdrawAll(), ...this.#followers.takeAll()], 'draining');
+    this.#ends.giveBack([...this.#slots.withdrawAll(), ...this.#followers.takeAll()], 'draining');
   }
 
   /** Resolves when nothing is executing and the server has confirmed every end. */
@@ -336,42 +337,17 @@ export class Executor {
     return this.#followers.of(attempt) === undefined;
   }
 
-  /**
-   * Begins what was leased to follow an attempt that has ended, in its slot, or gives it back. Called once the end is in
-   * the journal, in which no start of what follows may come before it.
-   */
-  #goOnAfter(attempt: Attempt, outcome: StepOutcome): void {
-    attempt.mayBeFollowed = isSuccess(outcome);
-    if (!attempt.mayBeFollowed) {
-      this.#giveBack(this.#followers.takeAllAfter(attempt), 'lease_expired');
-      return;
-    }
-    const next = this.#followers.takeAfter(attempt);
-    if (next === undefined) return;
-    if (next.revoked || next.forgotten) this.#settle(next);
-    else this.#slots.enterAtOnce(next);
-  }
-
   /** Continues reading a command's output. Needs the server's position first, since reading continues from there. */
   #reattach(attempt: Attempt, ackedSeq: number): void {
     if (attempt.lease === undefined || attempt.reattaching) return;
     attempt.reattaching = true;
     if (ackedSeq > attempt.output.lastSeq) {
       // This disk has lost chunks that the server has, and with them the position to read from. The server knows it.
-      if (this.#server?.can('take_over') === true) this.#handBack(attempt);
-      else void this.#ended(attempt, { outcome: interruptedOutcome });
+      if (this.#server?.can('take_over') === true) this.#ends.handBack(attempt);
+      else void this.#ends.ended(attempt, { outcome: interruptedOutcome });
       return;
     }
     this.#slots.enterAtOnce(attempt);
-  }
-
-  /** Hands back a command that goes on by itself to any agent that can continue reading its output, even this one. */
-  #handBack(attempt: Attempt): void {
-    attempt.taken = true;
-    // A server that doesn't know this reason finds the attempt missing from the next resume.
-    if (this.#server?.can('take_over') === true)
-      this.#session?.send({ type: 'return', attempts: [attempt.name], reason: 'output_lost' });
-    this.#settle(attempt);
   }
 
   /** Never rejects: an unexpected error is logged. */
@@ -395,7 +371,7 @@ export class Executor {
         followedBy: () => this.#markerAfter(attempt),
         begin: (checked, how) => this.#starts.begin(attempt, { lease, checked }, how),
       });
-      if (!this.#stopped) await this.#ended(attempt, execution);
+      if (!this.#stopped) await this.#ends.ended(attempt, execution);
     } catch (error) {
       this.#options.log.error(
         { err: error, step: attempt.step, epoch: attempt.epoch },
@@ -411,46 +387,12 @@ export class Executor {
     return next?.marker(this.#options.installationId);
   }
 
-  async #ended(attempt: Attempt, execution: Execution): Promise<void> {
-    if ('outcome' in execution) await this.#finish(attempt, execution);
-    else if ('taken' in execution) this.#collectedElsewhere(attempt);
-    else if (execution.notBegun === 'revoked') this.#settle(attempt);
-    // The server already knows that the disk refuses, and leases the step to another agent, or to this one later.
-    else this.#giveBack([attempt], execution.notBegun === 'no_journal' ? 'draining' : execution.notBegun);
-  }
-
-  /**
-   * The target says that another agent collects the command, but a target may lie. The server knows: if another agent
-   * has the attempt, it ignores what is handed back here; if not, it gives the command to an agent again.
-   */
-  #collectedElsewhere(attempt: Attempt): void {
-    const { step, epoch } = attempt;
-    attempt.taken = true;
-    if (attempt.forgotten) {
-      this.#settle(attempt);
-      return;
-    }
-    this.#options.log.warn(
-      { step, epoch },
-      'the target says that another agent collects this command; it was handed back to the server, which knows whether one does',
-    );
-    // Without a session it stays listed: a resume that is under way may have named it.
-    if (this.#session !== undefined) this.#handBack(attempt);
-  }
-
-  /** Returns attempts that will not begin. Without a connection, their absence from the next resume says so. */
-  #giveBack(attempts: Attempt[], reason: 'draining' | 'lease_expired' | 'no_key'): void {
-    if (attempts.length === 0) return;
-    this.#session?.send({ type: 'return', attempts: attempts.map(({ name }) => name), reason });
-    for (const attempt of attempts) this.#settle(attempt);
-  }
-
   #cancel(attempt: Attempt): void {
     const { lease } = attempt;
     if (lease === undefined || attempt.completion !== undefined) return;
     attempt.stop({ cause: 'cancelled', killGraceMs: killGraceOf(lease) });
     if (!this.#slots.withdraw(attempt)) return;
-    void this.#ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
+    void this.#ends.ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
   }
 
   /** Nothing depends on progress, so it is dropped when there is no session. */
@@ -458,129 +400,4 @@ export class Executor {
     if (forgotten || this.#session?.server.can('transfers') !== true) return;
     this.#session.send({ type: 'progress', step, epoch, transfer });
   }
-
-  // ---- ends
-
-  async #finish(
-    attempt: Attempt,
-    { outcome: ended, handsOn, transfers, masking }: Extract<Execution, { outcome: StepOutcome }>,
-  ): Promise<void> {
-    const output = await attempt.output.close();
-    const detections = masking?.detections;
-    const outcome = detections === undefined ? ended : { ...ended, detections };
-    if (this.#stopped) return;
-    if (outcome.reason === 'path_refused' && attempt.lease !== undefined)
-      this.#options.onPathRefused(attempt.lease, outcome);
-    attempt.state = 'finished';
-    this.#starts.forget(attempt);
-    if (attempt.forgotten) {
-      this.#settle(attempt);
-      return;
-    }
-    if (outcome.reason === 'auth_failed' && attempt.lease !== undefined)
-      this.#options.onLoginRefused(attempt.lease);
-    const completion: Completion = {
-      requestId: randomUUID(),
-      outcome: tellLostOutput(outcome, attempt.output.failure),
-      output: { ...output, digest: attempt.output.digest, gaps: [] },
-      ...(handsOn === undefined ? {} : { handsOn }),
-      ...(transfers === undefined ? {} : { transfers }),
-    };
-    const isFollowed = this.#followers.of(attempt) !== undefined && isSuccess(completion.outcome);
-    // If another attempt follows, its start goes to disk in the same write.
-    const recorded = this.#options.journal.durable(
-      finishedRecord(attempt, completion),
-      isFollowed ? joinWithinMs : 0,
-    );
-    this.#goOnAfter(attempt, completion.outcome);
-    try {
-      await recorded;
-    } catch (error) {
-      // The outcome is known now but may not be after a restart: reporting it is better than losing it.
-      const { step, epoch } = attempt;
-      this.#options.log.error(
-        { err: error, step, epoch },
-        'the outcome of this attempt could not be written to the journal; it is lost if this agent restarts before the server has it',
-      );
-    }
-    attempt.completion = completion;
-    if (this.#session === undefined) return;
-    this.#session.output.offer(attempt.output);
-    const hostKeyRefused = outcome.reason === 'host_key_unknown' || outcome.reason === 'host_key_mismatch';
-    if (hostKeyRefused && attempt.lease !== undefined) {
-      this.#options.onHostKeyRefused(attempt.lease, this.#session);
-    }
-  }
-
-  #resend(attempt: Attempt, completion: Completion, fromSeq: number): void {
-    const requestId = randomUUID();
-    attempt.completion = { ...completion, requestId };
-    this.#options.journal.note(finishedRecord(attempt, attempt.completion));
-    this.#session?.output.release(attempt.output.inFlightBytes);
-    attempt.output.sendFrom(Math.min(fromSeq, attempt.output.lastSeq + 1));
-    this.#session?.output.offer(attempt.output);
-  }
-
-  #forget(attempt: Attempt): void {
-    attempt.forgotten = true;
-    attempt.output.discard();
-    this.#options.log.warn(
-      { step: attempt.step, epoch: attempt.epoch },
-      'the server does not know this attempt any more; its output and outcome are dropped, and a running command continues',
-    );
-    // A running command goes on, since nobody asked to end it. Its attempt is dropped when it ends.
-    const waits = attempt.toReattach && !attempt.reattaching;
-    if (attempt.state === 'finished' || attempt.state === 'interrupted' || waits) this.#settle(attempt);
-  }
-
-  /** Ends the attempt permanently and removes every trace of it. */
-  #settle(attempt: Attempt): void {
-    if (!this.#attempts.delete(attempt)) return;
-    // It has not ended here in a way that something could follow.
-    this.#giveBack(this.#followers.takeAllAfter(attempt), 'lease_expired');
-    this.#forgo(attempt);
-    this.#settledLeases.add(attempt.leaseToken);
-    this.#settledLeases.add(attemptKey(attempt));
-    this.#starts.forget(attempt);
-    this.#session?.output.forget(attempt.output);
-    this.#session?.output.release(attempt.output.inFlightBytes);
-    this.#options.journal.note({ is: 'settled', step: attempt.step, epoch: attempt.epoch });
-    attempt.output.remove().catch((error: unknown) => {
-      this.#options.log.warn(
-        { err: error, spool: attemptKey(attempt) },
-        'the output file of a settled attempt could not be removed from the spool',
-      );
-    });
-    const { step, epoch } = attempt;
-    removeFromTarget(attempt, this.#options).catch((error: unknown) => {
-      this.#options.log.warn(
-        { err: error, step, epoch },
-        'temporary files of this attempt could not be removed from its target',
-      );
-    });
-  }
-
-  /** Drops what was prepared for an attempt that never began. */
-  #forgo(attempt: Attempt): void {
-    const { stepTypes, installationId } = this.#options;
-    if (attempt.state !== 'leased' || attempt.lease === undefined) return;
-    stepTypes.get(attempt.lease.stepType)?.forgo?.(attempt.marker(installationId));
-  }
-
-  // ---- output
-
-  #reconcileOutput(attempt: Attempt, ackedSeq: number): void {
-    const { output, completion } = attempt;
-    output.sendFrom(Math.min(ackedSeq, output.lastSeq) + 1);
-    output.acknowledge(ackedSeq);
-    // The server has chunks that this disk lost in a crash; they are not in the digest.
-    if (completion !== undefined && ackedSeq > completion.output.lastSeq) {
-      completion.output.gaps = [[output.lastSeq + 1, ackedSeq]];
-      completion.output.lastSeq = ackedSeq;
-    }
-  }
-}
-
-function isSuccess({ status }: StepOutcome): boolean {
-  return status === 'succeeded' || status === 'skipped';
 }

@@ -81,6 +81,18 @@ export class Attempt {
     this.#stop.abort(request);
   }
 
+  /** Makes the output continue after what the server has, at the start of a session. */
+  reconcileOutput(ackedSeq: number): void {
+    const { output, completion } = this;
+    output.sendFrom(Math.min(ackedSeq, output.lastSeq) + 1);
+    output.acknowledge(ackedSeq);
+    // The server has chunks that this disk lost in a crash; they are not in the digest.
+    if (completion !== undefined && ackedSeq > completion.output.lastSeq) {
+      completion.output.gaps = [[output.lastSeq + 1, ackedSeq]];
+      completion.output.lastSeq = ackedSeq;
+    }
+  }
+
   /** The marker by which its processes are found on a target. */
   marker(installationId: string): string {
     return attemptMarker(installationId, this);
