@@ -56,6 +56,17 @@ test('a secret that could not be opened is tried again, and a swapped seal is no
   for (const each of tries) expect(each).toMatchObject({ reason: expect.any(NoSegmentKey) });
   t.generations.add(1);
   expect(await t.open(secret)).toMatchObject([{ value: 'open sesame' }]);
-  const swapped = { ...secret, sealed: (await t.seal('of another')).sealed };
-  await expect(t.open(swapped)).rejects.toThrow(UnopenableSecret);
+  const { sealed: other } = await t.seal('of another');
+  t.generations.add(2);
+  for (const swapped of [
+    other,
+    { ...secret.sealed, generation: 2 },
+    ...(['enc', 'wrappedKey', 'nonce', 'ciphertext'] as const).map((part) => ({
+      ...secret.sealed,
+      [part]: other[part],
+    })),
+  ]) {
+    await t.open(secret);
+    await expect(t.open({ ...secret, sealed: swapped })).rejects.toThrow(UnopenableSecret);
+  }
 });

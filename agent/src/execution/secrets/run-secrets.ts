@@ -5,6 +5,7 @@ import type { HandedOn, Lease, LeaseRendering, LeaseSecret } from '@opsconductor
 import {
   openRunValue,
   type RunValueBinding,
+  type SealedEnvelope,
   SealingError,
   sealRunValue,
 } from '@opsconductor/protocol/sealing';
@@ -42,6 +43,7 @@ type Opened = Pick<OpenedSecret, 'value' | 'patterns'>;
 
 /** Entered while the value is still being opened, since many leases of a run arrive at once. */
 interface Kept {
+  sealed: SealedEnvelope;
   opened: Promise<Opened>;
   untilMs: number;
 }
@@ -89,13 +91,13 @@ export class RunSecrets {
 
   async #open(jobId: number, secret: LeaseSecret): Promise<Opened> {
     const { sealed } = secret;
-    const binding = this.#binding(jobId, secret, sealed.generation);
-    // The key contains the whole seal, so that a swapped row is not answered from here.
-    const key = JSON.stringify([binding, sealed]);
+    const key = JSON.stringify([jobId, secret.id, secret.step, secret.name]);
     const now = this.#options.monotonicMs();
     const kept = this.#kept.get(key);
-    if (kept !== undefined && kept.untilMs > now) return kept.opened;
-    const made = { opened: this.#unseal(binding, secret), untilMs: now + keptMs };
+    // A swapped row is not answered from here.
+    if (kept !== undefined && kept.untilMs > now && isSame(kept.sealed, sealed)) return kept.opened;
+    const binding = this.#binding(jobId, secret, sealed.generation);
+    const made = { sealed, opened: this.#unseal(binding, secret), untilMs: now + keptMs };
     this.#keep(key, made);
     try {
       return await made.opened;
@@ -135,4 +137,14 @@ export class RunSecrets {
     const [oldest] = this.#kept.keys();
     if (this.#kept.size > maxKept && oldest !== undefined) this.#kept.delete(oldest);
   }
+}
+
+function isSame(one: SealedEnvelope, other: SealedEnvelope): boolean {
+  return (
+    one.generation === other.generation &&
+    one.enc === other.enc &&
+    one.wrappedKey === other.wrappedKey &&
+    one.nonce === other.nonce &&
+    one.ciphertext === other.ciphertext
+  );
 }
