@@ -1,51 +1,34 @@
-// Holds the agents' connections: registry, heartbeats, claims, and notifications from the bus.
-import { randomUUID } from 'node:crypto';
+// The agents' connections on this server: puts the parts together that serve them, starts and stops them, and passes on
+// what the bus announces.
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import {
-  type AgentMessageOf,
-  closeCodes,
-  limits,
-  type TransferProgress,
-  visibleLine,
-} from '@opsconductor/protocol';
+import { type AgentMessageOf, closeCodes, limits } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
-import { recordAudit } from '../audit/record-audit.ts';
-import { AppError } from '../errors.ts';
 import type { AgentContents } from '../files/agent-contents.ts';
 import type { Log } from '../log.ts';
 import type { CleanUpRequests } from '../runs/ends/clean-up-requests.ts';
 import type { ClaimAlong, ClaimsAlong } from '../runs/leases/claim-along.ts';
 import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
-import { type Resume, type Resumed, resumeAgents } from '../runs/leases/resume-agent.ts';
 import type { LiveHub } from '../runs/live/live-hub.ts';
 import type { OutputWriter } from '../runs/output/output-writer.ts';
 import type { ProgressNews } from '../runs/progress/run-ledger.ts';
-import type { SettleResult } from '../runs/progress/settle-attempts.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { segmentStateFor } from '../segments/segment-state.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
-import { noteClose, type ShutOut } from '../store/agents/agent-lifecycle.ts';
-import { closeSession, hasAgents, setDraining } from '../store/agents/agent-sessions.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/database/notifications.ts';
-import { inTransaction } from '../store/database/transaction.ts';
 import { attemptsToStop } from '../store/queue/sweep.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
-import { recordSeenHostKey } from '../targets/host-keys.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
-import { Batches } from './batches.ts';
+import { AgentEvents } from './agent-events.ts';
 import { CheckpointTurns } from './checkpoint-turns.ts';
 import { type Accepted, AgentAcceptor } from './connections/agent-acceptor.ts';
-import { agentTooOld } from './connections/agent-too-old.ts';
 import type { HandshakeSettings, ServerIdentity } from './connections/handshake.ts';
 import { Heartbeats } from './connections/heartbeats.ts';
 import { Links } from './connections/links.ts';
-import { capabilitiesOf } from './connections/session-capabilities.ts';
-import { shutOut, shutOutOfLinks } from './connections/shut-outs.ts';
+import { SessionEnds } from './connections/session-ends.ts';
 import { HeardNews } from './heard-news.ts';
 import { HostScans } from './host-scans.ts';
 import { KeyMessages } from './key-messages.ts';
@@ -53,15 +36,13 @@ import { announceSteps } from './leases/announce-steps.ts';
 import { CleanUpAsks } from './leases/clean-up-asks.ts';
 import { Dispatcher } from './leases/dispatcher.ts';
 import { LeaseNotes } from './leases/lease-notes.ts';
-import { takeBackLeases } from './leases/returned-leases.ts';
 import { Settler } from './leases/settler.ts';
 import { StopReminders } from './leases/stop-reminders.ts';
 import { TakeOvers } from './leases/take-overs.ts';
 import { TransferNews } from './leases/transfer-news.ts';
-import { AgentLink, type LinkEvents } from './link/agent-link.ts';
-import type { NextLeases } from './link/completions.ts';
-import { RemoteTests, type TestAnswer } from './remote-tests.ts';
+import { AgentLink } from './link/agent-link.ts';
 import { SegmentStates } from './segment-states.ts';
+import { SegmentTests } from './segment-tests.ts';
 
 export interface GatewayDeps {
   sql: Sql;
@@ -107,12 +88,8 @@ const defaultSettings: HandshakeSettings = {
   heartbeatIntervalMs: limits.heartbeatIntervalMs,
   leaseTtlMs: limits.leaseTtlMs,
 };
-/** Sessions that are resumed together, and batches of them at the same time, as those with attempts take a while. */
-const maxResumesTogether = 32;
-const resumesAtATime = 3;
-const silenceCheckMs = 1_000;
 
-export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
+export class Gateway implements TargetTester, ClaimsAlong {
   readonly settler: Settler;
   readonly #deps: GatewayDeps;
   readonly #settings: HandshakeSettings;
@@ -123,14 +100,13 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   readonly #transfers: TransferNews;
   readonly #segmentStates: SegmentStates;
   readonly #stopReminders: StopReminders;
-  readonly #remoteTests: RemoteTests;
-  readonly #resumes: Batches<Resume, Resumed | undefined>;
+  readonly #tests: SegmentTests;
   readonly #heard = new HeardNews();
   readonly #links = new Links();
-  readonly #closing = new Set<Promise<unknown>>();
   readonly #heartbeats: Heartbeats;
+  readonly #sessionEnds: SessionEnds;
+  readonly #events: AgentEvents;
   readonly #keys: KeyMessages;
-  #silenceTimer: NodeJS.Timeout | undefined;
   readonly #checkpoints: CheckpointTurns;
   readonly #cleanUps: CleanUpAsks;
   readonly #takeOvers: TakeOvers;
@@ -186,21 +162,19 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#heartbeats = new Heartbeats({
       ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
       connected: () => this.#links.ready(),
-      onOver: (links) => this.#endOver(links),
+      onOver: (links) => this.#sessionEnds.endOver(links),
+    });
+    this.#sessionEnds = new SessionEnds({
+      ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
+      ...{ links: this.#links, heartbeats: this.#heartbeats, scans: this.#scans },
     });
     this.#keys = new KeyMessages({ ...deps, onReady: () => this.#dispatcher.wake() });
     this.#stopReminders = new StopReminders(deps);
-    this.#remoteTests = new RemoteTests({
+    this.#tests = new SegmentTests({
       sql: deps.sql,
       serverId: deps.identity.serverId,
       log: deps.log,
-      hasAgent: (segmentId) => this.#links.ready(segmentId).length > 0,
-      testHere: async (request) => (await this.#testHere(request)) ?? 'offline',
-    });
-    this.#resumes = new Batches({
-      most: maxResumesTogether,
-      atATime: resumesAtATime,
-      work: (resumes) => resumeAgents(deps.sql, resumes),
+      links: this.#links,
     });
     this.#notes = new LeaseNotes({ sql: deps.sql, log: deps.log, onNews: (news) => this.publish(news) });
     this.#dispatcher = new Dispatcher({
@@ -215,31 +189,39 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
       pollMs: deps.claimPollMs,
       onNews: (news) => this.publish(news),
     });
+    this.#events = new AgentEvents({
+      ...{ sql: deps.sql, builder: deps.builder, checkpointFeed: deps.checkpoints },
+      ...{ checkpoints: this.#checkpoints, cleanUps: this.#cleanUps, dispatcher: this.#dispatcher },
+      ...{ heartbeats: this.#heartbeats, notes: this.#notes, scans: this.#scans },
+      ...{ segmentStates: this.#segmentStates, sessionEnds: this.#sessionEnds, settler: this.settler },
+      ...{ stopReminders: this.#stopReminders, transfers: this.#transfers },
+      publish: (news) => this.publish(news),
+    });
   }
 
   async start(server: Pick<Server, 'on'>): Promise<void> {
     this.#acceptor.attach(server);
     this.#dispatcher.start();
     this.#scans.start();
-    this.#silenceTimer = setInterval(() => this.#endSilentLinks(), silenceCheckMs);
+    this.#sessionEnds.start();
     this.#cleanUps.start();
     this.#takeOvers.start();
     this.#listener = await listen(this.#deps.sql, {
       progress: (notice) => this.publish(notice),
       output: (marks) => this.#deps.hub.publishSteps(marks),
-      session: (agentId, sessionNumber, shutOut) => this.#endOlderSession(agentId, sessionNumber, shutOut),
+      session: (agentId, sessionNumber, how) => this.#sessionEnds.endOlder(agentId, sessionNumber, how),
       segment: (segmentId) => this.#sendSegmentStates(segmentId),
       scans: (cancelledId) =>
         cancelledId === undefined ? this.#scans.wake() : this.#scans.cancel(cancelledId),
       forget: (notice) => this.#deps.onForget?.(notice),
       transfers: (payload) => this.#transfers.heard(payload),
-      asked: (id, segmentId) => this.#remoteTests.asked(id, segmentId),
-      answered: (id) => this.#remoteTests.answered(id),
+      asked: (id, segmentId) => this.#tests.asked(id, segmentId),
+      answered: (id) => this.#tests.answered(id),
       resync: () => {
         this.#deps.onForget?.(undefined);
         this.#deps.hub.wakeAll();
         this.#dispatcher.wake();
-        void shutOutOfLinks(this.#deps, [...this.#links]);
+        void this.#sessionEnds.endShutOut();
         this.#sendSegmentStates();
         this.#scans.wake();
       },
@@ -248,7 +230,7 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
 
   /** Drains: leases nothing more, tells agents to connect elsewhere, and commits what is in flight. */
   async stop(): Promise<void> {
-    clearInterval(this.#silenceTimer);
+    this.#sessionEnds.stop();
     await this.#cleanUps.stop();
     await this.#takeOvers.stop();
     this.#heartbeats.stop();
@@ -260,10 +242,10 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     });
     await Promise.race([Promise.all(gone), new Promise((next) => setTimeout(next, 2_000).unref())]);
     for (const link of this.#links) link.terminate();
-    await Promise.allSettled([...this.#closing, this.#notes.stop()]);
+    await Promise.allSettled([this.#sessionEnds.recorded(), this.#notes.stop()]);
     this.#transfers.stop();
     await this.#scans.stop();
-    await this.#remoteTests.stop();
+    await this.#tests.stop();
     await this.#listener?.stop();
   }
 
@@ -293,39 +275,13 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
   }
 
   /** Tests a target through an agent of its segment, whichever server that is connected to. */
-  async testTarget(request: TargetTestRequest): Promise<TestAnswer | 'no_agent'> {
-    const answer = (await this.#testHere(request)) ?? (await this.#remoteTests.ask(request));
-    if (answer !== undefined) return answer;
-    return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
+  testTarget(request: TargetTestRequest): ReturnType<TargetTester['testTarget']> {
+    return this.#tests.testTarget(request);
   }
-
-  /** Returns `undefined` if no agent of the segment is connected to this server. */
-  async #testHere(request: TargetTestRequest): Promise<TestAnswer | undefined> {
-    const links = this.#links.ready(request.segmentId);
-    const link = links.find((each) => agentTooOld(each, request.target) === undefined) ?? links[0];
-    if (link === undefined) return undefined;
-    const requestId = randomUUID();
-    const tooOld = agentTooOld(link, request.target);
-    if (tooOld !== undefined)
-      return {
-        agentName: link.name,
-        tested: { type: 'target_tested', requestId, ok: false, ...tooOld.outcome },
-      };
-    try {
-      const { segmentId: _, ...rest } = request;
-      const tested = await link.testTarget({ type: 'test_target', requestId, ...rest });
-      return tested.reason === 'offline' ? 'offline' : { agentName: link.name, tested };
-    } catch (error) {
-      if (error instanceof AppError && error.code === 'unavailable') return 'offline';
-      throw error;
-    }
-  }
-
-  // ---- connections
 
   #accept(socket: WebSocket, agent: Accepted, stream: Socket, address: string): Promise<void> {
     const link = new AgentLink(
-      { ...this.#deps, settler: this.settler, events: this, keyMessages: this.#keys },
+      { ...this.#deps, settler: this.settler, events: this.#events, keyMessages: this.#keys },
       socket,
       { ...agent, address },
       stream,
@@ -334,195 +290,6 @@ export class Gateway implements LinkEvents, TargetTester, ClaimsAlong {
     this.#deps.log.info({ agent: agent.name, session: agent.sessionNumber }, 'agent connected');
     return link.arrived;
   }
-
-  closed(link: AgentLink, end: { code: number; reason: string }): void {
-    this.#links.remove(link);
-    this.#heartbeats.closed(link);
-    this.#deps.log.info(
-      { agent: link.name, session: link.sessionNumber, closeCode: end.code, reason: end.reason },
-      'agent disconnected',
-    );
-    const clean = link.isDraining && link.slotsTaken === 0;
-    const { sql, log } = this.#deps;
-    const closing = Promise.all([
-      closeSession(sql, link.agentId, link.sessionNumber, clean),
-      noteClose(sql, { agentId: link.agentId, ...end, address: link.address }),
-    ]).catch((error) =>
-      log.warn(
-        { err: error, agent: link.name, session: link.sessionNumber },
-        'the end of a session of an agent could not be recorded',
-      ),
-    );
-    this.#whileClosing(closing);
-    const giving = this.#scans
-      .closed(link)
-      .catch((error) =>
-        this.#deps.log.warn(
-          { err: error, agent: link.name },
-          'targets that a disconnected agent was to scan could not be taken back; other agents get them once they are overdue',
-        ),
-      );
-    this.#whileClosing(giving);
-  }
-
-  #whileClosing(work: Promise<unknown>): void {
-    this.#closing.add(work);
-    void work.finally(() => this.#closing.delete(work));
-  }
-
-  #endOlderSession(agentId: number, sessionNumber: number, how: ShutOut | 'quarantined' | undefined): void {
-    const link = this.#links.get(agentId);
-    if (link === undefined || link.sessionNumber >= sessionNumber) return;
-    if (how === undefined) link.close(closeCodes.replaced, 'a newer session of this agent is connected');
-    else shutOut(link, how);
-  }
-
-  async #endOver(links: readonly AgentLink[]): Promise<void> {
-    const out = await shutOutOfLinks(this.#deps, links);
-    for (const link of links) if (!out.has(link)) link.close(closeCodes.replaced, 'this session is over');
-  }
-
-  #endSilentLinks(): void {
-    for (const link of this.#links) {
-      if (link.silentMs <= this.#settings.leaseTtlMs) continue;
-      link.close(closeCodes.silent, 'no heartbeat');
-      link.terminate();
-    }
-  }
-
-  // ---- messages from agents
-
-  heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void {
-    this.#heartbeats.heard(link, message);
-    if (message.auditSize !== undefined) void this.#checkpoints.heard(link, message.auditSize);
-    this.#stopReminders.heard(link, message);
-  }
-
-  async resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void> {
-    // Set before the session is ready, because from then on it is leased steps.
-    link.isDraining = message.draining;
-    link.capabilities = new Set(message.capabilities);
-    await this.#notes.flush();
-    const resumed = await this.#resumes.do({
-      agentId: link.agentId,
-      sessionNumber: link.sessionNumber,
-      slots: message.slots,
-      draining: message.draining,
-      version: visibleLine(message.agentVersion) || 'unknown',
-      platform: visibleLine(message.platform) || 'unknown',
-      hostname: visibleLine(message.hostname ?? '') || null,
-      journalIntact: message.journalIntact,
-      journalLoss: visibleLine(message.journalLoss ?? '') || undefined,
-      capabilities: capabilitiesOf(link.agentId, message.capabilities),
-      rosterNumber: message.rosterNumber,
-      attempts: message.attempts,
-    });
-    if (resumed === undefined) {
-      link.close(closeCodes.replaced, 'this session is over');
-      return;
-    }
-    link.adopt(resumed.attempts);
-    link.ready({ type: 'resumed', attempts: resumed.verdicts });
-    this.#notes.resumed(link, resumed.untold);
-    for (const end of resumed.ends) await this.settler.settle(end);
-    this.publish(resumed.news);
-    await this.#segmentStates.tell(link);
-    this.#dispatcher.wake();
-    await this.#scans.ready(link, link.can('scan_hosts'));
-    await this.#cleanUps.ask();
-  }
-
-  started(link: AgentLink, message: AgentMessageOf<'started'>): void {
-    const { step, epoch, survives } = message;
-    const { agentId, sessionNumber } = link;
-    this.#notes.started({
-      step,
-      epoch,
-      agentId,
-      sessionNumber,
-      ...(survives === undefined ? {} : { survives }),
-    });
-  }
-
-  completing({ step, epoch }: { step: number; epoch: number }): number | undefined {
-    return this.#notes.ended({ step, epoch });
-  }
-
-  progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void {
-    this.#transfers.progressed(attempt, transfer);
-  }
-
-  async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {
-    const deps = { sql: this.#deps.sql, settler: this.settler, notes: this.#notes };
-    for (const news of await takeBackLeases(deps, link, message)) this.publish(news);
-    // The step before it may have ended meanwhile, and the slot was kept for what comes back.
-    this.#dispatcher.slotsFreed(link.segmentId);
-  }
-
-  async policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void> {
-    if (link.isEnding) return;
-    refuseUnstorableText(message);
-    const { agentId: id, name, segmentId } = link;
-    const { accepted, problem } = message;
-    await inTransaction(this.#deps.sql, (tx) =>
-      recordAudit(tx, {
-        actor: { kind: 'agent', id, name },
-        action: accepted ? 'agent.policy_reloaded' : 'agent.policy_not_reloaded',
-        object: { kind: 'agent', id },
-        scope: { segmentId },
-        detail: { name, ...(problem === undefined ? {} : { problem }) },
-      }),
-    );
-  }
-
-  async hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void> {
-    const { segmentId } = link;
-    await inTransaction(this.#deps.sql, (tx) =>
-      recordSeenHostKey(tx, { targetId: message.targetId, hostKeyLine: message.hostKey, segmentId }),
-    );
-  }
-
-  async hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void> {
-    await this.#scans.scanned(link, message);
-  }
-
-  async checkpointRefused(
-    link: AgentLink,
-    message: AgentMessageOf<'audit_checkpoint_refused'>,
-  ): Promise<void> {
-    await this.#deps.checkpoints?.refused(link, message);
-  }
-
-  async cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void> {
-    await this.#cleanUps.answered(link, message);
-  }
-
-  async draining(link: AgentLink): Promise<void> {
-    await setDraining(this.#deps.sql, link.agentId, link.sessionNumber);
-  }
-
-  stepsAhead(stepId: number): number {
-    return this.#deps.builder.stepsAhead(stepId);
-  }
-
-  async settled(link: AgentLink, result: SettleResult, isSlotFree: boolean): Promise<NextLeases> {
-    const { ahead = [] } = result;
-    if (result.next === undefined) {
-      if (isSlotFree) this.#dispatcher.slotsFreed(link.segmentId);
-      return { ahead: await this.#dispatcher.buildAhead(link, ahead) };
-    }
-    const leases = await this.#dispatcher.buildLeases([result.next]);
-    const next = leases.get(result.next.id);
-    if (next !== undefined && !link.isEnding)
-      return { next, ahead: await this.#dispatcher.buildAhead(link, ahead) };
-    link.forget({ stepId: result.next.id, epoch: result.next.epoch });
-    // The agent was shut out meanwhile and was asked for its unbegun leases before it heard of this one: others may
-    // have it. What was leased to follow it goes back with it, or was closed when it failed.
-    if (next !== undefined) await this.#dispatcher.giveBack(result.next);
-    return { ahead: [] };
-  }
-
-  // ---- messages to agents
 
   /** Missing one does no harm: the sweep tells again while a run is being cancelled, and so does a resume. */
   async #cancelRuns(runIds: readonly number[]): Promise<void> {

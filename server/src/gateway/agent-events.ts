@@ -1,0 +1,201 @@
+// What connected agents say about themselves and their attempts, and what this server does then.
+import { type AgentMessageOf, closeCodes, type TransferProgress, visibleLine } from '@opsconductor/protocol';
+import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
+import { recordAudit } from '../audit/record-audit.ts';
+import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
+import { type Resume, type Resumed, resumeAgents } from '../runs/leases/resume-agent.ts';
+import type { ProgressNews } from '../runs/progress/run-ledger.ts';
+import type { SettleResult } from '../runs/progress/settle-attempts.ts';
+import { refuseUnstorableText } from '../storable-text.ts';
+import { setDraining } from '../store/agents/agent-sessions.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
+import { recordSeenHostKey } from '../targets/host-keys.ts';
+import { Batches } from './batches.ts';
+import type { CheckpointTurns } from './checkpoint-turns.ts';
+import type { Heartbeats } from './connections/heartbeats.ts';
+import { capabilitiesOf } from './connections/session-capabilities.ts';
+import type { SessionEnds } from './connections/session-ends.ts';
+import type { HostScans } from './host-scans.ts';
+import type { CleanUpAsks } from './leases/clean-up-asks.ts';
+import type { Dispatcher } from './leases/dispatcher.ts';
+import type { LeaseNotes } from './leases/lease-notes.ts';
+import { takeBackLeases } from './leases/returned-leases.ts';
+import type { Settler } from './leases/settler.ts';
+import type { StopReminders } from './leases/stop-reminders.ts';
+import type { TransferNews } from './leases/transfer-news.ts';
+import type { AgentLink, LinkEvents } from './link/agent-link.ts';
+import type { NextLeases } from './link/completions.ts';
+import type { SegmentStates } from './segment-states.ts';
+
+export interface AgentEventsDeps {
+  sql: Sql;
+  builder: Pick<LeaseBuilder, 'stepsAhead'>;
+  checkpointFeed: Pick<CheckpointFeed, 'refused'> | undefined;
+  checkpoints: Pick<CheckpointTurns, 'heard'>;
+  cleanUps: Pick<CleanUpAsks, 'ask' | 'answered'>;
+  dispatcher: Pick<Dispatcher, 'wake' | 'slotsFreed' | 'buildLeases' | 'buildAhead' | 'giveBack'>;
+  heartbeats: Pick<Heartbeats, 'heard'>;
+  notes: LeaseNotes;
+  scans: Pick<HostScans, 'ready' | 'scanned'>;
+  segmentStates: Pick<SegmentStates, 'tell'>;
+  sessionEnds: Pick<SessionEnds, 'closed'>;
+  settler: Settler;
+  stopReminders: Pick<StopReminders, 'heard'>;
+  transfers: Pick<TransferNews, 'progressed'>;
+  /** Tells this server's readers and agents what a transaction has changed. */
+  publish(news: ProgressNews): void;
+}
+
+/** Sessions that are resumed together, and batches of them at the same time, as those with attempts take a while. */
+const maxResumesTogether = 32;
+const resumesAtATime = 3;
+
+export class AgentEvents implements LinkEvents {
+  readonly #deps: AgentEventsDeps;
+  readonly #resumes: Batches<Resume, Resumed | undefined>;
+
+  constructor(deps: AgentEventsDeps) {
+    this.#deps = deps;
+    this.#resumes = new Batches({
+      most: maxResumesTogether,
+      atATime: resumesAtATime,
+      work: (resumes) => resumeAgents(deps.sql, resumes),
+    });
+  }
+
+  // ---- messages from agents
+
+  heartbeat(link: AgentLink, message: AgentMessageOf<'heartbeat'>): void {
+    this.#deps.heartbeats.heard(link, message);
+    if (message.auditSize !== undefined) void this.#deps.checkpoints.heard(link, message.auditSize);
+    this.#deps.stopReminders.heard(link, message);
+  }
+
+  async resume(link: AgentLink, message: AgentMessageOf<'resume'>): Promise<void> {
+    // Set before the session is ready, because from then on it is leased steps.
+    link.isDraining = message.draining;
+    link.capabilities = new Set(message.capabilities);
+    await this.#deps.notes.flush();
+    const resumed = await this.#resumes.do({
+      agentId: link.agentId,
+      sessionNumber: link.sessionNumber,
+      slots: message.slots,
+      draining: message.draining,
+      version: visibleLine(message.agentVersion) || 'unknown',
+      platform: visibleLine(message.platform) || 'unknown',
+      hostname: visibleLine(message.hostname ?? '') || null,
+      journalIntact: message.journalIntact,
+      journalLoss: visibleLine(message.journalLoss ?? '') || undefined,
+      capabilities: capabilitiesOf(link.agentId, message.capabilities),
+      rosterNumber: message.rosterNumber,
+      attempts: message.attempts,
+    });
+    if (resumed === undefined) {
+      link.close(closeCodes.replaced, 'this session is over');
+      return;
+    }
+    link.adopt(resumed.attempts);
+    link.ready({ type: 'resumed', attempts: resumed.verdicts });
+    this.#deps.notes.resumed(link, resumed.untold);
+    for (const end of resumed.ends) await this.#deps.settler.settle(end);
+    this.#deps.publish(resumed.news);
+    await this.#deps.segmentStates.tell(link);
+    this.#deps.dispatcher.wake();
+    await this.#deps.scans.ready(link, link.can('scan_hosts'));
+    await this.#deps.cleanUps.ask();
+  }
+
+  started(link: AgentLink, message: AgentMessageOf<'started'>): void {
+    const { step, epoch, survives } = message;
+    const { agentId, sessionNumber } = link;
+    this.#deps.notes.started({
+      step,
+      epoch,
+      agentId,
+      sessionNumber,
+      ...(survives === undefined ? {} : { survives }),
+    });
+  }
+
+  completing({ step, epoch }: { step: number; epoch: number }): number | undefined {
+    return this.#deps.notes.ended({ step, epoch });
+  }
+
+  progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void {
+    this.#deps.transfers.progressed(attempt, transfer);
+  }
+
+  async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {
+    for (const news of await takeBackLeases(this.#deps, link, message)) this.#deps.publish(news);
+    // The step before it may have ended meanwhile, and the slot was kept for what comes back.
+    this.#deps.dispatcher.slotsFreed(link.segmentId);
+  }
+
+  async policyRead(link: AgentLink, message: AgentMessageOf<'policy_read'>): Promise<void> {
+    if (link.isEnding) return;
+    refuseUnstorableText(message);
+    const { agentId: id, name, segmentId } = link;
+    const { accepted, problem } = message;
+    await inTransaction(this.#deps.sql, (tx) =>
+      recordAudit(tx, {
+        actor: { kind: 'agent', id, name },
+        action: accepted ? 'agent.policy_reloaded' : 'agent.policy_not_reloaded',
+        object: { kind: 'agent', id },
+        scope: { segmentId },
+        detail: { name, ...(problem === undefined ? {} : { problem }) },
+      }),
+    );
+  }
+
+  async hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void> {
+    const { segmentId } = link;
+    await inTransaction(this.#deps.sql, (tx) =>
+      recordSeenHostKey(tx, { targetId: message.targetId, hostKeyLine: message.hostKey, segmentId }),
+    );
+  }
+
+  async hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void> {
+    await this.#deps.scans.scanned(link, message);
+  }
+
+  async checkpointRefused(
+    link: AgentLink,
+    message: AgentMessageOf<'audit_checkpoint_refused'>,
+  ): Promise<void> {
+    await this.#deps.checkpointFeed?.refused(link, message);
+  }
+
+  async cleanedUp(link: AgentLink, message: AgentMessageOf<'cleaned_up'>): Promise<void> {
+    await this.#deps.cleanUps.answered(link, message);
+  }
+
+  async draining(link: AgentLink): Promise<void> {
+    await setDraining(this.#deps.sql, link.agentId, link.sessionNumber);
+  }
+
+  stepsAhead(stepId: number): number {
+    return this.#deps.builder.stepsAhead(stepId);
+  }
+
+  async settled(link: AgentLink, result: SettleResult, isSlotFree: boolean): Promise<NextLeases> {
+    const { ahead = [] } = result;
+    if (result.next === undefined) {
+      if (isSlotFree) this.#deps.dispatcher.slotsFreed(link.segmentId);
+      return { ahead: await this.#deps.dispatcher.buildAhead(link, ahead) };
+    }
+    const leases = await this.#deps.dispatcher.buildLeases([result.next]);
+    const next = leases.get(result.next.id);
+    if (next !== undefined && !link.isEnding)
+      return { next, ahead: await this.#deps.dispatcher.buildAhead(link, ahead) };
+    link.forget({ stepId: result.next.id, epoch: result.next.epoch });
+    // The agent was shut out meanwhile and was asked for its unbegun leases before it heard of this one: others may
+    // have it. What was leased to follow it goes back with it, or was closed when it failed.
+    if (next !== undefined) await this.#deps.dispatcher.giveBack(result.next);
+    return { ahead: [] };
+  }
+
+  closed(link: AgentLink, end: { code: number; reason: string }): void {
+    this.#deps.sessionEnds.closed(link, end);
+  }
+}
