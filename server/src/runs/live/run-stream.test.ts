@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { chunkOf, setupOutput, type TestOutput, textOf } from '../output/output-testing.ts';
 import { endOf, success } from '../testing.ts';
@@ -83,6 +83,34 @@ test('a reader sees output, changes and the end in the order in which they came 
   expect(texts(seen)).toEqual(['one\n', 'two\n']);
   expect(statuses(seen)).toEqual(['succeeded']);
   expect(seen.map((event) => event.type)).toEqual(['chunk', 'chunk', 'change', 'end']);
+});
+
+/** A reader that is only told: the timer by which readers of new runs look for themselves never fires. */
+async function followWithoutLooking(t: TestOutput, runId: number) {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  return follow(t, runId, '0', undefined, true).finally(() => vi.useRealTimers());
+}
+
+test('after the event that ends the run, a reader still gets output that nobody announced', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { readToEnd } = await followWithoutLooking(t, runId);
+  const other = await elsewhere(t);
+  await other.send(lease, chunkOf(lease, 1, 'not announced\n'));
+  await settle(t, endOf(lease));
+  expect((await readToEnd()).map((event) => event.type)).toEqual(['change', 'chunk', 'end']);
+});
+
+test('after the event that ends the run, a reader looks into the database once', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  const { readToEnd } = await followWithoutLooking(t, runId);
+  const reads = vi.spyOn(t.hub.events, 'after');
+  await settle(t, endOf(lease));
+  expect((await readToEnd()).map((event) => event.type)).toEqual(['change', 'end']);
+  expect(reads).toHaveBeenCalledTimes(2);
 });
 
 test('with many readers, each takes less at once and misses nothing', async () => {

@@ -45,6 +45,8 @@ export class RunStream implements StreamReader {
   #eventNews: News | undefined;
   /** Whether the run has ended or may have. Then its end is looked for once there is nothing else to send. */
   #runEnded: boolean;
+  /** Whether an event has told that the run has ended. */
+  #endSeen = false;
   #wake: (() => void) | undefined;
   #nudge: (() => void) | undefined;
   #isNudged = false;
@@ -216,6 +218,12 @@ export class RunStream implements StreamReader {
     this.#lookForNews();
   }
 
+  /** Once it is known that the run has ended: the last output stored by another server may not be announced yet. */
+  #lookForTheLast(): void {
+    this.#lastLook = true;
+    this.#lookEverywhere();
+  }
+
   #news(idleMs: number): Promise<boolean> {
     return this.#comes(idleMs, (come) => {
       this.#wake = come;
@@ -280,12 +288,13 @@ export class RunStream implements StreamReader {
       to.add(`event: change\nid: ${formatPosition(this.#position)}\ndata: ${data}\n\n`);
     }
     // What is written from now on is announced. If the run has ended, look once more.
-    if (!isAll || this.#runEnded) this.#expectEvents();
+    if (this.#endSeen && !this.#lastLook) this.#lookForTheLast();
+    else if (!isAll || this.#runEnded) this.#expectEvents();
   }
 
   #wholeChange({ seq, change, status }: RunEvent): string {
     this.#position.afterSeq = seq;
-    this.#runEnded ||= status !== null && isRunEnded(status);
+    this.#endSeen ||= status !== null && isRunEnded(status);
     return change;
   }
 
@@ -293,7 +302,7 @@ export class RunStream implements StreamReader {
   #partOf(part: RunPart, event: RunEvent): string | undefined {
     const seen = part.see(JSON.parse(event.change) as Omit<RunChange, 'seq' | 'at'>);
     if (seen === undefined) return undefined;
-    this.#runEnded ||= part.isEnded;
+    this.#endSeen ||= part.isEnded;
     this.#partSeq += 1;
     if (this.#partSeq <= this.#position.afterSeq) return undefined;
     this.#position.afterSeq = this.#partSeq;
@@ -313,9 +322,7 @@ export class RunStream implements StreamReader {
     if (run.eventSeq > this.#readSeq) this.#expectEvents(run.eventSeq);
     if (!this.#runEnded || this.#eventNews !== undefined) return;
     if (!this.#lastLook) {
-      // The last output stored by another server may not have been announced yet.
-      this.#lastLook = true;
-      this.#lookEverywhere();
+      this.#lookForTheLast();
       return;
     }
     this.#ended = true;
