@@ -349,7 +349,13 @@ export type ChunkEvent = Static<typeof ChunkEventSchema>;
 
 export const ExecutorStatusSchema = Type.Object({
   status: Type.Enum(['ok', 'degraded']),
-  steps: Type.Object({ ready: Type.Integer(), running: Type.Integer(), held: Type.Integer() }),
+  steps: Type.Object({
+    ready: Type.Integer(),
+    running: Type.Integer({
+      description: 'Leased, whether begun or not, without steps that were leased ahead of their turn',
+    }),
+    held: Type.Integer(),
+  }),
   runs: Type.Object({ queued: Type.Integer(), running: Type.Integer(), cancelling: Type.Integer() }),
   oldestReadyMs: Nullable(
     Type.Integer({ description: 'Age of the oldest run that has a ready step, in ms' }),
@@ -359,7 +365,7 @@ export const ExecutorStatusSchema = Type.Object({
       id: Id,
       name: Type.String(),
       ready: Type.Integer(),
-      running: Type.Integer(),
+      running: Type.Integer({ description: 'As in `steps`' }),
       ableAgents: Type.Integer({
         description:
           'Agents that can be given steps now, busy or not: connected, not draining, and holding the segment key',

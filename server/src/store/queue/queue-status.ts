@@ -4,6 +4,7 @@ import type { Queryable } from '../database/connection.ts';
 import { reachesEverything, segmentWithin, targetRunWithin } from '../people/visibility.ts';
 import { isAble } from './agent-slots.ts';
 
+/** Of the steps that are leased in a target run, one counts as running: the others wait for their turn. */
 export async function stepCounts(
   db: Queryable,
   reaches: readonly Reach[],
@@ -11,7 +12,8 @@ export async function stepCounts(
   const [row] = await db<{ ready: number; running: number; held: number }[]>`
     select
       (select count(*) from job_run_steps s where s.status = 'ready' and ${stepWithin(db, reaches)}) as ready,
-      (select count(*) from job_run_steps s where s.status = 'running' and ${stepWithin(db, reaches)}) as running,
+      (select count(distinct s.target_run_id) from job_run_steps s
+        where s.status = 'running' and ${stepWithin(db, reaches)}) as running,
       (select count(*) from job_run_steps s where s.status = 'held' and ${stepWithin(db, reaches)}) as held`;
   return row ?? { ready: 0, running: 0, held: 0 };
 }
@@ -53,6 +55,7 @@ export interface SegmentQueueRow {
   id: number;
   name: string;
   ready: number;
+  /** Leased steps, without those that were leased ahead of their turn. */
   running: number;
   /** Agents that a claim may lease steps to now, busy or not. */
   ableAgents: number;
@@ -74,7 +77,8 @@ export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): P
       from (select segment_id, count(*) as ready, 0 as running
               from job_run_steps where status = 'ready' group by segment_id
             union all
-            select segment_id, 0, count(*) from job_run_steps where status = 'running' group by segment_id) s
+            select segment_id, 0, count(distinct target_run_id)
+              from job_run_steps where status = 'running' group by segment_id) s
       group by segment_id
     ), busy as (
       select agent_id, count(distinct target_run_id) as steps

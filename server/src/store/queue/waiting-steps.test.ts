@@ -1,6 +1,6 @@
 // How much of a run is read by the queries that everyone who looks at a run, and the sweep, repeat every few seconds.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { setupRuns, type TestRuns } from '../../runs/testing.ts';
+import { endOf, setupRuns, success, type TestRuns } from '../../runs/testing.ts';
 import { makeSegment } from '../../segments/testing.ts';
 import type { Queryable } from '../database/connection.ts';
 import { rowsRead } from '../database/testing/rows-read.ts';
@@ -68,6 +68,22 @@ test('in a segment where a run is going on, no ended step is read to say what wa
   const long = await read((db) => longWaits(db, runId));
   expect(long.found).toEqual([]);
   expect(long.rows).toBeLessThan(few);
+});
+
+test('a target run whose step has begun does not wait for those that were leased to follow it', async () => {
+  await using own = await setupRuns();
+  const inARow = await own.start({ steps: 4 });
+  const { results } = await own.settle(
+    endOf(await own.claimOne(), success, { wantsNext: true, ahead: 2 }),
+  );
+  const { next, ahead } = results[0] ?? {};
+  expect(ahead).toHaveLength(2);
+  const waits = async () => listWaiting(own.sql, inARow, unrestricted, { ends: false });
+  expect(await waits()).toMatchObject([{ kind: 'leased', targets: 1, since: expect.any(Date) }]);
+  await own.sql`update job_run_steps set started_at = now() where id = ${next?.id ?? 0}`;
+  expect(await waits()).toEqual([]);
+  await own.sql`update agent_sessions set expires_at = now() - interval '1 s'`;
+  expect(await waits()).toMatchObject([{ kind: 'agent_unheard', targets: 1 }]);
 });
 
 test('how long a step waits in an idle segment is found without reading the ended and pending steps there', async () => {

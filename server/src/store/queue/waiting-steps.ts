@@ -53,7 +53,7 @@ export async function listWaiting(
     st.needs, st.is_clean_up, st.leased_at, st.started_at, st.deadline_at, st.held_until`;
   // One select for each status, by its own index; a single one for several would read all steps of the run.
   const inSegments = (status: 'ready' | 'running') => db`
-    select ${columns} from (select distinct segment_id from seen) place
+    from (select distinct segment_id from seen) place
     join job_run_steps st on st.segment_id = place.segment_id and st.job_run_id = ${runId}
       and st.status = ${db.unsafe(`'${status}'`)}`;
   return db<WaitingRow[]>`
@@ -63,8 +63,11 @@ export async function listWaiting(
       where tr.job_run_id = ${runId} and tr.status in ('queued', 'running', 'cancelling', 'held')
         and ${targetRunWithin(db, reaches)}
     ), open_steps as materialized (
-      ${inSegments('ready')}
-      union all ${inSegments('running')}
+      select ${columns} ${inSegments('ready')}
+      union all (
+        -- Those that were leased ahead of their turn wait for this one, which may have begun.
+        select distinct on (st.target_run_id) ${columns} ${inSegments('running')}
+        order by st.target_run_id, st.step_number)
       union all select ${columns} from job_run_steps st where st.job_run_id = ${runId} and st.status = 'held'
     )${ends ? db`, places as materialized (${idlePlaces(db, runId)})` : db``}, waiting as (
       select seen.id, seen.segment_id, seen.target_name, 'unopened' as kind, null as agent_name, null as lock_key,

@@ -57,6 +57,20 @@ describe('the queue', () => {
     });
   });
 
+  test('counts of the steps that are leased in a row the one whose turn it is', async () => {
+    await t.start({ targets: 2, steps: 4 });
+    const [first, second] = await t.claim();
+    if (first === undefined || second === undefined) throw new Error('nothing was leased');
+    const { results } = await t.settle(
+      endOf(first, { status: 'succeeded', exitCode: 0 }, { wantsNext: true, ahead: 2 }),
+    );
+    expect(results[0]?.ahead).toHaveLength(2);
+    expect(await queue()).toMatchObject({
+      steps: { ready: 0, running: 2 },
+      segments: [{ ready: 0, running: 2, freeSlots: 6 }],
+    });
+  });
+
   test('is ok while all slots are busy: the rest wait their turn', async () => {
     await t.connect(t.agent, { slots: 1 });
     await t.start({ targets: 2 });
