@@ -183,6 +183,26 @@ test('steps that became unknown together are told what happened, and their targe
   expect(targetRuns.map(({ status }) => status)).toEqual(['unknown', 'queued']);
 });
 
+test('a late result decides its step if only a clean-up step is unknown beside it', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 3, targets: 2 });
+  const first = (await t.claim()).find(({ stepNumber }) => stepNumber === 1);
+  if (first === undefined) throw new Error('nothing was claimed');
+  await t.settle(givenUp(first));
+  const ofTarget = async () =>
+    t.sql<{ id: number; status: string }[]>`
+      select id, status from job_run_steps where target_run_id = ${first.targetRunId} order by step_number`;
+  const [, , third] = await ofTarget();
+  for (const status of ['pending', 'ready', 'running', 'unknown'])
+    await t.sql`
+      update job_run_steps set status = ${status}, is_clean_up = true, epoch = 1, lease_token = ${first.leaseToken},
+        agent_id = ${first.agentId}, session_number = ${first.sessionNumber}, leased_at = now(),
+        attempt_day = now()::date, deadline_at = now()
+      where id = ${third?.id ?? 0}`;
+  expect((await t.settle(endOf(first))).results).toMatchObject([{ result: 'settled' }]);
+  expect(await ofTarget()).toMatchObject([{ status: 'succeeded' }, { status: 'ready' }, { status: 'unknown' }]);
+});
+
 test('what is handed back before its turn waits for the step before it, and then for a claim', async () => {
   await using t = await setupRuns();
   const { runId, next, third } = await leasedAhead(t);
