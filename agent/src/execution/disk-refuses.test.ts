@@ -13,8 +13,11 @@ async function take(folder: string): Promise<() => Promise<void>> {
   return () => rename(`${folder}.away`, folder);
 }
 
-async function connected(t: AgentSetup): Promise<FakeConnection> {
-  await t.start();
+async function connected(
+  t: AgentSetup,
+  options: Parameters<AgentSetup['start']>[0] = {},
+): Promise<FakeConnection> {
+  await t.start(options);
   return (await t.server.nextSession({ heartbeatIntervalMs: 100 })).connection;
 }
 
@@ -79,6 +82,52 @@ test('a step whose start could not be recorded is handed back after the server h
   await next.context.beforeStart();
   next.end(success);
   expect(await connection.next('complete')).toMatchObject({ step: 1, epoch: 2, outcome: success });
+});
+
+/** Step 1 runs, and steps 2 and 3 were leased to follow it. */
+async function inARow(t: AgentSetup) {
+  const connection = await connected(t, { stepsAheadMs: 60_000 });
+  const ahead = (step: number) => lease(step, { after: { step: step - 1, epoch: 1 } });
+  connection.send({ type: 'leases', leases: [lease(1), ahead(2), ahead(3)] });
+  const first = await t.nextStep();
+  await first.context.beforeStart();
+  return { connection, first };
+}
+
+async function returned(connection: FakeConnection, count: number): Promise<number[]> {
+  const steps: number[] = [];
+  while (steps.length < count)
+    steps.push(...(await connection.next('return')).attempts.map(({ step }) => step));
+  return steps.sort();
+}
+
+test('if the journal is refused in the middle of a row, the step that has ended is told, and what follows it goes back unbegun', async () => {
+  await using t = await setup();
+  using open = vi.spyOn(Journal, 'open');
+  const { connection, first } = await inARow(t);
+  await (await open.mock.results[0]?.value)?.close();
+  const giveBack = await take(t.directory.data.root);
+  first.end(success);
+  const second = await Promise.race([t.nextStep(), connection.next('return').then(() => undefined)]);
+  await second?.context.beforeStart().catch((error: unknown) => second.fail(error));
+  expect(await connection.next('complete')).toMatchObject({ step: 1, outcome: success, wantsNext: false });
+  await busyIs(connection, 'disk');
+  await giveBack();
+  await busyIs(connection, undefined);
+  connection.send({ type: 'leases', leases: [lease(9, { config: { name: 'another' } })] });
+  expect((await t.nextStep()).config).toEqual({ name: 'another' });
+});
+
+test('if output is refused in the middle of a row, what follows goes back instead of losing its output, too', async () => {
+  await using t = await setup();
+  const { connection, first } = await inARow(t);
+  const giveBack = await take(t.directory.data.spool);
+  first.context.output.write('stdout', Buffer.from('lost\n'));
+  await busyIs(connection, 'disk');
+  first.end(success);
+  expect(await returned(connection, 2)).toEqual([2, 3]);
+  expect(await connection.next('complete')).toMatchObject({ step: 1, output: { truncated: true } });
+  await giveBack();
 });
 
 test('an agent that starts while its disk refuses writes names the disk, and connects once it is writable', async () => {

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { ServerAbilities } from '../../connection/server-abilities.ts';
 import type { Journal } from '../../journal/journal.ts';
 import { attemptKey } from '../../journal/replay.ts';
+import type { Disk } from '../disk.ts';
 import type { UsableCredential } from '../secrets/credential-opener.ts';
 import type { Session } from '../session.ts';
 import type { Execution } from '../step/execute-step.ts';
@@ -22,6 +23,7 @@ import type { SettledLeases } from './settled-leases.ts';
 export interface AttemptEndsOptions {
   installationId: string;
   journal: Pick<Journal, 'durable' | 'note'>;
+  disk: Pick<Disk, 'refuses'>;
   stepTypes: KnownStepTypes;
   openCredential(lease: Lease): Promise<UsableCredential>;
   attempts: Pick<HeldAttempts, 'delete'>;
@@ -211,13 +213,15 @@ export class AttemptEnds {
   }
 
   /**
-   * Begins what was leased to follow an attempt that has ended, in its slot, or gives it back. Called once the end
-   * has gone to the journal, in which no start of what follows may come before it.
+   * Begins what was leased to follow an attempt that has ended, in its slot, or gives it back: also if the disk refuses
+   * what would have to be kept of it. Called once the end has gone to the journal, in which no start of what follows
+   * may come before it.
    */
   #goOnAfter(attempt: Attempt, outcome: StepOutcome): void {
-    attempt.mayBeFollowed = isSuccess(outcome);
+    const { refuses } = this.#options.disk;
+    attempt.mayBeFollowed = isSuccess(outcome) && !refuses;
     if (!attempt.mayBeFollowed) {
-      this.giveBack(this.#options.followers.takeAllAfter(attempt), 'lease_expired');
+      this.giveBack(this.#options.followers.takeAllAfter(attempt), refuses ? 'draining' : 'lease_expired');
       return;
     }
     const next = this.#options.followers.takeAfter(attempt);
