@@ -22,7 +22,7 @@ import {
 } from '../../store/queue/detached-attempts.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import type { AttemptEnd } from '../progress/settle-attempts.ts';
-import { returnLeasesIn, type UnbegunLease } from './return-leases.ts';
+import { begunEnd, returnLeasesIn, type UnbegunLease } from './return-leases.ts';
 
 export interface Resume extends ReadySession {
   /** Number of the newest roster that the agent has seen. */
@@ -115,11 +115,17 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     const matches = (step: HeldStep) =>
       presented.get(`${step.id}.${step.epoch}`)?.leaseToken === step.leaseToken;
     const { agentId, sessionNumber } = resume;
+    // Of steps that follow one another: if a later one has begun, those before it had succeeded there.
+    const lastBegun = new Map<number, number>();
+    for (const step of held)
+      if (matches(step) && presented.get(`${step.id}.${step.epoch}`)?.state !== 'leased')
+        lastBegun.set(step.targetRunId, Math.max(step.stepNumber, lastBegun.get(step.targetRunId) ?? 0));
     const absent = held
       .filter((step) => !matches(step))
-      .map(({ id, epoch, leaseToken, sessionNumber: heldBy, isBeforeLoss }) => ({
+      .map(({ id, epoch, leaseToken, sessionNumber: heldBy, isBeforeLoss, targetRunId, stepNumber }) => ({
         ...{ stepId: id, epoch, leaseToken, agentId },
         ...{ sessionNumber: heldBy, isBeforeLoss },
+        hasBegun: stepNumber < (lastBegun.get(targetRunId) ?? 0),
       }));
     // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
     // them over, possibly this one, finds them.
@@ -127,7 +133,9 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
     // If the loss was reported by an earlier session, its ends may not have been settled.
     const lost = gone.filter(({ isBeforeLoss }) => isBeforeLoss || !resume.journalIntact);
-    const unbegun = gone.filter((lease) => !lost.includes(lease));
+    const known = gone.filter((lease) => !lost.includes(lease));
+    const begunFirst = known.filter(({ hasBegun }) => hasBegun);
+    const unbegun = known.filter(({ hasBegun }) => !hasBegun);
     const { news, begun } = await returnLeasesIn(tx, unbegun);
     const present = held.filter(matches);
     const adopted = await adoptLeases(
@@ -161,7 +169,12 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
         others,
         { settled, taken },
       ),
-      ends: [...lost.map(lostEnd), ...begun, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))],
+      ends: [
+        ...lost.map(lostEnd),
+        ...begunFirst.map(begunEnd),
+        ...begun,
+        ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume)),
+      ],
       untold: going
         .filter(({ isNoted }) => !isNoted)
         .map(({ id, epoch }) => ({

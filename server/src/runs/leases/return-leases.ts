@@ -86,7 +86,7 @@ export async function returnLeasesIn(
     if (run !== undefined) await stopWaiting(tx, ledger, runId, stoppedStatus(run));
   }
   await endInHalted(tx, ledger, live);
-  return { news: await ledger.write(), begun: begun.map(begunEnd) };
+  return { news: await ledger.write(), begun: begun.map(heldLease).map(begunEnd) };
 }
 
 /** Returns what was leased to the same agents to follow these steps. */
@@ -129,15 +129,17 @@ async function endInHalted(tx: Tx, ledger: RunLedger, returned: readonly StepRow
   }
 }
 
-function begunEnd(step: StepRow): AttemptEnd {
+/** The end of a lease that comes back although its agent had begun the step. */
+export function begunEnd({
+  stepId,
+  epoch,
+  leaseToken,
+  agentId,
+  sessionNumber,
+}: UnbegunLease & { sessionNumber: number }): AttemptEnd {
   return {
-    stepId: step.id,
-    epoch: step.epoch,
-    leaseToken: step.leaseToken ?? '',
-    source: {
-      kind: 'server',
-      heldBy: { agentId: step.agentId ?? 0, sessionNumber: step.sessionNumber ?? 0 },
-    },
+    ...{ stepId, epoch, leaseToken },
+    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
     outcome: {
       status: 'unknown',
       reason: 'agent_restarted',
@@ -146,5 +148,12 @@ function begunEnd(step: StepRow): AttemptEnd {
       advice: 'Look on the target before you run it again.',
     },
     output: { state: 'gapped', digest: null, gaps: [] },
+  };
+}
+
+function heldLease({ id, epoch, leaseToken, agentId, sessionNumber }: StepRow) {
+  return {
+    ...{ stepId: id, epoch, leaseToken: leaseToken ?? '' },
+    ...{ agentId: agentId ?? 0, sessionNumber: sessionNumber ?? 0 },
   };
 }
