@@ -200,7 +200,11 @@ test('a late result decides its step if only a clean-up step is unknown beside i
         attempt_day = now()::date, deadline_at = now()
       where id = ${third?.id ?? 0}`;
   expect((await t.settle(endOf(first))).results).toMatchObject([{ result: 'settled' }]);
-  expect(await ofTarget()).toMatchObject([{ status: 'succeeded' }, { status: 'ready' }, { status: 'unknown' }]);
+  expect(await ofTarget()).toMatchObject([
+    { status: 'succeeded' },
+    { status: 'ready' },
+    { status: 'unknown' },
+  ]);
 });
 
 test('what is handed back before its turn waits for the step before it, and then for a claim', async () => {

@@ -73,9 +73,7 @@ test('in a segment where a run is going on, no ended step is read to say what wa
 test('a target run whose step has begun does not wait for those that were leased to follow it', async () => {
   await using own = await setupRuns();
   const inARow = await own.start({ steps: 4 });
-  const { results } = await own.settle(
-    endOf(await own.claimOne(), success, { wantsNext: true, ahead: 2 }),
-  );
+  const { results } = await own.settle(endOf(await own.claimOne(), success, { wantsNext: true, ahead: 2 }));
   const { next, ahead } = results[0] ?? {};
   expect(ahead).toHaveLength(2);
   const waits = async () => listWaiting(own.sql, inARow, unrestricted, { ends: false });
