@@ -185,7 +185,7 @@ test('steps that became unknown together are told what happened, and their targe
 
 test('a late result decides its step if only a clean-up step is unknown beside it', async () => {
   await using t = await setupRuns();
-  const runId = await t.start({ steps: 3, targets: 2 });
+  await t.start({ steps: 3, targets: 2 });
   const first = (await t.claim()).find(({ stepNumber }) => stepNumber === 1);
   if (first === undefined) throw new Error('nothing was claimed');
   await t.settle(givenUp(first));
