@@ -3,7 +3,13 @@ import { LongestFirst } from './test/support/longest-first.ts';
 import { mockingFiles } from './test/support/mocking-files.ts';
 import { svelteModules } from './test/support/svelte-modules.ts';
 
-const each = { pool: 'forks', testTimeout: 60_000, hookTimeout: 120_000 } as const;
+const each = {
+  pool: 'forks',
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  // A second, the default, is too short on a machine that has other work.
+  expect: { poll: { timeout: 10_000 } },
+} as const;
 const mocking = mockingFiles(['protocol/src', 'server/src', 'agent/src', 'ui/src', 'test']);
 // What one file has imported, the next one has: to import it all anew for each would cost a third of the suite.
 const sharing = { ...each, isolate: false, exclude: [...configDefaults.exclude, ...mocking] };

@@ -197,11 +197,14 @@ sshTest('of a step that is stopped before it has sent its artifacts, none is sai
     askServer: server(Buffer.alloc(0)).answer,
     signal: stop.signal,
   });
-  await vi.waitFor(async () => {
-    const [staged = ''] = await leftIn(t.local, 'artifacts');
-    const names = await readdir(join(dirname(t.local), 'artifacts', staged, 'logs'));
-    if (!names.includes('small')) throw new Error('it has not arrived');
-  });
+  await vi.waitFor(
+    async () => {
+      const [staged = ''] = await leftIn(t.local, 'artifacts');
+      const names = await readdir(join(dirname(t.local), 'artifacts', staged, 'logs'));
+      if (!names.includes('small')) throw new Error('it has not arrived');
+    },
+    { timeout: 10_000 },
+  );
   stop.abort({ cause: 'cancelled', killGraceMs: 1_000 });
   const { outcome, report } = await running;
   expect(outcome).toMatchObject({ status: 'cancelled' });
@@ -217,12 +220,15 @@ sshTest('an unfinished file is no artifact', async () => {
   const { answer, taken } = server(Buffer.alloc(0));
   const config = { remote_path: join(t.remote, 'logs'), artifact: true, bandwidth_limit: 2_000, retries: 0 };
   const running = t.run('download', config, { askServer: answer });
-  await vi.waitFor(async () => {
-    const [staged = ''] = await leftIn(t.local, 'artifacts');
-    const folder = join(dirname(t.local), 'artifacts', staged, 'logs');
-    const [name = 'none'] = await readdir(folder);
-    if ((await stat(join(folder, name))).size < 1_000_000) throw new Error('it has not begun');
-  });
+  await vi.waitFor(
+    async () => {
+      const [staged = ''] = await leftIn(t.local, 'artifacts');
+      const folder = join(dirname(t.local), 'artifacts', staged, 'logs');
+      const [name = 'none'] = await readdir(folder);
+      if ((await stat(join(folder, name))).size < 1_000_000) throw new Error('it has not begun');
+    },
+    { timeout: 10_000 },
+  );
   t.sshd.killSessions();
   expect((await running).outcome).toMatchObject({ status: 'failed', reason: 'transfer_cut' });
   expect([...taken.keys()]).toEqual([]);

@@ -122,7 +122,7 @@ test('reading a chunk that was cut off meanwhile gives an error, not wrong bytes
 async function spareIn(folder: string) {
   const spare = new SpareFile(join(folder, 'spare'));
   spare.take(join(folder, 'none'));
-  await vi.waitFor(() => stat(join(folder, 'spare')));
+  await vi.waitFor(() => stat(join(folder, 'spare')), { timeout: 10_000 });
   return spare;
 }
 
@@ -137,7 +137,7 @@ test('the spare file becomes the spool of the attempt that has output first, and
   await file.close();
   const { chunks } = await SpoolFile.recover(t.path);
   expect(chunks).toMatchObject([{ seq: 1 }]);
-  await vi.waitFor(() => stat(join(t.folder, 'spare')));
+  await vi.waitFor(() => stat(join(t.folder, 'spare')), { timeout: 10_000 });
   await silent.remove();
   await spare.remove();
   expect(await readdir(t.folder)).toEqual(['1-1']);

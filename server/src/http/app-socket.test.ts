@@ -196,13 +196,13 @@ test('a small refused body may arrive long after its answer, and the connection 
     told += data;
   });
   socket.write(head(`Content-Length: 1000\r\nContent-Encoding: gzip\r\n`));
-  await vi.waitFor(() => expect(told).toContain('415 Unsupported Media Type'));
+  await vi.waitFor(() => expect(told).toContain('415 Unsupported Media Type'), { timeout: 10_000 });
   for (let turn = 0; turn < 10; turn += 1) {
     await setImmediate();
     vi.advanceTimersByTime(1_000);
   }
   socket.write(`${' '.repeat(1_000)}${head(`Content-Length: ${body.length}\r\n`)}${body}`);
-  await vi.waitFor(() => expect(told).toContain('{"length":5,'));
+  await vi.waitFor(() => expect(told).toContain('{"length":5,'), { timeout: 10_000 });
 });
 
 test('a compressed body is refused, whatever its size', async () => {

@@ -90,7 +90,7 @@ test.each([
     const request = once(t.listener.server, 'request');
     const { socket, told } = await t.dial(before);
     if (before !== '') await request;
-    await vi.waitFor(() => expect(sockets).toHaveLength(201));
+    await vi.waitFor(() => expect(sockets).toHaveLength(201), { timeout: 10_000 });
     // As Node reports each of them when it checks connections.
     const error = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
     for (const each of sockets) each.emit('error', error);
@@ -117,10 +117,10 @@ test('pipelined requests on one connection are answered one after the other', as
   });
   const t = await setup(asked);
   const { socket, told } = await t.dial(get + get.replace('/', '/second') + get.replace('/', '/third'));
-  await vi.waitFor(() => expect(held).toHaveLength(1));
+  await vi.waitFor(() => expect(held).toHaveLength(1), { timeout: 10_000 });
   expect(asked).toHaveBeenCalledTimes(1);
   held[0]?.end('first');
-  await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(3));
+  await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(3), { timeout: 10_000 });
   socket.end();
   expect(await told).toMatch(/first.*\/second.*\/third$/s);
 });
@@ -141,7 +141,7 @@ test('requests of one caller beyond the limit are told to come again, and nobody
   t.listener.server.on('connection', connected);
   const many = await Promise.all(Array.from({ length: 50 }, () => t.dial('')));
   const other = await t.dial('');
-  await vi.waitFor(() => expect(connected).toHaveBeenCalledTimes(51));
+  await vi.waitFor(() => expect(connected).toHaveBeenCalledTimes(51), { timeout: 10_000 });
   // All arrive in one turn of the loop.
   for (const { socket } of many) socket.write(ask('mallory'));
   other.socket.write(ask('ada'));

@@ -113,12 +113,15 @@ test('a key is not retired while a transaction is open that may have wrapped wit
   await held`begin`;
   await held`update installation set server_key_sealed = ${before?.sealed ?? null}`;
   const retiring = t.command('retire', t.masterKey.id);
-  await vi.waitFor(async () => {
-    const [waits] = await t.sql`
+  await vi.waitFor(
+    async () => {
+      const [waits] = await t.sql`
       select 1 from pg_stat_activity
        where datname = current_database() and pid <> pg_backend_pid() and query like '%min(xact_start)%'`;
-    expect(waits).toBeDefined();
-  });
+      expect(waits).toBeDefined();
+    },
+    { timeout: 10_000 },
+  );
   await held`commit`;
   held.release();
   await expect(retiring).rejects.toThrow('1 keys are wrapped by');

@@ -57,7 +57,9 @@ async function setup() {
     async reload() {
       const before = load.mock.results.length;
       process.kill(process.pid, 'SIGHUP');
-      await vi.waitFor(() => expect(load.mock.settledResults.length).toBeGreaterThan(before));
+      await vi.waitFor(() => expect(load.mock.settledResults.length).toBeGreaterThan(before), {
+        timeout: 10_000,
+      });
     },
   };
 }
@@ -67,7 +69,7 @@ test('new certificate files are used after SIGHUP, without a restart', async () 
   const before = await t.issuer();
   await t.write(t.second);
   await t.reload();
-  await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before));
+  await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before), { timeout: 10_000 });
 });
 
 test('files that do not belong together leave the old certificate in use, and are reported once', async () => {
@@ -80,5 +82,5 @@ test('files that do not belong together leave the old certificate in use, and ar
   expect(t.errors).toHaveBeenCalledOnce();
   await t.write(t.second);
   await t.reload();
-  await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before));
+  await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before), { timeout: 10_000 });
 });

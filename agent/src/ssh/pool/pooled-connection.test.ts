@@ -110,7 +110,7 @@ test('a retired one is over with its last place, and keeps or opens no spare cha
   expect(onOver).not.toHaveBeenCalled();
   pooled.release();
   expect(onOver).toHaveBeenCalledOnce();
-  await vi.waitFor(() => expect(opened.map(({ isOpen }) => isOpen)).toEqual([false]));
+  await vi.waitFor(() => expect(opened.map(({ isOpen }) => isOpen)).toEqual([false]), { timeout: 10_000 });
 });
 
 test('one that is unused when it is retired is over at once', async () => {
@@ -154,7 +154,7 @@ test('closing it closes the spare channel, too, and none is opened afterwards', 
   pooled.prepareNext(start, () => {});
   pooled.close(new Error('closed'));
   expect(connection.open).toBe(false);
-  await vi.waitFor(() => expect(opened[0]?.isOpen).toBe(false));
+  await vi.waitFor(() => expect(opened[0]?.isOpen).toBe(false), { timeout: 10_000 });
   // The end of a real connection is known only once the other side has answered.
   connection.open = true;
   pooled.prepareNext(start, () => {});
@@ -167,7 +167,7 @@ test('a spare channel that is refused beside others is not asked for beside as m
   const refuse = () => Promise.reject(new SshError({ reason: 'channel_refused', message: '', advice: '' }));
   const start = vi.fn(refuse);
   pooled.prepareNext(start, () => {});
-  await vi.waitFor(() => expect(pooled.hasSpareFor(start, undefined)).toBe(false));
+  await vi.waitFor(() => expect(pooled.hasSpareFor(start, undefined)).toBe(false), { timeout: 10_000 });
   pooled.prepareNext(start, () => {});
   expect(start).toHaveBeenCalledOnce();
   pooled.release();

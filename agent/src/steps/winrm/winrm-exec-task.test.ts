@@ -322,7 +322,7 @@ async function stopWhileItBegins(t: ReturnType<typeof setup>, before = async () 
   rmSync(waits, { force: true });
   writeFileSync(hold, '');
   const running = t.run({ command: sh(':') });
-  await vi.waitFor(() => expect(existsSync(waits)).toBe(true));
+  await vi.waitFor(() => expect(existsSync(waits)).toBe(true), { timeout: 10_000 });
   await before();
   t.stop();
   return await running;

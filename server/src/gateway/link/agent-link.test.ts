@@ -118,10 +118,10 @@ test('an agent that sends more than is handled is not read from until half of it
   hear(seen);
   expect(socket.isPaused).toBe(true);
   open[0]?.();
-  await vi.waitFor(() => expect(keys.seen).toBe(2_049));
+  await vi.waitFor(() => expect(keys.seen).toBe(2_049), { timeout: 10_000 });
   expect(socket.isPaused).toBe(true);
   open[1]?.();
-  await vi.waitFor(() => expect(socket.isPaused).toBe(false));
+  await vi.waitFor(() => expect(socket.isPaused).toBe(false), { timeout: 10_000 });
 });
 
 test('an agent that sends more output than is kept of an attempt is cut off, even after it reconnected', () => {
@@ -249,7 +249,7 @@ test('messages that wait to be handled are dropped when the connection is closed
   let handled = () => {};
   keys.waits.set(1, new Promise((resolve) => (handled = resolve)));
   for (let n = 0; n < 4_097; n += 1) hear({ type: 'host_key_seen', targetId: 1, hostKey: 'x' });
-  await vi.waitFor(() => expect(keys.seen).toBe(1));
+  await vi.waitFor(() => expect(keys.seen).toBe(1), { timeout: 10_000 });
   expect(socket.isPaused).toBe(true);
   socket.emit('message', Buffer.from('no JSON'), false);
   expect(socket.isPaused).toBe(false);

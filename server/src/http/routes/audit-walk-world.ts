@@ -138,12 +138,15 @@ export class AuditWalk {
 
   /** Waits until an import of jobs has this status. */
   async importIs(id: string, status: string): Promise<void> {
-    await vi.waitFor(async () => {
-      const reply = await this.services.app.request(`/api/v1/job-imports/${id}`, {
-        headers: { Authorization: `Bearer ${this.#token}` },
-      });
-      expect(await reply.json()).toMatchObject({ status });
-    });
+    await vi.waitFor(
+      async () => {
+        const reply = await this.services.app.request(`/api/v1/job-imports/${id}`, {
+          headers: { Authorization: `Bearer ${this.#token}` },
+        });
+        expect(await reply.json()).toMatchObject({ status });
+      },
+      { timeout: 10_000 },
+    );
   }
 
   /** Returns a file that was uploaded but not finished. */

@@ -84,10 +84,13 @@ test('a statement whose cached plan was invalidated by a change of its table fai
 test('a connection that is lost in the middle is reported as lost, and the next statement gets another one', async () => {
   const pid = await backend();
   const interrupted = binary.query('select pg_sleep(60)', []).catch((error: unknown) => error);
-  await vi.waitFor(async () => {
-    const rows = await t.sql`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
-    expect(rows).toHaveLength(1);
-  });
+  await vi.waitFor(
+    async () => {
+      const rows = await t.sql`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
+      expect(rows).toHaveLength(1);
+    },
+    { timeout: 10_000 },
+  );
   const next = backend();
   await t.sql`select pg_terminate_backend(${pid})`;
   expect(isDatabaseLost(await interrupted)).toBe(true);
@@ -98,7 +101,7 @@ test('a connection that was lost while idle is dialed again', async () => {
   const pid = await backend();
   const lost = vi.spyOn(DriverSocket.prototype, 'emit');
   await t.sql`select pg_terminate_backend(${pid}, 10000)`;
-  await vi.waitFor(() => expect(lost).toHaveBeenCalledWith('error', expect.anything()));
+  await vi.waitFor(() => expect(lost).toHaveBeenCalledWith('error', expect.anything()), { timeout: 10_000 });
   lost.mockRestore();
   expect(await backend()).not.toBe(pid);
 });
@@ -128,8 +131,10 @@ test('a statement that another one has deallocated fails once, then runs again',
 test('ending the connection waits two seconds for a running statement, then cuts it off', async () => {
   const other = connectBinary(t.sql);
   const slow = other.query('select pg_sleep(60)', []).catch((error: unknown) => error);
-  await vi.waitFor(async () =>
-    expect(await t.sql`select from pg_stat_activity where wait_event = 'PgSleep'`).toHaveLength(1),
+  await vi.waitFor(
+    async () =>
+      expect(await t.sql`select from pg_stat_activity where wait_event = 'PgSleep'`).toHaveLength(1),
+    { timeout: 10_000 },
   );
   await other.end();
   expect(isDatabaseLost(await slow)).toBe(true);
@@ -223,7 +228,7 @@ test('only one statement waits for a slow dial, and the connection is used once 
   await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
   expect(causes).toHaveLength(1);
   come();
-  expect(await vi.waitFor(() => other.query('a', []))).toEqual([['a']]);
+  expect(await vi.waitFor(() => other.query('a', []), { timeout: 10_000 })).toEqual([['a']]);
 });
 
 test('a partial message after an answer ends the connection rather than being taken for the next answer', async () => {

@@ -180,16 +180,19 @@ test('the error that ended a connection reaches the query it interrupted, and no
       () => undefined,
       (error: unknown) => error,
     );
-    await vi.waitFor(async () => {
-      const rows = await other`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
-      expect(rows).toHaveLength(1);
-    });
+    await vi.waitFor(
+      async () => {
+        const rows = await other`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
+        expect(rows).toHaveLength(1);
+      },
+      { timeout: 10_000 },
+    );
     await other`select pg_terminate_backend(${pid})`;
     expect(await interrupted).toMatchObject({
       code: '57P01',
       message: expect.stringContaining('terminating'),
     });
-    await vi.waitFor(() => expect(emit).toHaveBeenCalledWith('close', false));
+    await vi.waitFor(() => expect(emit).toHaveBeenCalledWith('close', false), { timeout: 10_000 });
     expect(await sql`select 1 as one`).toEqual([{ one: 1 }]);
   } finally {
     emit.mockRestore();
@@ -201,17 +204,22 @@ test('a refused login is reported to the query that was waiting, and not to a la
   const sql = connect(plain.url, { max: 1 });
   const emit = vi.spyOn(DriverSocket.prototype, 'emit');
   const isClosed = (times: number) =>
-    vi.waitFor(() => expect(emit.mock.calls.filter(([name]) => name === 'close')).toHaveLength(times));
+    vi.waitFor(() => expect(emit.mock.calls.filter(([name]) => name === 'close')).toHaveLength(times), {
+      timeout: 10_000,
+    });
   const administrator = await asAdministrator(plain);
   const { username } = new URL(plain.url);
   try {
     const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`;
     const interrupted = sql`select pg_sleep(60)`.catch((error: unknown) => error);
-    await vi.waitFor(async () => {
-      const rows =
-        await administrator`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
-      expect(rows).toHaveLength(1);
-    });
+    await vi.waitFor(
+      async () => {
+        const rows =
+          await administrator`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`;
+        expect(rows).toHaveLength(1);
+      },
+      { timeout: 10_000 },
+    );
     await administrator.unsafe(`alter role ${username} nologin`);
     await administrator`select pg_terminate_backend(${pid})`;
     expect(await interrupted).toMatchObject({ code: '57P01' });
