@@ -1,7 +1,7 @@
 // Describes in words what the patterns in our schemas allow, for texts and for names in objects with free names.
 import { identifierPattern } from './api/jobs/parameters.ts';
 import { lockNamePattern, percentPattern } from './api/runs/strategy.ts';
-import { labelNamePattern, reservedLabelNames } from './api/targets/targets.ts';
+import { hostPattern, labelNamePattern, reservedLabelNames } from './api/targets/targets.ts';
 import { reservedNames } from './parameters/reserved-names.ts';
 import {
   agentPathPattern,
@@ -41,6 +41,15 @@ const forms: Record<string, Form> = {
   [labelNamePattern]: {
     text: `letters, digits, dots, slashes, hyphens and underscores, a letter or digit first and last, and none of the words of selectors: ${reservedLabelNames.join(', ')}`,
     nearest: (given) => given.replaceAll(/[^A-Za-z0-9_./-]+/g, '-').replace(/^[_./-]+|[_./-]+$/g, ''),
+  },
+  [hostPattern]: {
+    text: 'a host name or an IP address alone: the port and the user have fields of their own',
+    nearest: (given) =>
+      given
+        .replace(/^\w+:\/\//, '')
+        .replace(/^.*@/, '')
+        .replace(/^\[(.*)\](:\d+)?$/, '$1')
+        .replace(/^([^:]+):\d*$/, '$1'),
   },
   [lockNamePattern]: {
     text: 'letters, digits, `.`, `_` and `-`, a letter or digit first, at most 63 characters',

@@ -243,6 +243,27 @@ describe('secrets', () => {
   });
 });
 
+describe('the host of a target', () => {
+  const messageOf = (host: string) =>
+    detailsOf(CreateTargetRequestSchema, { segmentId: 1, name: 'web-1', host })[0]?.message;
+
+  test.each(['web-1', 'web_1.example.com.', '10.0.0.1', '::1', 'fe80:0:0:0:1:2:3:4'])('may be %s', (host) => {
+    expect(messageOf(host)).toBeUndefined();
+  });
+
+  test.each([
+    ['10.0.0.1:2222', '10.0.0.1'],
+    ['web-1:22', 'web-1'],
+    ['[::1]:22', '::1'],
+    ['deploy@web-1', 'web-1'],
+    ['ssh://deploy@web-1:22', 'web-1'],
+  ])('is refused with what is not part of it: %s', (host, alone) => {
+    expect(messageOf(host)).toBe(
+      `Must be a host name or an IP address alone: the port and the user have fields of their own; write ${alone}.`,
+    );
+  });
+});
+
 test('the request schemas compile in strict mode and fill their defaults', () => {
   expect(ajv.compile(CreateTargetRequestSchema)({ segmentId: 1, name: 'web-1', host: '10.0.0.1' })).toBe(
     true,

@@ -112,11 +112,13 @@ export const TargetSchema = Type.Object({
 });
 export type Target = Static<typeof TargetSchema>;
 
+/** One colon alone is not in an IPv6 address: it stands before a port, which has a field of its own. */
+export const hostPattern = '^(?![^:]*:[^:]*$)[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:.])?$';
 const Host = Type.String({
   minLength: 1,
   maxLength: 253,
-  pattern: '^[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:.])?$',
-  description: 'Host name or IP address, without brackets or zone, as seen from inside the segment',
+  pattern: hostPattern,
+  description: 'Host name or IP address, without port, brackets or zone, as seen from inside the segment',
 });
 const targetFields = {
   name: Type.String({
