@@ -23,7 +23,7 @@ import { createServices, type Services } from './services.ts';
 import { connect, connectQueue, type Sql } from './store/database/connection.ts';
 import { isDatabaseLost } from './store/database/database-lost.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
-import { type Migration, migrate, readMigrations } from './store/database/migrate.ts';
+import { appliedWords, type Migration, migrate, readMigrations } from './store/database/migrate.ts';
 import { loadGivenTls } from './tls/given-tls.ts';
 import { renewTls } from './tls/renew-tls.ts';
 import { loadOrCreateServerTls } from './tls/server-tls.ts';
@@ -91,7 +91,7 @@ export async function startServer(
     const applied = await migrateWhenThere(sql, migrations, embedded).catch((error: unknown) => {
       throw databaseRefusal(error, config.databaseUrl);
     });
-    if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
+    if (applied.length > 0) say(appliedWords(applied));
     const installation = await openInstallation(sql, config.masterKeyFile);
     await signRaisedRosters({ sql, log, ...installation });
     const isNew = await bootstrapAdministrator({

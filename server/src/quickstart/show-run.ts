@@ -41,7 +41,8 @@ export async function showRun(
   }
 }
 
-function showEvent(
+/** Prints what an event says. Returns the run's status if the event has it. */
+export function showEvent(
   event: string,
   nameOf: ReadonlyMap<number, string>,
   say: (line: string) => void,
@@ -60,7 +61,8 @@ function showEvent(
   if (type !== 'change') return undefined;
   const change = JSON.parse(data) as RunChange;
   for (const step of change.steps ?? []) {
-    if (step.status === undefined || step.status === 'ready' || step.status === 'running') continue;
+    // A step that its agent had ahead of its turn is pending again if it is handed back.
+    if (step.status === undefined || ['pending', 'ready', 'running'].includes(step.status)) continue;
     const exit = step.exitCode === undefined || step.exitCode === null ? '' : `, exit code ${step.exitCode}`;
     say(
       `  ${step.status === 'succeeded' ? '✓' : '✗'} ${nameOf.get(step.id) ?? step.id}: ${step.status}${exit}${step.errorMessage ? `: ${step.errorMessage}` : ''}`,

@@ -1,6 +1,6 @@
 import type { Sql } from '../store/database/connection.ts';
 import { hasSchema } from '../store/database/installation.ts';
-import { migrate, readMigrations } from '../store/database/migrate.ts';
+import { appliedWords, migrate, readMigrations } from '../store/database/migrate.ts';
 import { isServed } from '../store/database/restore.ts';
 import { markRestored } from './mark-restored.ts';
 
@@ -42,7 +42,7 @@ export async function runRestoredCommand({
   }
   // The restored database may be from before an upgrade.
   const applied = await migrate(sql, await readMigrations(migrations));
-  if (applied.length > 0) say(`Database schema: applied ${applied.join(', ')}`);
+  if (applied.length > 0) say(appliedWords(applied));
   const { timeline, runs, attempts, agents, sessions, signInCodes, enrollmentTokens } =
     await markRestored(sql);
   say(`The database is on timeline ${timeline} now.`);

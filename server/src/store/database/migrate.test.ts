@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { blockedBackends } from '../../runs/testing.ts';
 import { connect } from './connection.ts';
-import { migrate, readMigrations, serverVersion } from './migrate.ts';
+import { appliedWords, migrate, readMigrations, serverVersion } from './migrate.ts';
 import { setupDatabase } from './testing.ts';
 
 const ours = join(import.meta.dirname, '../../../../migrations');
@@ -27,6 +27,13 @@ async function folder(names: string[]): Promise<string> {
   for (const name of names) await writeFile(join(path, name), 'select 1');
   return path;
 }
+
+test('a few applied migrations are listed, many are counted', () => {
+  expect(appliedWords(['0001_a.sql', '0003_b.sql'])).toBe('Database schema: applied 0001_a.sql, 0003_b.sql');
+  expect(appliedWords(['0001_a.sql', '0003_b.sql', '0004_c.sql', '0007_d.sql'])).toBe(
+    'Database schema: applied 4 migrations, 0001_a.sql to 0007_d.sql',
+  );
+});
 
 test('a database that is up to date is left alone', async () => {
   const { sql, migrations } = await setup();

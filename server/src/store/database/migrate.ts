@@ -33,6 +33,13 @@ export async function readMigrations(directory: string): Promise<Migration[]> {
   );
 }
 
+/** What to say of applied migrations, given by name: a first start applies dozens. */
+export function appliedWords(names: readonly string[]): string {
+  const listed =
+    names.length > 3 ? `${names.length} migrations, ${names[0]} to ${names.at(-1)}` : names.join(', ');
+  return `Database schema: applied ${listed}`;
+}
+
 /** Brings the database to the newest schema. Returns the names of the applied migrations. */
 export async function migrate(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
   const [version] = await sql<{ n: number }[]>`select current_setting('server_version_num')::int as n`;
