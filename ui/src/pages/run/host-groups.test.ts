@@ -96,6 +96,7 @@ describe('the hosts of a run', () => {
   it('open at the step that runs, otherwise the one that failed, otherwise the last that began', () => {
     expect(stepToShow(host('a', 'running', ['succeeded', 'running', 'pending']))).toBe(2);
     expect(stepToShow(host('a', 'failed', ['succeeded', 'failed', 'skipped']))).toBe(2);
+    expect(stepToShow(host('a', 'cancelled', ['succeeded', 'cancelled', 'succeeded']))).toBe(2);
     expect(stepToShow(host('a', 'succeeded', ['succeeded', 'succeeded']))).toBe(2);
     expect(stepToShow(host('a', 'succeeded', ['succeeded', 'skipped']))).toBe(1);
     expect(stepToShow(host('a', 'succeeded', ['succeeded', 'skipped', 'succeeded']))).toBe(3);

@@ -79,14 +79,16 @@ export function firstToShow(groups: readonly HostGroup[]): Host | undefined {
 }
 
 /**
- * Returns the step of a host to show: the one that runs, otherwise the first that went wrong, otherwise the last that
- * began.
+ * Returns the step of a host to show: the one that runs, otherwise the first that went wrong, otherwise the first that
+ * was cancelled after it had begun (what follows it are clean-up steps), otherwise the last that began.
  */
 export function stepToShow(host: Host): number {
   const running = host.steps.findIndex((step) => step.status === 'running' || step.status === 'held');
   if (running >= 0) return running + 1;
   const bad = host.steps.findIndex((step) => ['unknown', 'failed', 'timed_out'].includes(step.status));
   if (bad >= 0) return bad + 1;
+  const cut = host.steps.findIndex(({ attempt, status }) => attempt > 0 && status === 'cancelled');
+  if (cut >= 0) return cut + 1;
   // A step that was leased ahead of its turn and skipped has an attempt, too.
   const begun = host.steps.findLastIndex(({ attempt, status }) => attempt > 0 && status !== 'skipped');
   return Math.max(0, begun) + 1;

@@ -33,8 +33,8 @@ describe('cancelling a run, in words', () => {
 });
 
 describe('the message of a run', () => {
-  it('is that of its first failure while it goes on, or if it succeeded in spite of it', () => {
-    for (const status of ['running', 'held', 'cancelling', 'succeeded'] as const) {
+  it('is that of its first failure while it goes on, or if it ended so for another reason', () => {
+    for (const status of ['running', 'held', 'cancelling', 'cancelled', 'partial', 'succeeded'] as const) {
       expect(errorLead(status)).toEqual({ lead: 'First failure', state: 'failed' });
     }
   });

@@ -10,11 +10,11 @@ import { counted } from '../../format/quantity.ts';
 import { statusWord } from '../../format/status.ts';
 
 /**
- * What to call the message of a run, which is that of its first failure: while the run goes on, or if it ended well in
- * spite of it, its status would not explain it.
+ * What to call the message of a run, which is that of its first failure: while the run goes on, if it ended well in
+ * spite of it, or if a person cancelled it, its status has nothing to do with it.
  */
 export function errorLead(status: RunStatus): { lead: string; state: RunStatus } {
-  return isRunEnded(status) && status !== 'succeeded'
+  return isRunEnded(status) && !['succeeded', 'partial', 'cancelled'].includes(status)
     ? { lead: statusWord(status), state: status }
     : { lead: 'First failure', state: 'failed' };
 }
