@@ -33,6 +33,15 @@ test('a sign-in link signs in once: its code leaves the address, and a second us
   await second.page.getByText('The link did not sign you in.').waitFor();
   expect(second.page.url()).not.toContain('code=');
   await second.page.getByRole('button', { name: 'Sign in' }).waitFor();
+  expect(await second.page.getByText('You are still signed in').count()).toBe(0);
+
+  // Whoever is signed in already stays so, also if the link is opened on the page that the console is at.
+  await first.page.goto(`${c.url}/`);
+  await first.page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
+  await first.page.goto(link);
+  await first.page.getByText('You are still signed in as admin.').waitFor();
+  await first.page.getByRole('button', { name: 'Continue as admin' }).click();
+  await first.page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
   expect([...first.faults, ...second.faults]).toEqual([]);
 });
 

@@ -95,6 +95,16 @@ export class Session {
     }
   }
 
+  /** Returns the name of whoever is signed in in this browser, without showing the console; undefined if nobody is. */
+  async signedInName(): Promise<string | undefined> {
+    try {
+      return (await fetchMe()).name;
+    } catch (error) {
+      if (error instanceof ApiError) return undefined;
+      throw error;
+    }
+  }
+
   async exchange(code: string): Promise<void> {
     this.#enter(await exchangeCode(code));
   }
