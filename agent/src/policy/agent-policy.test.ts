@@ -121,7 +121,7 @@ test('a source has one place and bounds, and lies where no step may read', async
     'line 3, sources[1].name: appears twice',
     'sources[1].command[0]: must be the path',
     'sources[2].keep_s: is only for a command',
-    'sources[2].bounds.hosts: or networks must name something',
+    'sources[2].bounds.hosts: must not be empty if networks is',
   ])
     expect(many).toContain(part);
   expect(await t.refusal(`sources: [{name: a, file: ${t.etc}/secret}]`)).toContain('bounds');

@@ -50,7 +50,7 @@ export function boundsProblems(bounds: unknown): Problem[] {
   if (shape.length > 0) return shape;
   const { hosts, networks } = bounds as CredentialBounds;
   if (hosts.length === 0 && networks.length === 0) {
-    return [{ path: 'hosts', message: `or networks must name something; write ${any} to allow any host` }];
+    return [{ path: 'hosts', message: `must not be empty if networks is; write ${any} to allow any host` }];
   }
   return [
     ...hosts.flatMap((pattern, at) => problem(`hosts[${at}]`, hostPatternProblem(pattern))),

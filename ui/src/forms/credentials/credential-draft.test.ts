@@ -89,7 +89,7 @@ describe('a credential as entered', () => {
 
   it('is described by its bounds, without the secret', () => {
     expect(describeBounds(draft({ networks: '10.20.0.0/16', ports: '22 2222' }))).toBe(
-      'patch on dmz-web-* in 10.20.0.0/16, port 22, 2222',
+      'patch on dmz-web-* in 10.20.0.0/16, ports 22, 2222',
     );
   });
 });

@@ -152,7 +152,11 @@ export function describeBounds(draft: CredentialDraft): string {
   const hosts = splitList(draft.hosts);
   const networks = splitList(draft.networks);
   const places = [hosts.join(', '), networks.join(', ')].filter(Boolean).join(' in ');
-  return `${draft.user.trim()} on ${places}, port ${splitList(draft.ports).join(', ')}`.slice(0, 1000);
+  const ports = splitList(draft.ports);
+  return `${draft.user.trim()} on ${places}, ${ports.length === 1 ? 'port' : 'ports'} ${ports.join(', ')}`.slice(
+    0,
+    1000,
+  );
 }
 
 /** Returns the form field that a problem's path belongs to. */

@@ -1,5 +1,12 @@
 import { expect, test } from 'vitest';
-import { filesProblem, guessDelimiter, guessFormat, tidyFiles, withFiles } from './inventory-files.ts';
+import {
+  filesProblem,
+  guessDelimiter,
+  guessFormat,
+  nameFor,
+  tidyFiles,
+  withFiles,
+} from './inventory-files.ts';
 
 const file = (path: string, content = '') => ({ path, content });
 const pathsOf = (files: { path: string }[]) => files.map(({ path }) => path);
@@ -25,6 +32,17 @@ test.each([
   ['pasted', '  ', undefined],
 ])('%s with %j is %s', (path, content, format) => {
   expect(guessFormat([file('group_vars/all.json', '{}'), file(path, content)])).toBe(format);
+});
+
+test.each([
+  [['plant-2.csv'], 'plant-2'],
+  [['hosts', 'group_vars/all.yml'], 'hosts'],
+  [['prod/pumps.2026.yaml'], 'pumps.2026'],
+  [['pasted'], ''],
+  [['a.yml', 'b.yml'], ''],
+  [[], ''],
+])('%j propose the name %j', (paths, name) => {
+  expect(nameFor(paths.map((path) => file(path)))).toBe(name);
 });
 
 test('the delimiter is the one that occurs most in the header', () => {

@@ -43,6 +43,14 @@ export function guessFormat(files: readonly InventoryFile[]): FileFormat | undef
   return text === '' ? undefined : 'ansible_ini';
 }
 
+/** Returns the name to propose for an inventory: that of its file; empty if that says nothing about it. */
+export function nameFor(files: readonly InventoryFile[]): string {
+  const [main, ...more] = files.filter(({ path }) => !isVariables(path));
+  if (main === undefined || more.length > 0) return '';
+  const name = main.path.replace(/^.*\//, '').replace(/\.[A-Za-z]+$/, '');
+  return name === 'pasted' ? '' : name.slice(0, 100);
+}
+
 const delimiters = [',', ';', '\t'] as const;
 /** Returns the delimiter that the header of a CSV file uses. */
 export function guessDelimiter(content: string): (typeof delimiters)[number] | undefined {
