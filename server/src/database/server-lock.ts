@@ -148,7 +148,7 @@ async function refuseIfHeld(
   if (holder === undefined || !(await isHeld(path, holder, log, silentAfterMs))) return;
   throw new EmbeddedPostgresError(
     `Another server process (process id ${holder.pid}) uses the database in ${dirname(path)}. ` +
-      `Stop it first, or give this one a data directory of its own. ${useDatabaseUrl}`,
+      `Stop it first, or give this one another folder with --data. ${useDatabaseUrl}`,
   );
 }
 
