@@ -1,11 +1,9 @@
 // Decides for each placeholder of a batch script whether its value may stand there. Accepted values are inserted by
 // delayed expansion, after a line has been parsed; refused is everything that parses text a second time.
 
-import { powershellInterpreters } from '../powershell/commands.ts';
-import { interpreterOf } from '../sh/commands/interpreters.ts';
-import type { Reason } from '../sh/refusals.ts';
-import { concludeAnalysis } from '../sites/conclude-analysis.ts';
-import type { Analysis, Hole, Refusal, Site } from '../sites/sites.ts';
+import type { Analysis, Hole, Site } from '../sites/sites.ts';
+import { type Reason, Verdicts } from '../sites/verdicts.ts';
+import { conditionIn, emptyWord, headOf, interpreterReason, isUnknown, nameOf } from './command-names.ts';
 import {
   type BatchScript,
   type Command,
@@ -14,77 +12,7 @@ import {
   textOfWord,
   type Word,
 } from './read-lines.ts';
-
-const reasons = {
-  comment: {
-    why: 'stands in a comment, where it has no effect',
-    fix: () => `Take it out of the comment, or write ${'$$'}{{ for the text.`,
-  },
-  escaped: {
-    why: 'stands after a caret, which would quote the reference to its value',
-    fix: () => 'Remove the caret, or write two of them.',
-  },
-  percent: {
-    why: 'stands between two percent signs, where the name of a variable is',
-    fix: () => 'Write %% for a percent sign.',
-  },
-  command: {
-    why: 'decides which command runs',
-    fix: (label) =>
-      `Name the commands yourself: if "${label}"=="start" ( … ) else if "${label}"=="stop" ( … ).`,
-  },
-  pipe: {
-    why: 'stands on a line with a pipe, each side of which another cmd.exe reads again',
-    fix: () =>
-      'Write the output to a file and read that: command > "%TEMP%\\x.txt" and then find "…" < "%TEMP%\\x.txt".',
-  },
-  for: {
-    why: 'stands in what for goes over, which it reads again',
-    fix: (label) => `Set a variable before it, or call the command without for: if "${label}"=="…".`,
-  },
-  call: {
-    why: 'is an argument of call, which reads the line again',
-    fix: () => 'Set a variable, and use it in the part that is called: set "NAME=…".',
-  },
-  goto: {
-    why: 'decides where the script goes on',
-    fix: (label) => `Write if "${label}"=="…" goto … for each.`,
-  },
-  arithmetic: {
-    why: 'is not a number and stands in arithmetic',
-    fix: () => 'Declare the parameter as an integer.',
-  },
-  unknown_command: {
-    why: 'is an argument of a command that is only known when the script runs',
-    fix: () =>
-      'Write the name of the command itself; a folder in front of it may be a variable: "%DIR%\\program.exe".',
-  },
-  set_name: {
-    why: 'decides which variable is set',
-    fix: (label) => `Use a name of your own: set "NAME=${label}".`,
-  },
-  defined: {
-    why: 'is taken for the name of a variable',
-    fix: (label) => `Ask whether it is empty: if "${label}"=="".`,
-  },
-  condition: {
-    why: 'stands unquoted in a condition',
-    fix: (label) => `Put both sides in double quotes: if "${label}"=="…".`,
-  },
-  special_name: {
-    why: 'would set a variable that tells programs what to run',
-    fix: () => 'Use a name of your own.',
-  },
-  structure: {
-    why: 'is a list or an object, which a script can’t represent',
-    fix: () => 'Refer to one of its items, or set it in the environment of the step, where it becomes JSON.',
-  },
-  elsewhere: {
-    why: 'stands where a value is not known to be safe',
-    fix: (label) => `Use it as an argument in double quotes: command "${label}".`,
-  },
-} as const satisfies Record<string, Reason>;
-type ReasonName = keyof typeof reasons;
+import { type ReasonName, reasons } from './reasons.ts';
 
 const filesCommands = new Set(
   'del erase copy move ren rename rd rmdir md mkdir xcopy attrib dir type cd chdir pushd icacls takeown'.split(
@@ -92,9 +20,6 @@ const filesCommands = new Set(
   ),
 );
 const namesThatRun = new Set('path pathext comspec prompt systemroot windir dircmd copycmd'.split(' '));
-const interpreters = new Map(
-  powershellInterpreters.flatMap((each) => each.names.map((name) => [name, each.why] as const)),
-);
 
 export function analyzeCmd(
   text: string,
@@ -106,19 +31,17 @@ export function analyzeCmd(
 
 class CmdAnalysis {
   readonly #script: BatchScript;
-  readonly #holes: ReadonlyMap<number, Hole>;
+  readonly #verdicts: Verdicts;
   /** Variables whose value can be arbitrary text, with the placeholder that it comes from. */
   readonly #held: Map<string, string>;
   /** Variables that the script sets from a placeholder. Their text means nothing to cmd.exe, except where it is run. */
   readonly #ofScript = new Map<string, string>();
   /** Each `!NAME!`, by the command that contains it. */
   readonly #delayed = new Map<Command, { name: string; at: number }[]>();
-  readonly #sites = new Map<number, Site>();
-  readonly #refusals = new Map<number, Refusal>();
 
   constructor(script: BatchScript, holes: readonly Hole[], environment: ReadonlyMap<string, string>) {
     this.#script = script;
-    this.#holes = new Map(holes.map((hole) => [hole.at, hole]));
+    this.#verdicts = new Verdicts(holes, reasons);
     this.#held = new Map([...environment].map(([name, label]) => [name.toLowerCase(), label]));
     this.#follow();
   }
@@ -142,15 +65,9 @@ class CmdAnalysis {
       else this.#command(command);
       for (const word of command.redirects) this.#accept(word, { isPath: true });
     }
-    for (const { char, at } of this.#holes.size + this.#held.size > 0 ? marks : [])
+    for (const { char, at } of this.#verdicts.hasHoles || this.#held.size > 0 ? marks : [])
       this.#refuseMark(char, at);
-    return concludeAnalysis({
-      holes: this.#holes,
-      sites: this.#sites,
-      refusals: this.#refusals,
-      keyOf: (at) => at,
-      refuse: (at, reason) => this.#refuse(at, reason),
-    });
+    return this.#verdicts.conclude();
   }
 
   /** `set "b=!a!"` passes on the value of `a`. */
@@ -184,8 +101,8 @@ class CmdAnalysis {
   /** For `set "name=…"`: records the placeholders and variables after the equals sign. */
   #setFrom(name: string, words: readonly Word[], flows: Map<string, string[]>): void {
     for (const { at } of holesIn(words)) {
-      const label = this.#holes.get(at)?.label;
-      if (label !== undefined && !this.#isInert(at)) this.#ofScript.set(name, label);
+      const label = this.#verdicts.labelAt(at);
+      if (label !== undefined) this.#ofScript.set(name, label);
     }
     for (const { name: from } of variablesIn(words)) {
       const known = flows.get(from);
@@ -195,27 +112,19 @@ class CmdAnalysis {
   }
 
   #refuse(at: number, reason: ReasonName): void {
-    const { why, fix } = reasons[reason];
-    this.#refuseFor(at, why, fix);
-  }
-
-  #refuseFor(at: number, why: string, fix: (label: string) => string): void {
-    if (this.#refusals.has(at)) return;
-    const label = this.#holes.get(at)?.label ?? 'The placeholder';
-    this.#refusals.set(at, { at, message: `${label} ${why}`, fix: fix(label) });
+    this.#verdicts.refuseHole(at, reasons[reason]);
   }
 
   #refuseExpanded(at: number, name: string, label: string): void {
-    const message = `%${name.toUpperCase()}%, which holds the value of ${label}, is put into the line before that is read`;
-    this.#refusals.set(at, {
+    const variable = name.toUpperCase();
+    this.#verdicts.refuseText({
       at,
-      message,
-      fix: `Write !${name.toUpperCase()}!, which is put in after the line has been read.`,
+      message: `%${variable}%, which holds the value of ${label}, is put into the line before that is read`,
+      fix: `Write !${variable}!, which is put in after the line has been read.`,
     });
   }
 
   #refuseMark(char: '!' | '^', at: number): void {
-    if (this.#refusals.has(at)) return;
     const said =
       char === '!'
         ? {
@@ -226,33 +135,27 @@ class CmdAnalysis {
             message: 'A caret stands in double quotes, which cmd.exe removes on a line with values',
             fix: 'Write two of them: ^^.',
           };
-    this.#refusals.set(at, { at, ...said });
+    this.#verdicts.refuseText({ at, ...said });
   }
 
   #refuseAll(command: Command, reason: ReasonName): void {
-    const { why, fix } = reasons[reason];
-    this.#refuseWords([...command.words, ...command.redirects], command, why, fix);
+    this.#refuseWords([...command.words, ...command.redirects], command, reasons[reason]);
   }
 
   /** Refuses placeholders in the words, and variables in the command that hold a value. */
-  #refuseWords(words: readonly Word[], command: Command, why: string, fix: (label: string) => string): void {
-    for (const { at } of holesIn(words)) this.#refuseFor(at, why, fix);
-    for (const { name, shown, at } of variablesIn(words)) {
-      const label = this.#ofScript.get(name);
-      if (label === undefined || this.#refusals.has(at)) continue;
-      const message = `${shown}, which holds the value of ${label}, ${why}`;
-      this.#refusals.set(at, { at, message, fix: fix(shown) });
-    }
-    for (const { name, at } of this.#delayed.get(command) ?? []) {
-      const label = this.#held.get(name);
-      if (label === undefined || this.#refusals.has(at)) continue;
-      const shown = `!${name.toUpperCase()}!`;
-      this.#refusals.set(at, {
-        at,
-        message: `${shown}, which holds the value of ${label}, ${why}`,
-        fix: fix(shown),
-      });
-    }
+  #refuseWords(words: readonly Word[], command: Command, reason: Reason): void {
+    for (const { at } of holesIn(words)) this.#verdicts.refuseHole(at, reason);
+    for (const { name, shown, at } of variablesIn(words))
+      this.#refuseVariable(at, shown, this.#ofScript.get(name), reason);
+    for (const { name, at } of this.#delayed.get(command) ?? [])
+      this.#refuseVariable(at, `!${name.toUpperCase()}!`, this.#held.get(name), reason);
+  }
+
+  /** @param label The placeholder whose value it holds, if it holds one. */
+  #refuseVariable(at: number, shown: string, label: string | undefined, reason: Reason): void {
+    if (label === undefined) return;
+    const subject = `${shown}, which holds the value of ${label},`;
+    this.#verdicts.refuseVariable(at, { subject, shown }, reason);
   }
 
   #command(command: Command): void {
@@ -260,12 +163,9 @@ class CmdAnalysis {
     const at = headOf(words, (from) => this.#condition(words, from, command));
     const [head, ...rest] = words.slice(at);
     if (head === undefined) return;
-    const { why, fix } = reasons.command;
-    this.#refuseWords([head], { ...command }, why, fix);
-    if (isUnknown(head)) {
-      const { why: unknown, fix: known } = reasons.unknown_command;
-      this.#refuseWords(rest, command, unknown, known);
-    }
+    // As if of another command: what stands elsewhere in this one does not decide which it is.
+    this.#refuseWords([head], { ...command }, reasons.command);
+    if (isUnknown(head)) this.#refuseWords(rest, command, reasons.unknown_command);
     this.#arguments(nameOf(head), rest, command);
   }
 
@@ -276,13 +176,11 @@ class CmdAnalysis {
       words
         .slice(at, end)
         .some(({ pieces }) => pieces.some(({ text, quoted }) => !quoted && /[,;]/.test(text)))
-    ) {
-      const { why, fix } = reasons.unknown_command;
-      this.#refuseWords(words, command, why, fix);
-    }
+    )
+      this.#refuseWords(words, command, reasons.unknown_command);
     for (const { at: hole, quoted } of holesIn(words.slice(at, end))) {
       if (what === 'defined') this.#refuse(hole, 'defined');
-      else if (!quoted && !this.#isInert(hole)) this.#refuse(hole, 'condition');
+      else if (!quoted && !this.#verdicts.isInert(hole)) this.#refuse(hole, 'condition');
     }
     for (const word of words.slice(at, end)) this.#accept(word, {});
   }
@@ -290,7 +188,7 @@ class CmdAnalysis {
   #arguments(name: string, words: readonly Word[], command: Command): void {
     if (name === 'rem') for (const { at } of holesIn(words)) this.#refuse(at, 'comment');
     const reread = name === 'call' || name === 'goto' ? reasons[name] : interpreterReason(name);
-    if (reread !== undefined) this.#refuseWords(words, command, reread.why, reread.fix);
+    if (reread !== undefined) this.#refuseWords(words, command, reread);
     if (name === 'set')
       this.#set(words, /^[^=]*\/a/i.test(textOfWord(command.words[headOf(command.words)] ?? emptyWord)));
     const isFree = name === 'echo' || name === 'set' || name === 'title';
@@ -312,7 +210,7 @@ class CmdAnalysis {
       for (const piece of pieces) {
         if (piece.kind === 'text') hasEquals ||= piece.text.includes('=');
         else if (isArithmetic) {
-          if (!this.#isInert(piece.at)) this.#refuse(piece.at, 'arithmetic');
+          if (!this.#verdicts.isInert(piece.at)) this.#refuse(piece.at, 'arithmetic');
         } else if (!hasEquals) this.#refuse(piece.at, 'set_name');
         else if (isName) this.#refuse(piece.at, 'special_name');
       }
@@ -326,103 +224,13 @@ class CmdAnalysis {
       if (piece.kind !== 'hole') continue;
       if (piece.escaped) this.#refuse(piece.at, 'escaped');
       const mayBeOption = more.toProgram !== undefined && isFirst;
-      this.#sites.set(piece.at, { as: piece.quoted ? 'quoted' : 'word', mayBeOption, ...more });
+      this.#verdicts.accept(piece.at, { as: piece.quoted ? 'quoted' : 'word', mayBeOption, ...more });
     }
   }
-
-  #isInert(at: number): boolean {
-    return ['integer', 'number', 'boolean'].includes(this.#holes.get(at)?.type ?? '');
-  }
 }
-
-const emptyWord: Word = { pieces: [], at: 0 };
 
 function* holesIn(words: readonly Word[]): Generator<Piece> {
   for (const { pieces } of words) for (const piece of pieces) if (piece.kind === 'hole') yield piece;
-}
-
-/** Returns how many words a comparison has: `a==b`, `a == b`, `a equ b`. */
-function conditionLength(words: readonly Word[], at: number): number {
-  const [first = '', second = ''] = words.slice(at, at + 2).map(textOfWord);
-  if (/^(equ|neq|lss|leq|gtr|geq)$/i.test(second) || second === '==') return 3;
-  if (first.endsWith('==') || second.startsWith('==')) return 2;
-  return 1;
-}
-
-/** Returns where the condition behind an `if` begins and ends, and its first word. */
-function conditionIn(words: readonly Word[], from: number): { at: number; what: string; end: number } {
-  let at = from;
-  while (/^(not|\/i)$/i.test(textOfWord(words[at] ?? emptyWord))) at += 1;
-  const what = textOfWord(words[at] ?? emptyWord).toLowerCase();
-  const isQuestion = /^(exist|defined|errorlevel|cmdextversion)$/.test(what);
-  return { at, what, end: at + (isQuestion ? 2 : conditionLength(words, at)) };
-}
-
-/**
- * Returns the index of the word that names a command, behind `do`, `else` and `if …`.
- *
- * @param onCondition Called for each `if`, with the index of the next word.
- */
-function headOf(words: readonly Word[], onCondition: (from: number) => void = () => {}): number {
-  for (let at = 0; at < words.length; ) {
-    const name = nameOf(words[at]);
-    if (name === 'do' || name === 'else') at += 1;
-    else if (name === 'if') {
-      onCondition(at + 1);
-      at = conditionIn(words, at + 1).end;
-    } else return at;
-  }
-  return words.length;
-}
-
-function interpreterReason(name: string): Reason | undefined {
-  const found = interpreterOf(name);
-  const why = interpreters.get(name) ?? (found?.arguments === 'test' ? undefined : found?.why);
-  if (why === undefined || builtIns.has(name)) return undefined;
-  return {
-    why: `is an argument of ${name}, which ${why}`,
-    fix: () => 'Set it in the environment of the step, where the program finds it by its name.',
-  };
-}
-/** Names of built-in commands of cmd.exe that mean something else in a Unix shell. */
-const builtIns = new Set(['set', 'echo', 'exit', 'break', 'find', 'more', 'type', 'print', 'title']);
-
-/** Commands that cmd.exe recognizes however they are written: `call:part`, `start/b`. */
-const ownWords = new Set('call goto start for if do else set rem echo exit cd title'.split(' '));
-
-/**
- * Returns the program that a word names, without folder, quotes and extension. A name ends at a comma, a semicolon or
- * an equals sign, and may end at a slash or a quote: if that gives a known name, it is preferred.
- */
-function nameOf(word: Word | undefined): string {
-  const text =
-    word === undefined
-      ? ''
-      : textOfWord(word)
-          .toLowerCase()
-          .replace(/^[@,;=]+/, '');
-  const whole = baseOf(text.replaceAll('"', ''));
-  const shorter = [text.replace(/(?<=.)".*$/s, ''), text.replaceAll('"', '').replace(/\/.*$/s, '')].map(
-    baseOf,
-  );
-  const isKnown = (name: string) => ownWords.has(name) || interpreterReason(name) !== undefined;
-  return [whole, ...shorter].find(isKnown) ?? whole;
-}
-
-function baseOf(text: string): string {
-  const cut = text.replace(/(?<=.)[,;=].*$/s, '');
-  return cut
-    .slice(Math.max(cut.lastIndexOf('\\'), cut.lastIndexOf('/')) + 1)
-    .replace(/^@+/, '')
-    .replace(/[."]+$/, '')
-    .replace(/\.(exe|com|bat|cmd)$/, '')
-    .replace(/^(echo|set|call|cd|if|rem|start|goto)[.:+(].*$/, '$1');
-}
-
-/** Whether the program is named by a variable: `%COMSPEC%`, `!tool!`, `%1`. */
-function isUnknown(head: Word): boolean {
-  const text = textOfWord(head);
-  return /%|!/.test(text.slice(text.lastIndexOf('\\') + 1));
 }
 
 /** Finds `%NAME%` and `!NAME!` in words. */

@@ -1,5 +1,5 @@
 // Why a placeholder can't stand at its place in a PowerShell script, and how to write it instead.
-import type { Reason } from '../sh/refusals.ts';
+import type { Reason } from '../sites/verdicts.ts';
 
 export const reasons = {
   single: {

@@ -3,6 +3,7 @@
 
 import type { Analysis, Hole } from '../sites/sites.ts';
 import { checkTest } from './check-test.ts';
+import { WordChecks } from './check-words.ts';
 import { type CodeReader, CodeReaders } from './commands/code-readers.ts';
 import { type Interpreter, interpreterOf } from './commands/interpreters.ts';
 import { runsOption } from './commands/options-that-run.ts';
@@ -20,10 +21,10 @@ import {
   literalStart,
   type Redirect,
   type Script,
-  type Segment,
   type Simple,
   type Word,
 } from './reading/syntax.ts';
+import { ShellVerdicts } from './shell-verdicts.ts';
 import {
   commandsIn,
   inCommand,
@@ -31,13 +32,10 @@ import {
   inList,
   inSegments,
   inWords,
-  isIndirect,
   namesIn,
   namesInSubscripts,
   type Source,
 } from './sources.ts';
-import { Verdicts } from './verdicts.ts';
-import { WrittenText } from './written-text.ts';
 
 /** For a script that any `sh` may run: what bash alone takes for one command can be several there. */
 export function analyzeShell(
@@ -78,20 +76,12 @@ function unreadable({ at, why }: { at: number; why: string }, holes: readonly Ho
   return { sites: new Map(), refusals };
 }
 
-interface WordOptions {
-  mayBeOption: boolean;
-  isPath?: boolean;
-  /** The value of an assignment, or another place where the shell doesn't split words. */
-  unsplit?: boolean;
-  /** `NAME=…` or `NAME[…]=…`, whose brackets are no pattern. */
-  isAssignment?: boolean;
-}
-
 class ShellAnalysis {
   readonly #script: Script;
-  readonly #verdicts: Verdicts;
+  readonly #verdicts: ShellVerdicts;
   readonly #holders: Holders;
   readonly #readers: CodeReaders;
+  readonly #words: WordChecks;
   readonly #isBash: boolean;
   #isOutputRefused = false;
 
@@ -103,9 +93,10 @@ class ShellAnalysis {
   ) {
     this.#script = script;
     this.#isBash = isBash;
-    this.#verdicts = new Verdicts(holes, (variable) => this.#holders.get(variable)?.label);
+    this.#verdicts = new ShellVerdicts(holes, (variable) => this.#holders.get(variable)?.label);
     this.#holders = new Holders(script, (at) => this.#verdicts.labelAt(at), environment);
     this.#readers = new CodeReaders(script.list, this.#holders.functions, this.#holders.aliases);
+    this.#words = new WordChecks(this.#verdicts, this.#holders, (list) => this.#list(list));
   }
 
   result(): Analysis {
@@ -221,7 +212,7 @@ class ShellAnalysis {
     if (called.name !== undefined) this.#expressions(called.name, behind.slice(called.index + 1));
     for (const index of resolved.leading) {
       const word = words[index];
-      if (word !== undefined) this.#word(word, { mayBeOption: false, unsplit: true });
+      if (word !== undefined) this.#words.word(word, { mayBeOption: false, unsplit: true });
     }
     const { code } = command;
     if (code !== undefined) this.#verdicts.within(command.at, () => this.#list(code));
@@ -292,7 +283,7 @@ class ShellAnalysis {
     if (name !== undefined && namesThatRun.has(name)) {
       this.#verdicts.refuseAll(inSegments(word.segments, this.#holders.holds), 'special_name');
     }
-    this.#word(word, { mayBeOption });
+    this.#words.word(word, { mayBeOption });
   }
 
   #assignment(word: Word): void {
@@ -304,7 +295,7 @@ class ShellAnalysis {
       this.#verdicts.refuseAll(namesIn(word.segments, this.#holders.holds), 'arithmetic');
     }
     // A variable set this way may become an argument.
-    this.#word(word, { mayBeOption: true, unsplit: true, isAssignment: true });
+    this.#words.word(word, { mayBeOption: true, unsplit: true, isAssignment: true });
   }
 
   #strings(sources: Iterable<Source>): Source[] {
@@ -319,25 +310,25 @@ class ShellAnalysis {
         if (segment.kind === 'hole' && body?.quoted === true)
           this.#verdicts.refuse(segment, 'quoted_heredoc');
         else if (segment.kind === 'hole')
-          this.#verdicts.accept(segment, { as: 'document', mayBeOption: false, isPath: false });
-        else this.#segment(segment, { mayBeOption: false, unsplit: true });
+          this.#verdicts.accept(segment.at, { as: 'document', mayBeOption: false, isPath: false });
+        else this.#words.segment(segment, { mayBeOption: false, unsplit: true });
       }
       return;
     }
     if (/^(>&|<&|&>)/.test(operator) && operator !== '&>' && operator !== '&>>') {
       this.#verdicts.refuseAll(inSegments(word.segments, holds), 'descriptor');
     }
-    this.#word(word, { mayBeOption: false, isPath: operator !== '<<<', unsplit: operator === '<<<' });
+    this.#words.word(word, { mayBeOption: false, isPath: operator !== '<<<', unsplit: operator === '<<<' });
   }
 
   #compound(command: Compound): void {
     const { holds } = this.#holders;
-    this.#arithmetic(command.arithmetic);
+    this.#words.arithmetic(command.arithmetic);
     for (const pattern of command.patterns) {
       for (const source of inSegments(pattern.segments, holds)) {
         if (source.kind === 'hole') this.#verdicts.refuse(source, 'pattern');
       }
-      this.#word(pattern, { mayBeOption: false, unsplit: true });
+      this.#words.word(pattern, { mayBeOption: false, unsplit: true });
     }
     if (command.what === 'test') {
       for (const [source, reason] of checkTest(
@@ -351,7 +342,7 @@ class ShellAnalysis {
       if (!this.#isBash) this.#partsOfTest(command.words);
     }
     const isLoop = command.what === 'for';
-    for (const word of command.words) this.#word(word, { mayBeOption: isLoop, unsplit: !isLoop });
+    for (const word of command.words) this.#words.word(word, { mayBeOption: isLoop, unsplit: !isLoop });
     for (const list of command.lists) this.#list(list);
   }
 
@@ -368,139 +359,6 @@ class ShellAnalysis {
         head.segments.some(({ kind }) => kind !== 'text')
       )
         this.#verdicts.refuseAll(inWords(rest, this.#holders.holds), 'part_of_test');
-    }
-  }
-
-  #word(word: Word, options: WordOptions): void {
-    // `exec {fds[i]}>file`
-    if (/^\{[A-Za-z_]\w*\[/.test(literalStart(word)))
-      this.#verdicts.refuseAll(namesInSubscripts(word.segments, this.#holders.holds), 'subscript');
-    const written = new WrittenText();
-    let isLiteral = true;
-    const isPattern = word.segments.some(
-      (segment) =>
-        (segment.kind === 'group' && !(options.isAssignment === true && segment.what === 'subscript')) ||
-        (segment.kind === 'text' && segment.quoting === 'bare' && /[*?[\]{}]/.test(segment.text)),
-    );
-    for (const segment of word.segments) {
-      if (segment.kind === 'hole') {
-        if (written.isBehindTilde) this.#verdicts.refuse(segment, 'tilde');
-        else if (written.endsWithDollar) this.#verdicts.refuse(segment, 'dollar');
-        else if (segment.quoting === 'bare' && isPattern) this.#verdicts.refuse(segment, 'glob');
-        else if (
-          options.mayBeOption &&
-          isLiteral &&
-          written.beginsOption &&
-          !this.#verdicts.isNumber(segment.at)
-        ) {
-          this.#verdicts.refuse(segment, 'option_name');
-        } else {
-          // No literal text is certain to precede it in its word, or in the value of its assignment.
-          const isFirst = written.isEmpty || (options.unsplit === true && written.isNameAndEquals);
-          this.#hole(segment, { ...options, mayBeOption: options.mayBeOption && isFirst });
-        }
-      } else this.#segment(segment, options);
-      if (segment.kind === 'text') written.add(segment.text);
-      else isLiteral = false;
-    }
-  }
-
-  #hole(hole: Segment & { kind: 'hole' }, { mayBeOption, isPath = false }: WordOptions): void {
-    const { quoting } = hole;
-    if (quoting === 'bare' || quoting === 'double') {
-      this.#verdicts.accept(hole, { as: quoting === 'bare' ? 'word' : 'quoted', mayBeOption, isPath });
-    } else if (quoting === 'single' || quoting === 'ansi' || quoting === 'escaped')
-      this.#verdicts.refuse(hole, quoting);
-    else this.#verdicts.refuse(hole, 'elsewhere');
-  }
-
-  /** Any part of a word other than a placeholder. */
-  #segment(segment: Segment, options: WordOptions): void {
-    if (segment.kind === 'parameter') this.#parameter(segment, options);
-    else if (segment.kind === 'command') this.#substitution(segment);
-    else if (segment.kind === 'arithmetic') this.#arithmetic(segment.inner);
-    else if (segment.kind === 'array') {
-      for (const { segments } of segment.words)
-        this.#verdicts.refuseAll(namesInSubscripts(segments, this.#holders.holds), 'subscript');
-      for (const word of segment.words) this.#word(word, { ...options, mayBeOption: true, unsplit: false });
-    } else if (segment.kind === 'group') {
-      const reason = segment.what === 'extglob' ? 'glob' : segment.what;
-      this.#verdicts.refuseAll(inSegments(segment.inner, this.#holders.holds), reason);
-      if (segment.what !== 'extglob')
-        this.#verdicts.refuseAll(namesIn(segment.inner, this.#holders.holds), reason);
-      for (const inner of segment.inner) {
-        if (inner.kind !== 'hole') this.#segment(inner, { ...options, unsplit: true });
-      }
-    }
-  }
-
-  #parameter(segment: Segment & { kind: 'parameter' }, { unsplit }: WordOptions): void {
-    const { holds } = this.#holders;
-    const { name, operator = [], prefix, quoting, at } = segment;
-    for (const source of inSegments(operator, holds)) {
-      if (source.kind === 'hole') this.#verdicts.refuse(source, 'brace');
-    }
-    const [first] = operator;
-    const text = first?.kind === 'text' ? first.text : '';
-    if (/^(\[|:(?![-=+?])|@)/.test(text) || text === '')
-      this.#verdicts.refuseAll(inSegments(operator, holds), 'operator');
-    if (/^(\[|:(?![-=+?]))/.test(text))
-      this.#verdicts.refuseAll(namesIn(operator, this.#holders.holds), 'operator');
-    for (const inner of operator)
-      if (inner.kind !== 'hole') this.#segment(inner, { mayBeOption: false, unsplit: true });
-    const holder = this.#holders.get(name);
-    if (isIndirect(segment) && holder === undefined && quoting === 'bare' && unsplit !== true)
-      this.#verdicts.refuseAll(inSegments([segment], holds), 'unquoted');
-    if (holder === undefined) return;
-    const variable: Source = { kind: 'variable', name, at };
-    if (isIndirect(segment)) this.#verdicts.refuse(variable, 'indirect');
-    else if (/^@[A-Za-z]/.test(text)) this.#verdicts.refuse(variable, 'operator');
-    else if (
-      quoting === 'bare' &&
-      unsplit !== true &&
-      !holder.fromEnvironment &&
-      prefix === undefined &&
-      // A folder that exists.
-      !/^(OLD)?PWD$/.test(name)
-    ) {
-      this.#verdicts.refuse(variable, 'unquoted');
-    }
-  }
-
-  #substitution(segment: Segment & { kind: 'command' }): void {
-    if (segment.holes === undefined) {
-      this.#list(segment.body);
-      return;
-    }
-    for (const at of segment.holes) this.#verdicts.refuse({ kind: 'hole', at }, 'backtick');
-    this.#verdicts.within(segment.at, () => this.#list(segment.body));
-  }
-
-  #arithmetic(segments: readonly Segment[]): void {
-    segments.forEach((segment, index) => {
-      if (segment.kind === 'hole') {
-        const touches = (neighbor: Segment | undefined, pattern: RegExp) =>
-          neighbor !== undefined && (neighbor.kind !== 'text' || pattern.test(neighbor.text));
-        if (!this.#verdicts.isNumber(segment.at)) this.#verdicts.refuse(segment, 'arithmetic');
-        else if (
-          touches(segments[index - 1], /[\w$#@.[\\]$/) ||
-          touches(segments[index + 1], /^[\w$#@.[\\(]/)
-        ) {
-          this.#verdicts.refuse(segment, 'arithmetic_neighbor');
-        } else this.#verdicts.accept(segment, { as: 'number', mayBeOption: false, isPath: false });
-        return;
-      }
-      if (segment.kind === 'text')
-        this.#verdicts.refuseAll(namesIn([segment], this.#holders.holds), 'arithmetic');
-      else this.#refuseVariables(segment);
-      this.#segment(segment, { mayBeOption: false, unsplit: true });
-    });
-  }
-
-  #refuseVariables(segment: Segment): void {
-    for (const source of inSegments([segment], this.#holders.holds)) {
-      if (source.kind === 'variable') this.#verdicts.refuse(source, 'arithmetic');
-      else if (!this.#verdicts.isNumber(source.at)) this.#verdicts.refuse(source, 'arithmetic');
     }
   }
 

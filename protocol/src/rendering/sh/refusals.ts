@@ -1,10 +1,5 @@
 // Why a placeholder can't stand at its place, and how to write it instead.
-
-export interface Reason {
-  /** Continues `${{ parameters.x }}` or `$name, which holds the value of ${{ parameters.x }},`. */
-  why: string;
-  fix: (label: string) => string;
-}
+import type { Reason } from '../sites/verdicts.ts';
 
 /** Places in a shell script where no value may stand. */
 export const reasons = {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Verdicts } from './verdicts.ts';
+import { ShellVerdicts } from './shell-verdicts.ts';
 
 const holes = [
   { at: 5, label: 'A', type: 'string' as const },
@@ -8,7 +8,7 @@ const holes = [
 const word = { as: 'word', mayBeOption: false, isPath: false } as const;
 
 test('a place is refused once, and for the first reason; what nobody accepted is refused, too', () => {
-  const verdicts = new Verdicts(holes, () => undefined);
+  const verdicts = new ShellVerdicts(holes, () => undefined);
   verdicts.refuse({ kind: 'hole', at: 5 }, 'single');
   verdicts.refuse({ kind: 'hole', at: 5 }, 'comment');
   const { refusals } = verdicts.conclude();
@@ -17,9 +17,9 @@ test('a place is refused once, and for the first reason; what nobody accepted is
 });
 
 test('a placeholder that was refused somewhere has no form', () => {
-  const verdicts = new Verdicts(holes, () => undefined);
-  verdicts.accept({ at: 5 }, word);
-  verdicts.accept({ at: 9 }, word);
+  const verdicts = new ShellVerdicts(holes, () => undefined);
+  verdicts.accept(5, word);
+  verdicts.accept(9, word);
   verdicts.refuse({ kind: 'hole', at: 5 }, 'comment');
   const { refusals, sites } = verdicts.conclude();
   expect(refusals.map(({ at }) => at)).toEqual([5]);
@@ -27,7 +27,7 @@ test('a placeholder that was refused somewhere has no form', () => {
 });
 
 test('a variable is refused with the placeholder whose value it holds', () => {
-  const verdicts = new Verdicts(holes, (variable) => (variable === 'x' ? 'A' : undefined));
+  const verdicts = new ShellVerdicts(holes, (variable) => (variable === 'x' ? 'A' : undefined));
   verdicts.refuse({ kind: 'variable', name: 'x', at: 20 }, 'unquoted');
   expect(verdicts.conclude().refusals.map(({ message }) => message)).toContainEqual(
     expect.stringMatching(/^\$x, which holds the value of A, stands unquoted/),
@@ -35,7 +35,7 @@ test('a variable is refused with the placeholder whose value it holds', () => {
 });
 
 test('what is refused in a text of its own is told of where that text stands', () => {
-  const verdicts = new Verdicts([], () => 'A');
+  const verdicts = new ShellVerdicts([], () => 'A');
   verdicts.within(30, () => {
     verdicts.within(2, () => verdicts.refuse({ kind: 'variable', name: 'x', at: 1 }, 'unquoted'));
   });
@@ -44,6 +44,6 @@ test('what is refused in a text of its own is told of where that text stands', (
 });
 
 test('a value that can do no harm has no label to be followed by', () => {
-  const verdicts = new Verdicts(holes, () => undefined);
+  const verdicts = new ShellVerdicts(holes, () => undefined);
   expect([5, 9, 1].map((at) => verdicts.labelAt(at))).toEqual(['A', undefined, undefined]);
 });
