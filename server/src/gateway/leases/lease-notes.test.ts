@@ -2,6 +2,8 @@ import { expect, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { blockedBackends, holdTransaction, setupRuns } from '../../runs/testing.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { DatabaseLost } from '../../store/database/database-lost.ts';
 import { LeaseNotes } from './lease-notes.ts';
 
 async function setup() {
@@ -140,4 +142,44 @@ test('a note that the database refuses is written later, and keeps no other runâ
   await t.notes.flush();
   const [event] = await t.events();
   expect(event?.change.steps).toMatchObject([{ status: 'running', startedAt: expect.any(String) }]);
+});
+
+test('if the database goes away while notes are written one by one, the others are kept without asking for each', async () => {
+  await using t = await setup();
+  let asked = 0;
+  const warnings: string[] = [];
+  const notes = new LeaseNotes({
+    sql: Object.assign(() => undefined, {
+      begin: () => Promise.reject(++asked < 3 ? new Error('this one is refused') : new DatabaseLost()),
+    }) as unknown as Sql,
+    log: createLog({ level: 'warn', plain: false, destination: { write: (line) => warnings.push(line) } }),
+    onNews: (each) => t.news.push(each),
+  });
+  notes.leased(Array.from({ length: 1_000 }, (_, at) => ({ id: at + 1, epoch: 1 })));
+  await notes.flush();
+  // All together, the first one, and the one at which the database was gone.
+  expect(asked).toBe(3);
+  expect(warnings).toHaveLength(1);
+  await notes.flush();
+  expect(asked).toBe(4);
+  await notes.stop();
+});
+
+test('however many notes are refused, one line tells of them', async () => {
+  await using t = await setup();
+  const warnings: string[] = [];
+  const notes = new LeaseNotes({
+    sql: t.sql,
+    log: createLog({ level: 'warn', plain: false, destination: { write: (line) => warnings.push(line) } }),
+    onNews: (each) => t.news.push(each),
+  });
+  await t.start({ targets: 3 });
+  await t.sql`alter table run_events rename to away`;
+  notes.leased([t.lease, ...(await t.claim())]);
+  await notes.flush();
+  await t.sql`alter table away rename to run_events`;
+  expect(warnings).toEqual([expect.stringContaining('"notes":4')]);
+  await notes.flush();
+  expect(t.news.flatMap(({ runs }) => runs)).toHaveLength(2);
+  await notes.stop();
 });

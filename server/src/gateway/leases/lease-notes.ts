@@ -5,7 +5,7 @@ import { markLeased } from '../../runs/leases/mark-leased.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import type { StartedStep } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { isDatabaseLost } from '../../store/database/database-lost.ts';
+import { isDatabaseFull, isDatabaseLost } from '../../store/database/database-lost.ts';
 
 /** How long a note waits for the end of its step. Less than 50 ms, a delay that people don't notice. */
 const gatherMs = 25;
@@ -139,26 +139,41 @@ export class LeaseNotes {
 
   /** Never rejects: what could not be written is gathered again. */
   async #write(notes: readonly Note[]): Promise<void> {
-    const nowMs = performance.now();
-    try {
-      const leases = notes.flatMap(({ leased }) => leased ?? []);
-      const starts = notes.flatMap(({ started }) => {
-        if (started === undefined) return [];
-        const { atMs, ...start } = started;
-        return { ...start, ageMs: nowMs - atMs };
-      });
-      this.#deps.onNews(await markLeased(this.#deps.sql, leases, starts));
-    } catch (error) {
-      // One note that is refused must not keep the others from being written.
-      if (notes.length > 1 && !isDatabaseLost(error)) {
-        for (const note of notes) await this.#write([note]);
-        return;
+    let failure = await this.#tell(notes);
+    if (failure === undefined) return;
+    let refused = notes;
+    // One note that is refused must not keep the others from being written.
+    if (notes.length > 1 && !isAway(failure)) {
+      const kept: Note[] = [];
+      for (const note of notes) {
+        const problem = isAway(failure) ? failure : await this.#tell([note]);
+        if (problem !== undefined) kept.push(note);
+        failure = problem ?? failure;
       }
-      this.#deps.log.warn(
-        { err: error },
-        'leases and starts of steps could not be recorded; this is retried in a second',
-      );
-      this.#putBack(notes);
+      refused = kept;
+    }
+    if (refused.length === 0) return;
+    this.#deps.log.warn(
+      { err: failure, notes: refused.length },
+      'leases and starts of steps could not be recorded; this is retried in a second',
+    );
+    this.#putBack(refused);
+  }
+
+  /** Returns why the database refused it. */
+  async #tell(notes: readonly Note[]): Promise<unknown> {
+    const nowMs = performance.now();
+    const leases = notes.flatMap(({ leased }) => leased ?? []);
+    const starts = notes.flatMap(({ started }) => {
+      if (started === undefined) return [];
+      const { atMs, ...start } = started;
+      return { ...start, ageMs: nowMs - atMs };
+    });
+    try {
+      this.#deps.onNews(await markLeased(this.#deps.sql, leases, starts));
+      return undefined;
+    } catch (error) {
+      return error;
     }
   }
 
@@ -171,4 +186,9 @@ export class LeaseNotes {
     this.#retryAtMs = performance.now() + retryMs;
     this.#schedule();
   }
+}
+
+/** Whether the database would refuse any other note, too, for now. */
+function isAway(error: unknown): boolean {
+  return isDatabaseLost(error) || isDatabaseFull(error);
 }
