@@ -1,5 +1,5 @@
 // Steps that were leased ahead of their turn: when they begin, and when they go back.
-import type { Lease, ServerMessageOf, StepOutcome } from '@opsconductor/protocol';
+import { type Lease, limits, type ServerMessageOf, type StepOutcome } from '@opsconductor/protocol';
 import { Type } from 'typebox';
 import { expect, test } from 'vitest';
 import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
@@ -204,4 +204,46 @@ test('what was prepared for a step that goes back is dropped', async () => {
   connection.send({ type: 'leases', leases: [lease(1), ahead(2), ahead(3)] });
   await connection.next('return');
   expect(forgone).toEqual([expect.stringMatching(/\.2\.1$/), expect.stringMatching(/\.3\.1$/)]);
+});
+
+test('a step that is leased ahead too late for the slot of the one before waits for a slot', async () => {
+  await using t = await setup();
+  await t.start({ slots: 1 });
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1), lease(9, { config: { name: 'another' } })] });
+  const first = await t.nextStep();
+  await first.context.beforeStart();
+  first.end(success);
+  const another = await t.nextStep();
+  await another.context.beforeStart();
+  connection.send({ type: 'leases', leases: [ahead(2)] });
+  connection.send({ type: 'cancel', step: 9, epoch: 1 });
+  await expect.poll(() => another.context.signal.aborted).toBe(true);
+  let hasBegun = false;
+  const second = t.nextStep().then((step) => {
+    hasBegun = true;
+    return step;
+  });
+  await new Promise(setImmediate);
+  expect(hasBegun).toBe(false);
+  another.end({ status: 'cancelled', reason: 'cancelled' });
+  expect((await second).config).toEqual({ name: 'step 2' });
+});
+
+test('an agent whose every slot has steps ahead has not lost its journal when it reconnects', async () => {
+  await using t = await setup();
+  const slots = limits.maxSlots;
+  await t.start({ slots, stepsAheadMs: 60_000 });
+  const { connection } = await t.server.nextSession();
+  const chains = Array.from({ length: slots }, (_, n) => (n + 1) * 100);
+  for (const first of chains) {
+    const later = Array.from({ length: limits.maxStepsAhead - 1 }, (_, n) => ahead(first + n + 1));
+    connection.send({ type: 'leases', leases: [lease(first), ...later] });
+  }
+  for (const _ of chains) await (await t.nextStep()).context.beforeStart();
+  connection.close(1012);
+  const { resume } = await t.server.nextSession();
+  expect(resume.attempts.filter(({ state }) => state === 'running')).toHaveLength(slots);
+  // What is missing from a journal that is not intact becomes unknown.
+  expect(resume.journalIntact).toBe(true);
 });
