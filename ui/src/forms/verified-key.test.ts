@@ -6,7 +6,7 @@ import {
   signRoster,
 } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
-import { adviceFor } from '../ui/error-advice.ts';
+import { adviceFor } from '../ui/errors/error-advice.ts';
 import { verifiedKey } from './verified-key.ts';
 
 test('a key that the root has not signed is told apart from a temporary failure: nothing is sealed, and nothing retried', async () => {

@@ -1,6 +1,6 @@
 // How wide and high the matrix draws its cells.
 import type { Host } from '../../../state/runs/run-view.svelte.ts';
-import { fixedWindow, type RowWindow } from '../../../ui/virtual-window.ts';
+import { fixedWindow, type RowWindow } from '../../../ui/rows/virtual-window.ts';
 
 export interface MatrixLayout {
   /** Cells show only their glyph, and heads only the step's number. */

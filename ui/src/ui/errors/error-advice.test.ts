@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { ApiError } from '../api/client.ts';
+import { ApiError } from '../../api/client.ts';
 import { adviceFor, detailsBeside, leadFor, lostStart } from './error-advice.ts';
 
 const whole = { path: 'grant.terms', message: 'The grant has expired.' };

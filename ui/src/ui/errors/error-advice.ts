@@ -1,6 +1,6 @@
 // What to tell a person about a failed request in addition to its message: what to try, and what is wrong where.
 import type { ErrorDetail } from '@opsconductor/protocol';
-import type { ApiError } from '../api/client.ts';
+import type { ApiError } from '../../api/client.ts';
 
 /** Wording for a change whose answer was lost: neither that it was done nor that it wasn't. */
 export interface LostAnswer {
