@@ -15,6 +15,13 @@ it('names get the room that the longest one needs, within limits', () => {
   expect(matrixLayout([named('x'.repeat(200))], { ...wide, isSmall: true }).namePx).toBe(164);
 });
 
+it('a long name is cut before the times in the cells are', () => {
+  const { template, minWidthPx } = matrixLayout([named('x'.repeat(200))], wide);
+  expect(template).toMatch(/^max\(140px,min\(276px,100% - 386px\)\) /);
+  expect(minWidthPx).toBe(140 + 4 * 40 + 66);
+  expect(matrixLayout([named('x'.repeat(200))], { ...wide, steps: 6 }).template).toMatch(/^276px /);
+});
+
 it('cells show only glyphs on a small screen or with many steps, and rows can be hit with a finger', () => {
   expect(matrixLayout([], wide)).toMatchObject({ narrow: false, rowPx: 26 });
   expect(matrixLayout([], { ...wide, steps: 6 })).toMatchObject({ narrow: true, rowPx: 26 });

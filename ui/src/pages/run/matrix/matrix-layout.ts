@@ -21,6 +21,8 @@ const timePx = 66;
 const maxColumnPx = 60;
 /** Room for `no contact`, beside the glyph. */
 const maxWordsPx = 120;
+/** Room for `1:03:27`, beside the glyph. */
+const timesPx = 80;
 
 export function matrixLayout(
   hosts: readonly Host[],
@@ -32,6 +34,10 @@ export function matrixLayout(
   const namePx = Math.min(most, Math.max(least, besideNamePx + characterPx * longest));
   const cellPx = isSmall ? 44 : 40;
   const narrow = isSmall || steps > 5;
+  // A long name is cut before the words of the cells: its beginning still tells the host, half a time tells nothing.
+  const name = narrow
+    ? `${namePx}px`
+    : `max(${least}px,min(${namePx}px,100% - ${steps * timesPx + timePx}px))`;
   return {
     narrow,
     rowPx: isSmall || isCoarse ? 44 : 26,
@@ -39,8 +45,8 @@ export function matrixLayout(
     cellPx,
     template: isSmall
       ? `minmax(${namePx}px,1fr) repeat(${steps},${cellPx}px) ${timePx}px`
-      : `${namePx}px repeat(${steps},minmax(${cellPx}px,${narrow ? maxColumnPx : maxWordsPx}px)) minmax(${timePx}px,1fr)`,
-    minWidthPx: namePx + steps * cellPx + timePx,
+      : `${name} repeat(${steps},minmax(${cellPx}px,${narrow ? maxColumnPx : maxWordsPx}px)) minmax(${timePx}px,1fr)`,
+    minWidthPx: (narrow ? namePx : least) + steps * cellPx + timePx,
   };
 }
 
