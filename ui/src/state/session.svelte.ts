@@ -4,6 +4,8 @@ import { ApiError } from '../api/client.ts';
 import { exchangeCode, fetchMe, signIn, signOut } from '../api/people/session.ts';
 
 const refreshEveryMs = 15_000;
+/** While the server doesn't answer a document that has just been opened. */
+const askAgainMs = 5_000;
 
 export type SessionState = 'checking' | 'signed-out' | 'signed-in' | 'unreachable';
 
@@ -103,6 +105,12 @@ export class Session {
       if (error instanceof ApiError) return undefined;
       throw error;
     }
+  }
+
+  /** Asks again until the server has answered. Returns the function that stops this. */
+  keepAsking(): () => void {
+    const timer = setInterval(() => void this.check(), askAgainMs);
+    return () => clearInterval(timer);
   }
 
   async exchange(code: string): Promise<void> {

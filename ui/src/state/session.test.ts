@@ -1,4 +1,4 @@
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { eventually, json, load, serveApi } from './testing.ts';
 
 const { session } = await load<typeof import('./session.svelte.ts')>('state/session.svelte.ts');
@@ -165,6 +165,20 @@ describe('a session', () => {
     await serveApi({ '/api/v1/me': (_request, response) => json(response, me) });
     await session.check();
     expect([session.state, connection.state]).toEqual(['signed-in', 'live']);
+  });
+
+  it('is asked for again by itself while the server does not answer, until nobody wants to know', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    await serveApi({ '/api/v1/me': (request) => request.socket.destroy() });
+    await session.check();
+    const { asked } = await serveApi({ '/api/v1/me': (_request, response) => json(response, me) });
+    const stop = session.keepAsking();
+    vi.advanceTimersByTime(5_000);
+    await vi.waitFor(() => expect(session.state).toBe('signed-in'));
+    stop();
+    vi.advanceTimersByTime(60_000);
+    expect(asked).toEqual(['GET /api/v1/me']);
   });
 });
 
