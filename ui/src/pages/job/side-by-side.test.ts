@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type SideRow, sideBySide } from './side-by-side.ts';
+import { inOneColumn, type SideRow, sideBySide } from './side-by-side.ts';
 
 const text = (...lines: string[]) => lines.join('\n');
 
@@ -62,4 +62,20 @@ describe('two texts beside each other', () => {
       }),
     );
   });
+});
+
+test('in one column, what was removed stands before what replaces it', () => {
+  const rows = sideBySide('a\nb\nc\nd', 'a\nB\nC\nc2\nd');
+  const shown = inOneColumn(rows).map((row) =>
+    row.kind === 'fold' ? `fold ${row.lines}` : `${row.kind} ${row.line.number} ${row.line.text}`,
+  );
+  expect(shown).toEqual([
+    'same 1 a',
+    'removed 2 b',
+    'removed 3 c',
+    'added 2 B',
+    'added 3 C',
+    'added 4 c2',
+    'same 5 d',
+  ]);
 });

@@ -26,6 +26,32 @@ export function sideBySide(before: string, after: string): SideRow[] {
   return rows;
 }
 
+export type OneColumnRow =
+  | { kind: 'same' | 'removed' | 'added'; line: SideLine }
+  | { kind: 'fold'; lines: number; key: string };
+
+/** The same rows below each other, for screens without room for two texts: what was removed, then what replaces it. */
+export function inOneColumn(rows: readonly SideRow[]): OneColumnRow[] {
+  const lines: OneColumnRow[] = [];
+  let added: OneColumnRow[] = [];
+  const flush = () => {
+    lines.push(...added);
+    added = [];
+  };
+  for (const row of rows) {
+    if (row.kind === 'changed') {
+      if (row.before !== undefined) lines.push({ kind: 'removed', line: row.before });
+      if (row.after !== undefined) added.push({ kind: 'added', line: row.after });
+      continue;
+    }
+    flush();
+    if (row.kind === 'fold') lines.push(row);
+    else if (row.after !== undefined) lines.push({ kind: 'same', line: row.after });
+  }
+  flush();
+  return lines;
+}
+
 function foldOf(from: number, to: number): SideRow {
   return { kind: 'fold', lines: to - from, key: `fold ${from}` };
 }
