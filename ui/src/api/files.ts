@@ -58,13 +58,14 @@ const busyPauseMs = 1_000;
 const pieceMs = { least: 500, most: 2_000 };
 const firstPieceBytes = 4 * limits.contentPartBytes;
 
-/** Uploads the missing part of a file, then has the server check the whole file. */
+/**
+ * Uploads the missing part of a file, then has the server check the whole file: against `sha256`, if that is known. */
 export async function uploadContent(
   { id, size, receivedBytes }: Pick<StoredFile, 'id' | 'size' | 'receivedBytes'>,
   content: Blob,
-  options: { signal: AbortSignal; onSent(bytes: number): void },
+  options: { signal: AbortSignal; sha256?: Promise<string> | undefined; onSent(bytes: number): void },
 ): Promise<StoredFile> {
-  const { signal, onSent } = options;
+  const { signal, sha256, onSent } = options;
   let offset = receivedBytes;
   let pieceBytes = firstPieceBytes;
   onSent(offset);
@@ -88,7 +89,8 @@ export async function uploadContent(
     }
     onSent(offset);
   }
-  return request('POST', apiPaths.finishFile(id), { body: {}, harmless: true, signal });
+  const body = sha256 === undefined ? {} : { sha256: await sha256 };
+  return request('POST', apiPaths.finishFile(id), { body, harmless: true, signal });
 }
 
 export function getFile(id: string, signal?: AbortSignal): Promise<StoredFile> {

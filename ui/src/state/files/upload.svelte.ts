@@ -5,13 +5,10 @@ import { ApiError } from '../../api/client.ts';
 import { createFile, digestOfReceived, getFile, type NewFile, uploadContent } from '../../api/files.ts';
 import { byteSize, count } from '../../format/quantity.ts';
 import { Action } from '../action.svelte.ts';
-import { Sha256 } from './sha256.ts';
+import { digestOf, type FileDigest, hasThreads } from './file-digest.ts';
 import { SmoothedRate } from './smoothed-rate.ts';
 
 export type UploadPhase = 'beginning' | 'comparing' | 'sending' | 'verifying';
-
-/** Read and hashed at once: some 25 ms of work, so that the page keeps answering. */
-const comparedAtOnce = 4 * 1024 * 1024;
 
 export class Upload {
   readonly action = new Action();
@@ -86,6 +83,21 @@ export class Upload {
     unfinished: StoredFile | undefined,
     { signal, rate }: { signal: AbortSignal; rate: SmoothedRate },
   ): Promise<boolean> {
+    const digest = digestOf(file);
+    signal.addEventListener('abort', () => digest.stop());
+    try {
+      return await this.#uploadDigested(file, fields, unfinished, { signal, rate, digest });
+    } finally {
+      digest.stop();
+    }
+  }
+
+  async #uploadDigested(
+    file: File,
+    fields: NewFile,
+    unfinished: StoredFile | undefined,
+    { signal, rate, digest }: { signal: AbortSignal; rate: SmoothedRate; digest: FileDigest },
+  ): Promise<boolean> {
     this.phase = 'beginning';
     const begun = this.#known ?? unfinished;
     const known =
@@ -99,15 +111,20 @@ export class Upload {
     if (begun === undefined) this.#file = file;
     signal.throwIfAborted();
     if (known.receivedBytes > 0 && this.#file !== file) {
-      this.problem = await this.#differenceOf(file, known, signal);
+      this.problem = await this.#differenceOf(file, known, { signal, digest });
       if (this.problem !== undefined) return false;
     }
     this.#file = file;
     this.phase = 'sending';
     this.doneBytes = known.receivedBytes;
     this.allBytes = known.size;
+    // Without another thread, it would hold up the page for as long as the upload may take.
+    const sha256 = hasThreads() ? digest.upTo(known.size, () => {}) : undefined;
+    // Waited for once everything is sent; until then, that the file can't be read is for whoever sends it to say.
+    sha256?.catch(() => {});
     await uploadContent(known, file, {
       signal,
+      sha256,
       onSent: (bytes) => {
         this.#sentBytes = bytes;
         this.doneBytes = bytes;
@@ -119,31 +136,26 @@ export class Upload {
   }
 
   /** Compares what has arrived with the beginning of the file. Returns what is wrong, if anything is. */
-  async #differenceOf(file: File, known: StoredFile, signal: AbortSignal): Promise<string | undefined> {
+  async #differenceOf(
+    file: File,
+    known: StoredFile,
+    { signal, digest }: { signal: AbortSignal; digest: FileDigest },
+  ): Promise<string | undefined> {
     if (file.size !== known.size)
       return differs(`it has ${count(file.size)} bytes, not ${count(known.size)}`);
     this.phase = 'comparing';
     this.doneBytes = 0;
     this.allBytes = known.receivedBytes;
-    const hash = new Sha256();
+    const onRead = (bytes: number) => {
+      this.doneBytes = bytes;
+    };
     const [received] = await Promise.all([
       digestOfReceived(known.id, signal),
-      this.#hash(hash, file, known.receivedBytes, signal),
+      digest.upTo(known.receivedBytes, onRead),
     ]);
     // Another page may be sending it.
-    await this.#hash(hash, file, received.receivedBytes, signal);
-    if (hash.hex() === received.sha256) return undefined;
+    if ((await digest.upTo(received.receivedBytes, onRead)) === received.sha256) return undefined;
     return differs(`its first ${byteSize(received.receivedBytes)} are not what was uploaded`);
-  }
-
-  /** Hashes the file from where `doneBytes` is. */
-  async #hash(hash: Sha256, file: File, end: number, signal: AbortSignal): Promise<void> {
-    while (this.doneBytes < end) {
-      signal.throwIfAborted();
-      const piece = file.slice(this.doneBytes, Math.min(end, this.doneBytes + comparedAtOnce));
-      hash.update(new Uint8Array(await piece.arrayBuffer()));
-      this.doneBytes += piece.size;
-    }
   }
 
   #measure(rate: SmoothedRate): void {
