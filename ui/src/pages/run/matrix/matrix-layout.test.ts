@@ -17,7 +17,7 @@ it('names get the room that the longest one needs, within limits', () => {
 
 it('a long name is cut before the times in the cells are', () => {
   const { template, minWidthPx } = matrixLayout([named('x'.repeat(200))], wide);
-  expect(template).toMatch(/^max\(140px,min\(276px,100% - 386px\)\) /);
+  expect(template).toMatch(/^max\(140px,min\(276px,100% - 418px\)\) /);
   expect(minWidthPx).toBe(140 + 4 * 40 + 66);
   expect(matrixLayout([named('x'.repeat(200))], { ...wide, steps: 6 }).template).toMatch(/^276px /);
 });

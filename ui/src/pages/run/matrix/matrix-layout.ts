@@ -22,7 +22,7 @@ const maxColumnPx = 60;
 /** Room for `no contact`, beside the glyph. */
 const maxWordsPx = 120;
 /** Room for `1:03:27`, beside the glyph. */
-const timesPx = 80;
+const timesPx = 88;
 
 export function matrixLayout(
   hosts: readonly Host[],
