@@ -129,6 +129,7 @@ export function isRunEnded(status: RunStatus): boolean {
   return endedRuns.has(status);
 }
 
+/** Whether an edge of the state machine leads from one status to the other. */
 export function mayBecome(kind: 'step', from: StepStatus, to: StepStatus): boolean;
 export function mayBecome(kind: 'run' | 'target_run', from: RunStatus, to: RunStatus): boolean;
 export function mayBecome(kind: 'job', from: JobState, to: JobState): boolean;

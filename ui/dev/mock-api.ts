@@ -1,8 +1,9 @@
 // A stand-in for the server for work on the console: `npx tsx ui/dev/mock-api.ts [port]` serves ui/dist with the
 // server's content security policy, and fixtures. POST /dev/<scenario> switches to full, empty, slow, failing or down,
 // to refusing (what changes something fails), stepless (steps of single hosts can't be read), expiring (enrollment
-// tokens expire at once), tokenless (they can't be listed), many (2,000 segments with their agents), enrolled or connected (another agent has appeared);
-// POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody> changes who is signed in.
+// tokens expire at once), tokenless (they can't be listed), many (2,000 segments with their agents), enrolled or
+// connected (another agent has appeared); POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody>
+// changes who is signed in.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';

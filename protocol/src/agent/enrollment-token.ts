@@ -15,6 +15,10 @@ export interface EnrollmentToken {
 
 const part = /^[A-Za-z0-9_-]{43}$/;
 
+/**
+ * Returns the token as an operator hands it over: `oce_<secret>.<root>[.<CA pin>]`, with its hashes in base64url (RFC
+ * 4648, section 5).
+ */
 export function formatEnrollmentToken(token: EnrollmentToken): string {
   const pin = token.caPin === undefined ? '' : `.${hexToBase64url(token.caPin.slice('sha256:'.length))}`;
   return `oce_${token.secret}.${hexToBase64url(token.rootSha256)}${pin}`;

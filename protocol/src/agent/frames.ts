@@ -24,10 +24,12 @@ export interface OutputFrame {
   bytes: Uint8Array;
 }
 
+/** Returns the number that stands for a stream in frames and in the digest chain. */
 export function streamCode(stream: OutputStreamName): 1 | 2 {
   return streamCodes[stream];
 }
 
+/** Returns the stream with this number; `undefined` if there is none. */
 export function streamOfCode(code: number): OutputStreamName | undefined {
   return code === 1 ? 'stdout' : code === 2 ? 'stderr' : undefined;
 }
@@ -46,6 +48,7 @@ export function encodeFrameHeader(frame: Omit<OutputFrame, 'bytes'>): Uint8Array
   return header;
 }
 
+/** Encodes a whole frame, in a copy of the chunk. An elapsed time of more than 2³² − 1 ms is written as that. */
 export function encodeFrame(frame: OutputFrame): Uint8Array {
   const whole = new Uint8Array(frameHeaderBytes + frame.bytes.length);
   whole.set(encodeFrameHeader(frame));

@@ -73,6 +73,7 @@ const base = new Environment({
     return matches ?? meter().exceed();
   });
 
+/** Returns an environment with our functions and no variables, to which the caller may add. */
 export function newEnvironment(): Environment {
   return base.clone();
 }

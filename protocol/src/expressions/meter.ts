@@ -3,6 +3,7 @@
 import { limits } from '../limits.ts';
 import { PatternBudget } from '../patterns/pattern.ts';
 
+/** Thrown by a `Meter` once the limit on the steps of an expression is exceeded. */
 export class TooCostly extends Error {
   constructor() {
     super('The expression costs more than is allowed');
@@ -13,6 +14,7 @@ export class TooCostly extends Error {
 /** Shared, because creating an error takes time, and it is thrown thousands of times if the library swallows it. */
 const tooCostly = new TooCostly();
 
+/** What one evaluation has cost so far, in steps. */
 export class Meter {
   steps = 0;
   /** Stays true if the library continues after the error, as `||` does if its other side is true. */

@@ -170,6 +170,7 @@ function callSentence(summary: string): string {
     : `${name} is not called like this; its form is \`${use}\`.`;
 }
 
+/** Returns a type of CEL in words for authors: `a list`, `text`. */
 export function wordsOfType(type: string): string {
   const dynamic = /^dyn<(.*)>$/.exec(type)?.[1];
   if (dynamic !== undefined) return wordsOfType(dynamic);

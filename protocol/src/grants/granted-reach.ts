@@ -19,6 +19,7 @@ export async function grantedReach({
   };
 }
 
+/** Names a secret of a lease with the SHA-256 of its sealed form, as canonical JSON (RFC 8785). */
 export async function grantedSecret({
   id,
   name,

@@ -189,6 +189,7 @@ export function isRequired(definition: ValueDefinition): boolean {
   return definition.required ?? definition.default === undefined;
 }
 
+/** Escapes a name for a JSON pointer (RFC 6901, section 3). */
 export function pointerPart(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }
@@ -211,6 +212,7 @@ export function firstRepeated(values: readonly unknown[]): [number, number] | un
   return undefined;
 }
 
+/** Whether two JSON values are equal; the order of properties does not count. */
 export function isEqual(a: unknown, b: unknown): boolean {
   if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a === b;
   return spelled(a) === spelled(b);

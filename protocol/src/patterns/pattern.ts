@@ -36,6 +36,7 @@ export function compilePattern(source: string): Pattern | PatternProblem {
   return made;
 }
 
+/** Tells a compiled pattern from why there is none. */
 export function isPattern(pattern: Pattern | PatternProblem): pattern is Pattern {
   return 'matches' in pattern;
 }

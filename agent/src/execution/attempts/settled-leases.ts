@@ -1,6 +1,6 @@
 // Remembers the tokens and names of leases that are over, so that what arrives twice is not begun or prepared a second
-// time although nothing else is kept of its attempt. The last few thousand are enough: one connection keeps the order, and a new one
-// starts with a resume that says what the agent holds.
+// time although nothing else is kept of its attempt. The last few thousand are enough: one connection keeps the order,
+// and a new one starts with a resume that says what the agent holds.
 const mostRemembered = 8_192;
 
 export class SettledLeases {

@@ -21,6 +21,7 @@ const filesCommands = new Set(
 );
 const namesThatRun = new Set('path pathext comspec prompt systemroot windir dircmd copycmd'.split(' '));
 
+/** @param environment Variables that the step's environment sets from placeholders, with these as written. */
 export function analyzeCmd(
   text: string,
   holes: readonly Hole[],

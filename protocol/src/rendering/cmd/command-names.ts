@@ -44,6 +44,7 @@ export function headOf(words: readonly Word[], onCondition: (from: number) => vo
   return words.length;
 }
 
+/** Returns why no value may be an argument of this program, if it reads them as code. */
 export function interpreterReason(name: string): Reason | undefined {
   const found = interpreterOf(name);
   const why = interpreters.get(name) ?? (found?.arguments === 'test' ? undefined : found?.why);

@@ -35,6 +35,7 @@ export interface BatchScript {
   marks: { char: '!' | '^'; at: number }[];
 }
 
+/** Parses any text: what cmd.exe would not understand is read as far as it goes. Placeholders are marks (`holeMark`). */
 export function readBatch(text: string): BatchScript {
   const script: BatchScript = {
     commands: [],

@@ -4,6 +4,7 @@ import type { Binding } from '../bindings.ts';
 import { textOf } from '../placeholders/values.ts';
 import type { Site } from '../sites/sites.ts';
 
+/** Returns how a batch script refers to a variable whose value is put in after the line has been parsed. */
 export function cmdReference(name: string): string {
   return `!${name}!`;
 }
@@ -48,6 +49,7 @@ export interface CmdInput {
   environment: Record<string, string>;
 }
 
+/** Returns what to run for a rendered script. Its lines may end with LF or CRLF. */
 export function cmdInput(script: string, bindings: readonly Binding[]): CmdInput {
   // A variable from the step's environment may be read this way too.
   const isDelayed = bindings.length > 0 || /![A-Za-z_][\w.-]*(:[^!\n]*)?!/.test(script);

@@ -41,6 +41,11 @@ import {
   statementsOf,
 } from './statements.ts';
 
+/**
+ * A script that can't be read is refused.
+ *
+ * @param environment Variables that the step's environment sets from placeholders, with these as written.
+ */
 export function analyzePowershell(
   text: string,
   holes: readonly Hole[],

@@ -21,6 +21,7 @@ export function readableInPowershell(value: unknown, site: Site): string {
     : text.replaceAll(/[`$]/g, '`$&');
 }
 
+/** Returns the text as one argument for people to read: in single quotes unless it needs none. */
 export function powershellWord(text: string): string {
   return /^[A-Za-z][\w.:\\/-]*$/.test(text)
     ? text

@@ -14,6 +14,7 @@ export interface KeyChange {
   encryptionKey: Uint8Array;
 }
 
+/** Returns the bytes to be signed with both keys. */
 export function keyChangeStatement(change: KeyChange): Uint8Array<ArrayBuffer> {
   const { installationId, segmentId, agentId, oldSigningKey, signingKey, encryptionKey } = change;
   return encodeFields('agent-key-change', [
