@@ -113,6 +113,9 @@ function plural(count: number, what: string): string {
 
 export const AttemptSchema = Type.Object({
   attempt: Attempt,
+  number: Type.Optional(
+    Type.Integer({ description: 'Which of the attempts of the step it is, from 1 on, without gaps' }),
+  ),
   status: Type.Enum(['running', ...attemptOutcomes]),
   agentName: Nullable(Type.String()),
   leasedAt: Nullable(Timestamp),

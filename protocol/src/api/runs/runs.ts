@@ -127,8 +127,15 @@ export const StepSchema = Type.Object({
   name: Type.String(),
   stepType: Type.String(),
   status: Type.Enum(stepStatuses),
-  /** Number of attempts so far; 0 before the first lease. */
-  attempt: Type.Integer(),
+  attempt: Type.Integer({
+    description:
+      'Identifies its newest lease, and so its output; 0 before the first. Leases that come back unbegun leave gaps.',
+  }),
+  attempts: Type.Optional(
+    Type.Integer({
+      description: 'How many attempts there have been: leases without those that came back unbegun',
+    }),
+  ),
   agentName: Nullable(Type.String()),
   leasedAt: Nullable(Timestamp),
   startedAt: Nullable(Timestamp),

@@ -36,6 +36,7 @@ export async function markLeased(
         id: lease.id,
         status: 'running',
         attempt: lease.epoch,
+        attempts: lease.epoch - lease.unbegun,
         agentName: lease.agentName,
         leasedAt: lease.leasedAt.toISOString(),
         outputState: 'open',

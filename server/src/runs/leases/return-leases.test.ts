@@ -1,6 +1,10 @@
+import type { RunChange } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { markStarted } from '../../store/agents/agent-sessions.ts';
+import { listSteps } from '../../store/runs/runs.ts';
 import { endOf, failure, setupRuns } from '../testing.ts';
+import { listAttempts } from '../view/list-attempts.ts';
+import { stepView } from '../view/run-view.ts';
 import { markLeased } from './mark-leased.ts';
 import { returnLeases } from './return-leases.ts';
 
@@ -12,6 +16,39 @@ test('a lease that was not begun goes back to ready and wakes its segment', asyn
   expect(news.flatMap((each) => each.segments)).toEqual([lease.segmentId]);
   expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 1 }]);
   expect((await t.claimOne()).epoch).toBe(2);
+});
+
+test('a lease that came back unbegun is none of the attempts that people are told of', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ rules: [{ retry: { attempts: 3, delay: 0 } }] });
+  const first = await t.claimOne();
+  const told = async () => {
+    const [row] = await listSteps(t.sql, [first.targetRunId]);
+    if (row === undefined) throw new Error('no step');
+    const { status, attempt, attempts } = stepView(row, []);
+    const listed = await listAttempts(t.sql, { runId, stepId: first.id }, t.caller.authority);
+    return { status, attempt, attempts, listed: listed.map(({ attempt, number }) => [attempt, number]) };
+  };
+  await returnLeases(t.sql, [unbegun(first)]);
+  expect(await told()).toEqual({ status: 'ready', attempt: 1, attempts: 0, listed: [] });
+  await t.settle(endOf(await t.claimOne(), failure));
+  expect(await told()).toEqual({ status: 'ready', attempt: 2, attempts: 1, listed: [[2, 1]] });
+  await returnLeases(t.sql, [unbegun(await t.claimOne())]);
+  const last = await t.claimOne();
+  await markLeased(t.sql, [last]);
+  expect(await told()).toEqual({
+    ...{ status: 'running', attempt: 4, attempts: 2 },
+    listed: [
+      [2, 1],
+      [4, 2],
+    ],
+  });
+  const events = await t.sql<{ change: RunChange }[]>`
+    select change from run_events where job_run_id = ${runId} order by seq`;
+  const counts = events.flatMap(({ change }) => change.steps ?? []).map(({ attempts }) => attempts);
+  expect(counts).toEqual([0, 1, 1, 2]);
+  await t.settle(endOf(last));
+  expect(await told()).toMatchObject({ status: 'succeeded', attempts: 2 });
 });
 
 test('a lease that was begun never becomes ready again: what it did is unknown', async () => {

@@ -76,6 +76,7 @@ export async function returnLeasesIn(
     const status = returned.get(step.id) ?? 'ready';
     ledger.noteStep(step.jobRunId, {
       ...{ id: step.id, status, agentName: null, leasedAt: null },
+      attempts: step.epoch - step.unbegun - 1,
       outputState: 'complete',
     });
     if (status === 'ready') ledger.wakeSegment(step.segmentId);

@@ -105,6 +105,7 @@ export class StepWrites {
       id: step.id,
       status: row.status as StepStatus,
       attempt: step.epoch,
+      attempts: step.epoch - step.unbegun,
       ...(agentName === undefined ? {} : { agentName }),
       leasedAt: step.leasedAt?.toISOString() ?? null,
       startedAt: row.startedAt?.toISOString() ?? null,
@@ -135,6 +136,9 @@ export class StepWrites {
     this.#ledger.noteStep(step.jobRunId, {
       id: step.id,
       status: 'ready',
+      // A short attempt ends before its lease was told.
+      attempt: step.epoch,
+      attempts: step.epoch - step.unbegun,
       notBefore: inS === 0 ? null : this.#inS(inS),
       heldUntil: null,
       agentName: null,
@@ -210,6 +214,7 @@ export class StepWrites {
         id: step.id,
         status: 'running',
         attempt: lease.epoch,
+        attempts: lease.epoch - step.unbegun,
         agentName: this.#agentNames.get(`${lease.agentId}.${lease.sessionNumber}`) ?? null,
         leasedAt: this.#ledger.now.toISOString(),
         outputState: 'open',

@@ -16,12 +16,13 @@ export async function listAttempts(
 ): Promise<Attempt[]> {
   const [step] = await findStepOutput(sql, ref.runId, [ref.stepId], authority.reach('read'));
   if (step === undefined) throw notFound(`Step ${ref.stepId} of run ${ref.runId}`);
-  return (await readAttempts(sql, ref.stepId)).map(attemptView);
+  return (await readAttempts(sql, ref.stepId)).map((row, index) => attemptView(row, index + 1));
 }
 
-function attemptView(row: AttemptRecord): Attempt {
+function attemptView(row: AttemptRecord, number: number): Attempt {
   return {
     attempt: row.epoch,
+    number,
     status: row.status as Attempt['status'],
     agentName: row.agentName,
     leasedAt: iso(row.leasedAt),

@@ -97,6 +97,7 @@ export function stepView(row: StepRecord, stepNames: readonly string[]): Step {
     stepType: row.stepType,
     status: row.status as StepStatus,
     attempt: row.epoch,
+    attempts: row.epoch - row.unbegun,
     agentName: row.agentName,
     leasedAt: iso(row.leasedAt),
     startedAt: iso(row.startedAt),

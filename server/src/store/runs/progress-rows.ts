@@ -51,6 +51,8 @@ export interface StepRow {
   stepType: string;
   status: StepStatus;
   epoch: number;
+  /** Leases that came back unbegun. */
+  unbegun: number;
   leaseToken: string | null;
   agentId: number | null;
   sessionNumber: number | null;
@@ -152,7 +154,7 @@ export async function lockStepsAndNext(
         offset 0) leased
     )
     select st.id, st.job_run_id, st.target_run_id, st.segment_id, st.step_number, st.step_type, st.status, st.epoch,
-      st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
+      st.unbegun, st.lease_token, st.agent_id, st.session_number, st.attempt_day::text as attempt_day, st.leased_at,
       st.started_at, st.output_seq, st.output_bytes, st.output_state, st.held_until, st.is_clean_up, st.reason, st.error_message, st.needs
     from job_run_steps st
     where st.id = any(array(select id from asked union all select id from following))
@@ -168,6 +170,7 @@ export interface WaitingStep {
   stepType: string;
   status: StepStatus;
   epoch: number;
+  unbegun: number;
   isCleanUp: boolean;
   reason: string | null;
   needs: string[] | null;
@@ -185,7 +188,7 @@ export async function lockWaitingSteps(tx: Tx, runId: number): Promise<void> {
 export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
   if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
-    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
+    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, unbegun, is_clean_up,
       reason, needs
     from job_run_steps
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready') order by id`;
@@ -198,7 +201,7 @@ export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): P
 export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
   if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
-    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, is_clean_up,
+    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, unbegun, is_clean_up,
       reason, needs
     from job_run_steps
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'skipped', 'cancelled')
@@ -232,11 +235,19 @@ export async function liveLeases(
   tx: Tx,
   leases: readonly { id: number; epoch: number }[],
 ): Promise<
-  { id: number; epoch: number; jobRunId: number; targetRunId: number; agentName: string; leasedAt: Date }[]
+  {
+    id: number;
+    epoch: number;
+    unbegun: number;
+    jobRunId: number;
+    targetRunId: number;
+    agentName: string;
+    leasedAt: Date;
+  }[]
 > {
   const asked = leases.map((lease) => ({ id: lease.id, epoch: lease.epoch }));
   return tx`
-    select st.id, st.epoch, st.job_run_id, st.target_run_id, a.name as agent_name, st.leased_at
+    select st.id, st.epoch, st.unbegun, st.job_run_id, st.target_run_id, a.name as agent_name, st.leased_at
     from jsonb_to_recordset(${tx.json(asked as never)}::jsonb) as c(id bigint, epoch integer)
     join job_run_steps st on st.id = c.id and st.epoch = c.epoch and st.status = 'running'
       and st.id = any(${idsOf(leases)}::bigint[])

@@ -127,6 +127,7 @@ export async function returnUnbegun(
   const rows = await tx<{ id: number; status: StepStatus }[]>`
     update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null,
       leased_at = null, started_at = null, deadline_at = null, output_state = 'complete',
+      unbegun = unbegun + 1,
       not_before = case when ${inS}::int > 0 then clock_timestamp() + make_interval(secs => ${inS}::int) end
     where id = any(${ids as number[]}::bigint[]) and status = 'running'
     returning id, status`;

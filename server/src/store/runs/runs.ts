@@ -128,6 +128,7 @@ export interface StepRecord {
   stepType: string;
   status: string;
   epoch: number;
+  unbegun: number;
   agentName: string | null;
   leasedAt: Date | null;
   startedAt: Date | null;
@@ -151,7 +152,7 @@ export interface StepRecord {
 
 export async function listSteps(db: Queryable, targetRunIds: readonly number[]): Promise<StepRecord[]> {
   return db<StepRecord[]>`
-    select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, a.name as agent_name,
+    select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, st.unbegun, a.name as agent_name,
       st.leased_at, st.started_at, st.completed_at, st.execution_time_ms, st.cpu_ms, st.peak_memory_bytes,
       st.exit_code, st.signal, st.reason,
       st.error_message, st.advice, st.survivors, st.detections, st.output_state, st.output_bytes, st.output_seq,

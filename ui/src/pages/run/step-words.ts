@@ -4,6 +4,7 @@ import { cellDuration, clockDuration, longDuration } from '../../format/duration
 import { moment, until } from '../../format/moment.ts';
 import { byteSize } from '../../format/quantity.ts';
 import { reasonWord, statusWord } from '../../format/status.ts';
+import { attemptsOf } from './attempts/attempt-numbers.ts';
 
 /** The status whose shape and color a step gets: a step held after an unknown attempt is shown as unknown. */
 export function stepLook({ status, attempt }: Pick<Step, 'status' | 'attempt'>): StepStatus {
@@ -11,8 +12,10 @@ export function stepLook({ status, attempt }: Pick<Step, 'status' | 'attempt'>):
 }
 
 /** When a waiting step is tried again; undefined if it isn't. */
-export function nextTryAt({ status, attempt, notBefore }: Step): number | undefined {
-  if (status !== 'ready' || attempt === 0 || notBefore === undefined || notBefore === null) return undefined;
+export function nextTryAt(step: Step): number | undefined {
+  const { status, notBefore } = step;
+  if (status !== 'ready' || attemptsOf(step) === 0 || notBefore === undefined || notBefore === null)
+    return undefined;
   return Date.parse(notBefore);
 }
 
@@ -63,7 +66,8 @@ export function cellLabel(step: Step, now: number): string {
   const text = cellText(step, now);
   const word = step.status === 'held' && step.attempt > 0 ? 'unknown, held' : statusWord(step.status);
   if (step.reason === 'condition_false') return `${step.name}: skipped, by its condition`;
-  const more = step.reason === 'decided' ? ', decided' : step.attempt > 1 ? `, attempt ${step.attempt}` : '';
+  const more =
+    step.reason === 'decided' ? ', decided' : attemptsOf(step) > 1 ? `, attempt ${attemptsOf(step)}` : '';
   return `${step.name}: ${text === '' || text === 'held' || text === word ? word : `${word}, ${text}`}${more}`;
 }
 
@@ -159,7 +163,7 @@ export function stepNote(
     case 'pending':
       return { state: 'pending', lead: 'Not started.', text: 'It waits for the step before it.' };
     case 'ready':
-      if (step.attempt > 0) return retryNote(step, message, more);
+      if (attemptsOf(step) > 0) return retryNote(step, message, more);
       return {
         state: 'ready',
         lead: 'Ready.',

@@ -108,6 +108,7 @@ export const runStepsExample = {
       stepType: 'ssh.exec',
       status: 'succeeded',
       attempt: 1,
+      attempts: 1,
       agentName: 'dmz-agent-1',
       leasedAt: '2026-11-26T06:00:00.398Z',
       startedAt: times.startedAt,

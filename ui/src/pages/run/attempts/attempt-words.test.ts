@@ -82,6 +82,7 @@ it('survivors are the processes that were last seen', () => {
 
 it('attempts are loaded if they say more than the step', () => {
   expect(wantsAttempts({ attempt: 1, status: 'succeeded', reason: null })).toBe(false);
+  expect(wantsAttempts({ attempt: 2, attempts: 1, status: 'succeeded', reason: null })).toBe(false);
   expect(wantsAttempts({ attempt: 1, status: 'succeeded', reason: 'decided' })).toBe(true);
   expect(wantsAttempts({ attempt: 2, status: 'running', reason: null })).toBe(true);
   expect(wantsAttempts({ attempt: 1, status: 'held', reason: 'agent_silent' })).toBe(true);

@@ -5,6 +5,7 @@ import { moment } from '../../../format/moment.ts';
 import { counted } from '../../../format/quantity.ts';
 import { reasonWord, statusWord } from '../../../format/status.ts';
 import { decidedWords } from '../decision/decision-words.ts';
+import { attemptsOf } from './attempt-numbers.ts';
 
 /** How it ended, in a few characters: `exit 5`, `agent silent`, `18 s`. */
 export function attemptText(attempt: Attempt): string {
@@ -75,10 +76,15 @@ export function survivorsOf(attempt: Attempt): Attempt['survivors'] {
 }
 
 /** Returns whether a step's attempts say more than the step itself. */
-export function wantsAttempts(step: { attempt: number; status: string; reason: string | null }): boolean {
-  if (step.attempt === 0) return false;
+export function wantsAttempts(step: {
+  attempt: number;
+  attempts?: number;
+  status: string;
+  reason: string | null;
+}): boolean {
+  if (attemptsOf(step) === 0) return false;
   return (
-    step.attempt > 1 ||
+    attemptsOf(step) > 1 ||
     step.reason === 'decided' ||
     ['held', 'unknown', 'cancelled', 'timed_out', 'ready'].includes(step.status)
   );

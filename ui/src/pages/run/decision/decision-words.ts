@@ -2,6 +2,7 @@
 import type { DecideRequest, Decision, HeldGroup, Step } from '@opsconductor/protocol';
 import { counted } from '../../../format/quantity.ts';
 import { reasonWord, statusWord } from '../../../format/status.ts';
+import { attemptsOf } from '../attempts/attempt-numbers.ts';
 
 /** In the order in which they are offered. */
 export const answers: readonly Decision[] = ['succeeded', 'failed', 'retry', 'cancel'];
@@ -108,7 +109,7 @@ export function decideRequest(
 /** What has become of steps that are no longer held: `dmz-web-09: succeeded, dmz-web-10: running again`. */
 export function nowWords(steps: readonly { host: string; step: Step; attempt: number }[]): string {
   const shown = steps.slice(0, 5).map(({ host, step, attempt }) => {
-    const again = step.attempt > attempt ? `, with attempt ${step.attempt}` : '';
+    const again = step.attempt > attempt ? `, with attempt ${attemptsOf(step)}` : '';
     return `${host}: ${statusWord(step.status)}${again}`;
   });
   const rest = steps.length - shown.length;

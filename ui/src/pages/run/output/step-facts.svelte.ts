@@ -5,6 +5,7 @@ import { fetchVersion } from '../../../api/jobs/job-versions.ts';
 import { fetchAttempts, fetchRunSteps } from '../../../api/runs.ts';
 import { Query } from '../../../state/query.svelte.ts';
 import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import { attemptsOf, numberOf } from '../attempts/attempt-numbers.ts';
 import { wantsAttempts } from '../attempts/attempt-words.ts';
 
 /** The properties are read when they are needed, so getters make them reactive one by one. */
@@ -98,6 +99,14 @@ export class StepFacts {
       shownAttempt.status === 'unknown' &&
       (shownAttempt.late === null || shownAttempt.late.status === 'unknown')
     );
+  });
+  /** Number of the attempt whose lines are shown, from 1 on. */
+  readonly numberOfLines = $derived.by(() => {
+    const { step, attemptOfLines } = this.#of;
+    const shown = attemptOfLines ?? step.attempt;
+    const found = this.attempts?.data?.find(({ attempt }) => attempt === shown);
+    if (found !== undefined) return numberOf(found);
+    return shown === step.attempt ? attemptsOf(step) : shown;
   });
   /** Start of the attempt whose lines are shown. */
   readonly startedAt = $derived.by(() => {
