@@ -2,10 +2,12 @@
 import type { RunChange } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { claimSteps } from '../../store/queue/claims.ts';
+import { listSteps } from '../../store/runs/runs.ts';
 import { leasedAhead, leaseOf, more, statusesOf } from '../ahead-testing.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { returnLeases } from '../leases/return-leases.ts';
 import { endOf, failure, givenUp, setupRuns, success, testServerId } from '../testing.ts';
+import { stepView } from '../view/run-view.ts';
 
 test('an agent that ends a step is leased the next one, and more ahead of their turn, each after the one before', async () => {
   await using t = await setupRuns();
@@ -69,7 +71,9 @@ test('a step that fails closes what was leased to follow it, and ends its target
   const [event] = await t.sql<{ change: RunChange }[]>`
     select change from run_events where job_run_id = ${runId} order by seq desc limit 1`;
   const told = event?.change.steps?.find(({ id }) => id === third.id);
-  expect(told).toMatchObject({ status: 'skipped', reason: 'predecessor', agentName: null });
+  expect(told).toMatchObject({ status: 'skipped', reason: 'predecessor', agentName: null, attempts: 0 });
+  const views = (await listSteps(t.sql, [next.targetRunId])).map((row) => stepView(row, []));
+  expect(views.map(({ attempts }) => attempts)).toEqual([1, 1, 0, 0, 0, 0]);
   // What its agent says about it afterwards changes nothing.
   expect(await returnLeases(t.sql, [leaseOf(third)])).toMatchObject([{ runs: [] }]);
   expect((await t.settle(endOf(third))).results).toMatchObject([{ result: 'superseded' }]);

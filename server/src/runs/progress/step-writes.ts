@@ -177,6 +177,7 @@ export class StepWrites {
     this.#ledger.countStepEnds(step.jobRunId, status);
     this.#ledger.noteStep(step.jobRunId, {
       ...{ id: step.id, status, reason, agentName: null, leasedAt: null },
+      attempts: step.epoch - step.unbegun - 1,
       outputState: 'complete',
     });
   }

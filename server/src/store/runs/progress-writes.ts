@@ -109,7 +109,7 @@ export async function closeSteps(
   await tx`
     update job_run_steps st set status = c.status, completed_at = clock_timestamp(), reason = c.reason,
       output_state = 'complete', agent_id = null, session_number = null, lease_token = null, leased_at = null,
-      deadline_at = null
+      deadline_at = null, unbegun = st.unbegun + (st.status = 'running')::integer
     from jsonb_to_recordset(${tx.json(steps as never)}::jsonb) as c(id bigint, status text, reason text)
     where st.id = c.id and st.id = any(${idsOf(steps)}::bigint[])`;
 }
