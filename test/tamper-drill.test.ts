@@ -112,6 +112,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
       segment_id: unread,
       status: unread,
       epoch: unread,
+      unbegun: unread,
       lease_token: unread,
     },
     ...{
