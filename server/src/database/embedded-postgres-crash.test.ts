@@ -46,11 +46,12 @@ test('a postmaster killed in mid insert comes back on the same port with every a
   const { url, pid } = database;
 
   process.kill(pid, 'SIGKILL');
-  await writer.until(400);
+  // A process of the killed postmaster may still answer for a moment.
+  while (database.pid === pid) await writer.until(writer.acknowledged.length + 1);
+  await writer.until(writer.acknowledged.length + 200);
 
   expect(await writer.missing()).toEqual([]);
   expect(database.url).toBe(url);
-  expect(database.pid).not.toBe(pid);
   expect(t.messages.join('\n')).toMatch(/ended unexpectedly: signal SIGKILL\n(.*\n)*.*runs again on port/);
 });
 
