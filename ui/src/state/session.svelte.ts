@@ -109,7 +109,15 @@ export class Session {
 
   /** Asks again until the server has answered. Returns the function that stops this. */
   keepAsking(): () => void {
-    const timer = setInterval(() => void this.check(), askAgainMs);
+    let isAsking = false;
+    const ask = async () => {
+      // A question that hangs and fails later must not undo the answer to another one.
+      if (isAsking) return;
+      isAsking = true;
+      await this.check();
+      isAsking = false;
+    };
+    const timer = setInterval(() => void ask(), askAgainMs);
     return () => clearInterval(timer);
   }
 

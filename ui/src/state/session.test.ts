@@ -180,6 +180,26 @@ describe('a session', () => {
     vi.advanceTimersByTime(60_000);
     expect(asked).toEqual(['GET /api/v1/me']);
   });
+
+  it('is asked for with one question at a time, however long that one takes', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const held: (() => void)[] = [];
+    const { asked } = await serveApi({
+      '/api/v1/me': (_request, response) => held.push(() => json(response, me)),
+    });
+    session.state = 'unreachable';
+    const stop = session.keepAsking();
+    onTestFinished(stop);
+    vi.advanceTimersByTime(20_000);
+    await vi.waitFor(() => expect(held).toHaveLength(1), { timeout: 10_000 });
+    held[0]?.();
+    await vi.waitFor(() => expect(session.state).toBe('signed-in'), { timeout: 10_000 });
+    vi.advanceTimersByTime(5_000);
+    await vi.waitFor(() => expect(held.length).toBeGreaterThan(1), { timeout: 10_000 });
+    held[1]?.();
+    expect(asked).toHaveLength(2);
+  });
 });
 
 describe('the connection', () => {
