@@ -214,6 +214,8 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
       `Can’t listen on 127.0.0.1, port ${port}: another program listens there.`,
     );
     expect(product.output).toContain('choose a port with --port');
+    // Nothing is begun that would have to end again.
+    expect(product.output).not.toContain('PostgreSQL');
     expect(product.output).not.toMatch(/^ +at .*\.ts/m);
     await everythingIsGone(product);
   });

@@ -1,9 +1,11 @@
 // Starts a whole server in a process of its own, to see what it has compiled by the time it is ready.
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stepTypes } from '@opsconductor/protocol';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { readConfig } from './config.ts';
 import { examineDefinition } from './jobs/definition/validate-definition.ts';
 import { createLog } from './log.ts';
@@ -24,6 +26,13 @@ vi.mock(import('ajv/dist/2020.js'), async (original) => {
 
 const aStepOf = (type: string, config: unknown) => ({ name: 'a job', steps: [{ name: 's', type, config }] });
 
+/** Another program's port. */
+function otherProgram(port = 0) {
+  const other = createServer().listen(port, '127.0.0.1');
+  onTestFinished(() => void other.close());
+  return other;
+}
+
 async function setup() {
   const database = await setupDatabase();
   const folder = await mkdtemp(join(tmpdir(), 'opsconductor-server-'));
@@ -33,12 +42,20 @@ async function setup() {
     console: folder,
     agentBundle: '',
   };
+  const said: string[] = [];
   return {
     sql: database.sql,
+    paths,
+    /** What servers said to the person who starts them. */
+    said,
     start(...flags: string[]) {
+      return this.startWith({ DATABASE_URL: database.url }, ...flags);
+    },
+    startWith(environment: Record<string, string>, ...flags: string[]) {
       const given = ['--port', '0', '--data', join(folder, 'data'), ...flags];
-      const config = readConfig(given, { DATABASE_URL: database.url });
-      return startServer(config, paths, createLog({ level: 'silent', plain: false }), () => {});
+      const config = readConfig(given, environment);
+      const log = createLog({ level: 'silent', plain: false });
+      return startServer(config, paths, log, (message) => said.push(message));
     },
     async [Symbol.asyncDispose]() {
       await database.close();
@@ -96,4 +113,36 @@ test('a server removes by itself what it is told to keep for a limited time', as
   } finally {
     await server.stop();
   }
+});
+
+test('a port that is busy ends the start before a database is made or asked', async () => {
+  await using t = await setup();
+  const other = otherProgram();
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  const refusal = `Can’t listen on 127.0.0.1, port ${port}: another program listens there.`;
+  await expect(t.startWith({}, '--port', String(port))).rejects.toThrow(refusal);
+  const elsewhere = { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' };
+  await expect(t.startWith(elsewhere, '--port', String(port))).rejects.toThrow(refusal);
+  expect(t.said).toEqual([]);
+});
+
+test('a port that becomes busy while the server starts is reported in the same words', async () => {
+  await using t = await setup();
+  const other = otherProgram();
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  other.close();
+  await once(other, 'close');
+  const { migrations } = t.paths;
+  // They are read after the port was tried.
+  Object.defineProperty(t.paths, 'migrations', {
+    get() {
+      otherProgram(port);
+      return migrations;
+    },
+  });
+  await expect(t.start('--port', String(port))).rejects.toThrow(
+    `Can’t listen on 127.0.0.1, port ${port}: another program listens there.`,
+  );
 });

@@ -16,6 +16,7 @@ import { appListener } from './http/app-listener.ts';
 import { loadConsole } from './http/routes/console.ts';
 import { prepareDefinitionChecks } from './jobs/checks/prepare-checks.ts';
 import { Listener } from './listener/listener.ts';
+import { tryPort } from './listener/take-port.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
 import { signRaisedRosters } from './segments/sign-raised-rosters.ts';
@@ -100,7 +101,7 @@ export async function startServer(
       bootstrapToken: config.bootstrapToken,
     });
     const tls = await openTls(config);
-    // Before the routes are made, because they contain its port.
+    // Before the routes are made, because they contain its port. It may have become busy since it was tried.
     const listener = await Listener.start({ ...config.listen, tls });
     closers.push(() => listener.close());
     if (tls !== undefined) {
@@ -184,8 +185,12 @@ async function openDatabase(
   config: Config,
   say: (message: string) => void,
 ): Promise<EmbeddedPostgres | undefined> {
-  if (config.databaseUrl !== undefined) return undefined;
-  return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say });
+  // A first start would otherwise make a whole database before it finds out.
+  const mayStart = () => tryPort(config.listen);
+  if (config.databaseUrl === undefined)
+    return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say, mayStart });
+  await mayStart();
+  return undefined;
 }
 
 /** The embedded database is restarted if it crashes; a migration that this interrupted is run again. */

@@ -32,6 +32,8 @@ export interface EmbeddedPostgresOptions {
   /** PostgreSQL settings on top of the defaults. */
   settings?: Record<string, string>;
   pickPort?: () => Promise<number>;
+  /** Called once the folder is ours, before anything is started. If it rejects, nothing is. */
+  mayStart?: () => Promise<void>;
   /** Where root puts what an unprivileged account must reach. */
   systemFolder?: string;
   packageFolder?: string;
@@ -68,6 +70,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     for (const lock of locks) await lock.release();
   };
   try {
+    await options.mayStart?.();
     const place = await findDatabaseHome(dataDirectory, { systemFolder, ...options });
     // A copied data directory points to the same home.
     if (place.home !== dataDirectory) locks.push(await takeServerLock(place.home, log));

@@ -12,10 +12,9 @@ import type { Socket } from 'node:net';
 import { AnsweredBodies, type AnsweredBodyLimits, answeredBodyLimits } from './answered-bodies.ts';
 import { type Asked, endFaultyClients } from './end-faulty-clients.ts';
 import { FairTurns } from './fair-turns.ts';
+import { type ListenAddress, takePort } from './take-port.ts';
 import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
-/** All agents of many sites may come back at the same moment; the system queues them until the server gets to them. */
-const backlog = 4_096;
 /** Longer than agents wait for their handshake. */
 const tlsHandshakeMs = 30_000;
 /**
@@ -42,12 +41,6 @@ const turnsOfStrangers = { mostUnderWay: Number.POSITIVE_INFINITY, beginsInAMs: 
 const maxAhead = 100;
 /** How long requests that are being answered get at the end. */
 const closeWithinMs = 2_000;
-
-export interface ListenAddress {
-  address: string;
-  /** 0 takes any free port. */
-  port: number;
-}
 
 export interface ListenOptions extends ListenAddress {
   tls?: { certPem: string; keyPem: string } | undefined;
@@ -102,15 +95,9 @@ export class Listener {
     const server = (secure ?? createHttpServer(slow, requests.listener)) as Server;
     endFaultyClients(server, (socket) => requests.asked(socket));
     const handshakes = secure && new Handshakes(secure);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: at.address, port: at.port, backlog }, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    }).catch((error: NodeJS.ErrnoException) => {
+    await takePort(server, at).catch((error: unknown) => {
       requests.close();
-      throw new ListenError(at, error);
+      throw error;
     });
     return new Listener(server, requests, handshakes);
   }
@@ -286,20 +273,4 @@ class Handshakes {
 /** The same for a connection and for the TLS socket on it. */
 function peerOf({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
   return `${remoteAddress} ${remotePort}`;
-}
-
-/** The port can't be taken. The message says which one and what to do. */
-export class ListenError extends Error {
-  constructor({ address, port }: ListenAddress, cause: NodeJS.ErrnoException) {
-    const advice: Record<string, string> = {
-      EADDRINUSE:
-        'another program listens there. Stop it, or choose a port with --port (0 takes any free one).',
-      EACCES: 'this user may not listen there. Choose a port from 1024 on with --port.',
-      EADDRNOTAVAIL: 'this machine has no such address. Choose one of its own with --listen.',
-    };
-    super(`Can’t listen on ${address}, port ${port}: ${advice[cause.code ?? ''] ?? cause.message}`, {
-      cause,
-    });
-    this.name = 'ListenError';
-  }
 }
