@@ -38,6 +38,8 @@ export class MessageSocket {
   #handler: ((message: ServerMessage) => void) | undefined;
   #opened = false;
   #error: Error | undefined;
+  /** Why no message comes any more. */
+  #gone: Error | undefined;
   #serverCode: number | undefined;
   #closing: NodeJS.Timeout | undefined;
   #closedBecause: { code: number; reason: string } | undefined;
@@ -72,7 +74,8 @@ export class MessageSocket {
           code: named ? code : undefined,
           reason: named ? reason.toString('utf8') : '',
         };
-        this.#expectation?.reject(this.#error ?? new Error(`The server closed the connection (${code})`));
+        this.#gone = this.#error ?? new Error(`The server closed the connection (${code})`);
+        this.#expectation?.reject(this.#gone);
         this.#expectation = undefined;
         const byServer = this.#serverCode !== undefined;
         resolve({ ...end, byServer, opened: this.#opened, error: this.#error });
@@ -85,8 +88,9 @@ export class MessageSocket {
     return this.#serverCode;
   }
 
-  /** Returns the next message. Rejects if none comes in time, if it is too large, or if the socket closes. */
+  /** Returns the next message. Rejects if none comes in time, if it is too large, or if the socket has closed. */
   next({ timeoutMs, maxBytes }: { timeoutMs: number; maxBytes: number }): Promise<ServerMessage> {
+    if (this.#gone !== undefined && this.#early.length === 0) return Promise.reject(this.#gone);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => this.#expectation?.reject(new Error(`The server said nothing for ${timeoutMs} ms`)),
