@@ -202,6 +202,7 @@ async function wire(
     opener,
     winrmPolicy,
     policy: guard,
+    log,
   });
   const contents = new ContentLink();
   const disk = new Disk({ journal, spoolFolder: data.spool, log });
@@ -270,7 +271,7 @@ async function wire(
     },
     auditCheckpoint: await AuditCheckpoint.open({ path: data.auditCheckpoint, identity, log }),
     tester,
-    scanner: new HostScanner({ policy: guard, opener, pool: pools.ssh }),
+    scanner: new HostScanner({ policy: guard, opener, pool: pools.ssh, log }),
     contents,
     cleaner: new AttemptCleaner({
       installationId,

@@ -369,6 +369,11 @@ export class Executor {
         onProgress: (transfer) => this.#tellProgress(attempt, transfer),
         askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
         followedBy: () => this.#markerAfter(attempt),
+        onUnexpected: (stack) =>
+          this.#options.log.error(
+            { err: { stack }, step: attempt.step, epoch: attempt.epoch },
+            'the work on this attempt failed in an unexpected way; report this bug',
+          ),
         begin: (checked, how) => this.#starts.begin(attempt, { lease, checked }, how),
       });
       if (!this.#stopped) await this.#ends.ended(attempt, execution);

@@ -1,5 +1,5 @@
 import type { AgentMessageOf, ScannedHost } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy, type PolicyRules } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
@@ -12,10 +12,13 @@ type Told = AgentMessageOf<'hosts_scanned'>;
 /** A scanner whose targets are done when the test says so. */
 function setup(atATime: number, rules?: PolicyRules) {
   const open = new Map<number, (host: ScannedHost) => void>();
+  const failing = new Map<number, (error: Error) => void>();
   const aborted: number[] = [];
   const told: Told[] = [];
   let wake = () => {};
+  const logged = vi.fn();
   const scanner = new HostScanner({
+    log: { error: logged },
     atATime,
     policy: new PolicyGuard({ policy: rules === undefined ? emptyPolicy : { fileRoots: [], rules } }),
     opener: { openWay: () => Promise.reject(new NoSegmentKey('There is no key')) },
@@ -23,6 +26,7 @@ function setup(atATime: number, rules?: PolicyRules) {
     scan: ({ id }, { signal }) =>
       new Promise((resolve, reject) => {
         open.set(id, resolve);
+        failing.set(id, reject);
         signal.addEventListener('abort', () => {
           aborted.push(id);
           reject(signal.reason);
@@ -37,6 +41,7 @@ function setup(atATime: number, rules?: PolicyRules) {
   began();
   return {
     scanner,
+    logged,
     began,
     open,
     aborted,
@@ -45,6 +50,7 @@ function setup(atATime: number, rules?: PolicyRules) {
       open.get(id)?.({ targetId: id, ok: true, keys: [] });
       open.delete(id);
     },
+    fail: (id: number, error: Error) => failing.get(id)?.(error),
     next: () => new Promise<void>((resolve) => (wake = resolve)),
     ask: (scanId: number, ...ids: number[]) =>
       scanner.onScan({
@@ -132,6 +138,7 @@ sshTest(
     let way: JumpHost[] = [hop('outer'), hop('inner')];
     const told: ScannedHost[] = [];
     const scanner = new HostScanner({
+      log: { error: () => {} },
       policy: new PolicyGuard({ policy: emptyPolicy }),
       opener: {
         openWay: async ({ jumps: _, ...place }) => ({ target: { ...place, jumps: way }, patterns: [] }),
@@ -176,4 +183,22 @@ test('jump hosts that this agent has no key for are reported as such', async () 
   t.scanner.onScan({ type: 'scan_hosts', scanId: 5, kind: 'keys', targets, jumps: [wireJump('hop')] });
   await next;
   expect(t.told).toMatchObject([{ hosts: [{ targetId: 1, ok: false, reason: 'credential_unusable' }] }]);
+});
+
+test('a scan that fails in a way that nobody foresaw is in the log, to which its result refers; one that was cancelled is not', async () => {
+  const t = setup(2);
+  const failure = new Error('cannot read properties of undefined');
+  const next = t.next();
+  t.ask(5, 1, 2);
+  t.fail(1, failure);
+  await next;
+  t.scanner.onCancel(5);
+  expect(t.told).toMatchObject([
+    { hosts: [{ targetId: 1, reason: 'internal', advice: expect.stringContaining('log') }] },
+  ]);
+  expect(t.aborted).toEqual([2]);
+  t.ask(6, 3);
+  await expect.poll(() => t.open.has(3)).toBe(true);
+  expect(t.logged.mock.calls).toEqual([[{ err: failure, target: 1 }, expect.stringContaining('scan')]]);
+  t.scanner.ended();
 });

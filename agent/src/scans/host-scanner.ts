@@ -8,6 +8,7 @@ import {
   timeLimit,
 } from '@opsconductor/protocol';
 import { type CredentialOpener, NoSegmentKey } from '../execution/secrets/credential-opener.ts';
+import type { Logger } from '../log.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import {
   connectTimeoutMs,
@@ -30,6 +31,7 @@ export interface HostScannerOptions {
   atATime?: number;
   timeoutMs?: number;
   scan?: (target: ScanTarget, options: ScanOptions) => Promise<ScannedHost>;
+  log: Pick<Logger, 'error'>;
 }
 
 interface Asked {
@@ -106,6 +108,12 @@ export class HostScanner {
       host = await this.#options.scan(target, { ...options, ...way });
     } catch (error) {
       host = failedScan(target.id, error, timeoutMs);
+      // The result refers people to the log.
+      if (host.reason === 'internal' && !stopped.aborted)
+        this.#options.log.error(
+          { err: error, target: target.id },
+          'the scan of a target failed in an unexpected way; report this bug',
+        );
     }
     for (const asked of this.#running.keys()) {
       if (asked.target === target) this.#running.delete(asked);

@@ -1,9 +1,12 @@
 import type { AgentMessage, LeaseTarget } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { pino } from 'pino';
+import { expect, test, vi } from 'vitest';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import { setupSshd, sshTest } from '../ssh/sshd-setup.ts';
 import { TargetTester } from './target-tester.ts';
+
+const log = pino({ level: 'silent' });
 
 async function testOf(target: LeaseTarget): Promise<AgentMessage> {
   const tester = new TargetTester({
@@ -14,6 +17,7 @@ async function testOf(target: LeaseTarget): Promise<AgentMessage> {
     },
     winrmPolicy: {},
     policy: new PolicyGuard({ policy: emptyPolicy }),
+    log,
   });
   return new Promise((resolve) => {
     void tester.test({ type: 'test_target', requestId: 'a', target, timeoutMs: 10_000 }, resolve);
@@ -38,10 +42,24 @@ test('a test without a credential is subject to the policy', async () => {
   const opener = { open: () => Promise.reject(), openWay: () => Promise.reject(), refused: () => {} };
   const rules = { targets: { ports: [2222] } };
   const policy = new PolicyGuard({ policy: { fileRoots: [], rules } });
-  const tester = new TargetTester({ opener, winrmPolicy: {}, policy });
+  const tester = new TargetTester({ opener, winrmPolicy: {}, policy, log });
   const target = { id: 1, name: 'web-1', host: 'web-1', port: 22, hostKeys: [] };
   const told = await new Promise((resolve) => {
     void tester.test({ type: 'test_target', requestId: 'a', target, timeoutMs: 1_000 }, resolve);
   });
   expect(told).toMatchObject({ ok: false, reason: 'policy_refused' });
+});
+
+test('a test that fails in a way that nobody foresaw is in the log, to which its result refers', async () => {
+  const logged = vi.fn();
+  const failure = new Error('cannot read properties of undefined');
+  const opener = { open: () => Promise.reject(), openWay: () => Promise.reject(failure), refused: () => {} };
+  const policy = new PolicyGuard({ policy: emptyPolicy });
+  const tester = new TargetTester({ opener, winrmPolicy: {}, policy, log: { error: logged } });
+  const target = { id: 7, name: 'web-1', host: 'web-1', port: 22, hostKeys: [] };
+  const told = await new Promise((resolve) => {
+    void tester.test({ type: 'test_target', requestId: 'a', target, timeoutMs: 10_000 }, resolve);
+  });
+  expect(told).toMatchObject({ reason: 'internal', advice: expect.stringContaining('log') });
+  expect(logged.mock.calls).toEqual([[{ err: failure, target: 7 }, expect.stringContaining('test')]]);
 });

@@ -12,6 +12,7 @@ import {
   NoSegmentKey,
   type UsableCredential,
 } from '../execution/secrets/credential-opener.ts';
+import type { Logger } from '../log.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
@@ -27,11 +28,18 @@ export class TargetTester {
   readonly #opener: Opener;
   readonly #winrmPolicy: WinrmPolicy;
   readonly #policy: WhereToGo;
+  readonly #log: Pick<Logger, 'error'>;
 
-  constructor(options: { opener: Opener; winrmPolicy: WinrmPolicy; policy: WhereToGo }) {
+  constructor(options: {
+    opener: Opener;
+    winrmPolicy: WinrmPolicy;
+    policy: WhereToGo;
+    log: Pick<Logger, 'error'>;
+  }) {
     this.#opener = options.opener;
     this.#winrmPolicy = options.winrmPolicy;
     this.#policy = options.policy;
+    this.#log = options.log;
   }
 
   /** Never rejects. */
@@ -72,7 +80,14 @@ export class TargetTester {
       return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs };
     } catch (error) {
       if (error instanceof SshError) return failure(error, true);
-      return { ok: false, ...describe(error, signal, timeoutMs) };
+      const problem = describe(error, signal, timeoutMs);
+      // The answer refers people to the log.
+      if (problem.reason === 'internal')
+        this.#log.error(
+          { err: error, target: target.id },
+          'the test of a target failed in an unexpected way; report this bug',
+        );
+      return { ok: false, ...problem };
     }
   }
 

@@ -68,6 +68,8 @@ export interface ExecuteStepOptions {
   askServer: AskServer;
   /** See `StepContext`. */
   followedBy(): string | undefined;
+  /** Called with where an error came from that nobody foresaw, masked. The outcome refers people to the log. */
+  onUnexpected(trace: string): void;
   /** Records that the attempt begins, under the checked lease. Throws `MayNotBegin`. */
   begin(checked: Lease, how?: BeforeStart): Promise<void>;
 }
@@ -132,7 +134,9 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
     const execution = await withOutputs({ ...options, stepType, context, masked, outcome });
     return { ...maskExecution(execution, masked), ...notes.told };
   } catch (error) {
-    return maskExecution(executionOfError(error, attempt), masked);
+    const execution = executionOfError(error, attempt);
+    if (execution === undefined) given.onUnexpected(masked.text(traceOf(error)));
+    return maskExecution(execution ?? failedUnexpectedly(error, attempt), masked);
   } finally {
     clearTimeout(timer);
   }
@@ -271,7 +275,8 @@ export function becomeIn(
   return become === undefined ? {} : { become };
 }
 
-function executionOfError(error: unknown, attempt: Attempt): Execution {
+/** Returns undefined for an error that nobody foresaw. */
+function executionOfError(error: unknown, attempt: Attempt): Execution | undefined {
   if (error instanceof TakenOverElsewhere) return { taken: true };
   if (error instanceof NoSegmentKey) return { notBegun: 'no_key' };
   if (error instanceof MayNotBegin) {
@@ -299,6 +304,10 @@ function executionOfError(error: unknown, attempt: Attempt): Execution {
     );
   }
   if (error instanceof SshError) return failed(error.reason, error.message, error.advice);
+  return undefined;
+}
+
+function failedUnexpectedly(error: unknown, attempt: Attempt): Execution {
   const began = attempt.state !== 'leased';
   const { outcome } = failed(
     'internal',
@@ -306,6 +315,10 @@ function executionOfError(error: unknown, attempt: Attempt): Execution {
     "The agent's log has the details.",
   );
   return { outcome: began ? { ...outcome, status: 'unknown' } : outcome };
+}
+
+function traceOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 function failed(
