@@ -13,7 +13,7 @@ import { TakeOvers } from './take-overs.ts';
 /** A command whose agent is gone, and another agent, connected here or not, to which this builder's lease is to go. */
 async function setup(
   build: LeaseBuilder['build'],
-  { isConnected = true, collector = 0, lostAnswers = 0 } = {},
+  { isConnected = true, collector = 0, lostAnswers = 0, refusals = 0 } = {},
 ) {
   const t = await setupRuns();
   const capabilities = ['take_over'];
@@ -39,7 +39,7 @@ async function setup(
   } as unknown as AgentLink;
   const takeOvers = new TakeOvers({
     ...{
-      sql: losingAnswers(t.sql, lostAnswers),
+      sql: losing(losing(t.sql, 'with taker', lostAnswers), 'held_by_none', refusals, { isDone: false }),
       serverId: testServerId,
       keys: new RunKeys(t.masterKey),
       builder: { build },
@@ -67,15 +67,15 @@ async function setup(
   });
 }
 
-/** Loses the answers to the first `times` requests to give commands out, which are carried out all the same. */
-function losingAnswers(sql: Sql, times: number): Sql {
+/** Loses the answers to the first requests with these words, `times` times. They are carried out all the same, or not. */
+function losing(sql: Sql, words: string, times: number, { isDone } = { isDone: true }): Sql {
   let left = times;
   return new Proxy(sql, {
     apply(target, self, args: [TemplateStringsArray]) {
       const query = Reflect.apply(target, self, args);
-      if (left === 0 || !args[0].raw?.join('').includes('with taker')) return query;
+      if (left === 0 || !args[0].raw?.join('').includes(words)) return query;
       left -= 1;
-      return Promise.resolve(query).then(() => {
+      return Promise.resolve(isDone ? query : undefined).then(() => {
         throw new Error('CONNECTION_CLOSED');
       });
     },
@@ -94,6 +94,20 @@ test('a command given to an agent that never heard of it, because the answer was
   expect(t.takeOver.mock.calls[0]).toMatchObject([{ id: t.lease.id }, { collector: 3 }]);
   const { agentId, sessionNumber } = t.taker;
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', agentId, sessionNumber }]);
+});
+
+test('a command that could not be given back, because the database was lost just then, is given out again', async () => {
+  const asked: number[] = [];
+  const build: LeaseBuilder['build'] = async (steps) => {
+    asked.push(...steps.map(({ id }) => id));
+    // The first time, this server can't open it.
+    return asked.length === 1
+      ? { leases: new Map(), unbuildable: [], elsewhere: [...steps] }
+      : leasesOf(steps);
+  };
+  await using t = await setup(build, { refusals: 1 });
+  await expect.poll(() => t.takeOver.mock.calls.length).toBe(1);
+  expect(asked).toEqual([t.lease.id, t.lease.id]);
 });
 
 test('a command whose target is gone becomes unknown at once, with the reason', async () => {

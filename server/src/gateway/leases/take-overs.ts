@@ -54,6 +54,12 @@ export interface TakeOversDeps {
  */
 type GivenTo = 'agent' | 'resume' | { left: string } | { lost: string };
 
+interface Given {
+  given: TakenOverStep[];
+  left: { step: TakenOverStep; why: string }[];
+  lost: { step: TakenOverStep; why: string }[];
+}
+
 export class TakeOvers {
   readonly #deps: TakeOversDeps;
   #timer: NodeJS.Timeout | undefined;
@@ -86,33 +92,22 @@ export class TakeOvers {
   }
 
   async #giveOut(): Promise<void> {
-    const { sql, serverId, log, links } = this.#deps;
+    const { sql, serverId, links } = this.#deps;
     if (![...links()].some((link) => link.isReady && link.can('take_over'))) return;
     if (performance.now() < this.#lookUntilMs) await this.#takeBackUntold();
-    const taken = await takeOverOrphans(sql, serverId, maxAtATime).catch((error: unknown) => {
+    try {
+      const taken = await takeOverOrphans(sql, serverId, maxAtATime);
+      if (taken.length > 0) await this.#handOver(taken);
+    } catch (error) {
       this.#lookUntilMs = performance.now() + lookForLostMs;
       throw error;
-    });
-    if (taken.length === 0) return;
-    const given: TakenOverStep[] = [];
-    const left: { step: TakenOverStep; why: string }[] = [];
-    const lost: { step: TakenOverStep; why: string }[] = [];
-    // The commands occupy the agents' slots from now on, although they are handed over one after the other.
-    const takers = taken.map(({ agentId }) => this.#deps.linkOf(agentId));
-    for (const taker of takers) if (taker !== undefined) taker.expected += 1;
-    try {
-      for (const step of taken) {
-        const to = await this.#giveTo(step);
-        const taker = takers.shift();
-        if (taker !== undefined) taker.expected -= 1;
-        if (to === 'agent') given.push(step);
-        else if (to === 'resume') continue;
-        else if ('left' in to) left.push({ step, why: to.left });
-        else lost.push({ step, why: to.lost });
-      }
-    } finally {
-      for (const taker of takers) if (taker !== undefined) taker.expected -= 1;
     }
+  }
+
+  /** Sends commands to the agents that have them now, and sees to those that could not be sent. */
+  async #handOver(taken: readonly TakenOverStep[]): Promise<void> {
+    const { sql, log, settler, onNews } = this.#deps;
+    const { given, left, lost } = await this.#giveEach(taken);
     // The next able agent gets them, up to a number of tries. If there is none in time, they become unknown.
     const waiting = await orphanAttempts(
       sql,
@@ -129,13 +124,34 @@ export class TakeOvers {
       },
       'commands of lost agents were given to other agents (given), wait for one (left), or became unknown (lost)',
     );
-    await Promise.all(lost.map(({ step, why }) => this.#deps.settler.settle(lostEnd(step, why))));
-    this.#deps.onNews(await noteTakers(sql, given));
+    await Promise.all(lost.map(({ step, why }) => settler.settle(lostEnd(step, why))));
+    onNews(await noteTakers(sql, given));
+  }
+
+  async #giveEach(taken: readonly TakenOverStep[]): Promise<Given> {
+    const all: Given = { given: [], left: [], lost: [] };
+    // The commands occupy the agents' slots from now on, although they are handed over one after the other.
+    const takers = taken.map(({ agentId }) => this.#deps.linkOf(agentId));
+    for (const taker of takers) if (taker !== undefined) taker.expected += 1;
+    try {
+      for (const step of taken) {
+        const to = await this.#giveTo(step);
+        const taker = takers.shift();
+        if (taker !== undefined) taker.expected -= 1;
+        if (to === 'agent') all.given.push(step);
+        else if (to === 'resume') continue;
+        else if ('left' in to) all.left.push({ step, why: to.left });
+        else all.lost.push({ step, why: to.lost });
+      }
+    } finally {
+      for (const taker of takers) if (taker !== undefined) taker.expected -= 1;
+    }
+    return all;
   }
 
   /**
-   * Takes back commands that were given to sessions whose agents never heard of them, because the database's answer was
-   * lost. They wait for an agent again.
+   * Takes back commands that were given to sessions whose agents never heard of them, because the database was lost
+   * before they were told or before the command was given back. They wait for an agent again.
    */
   async #takeBackUntold(): Promise<void> {
     const { sql, serverId, linkOf, log } = this.#deps;
