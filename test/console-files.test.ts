@@ -175,6 +175,34 @@ test('an upload that was stopped is continued from a new page with the same file
   expect(faults).toEqual([]);
 });
 
+test('an upload that loses the network says so, and goes on by itself once the network is back', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page } = await c.signedIn();
+  const bytes = randomBytes(9_000_000);
+  let losses = 0;
+  await page.route(/\/content\?offset=/, async (route) => {
+    const offset = Number(new URL(route.request().url()).searchParams.get('offset'));
+    if (losses > 0 || offset < 2_000_000) return route.continue();
+    losses += 1;
+    await page.context().setOffline(true);
+    await route.abort('internetdisconnected');
+  });
+  await page.goto(`${c.url}/files`);
+  await page.getByRole('button', { name: /^Upload…/ }).click();
+  await page
+    .getByLabel('File', { exact: true })
+    .setInputFiles({ name: 'image-13.iso', mimeType: 'application/octet-stream', buffer: bytes });
+  await page.getByRole('button', { name: 'Upload', exact: true }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('The upload tries again by itself, for up to 5 min.').waitFor();
+  await dialog.getByText('Interrupted at').waitFor();
+  await page.context().setOffline(false);
+  await page.getByText(createHash('sha256').update(bytes).digest('hex').slice(0, 16)).waitFor();
+  await dialog.waitFor({ state: 'detached' });
+});
+
 test('an unfinished upload is discarded, and its name is free again', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const begun = { name: 'half.bin', size: 1_000 };

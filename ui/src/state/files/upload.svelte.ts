@@ -1,14 +1,24 @@
-// The upload of one file. An upload that was interrupted, even on another page, goes on where it stopped, once what has
-// arrived is found to be the beginning of the chosen file.
+// The upload of one file. While the server does not answer, it tries again by itself. An upload that was interrupted,
+// even on another page, goes on where it stopped, once what has arrived is found to be the beginning of the chosen file.
 import type { StoredFile } from '@opsconductor/protocol';
-import { ApiError } from '../../api/client.ts';
+import { ApiError, isPassing } from '../../api/client.ts';
 import { createFile, digestOfReceived, getFile, type NewFile, uploadContent } from '../../api/files.ts';
+import { pause, pauseMs } from '../../api/pauses.ts';
 import { byteSize, count } from '../../format/quantity.ts';
 import { Action } from '../action.svelte.ts';
 import { digestOf, type FileDigest, hasThreads } from './file-digest.ts';
 import { SmoothedRate } from './smoothed-rate.ts';
 
-export type UploadPhase = 'beginning' | 'comparing' | 'sending' | 'verifying';
+export type UploadPhase = 'beginning' | 'comparing' | 'sending' | 'verifying' | 'waiting';
+
+/** For how long an upload on which nothing arrives tries again by itself. */
+export const triesForMs = 5 * 60_000;
+
+interface Try {
+  signal: AbortSignal;
+  rate: SmoothedRate;
+  digest: FileDigest;
+}
 
 export class Upload {
   readonly action = new Action();
@@ -22,6 +32,8 @@ export class Upload {
   bytesPerSecond = $state<number>();
   /** What is wrong with the chosen file. */
   problem = $state<string>();
+  /** Why it waits before it tries again; undefined unless it does. */
+  waitsFor = $state.raw<ApiError>();
   /** Whether it was interrupted because someone else sends it at the same time. */
   isElsewhere = $state(false);
   #known = $state.raw<StoredFile>();
@@ -29,6 +41,10 @@ export class Upload {
   /** The file that what has arrived is known to be the beginning of. */
   #file: File | undefined;
   #abort: AbortController | undefined;
+  /** The digest of the whole file, once it is being computed; it outlives a try that failed. */
+  #sha256: Promise<string> | undefined;
+  /** Since something last arrived: how many tries failed, and when the first of them did. */
+  #failed = { tries: 0, sinceMs: 0 };
 
   /** The file on the server, as of the last request; undefined until the upload has begun. */
   get known(): StoredFile | undefined {
@@ -50,11 +66,10 @@ export class Upload {
     const watch = setInterval(() => this.#measure(rate), 1_000);
     await this.action.run(async () => {
       try {
-        isWhole = await this.#upload(file, fields, unfinished, { signal: abort.signal, rate });
+        isWhole = await this.#tryUntilSent(file, fields, unfinished, { signal: abort.signal, rate });
       } catch (error) {
         if (abort.signal.aborted) return;
-        this.isElsewhere =
-          error instanceof ApiError && error.details.some(({ path }) => path === 'query.offset');
+        this.isElsewhere = isConflict(error);
         if (!(error instanceof DOMException) && !this.isElsewhere) throw error;
         // What has arrived may be of another file.
         this.#file = undefined;
@@ -64,6 +79,7 @@ export class Upload {
       } finally {
         clearInterval(watch);
         this.phase = undefined;
+        this.waitsFor = undefined;
         this.bytesPerSecond = undefined;
         this.doneBytes = this.#sentBytes;
         this.allBytes = this.#known?.size ?? 0;
@@ -77,34 +93,74 @@ export class Upload {
     this.#abort?.abort();
   }
 
-  async #upload(
+  async #tryUntilSent(
     file: File,
     fields: NewFile,
     unfinished: StoredFile | undefined,
-    { signal, rate }: { signal: AbortSignal; rate: SmoothedRate },
+    { signal, rate }: Pick<Try, 'signal' | 'rate'>,
   ): Promise<boolean> {
-    const digest = digestOf(file);
-    signal.addEventListener('abort', () => digest.stop());
+    this.#failed = { tries: 0, sinceMs: 0 };
+    let digest = this.#digestOf(file, signal);
     try {
-      return await this.#uploadDigested(file, fields, unfinished, { signal, rate, digest });
+      for (;;) {
+        try {
+          return await this.#upload(file, fields, unfinished, { signal, rate, digest });
+        } catch (error) {
+          if (signal.aborted) throw error;
+          if (isConflict(error) && this.#failed.tries > 0) {
+            // What seemed lost has arrived after all, or it is sent from elsewhere, too: it is compared once more.
+            this.#failed.tries = 0;
+            this.#file = undefined;
+          } else await this.#waitAfter(error, signal);
+          if (this.#file === file && this.#sha256 !== undefined) continue;
+          // It may have read on from where the comparison will begin.
+          digest.stop();
+          digest = this.#digestOf(file, signal);
+        }
+      }
     } finally {
       digest.stop();
     }
   }
 
-  async #uploadDigested(
+  #digestOf(file: File, signal: AbortSignal): FileDigest {
+    this.#sha256 = undefined;
+    const digest = digestOf(file);
+    signal.addEventListener('abort', () => digest.stop());
+    return digest;
+  }
+
+  /** Waits before the next try. Throws the error if there is none. */
+  async #waitAfter(error: unknown, signal: AbortSignal): Promise<void> {
+    const isBegun = this.#known !== undefined;
+    if (!isBegun || !(error instanceof ApiError) || !isPassing(error)) throw error;
+    const failed = this.#failed;
+    if (failed.tries === 0) failed.sinceMs = performance.now();
+    if (performance.now() - failed.sinceMs > triesForMs) throw error;
+    this.phase = 'waiting';
+    this.waitsFor = error;
+    this.doneBytes = this.#sentBytes;
+    this.bytesPerSecond = undefined;
+    await pause(pauseMs(failed.tries), signal);
+    failed.tries += 1;
+    signal.throwIfAborted();
+  }
+
+  async #upload(
     file: File,
     fields: NewFile,
     unfinished: StoredFile | undefined,
-    { signal, rate, digest }: { signal: AbortSignal; rate: SmoothedRate; digest: FileDigest },
+    { signal, rate, digest }: Try,
   ): Promise<boolean> {
-    this.phase = 'beginning';
+    // While it tries again, that is what is shown until something arrives.
+    if (this.waitsFor === undefined) this.phase = 'beginning';
     const begun = this.#known ?? unfinished;
     const known =
       begun === undefined
         ? await createFile({ ...fields, size: file.size })
         : await getFile(begun.id, signal);
     this.#known = known;
+    this.waitsFor = undefined;
     this.#sentBytes = known.receivedBytes;
     this.doneBytes = known.receivedBytes;
     this.allBytes = known.size;
@@ -119,13 +175,14 @@ export class Upload {
     this.doneBytes = known.receivedBytes;
     this.allBytes = known.size;
     // Without another thread, it would hold up the page for as long as the upload may take.
-    const sha256 = hasThreads() ? digest.upTo(known.size, () => {}) : undefined;
+    if (hasThreads()) this.#sha256 ??= digest.upTo(known.size, () => {});
     // Waited for once everything is sent; until then, that the file can't be read is for whoever sends it to say.
-    sha256?.catch(() => {});
+    this.#sha256?.catch(() => {});
     await uploadContent(known, file, {
       signal,
-      sha256,
+      sha256: this.#sha256,
       onSent: (bytes) => {
+        if (bytes > this.#sentBytes) this.#failed.tries = 0;
         this.#sentBytes = bytes;
         this.doneBytes = bytes;
         this.#measure(rate);
@@ -139,7 +196,7 @@ export class Upload {
   async #differenceOf(
     file: File,
     known: StoredFile,
-    { signal, digest }: { signal: AbortSignal; digest: FileDigest },
+    { signal, digest }: Pick<Try, 'signal' | 'digest'>,
   ): Promise<string | undefined> {
     if (file.size !== known.size)
       return differs(`it has ${count(file.size)} bytes, not ${count(known.size)}`);
@@ -163,6 +220,11 @@ export class Upload {
     rate.note(this.doneBytes, performance.now());
     this.bytesPerSecond = rate.bytesPerSecond;
   }
+}
+
+/** Returns whether the server has another number of bytes than the one that was to go on. */
+function isConflict(error: unknown): boolean {
+  return error instanceof ApiError && error.details.some(({ path }) => path === 'query.offset');
 }
 
 const differs = (how: string) =>
