@@ -372,8 +372,7 @@ function decideLate(batch: Batch, late: Late): AttemptEnd[] {
       continue;
     }
     const { targetName } = batch.progress.targetRun(step);
-    const told = { status: attempt.status, message: attempt.message, reason: attempt.reason };
-    const error = runError(targetName, step.stepNumber, told as never);
+    const error = runError(targetName, step.stepNumber, attempt);
     batch.progress.resultCameLate(step, { ...attemptResult(batch, end), nextFor: undefined }, error);
     late.results.set(end, answer(end, 'settled'));
     decided.push(end);

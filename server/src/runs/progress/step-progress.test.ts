@@ -199,6 +199,18 @@ test('in an open run, a late success continues where it was left, once, with cor
   expect(counts).toEqual({ targetsSucceeded: 2, targetsUnknown: 0, targetsRunning: 0, lateResults: 0 });
 });
 
+test('a late result decides its step even if nobody said why the attempt had become unknown', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2, targets: 2 });
+  const [lost] = await t.claim();
+  if (lost === undefined) throw new Error('not leased');
+  await t.settle(endOf(lost, { status: 'unknown' }));
+  expect(await t.run(runId)).toMatchObject({ errorMessage: expect.stringMatching(/, step 1: unknown$/) });
+  const { results } = await t.settle(endOf(lost, success));
+  expect(results).toMatchObject([{ result: 'settled' }]);
+  expect(await t.run(runId)).toMatchObject({ status: 'running', errorMessage: null });
+});
+
 test('in an open run, a late failure fails its target run, and clean-up steps run', async () => {
   await using t = await setupRuns();
   const { runId, lost } = await withOneUnknown(t, { rules: [{}, {}, { when_status: 'failure' }] });

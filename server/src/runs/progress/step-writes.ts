@@ -1,6 +1,6 @@
 // Collects what a transaction changes in steps while it is being decided, reports it to readers through the ledger, and
 // writes it all together.
-import type { OutputState, StepOutcome, StepStatus } from '@opsconductor/protocol';
+import type { OutputState, StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { wantCleanUps } from '../../store/queue/clean-ups.ts';
@@ -103,7 +103,7 @@ export class StepWrites {
     const agentName = this.#agentNames.get(`${step.agentId}.${step.sessionNumber}`);
     const change: StepChange = {
       id: step.id,
-      status: row.status as StepStatus,
+      status: row.status,
       attempt: step.epoch,
       attempts: step.epoch - step.unbegun,
       ...(agentName === undefined ? {} : { agentName }),
@@ -118,7 +118,7 @@ export class StepWrites {
       reason: row.reason,
       errorMessage: row.errorMessage,
       advice: row.advice,
-      survivors: (row.survivors ?? []) as { pid: number; command: string }[],
+      survivors: row.survivors ?? [],
       detections: row.detections ?? [],
       notBefore: null,
       heldUntil: row.heldForS === null ? null : this.#inS(row.heldForS),
@@ -310,8 +310,8 @@ export function keptRow(step: StepRow): SettledStep {
   };
 }
 
-function survivorsOf({ survivors }: StepOutcome) {
-  return survivors?.map((entry) => ({ pid: entry.pid, command: cleanText(entry.command) })) ?? null;
+function survivorsOf({ survivors }: StepOutcome): SettledStep['survivors'] {
+  return survivors?.map(({ pid, command }) => ({ pid, command: cleanText(command) ?? '' })) ?? null;
 }
 
 function withoutUnset(change: StepChange): StepChange {

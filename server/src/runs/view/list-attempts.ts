@@ -23,7 +23,7 @@ function attemptView(row: AttemptRecord, number: number): Attempt {
   return {
     attempt: row.epoch,
     number,
-    status: row.status as Attempt['status'],
+    status: row.status,
     agentName: row.agentName,
     leasedAt: iso(row.leasedAt),
     startedAt: iso(row.startedAt),

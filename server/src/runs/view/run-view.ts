@@ -1,5 +1,5 @@
 // Converts runs, target runs and steps to the form that the API shows.
-import type { Run, RunDetail, Step, StepStatus, TargetRun } from '@opsconductor/protocol';
+import type { Run, RunDetail, Step, TargetRun } from '@opsconductor/protocol';
 import { targetsQueued } from '../../store/runs/run-counts.ts';
 import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
 import { formatPosition } from '../live/stream-position.ts';
@@ -95,7 +95,7 @@ export function stepView(row: StepRecord, stepNames: readonly string[]): Step {
     stepNumber: row.stepNumber,
     name: stepNames[row.stepNumber - 1] ?? '',
     stepType: row.stepType,
-    status: row.status as StepStatus,
+    status: row.status,
     attempt: row.epoch,
     attempts: row.epoch - row.unbegun,
     agentName: row.agentName,

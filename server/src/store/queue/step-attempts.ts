@@ -1,5 +1,12 @@
 // Attempts that have ended: one row each, written when the attempt settles. A live attempt is the step's own row.
-import type { CleanUpFinding, Decision, Detections, OutputState } from '@opsconductor/protocol';
+import type {
+  CleanUpFinding,
+  Decision,
+  Detections,
+  OutputState,
+  StepOutcome,
+  StepReason,
+} from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
 export interface SettledAttempt {
@@ -67,9 +74,9 @@ export async function begunTargetRuns(tx: Tx, runId: number): Promise<Set<number
 export interface EndedAttempt {
   stepId: number;
   epoch: number;
-  status: string;
+  status: StepOutcome['status'];
   message: string | null;
-  reason: string | null;
+  reason: StepReason | null;
   lateStatus: string | null;
   requestId: string | null;
   leaseToken: string;
@@ -141,7 +148,7 @@ export async function annotateStep(
 
 export interface AttemptRecord {
   epoch: number;
-  status: string;
+  status: 'running' | StepOutcome['status'];
   agentName: string | null;
   leasedAt: Date | null;
   startedAt: Date | null;

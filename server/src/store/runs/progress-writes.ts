@@ -13,7 +13,7 @@ export interface SettledStep {
   reason: string | null;
   errorMessage: string | null;
   advice: string | null;
-  survivors: unknown;
+  survivors: { pid: number; command: string }[] | null;
   detections: Detections | null;
   executionTimeMs: number | null;
   cpuMs: number | null;

@@ -6,6 +6,7 @@ import type {
   RunSelection,
   RunStatus,
   RunStrategy,
+  StepStatus,
 } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
@@ -126,7 +127,7 @@ export interface StepRecord {
   targetRunId: number;
   stepNumber: number;
   stepType: string;
-  status: string;
+  status: StepStatus;
   epoch: number;
   unbegun: number;
   agentName: string | null;
