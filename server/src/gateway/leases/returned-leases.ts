@@ -1,9 +1,9 @@
 // Handles leases that an agent hands back. Unbegun ones go to the next agent, except those that have begun after all and
 // those that nobody can open any more. Commands that go on by themselves wait for an agent that takes them over.
-import type { AgentMessageOf } from '@opsconductor/protocol';
-import { returnLeases, type UnbegunLease } from '../../runs/leases/return-leases.ts';
+import type { AgentMessageOf, StepOutcome } from '@opsconductor/protocol';
+import { returnLeases } from '../../runs/leases/return-leases.ts';
+import { givenUpEnd, type HeldLease } from '../../runs/progress/given-up-end.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
-import type { AttemptEnd } from '../../runs/progress/settle-attempts.ts';
 import { stepsWithLostKey } from '../../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { orphanAttempts } from '../../store/queue/detached-attempts.ts';
@@ -35,7 +35,7 @@ export async function takeBackLeases(
   const orphaned = await orphanAttempts(sql, leases, { expected: true });
   if (message.reason === 'output_lost') {
     const untaken = leases.filter(({ stepId }) => !orphaned.has(stepId));
-    await Promise.all(untaken.map((lease) => settler.settle(givenUpEnd(lease))));
+    await Promise.all(untaken.map((lease) => settler.settle(givenUpEnd(lease, notReadOn))));
     return [];
   }
   const lost =
@@ -44,31 +44,15 @@ export async function takeBackLeases(
   return back.length === 0 ? [] : returnLeases(sql, back);
 }
 
-/**
- * The end of a command that was begun and may not be taken over any more. It counts only if the session that handed the
- * command back still has it: what an agent hands back that another one has is left alone.
- */
-function givenUpEnd({
-  stepId,
-  epoch,
-  leaseToken,
-  agentId,
-  sessionNumber,
-}: UnbegunLease & { sessionNumber: number }): AttemptEnd {
-  return {
-    ...{ stepId, epoch, leaseToken },
-    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
-    outcome: {
-      status: 'unknown',
-      reason: 'supervisor_lost',
-      message:
-        'No agent could go on reading what the step’s command prints, however often another one tried: whether and how the command ended is not known.',
-      advice:
-        'Look on the target before you run it again: the command may still run there. The agents’ logs say why each gave it up.',
-    },
-    output: { state: 'gapped', digest: null, gaps: [] },
-  };
-}
+/** What became of a command that was begun and may not be taken over any more. */
+const notReadOn: StepOutcome = {
+  status: 'unknown',
+  reason: 'supervisor_lost',
+  message:
+    'No agent could go on reading what the step’s command prints, however often another one tried: whether and how the command ended is not known.',
+  advice:
+    'Look on the target before you run it again: the command may still run there. The agents’ logs say why each gave it up.',
+};
 
 /**
  * Fails steps whose credential nobody can open any more: returned, they would be handed back forever. Returns them,
@@ -76,7 +60,7 @@ function givenUpEnd({
  */
 async function settleLostKeys(
   { sql, settler }: Omit<Deps, 'notes'>,
-  leases: readonly (UnbegunLease & { sessionNumber: number })[],
+  leases: readonly HeldLease[],
 ): Promise<Set<number>> {
   const rows = await stepsWithLostKey(
     sql,

@@ -5,8 +5,8 @@ import { AtRestError } from '../../credentials/at-rest/at-rest-error.ts';
 import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import type { Log } from '../../log.ts';
 import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
-import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
-import { RunLedger } from '../../runs/progress/run-ledger.ts';
+import { givenUpEnd, type HeldLease } from '../../runs/progress/given-up-end.ts';
+import { type ProgressNews, RunLedger } from '../../runs/progress/run-ledger.ts';
 import type { AttemptEnd } from '../../runs/progress/settle-attempts.ts';
 import { chunkAad, type RunKeys } from '../../runs/run-keys.ts';
 import { whyUnreadable } from '../../runs/why-unreadable.ts';
@@ -111,9 +111,7 @@ export class TakeOvers {
     // The next able agent gets them, up to a number of tries. If there is none in time, they become unknown.
     const waiting = await orphanAttempts(
       sql,
-      left.map(({ step: { id, epoch, leaseToken, agentId, sessionNumber } }) => ({
-        ...{ stepId: id, epoch, leaseToken, agentId, sessionNumber },
-      })),
+      left.map(({ step }) => leaseOf(step)),
       { expected: true },
     );
     lost.push(...left.filter(({ step }) => !waiting.has(step.id)));
@@ -236,16 +234,14 @@ function isUnderAnotherKey(error: unknown): boolean {
 }
 
 function lostEnd(step: TakenOverStep, why: string): AttemptEnd {
-  const { id, epoch, leaseToken, agentId, sessionNumber } = step;
-  return {
-    ...{ stepId: id, epoch, leaseToken },
-    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
-    outcome: {
-      status: 'unknown',
-      reason: 'agent_restarted',
-      message: `The step’s agent was gone. ${why} What happened on the target is not known.`,
-      advice: 'Look on the target before you run it again: the command may still run there.',
-    },
-    output: { state: 'gapped', digest: null, gaps: [] },
-  };
+  return givenUpEnd(leaseOf(step), {
+    status: 'unknown',
+    reason: 'agent_restarted',
+    message: `The step’s agent was gone. ${why} What happened on the target is not known.`,
+    advice: 'Look on the target before you run it again: the command may still run there.',
+  });
+}
+
+function leaseOf({ id, epoch, leaseToken, agentId, sessionNumber }: TakenOverStep): HeldLease {
+  return { stepId: id, epoch, leaseToken, agentId, sessionNumber };
 }

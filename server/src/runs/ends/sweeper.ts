@@ -18,8 +18,9 @@ import {
   touchClusterClock,
 } from '../../store/queue/sweep.ts';
 import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
+import { givenUpEnd } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
-import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
+import { settleAttempts } from '../progress/settle-attempts.ts';
 import { expireHolds } from './decide-held.ts';
 import { eachOf } from './each-of.ts';
 import { endLongWaits, endUnstarted } from './end-waits.ts';
@@ -137,7 +138,10 @@ export class Sweeper {
   }
 
   async #giveUp(overdue: readonly OverdueAttempt[]): Promise<void> {
-    const { news } = await settleAttempts(this.#deps.sql, overdue.map(unknownEnd));
+    const { news } = await settleAttempts(
+      this.#deps.sql,
+      overdue.map((attempt) => givenUpEnd(attempt, outcomeOf(attempt))),
+    );
     this.#deps.log.warn(
       { steps: overdue.map((attempt) => attempt.stepId) },
       'steps became unknown: their agents were silent, lost or revoked, or did not report an end in time; check their targets',
@@ -178,19 +182,6 @@ export class Sweeper {
     log.warn({ steps: due }, 'held steps became unknown, because nobody decided before their deadline');
     publish(news);
   }
-}
-
-function unknownEnd(attempt: OverdueAttempt): AttemptEnd {
-  const { stepId, epoch, leaseToken, agentId, sessionNumber } = attempt;
-  return {
-    stepId,
-    epoch,
-    leaseToken,
-    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
-    outcome: outcomeOf(attempt),
-    // Output that the agent still holds may come later; until then the end is missing.
-    output: { state: 'gapped', digest: null, gaps: [] },
-  };
 }
 
 function outcomeOf(attempt: OverdueAttempt): StepOutcome {

@@ -20,9 +20,10 @@ import {
   orphanAttempts,
   takenByOthers,
 } from '../../store/queue/detached-attempts.ts';
+import { givenUpEnd } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import type { AttemptEnd } from '../progress/settle-attempts.ts';
-import { begunEnd, returnLeasesIn, type UnbegunLease } from './return-leases.ts';
+import { begunEnd, returnLeasesIn } from './return-leases.ts';
 
 export interface Resume extends ReadySession {
   /** Number of the newest roster that the agent has seen. */
@@ -170,7 +171,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
         { settled, taken },
       ),
       ends: [
-        ...lost.map(lostEnd),
+        ...lost.map((lease) => givenUpEnd(lease, lostJournal)),
         ...begunFirst.map(begunEnd),
         ...begun,
         ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume)),
@@ -277,22 +278,5 @@ function neverBegunEnd(
       advice: 'Run it again.',
     },
     output: { state: 'complete', digest: null, gaps: [] },
-  };
-}
-
-function lostEnd({
-  stepId,
-  epoch,
-  leaseToken,
-  agentId,
-  sessionNumber,
-}: UnbegunLease & { sessionNumber: number }): AttemptEnd {
-  return {
-    stepId,
-    epoch,
-    leaseToken,
-    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
-    outcome: lostJournal,
-    output: { state: 'gapped', digest: null, gaps: [] },
   };
 }

@@ -6,6 +6,7 @@ import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
 import { hasBegun, lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
 import { returnUnbegun } from '../../store/runs/progress-writes.ts';
 import { stopWaiting } from '../ends/stop-run.ts';
+import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from '../progress/run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
 
@@ -131,28 +132,17 @@ async function endInHalted(tx: Tx, ledger: RunLedger, returned: readonly StepRow
 }
 
 /** The end of a lease that comes back although its agent had begun the step. */
-export function begunEnd({
-  stepId,
-  epoch,
-  leaseToken,
-  agentId,
-  sessionNumber,
-}: UnbegunLease & { sessionNumber: number }): AttemptEnd {
-  return {
-    ...{ stepId, epoch, leaseToken },
-    source: { kind: 'server', heldBy: { agentId, sessionNumber } },
-    outcome: {
-      status: 'unknown',
-      reason: 'agent_restarted',
-      message:
-        'The agent had begun the step and no longer knows of it: what happened on the target is not known.',
-      advice: 'Look on the target before you run it again.',
-    },
-    output: { state: 'gapped', digest: null, gaps: [] },
-  };
+export function begunEnd(lease: HeldLease): AttemptEnd {
+  return givenUpEnd(lease, {
+    status: 'unknown',
+    reason: 'agent_restarted',
+    message:
+      'The agent had begun the step and no longer knows of it: what happened on the target is not known.',
+    advice: 'Look on the target before you run it again.',
+  });
 }
 
-function heldLease({ id, epoch, leaseToken, agentId, sessionNumber }: StepRow) {
+function heldLease({ id, epoch, leaseToken, agentId, sessionNumber }: StepRow): HeldLease {
   return {
     ...{ stepId: id, epoch, leaseToken: leaseToken ?? '' },
     ...{ agentId: agentId ?? 0, sessionNumber: sessionNumber ?? 0 },
