@@ -37,5 +37,8 @@ export function defaultTimeoutS(type: string): number {
   return typeof seconds === 'number' ? seconds : 300;
 }
 
+/** Seconds between TERM and KILL for steps that don't set `kill_grace`. */
+export const defaultKillGraceS = 10;
+
 /** Step types that still work but should be replaced, with what to use instead. */
 export const deprecatedStepTypes: Readonly<Record<string, string>> = {};

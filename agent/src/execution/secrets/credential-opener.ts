@@ -19,6 +19,7 @@ import { secretPatterns } from '../../spool/secret-patterns.ts';
 import { jumpHostFailed } from '../../ssh/jump-hosts.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { JumpHost, OpenedCredential, RunAs, StepTarget } from '../../steps/step-type.ts';
+import { isSameSeal } from './same-seal.ts';
 import {
   admitUnknownAddress,
   admitUnresolvedUse,
@@ -253,11 +254,11 @@ export class CredentialOpener {
     const key = `${credential.id} ${credential.version}`;
     const kept = this.#kept.get(key);
     // Compare the seals too: otherwise a swapped row would be answered from here.
-    if (kept !== undefined && kept.untilMs > now && sameSeal(kept.sealed, credential.sealed)) return kept;
+    if (kept !== undefined && kept.untilMs > now && isSameSeal(kept.sealed, credential.sealed)) return kept;
     const opening = this.#opening.get(key);
     if (opening !== undefined) {
       const opened = await opening.catch(() => undefined);
-      if (opened !== undefined && sameSeal(opened.sealed, credential.sealed)) return opened;
+      if (opened !== undefined && isSameSeal(opened.sealed, credential.sealed)) return opened;
     }
     const mine = this.#open(credential, now);
     this.#opening.set(key, mine);
@@ -345,16 +346,6 @@ function openedCredential(
 ): OpenedCredential {
   const { bounds: _, ...rest } = secret;
   return { id, version, ...rest } as OpenedCredential;
-}
-
-function sameSeal(a: SealedCredential, b: SealedCredential): boolean {
-  return (
-    a.generation === b.generation &&
-    a.enc === b.enc &&
-    a.wrappedKey === b.wrappedKey &&
-    a.nonce === b.nonce &&
-    a.ciphertext === b.ciphertext
-  );
 }
 
 function unusable(message: string, advice: string): SshError {

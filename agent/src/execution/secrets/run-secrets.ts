@@ -12,6 +12,7 @@ import {
 import type { Pattern } from '../../spool/pattern-set.ts';
 import { textPatterns } from '../../spool/secret-patterns.ts';
 import { NoSegmentKey } from './credential-opener.ts';
+import { isSameSeal } from './same-seal.ts';
 
 const maxKept = 256;
 const keptMs = 300_000;
@@ -95,7 +96,7 @@ export class RunSecrets {
     const now = this.#options.monotonicMs();
     const kept = this.#kept.get(key);
     // A swapped row is not answered from here.
-    if (kept !== undefined && kept.untilMs > now && isSame(kept.sealed, sealed)) return kept.opened;
+    if (kept !== undefined && kept.untilMs > now && isSameSeal(kept.sealed, sealed)) return kept.opened;
     const binding = this.#binding(jobId, secret, sealed.generation);
     const made = { sealed, opened: this.#unseal(binding, secret), untilMs: now + keptMs };
     this.#keep(key, made);
@@ -137,14 +138,4 @@ export class RunSecrets {
     const [oldest] = this.#kept.keys();
     if (this.#kept.size > maxKept && oldest !== undefined) this.#kept.delete(oldest);
   }
-}
-
-function isSame(one: SealedEnvelope, other: SealedEnvelope): boolean {
-  return (
-    one.generation === other.generation &&
-    one.enc === other.enc &&
-    one.wrappedKey === other.wrappedKey &&
-    one.nonce === other.nonce &&
-    one.ciphertext === other.ciphertext
-  );
 }

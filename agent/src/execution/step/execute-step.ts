@@ -2,6 +2,7 @@
 // whatever happens into an outcome. Nothing that a target or a person does leads to an exception here.
 import {
   type BecomeConfig,
+  defaultKillGraceS,
   defaultTimeoutS,
   type HandedOn,
   type Lease,
@@ -33,8 +34,6 @@ import { fillInStep } from './fill-in-step.ts';
 import type { KnownStepType, KnownStepTypes } from './known-step-types.ts';
 import { hasOutputFile, hasSecretOutputs, heldStreamsOf } from './step-outputs.ts';
 import { TransferNotes } from './transfer-notes.ts';
-
-const defaultKillGraceS = 10;
 
 /** Thrown by `beforeStart` of the step's context if the step may not begin. */
 export class MayNotBegin extends Error {

@@ -1,5 +1,11 @@
 // Puts together what is written for a run that starts: the run, its targets and its steps.
-import { defaultTimeoutS, type JobDefinition, limits, type RunSelection } from '@opsconductor/protocol';
+import {
+  defaultKillGraceS,
+  defaultTimeoutS,
+  type JobDefinition,
+  limits,
+  type RunSelection,
+} from '@opsconductor/protocol';
 import { decodeBase64 } from '@opsconductor/protocol/sealing';
 import { wrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
@@ -14,9 +20,6 @@ import { isTrial } from './require-startable.ts';
 import { requestDigest } from './start-once.ts';
 import { refOf, type StartRun } from './start-request.ts';
 import type { orderForStart } from './start-targets.ts';
-
-/** Seconds between TERM and KILL for steps that don't set `kill_grace`. */
-const defaultKillGraceS = 10;
 
 export interface RunToWrite {
   request: StartRun;
