@@ -185,7 +185,6 @@ export const attemptOutcomes = [
   'unknown',
   'skipped',
 ] as const;
-export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
 export const StepOutcomeSchema = Type.Object(
   {

@@ -6,7 +6,7 @@ import { seeded } from '../support/hostile-strings.ts';
 import { type GeneratedScript, generateScript } from './generate-script.ts';
 import type { RunnableScript, ScriptRunner, TestShell } from './run-scripts.ts';
 
-export const hostileValues = [
+const hostileValues = [
   ...[
     '$(mk7)',
     '`mk7`',

@@ -1,6 +1,6 @@
 // Why a command was ended from outside, as noted in its directory on the target.
 
-export const stopNotes = ['cancelled', 'timed_out', 'output_limit', 'clean_up'] as const;
+const stopNotes = ['cancelled', 'timed_out', 'output_limit', 'clean_up'] as const;
 export type StopNote = (typeof stopNotes)[number];
 
 export function isStopNote(word: string | undefined): word is StopNote {

@@ -88,7 +88,7 @@ export class Executor {
     this.#slots = new Slots({ slots: options.slots, work: (attempt) => this.#run(attempt) });
     this.#followers = new Followers({
       keepMs: options.stepsAheadMs ?? limits.stepsAheadMs,
-      onKeptTooLong: (attempts) => this.#ends.giveBack(attempts, 'lease_expired'),
+      onKeptTooLong: (attempts) => this.#ends.returnUnbegun(attempts, 'lease_expired'),
     });
     this.#outputs = new AttemptOutputs({
       ...{ spoolFolder: options.spoolFolder, spareSpool: options.spareSpool, disk, monotonicMs, log },
@@ -109,7 +109,7 @@ export class Executor {
       newOutput: (lease, before) => this.#outputs.create(lease, before),
       takesNothing: () => this.#takesNothing(),
       readOn: (attempt, ackedSeq) => this.#reattach(attempt, ackedSeq),
-      giveUp: (attempt) => this.#ends.handBack(attempt),
+      giveUp: (attempt) => this.#ends.returnCommand(attempt),
     });
   }
 
@@ -155,7 +155,7 @@ export class Executor {
       if (attempt === undefined) continue;
       if (attempt.taken) {
         if (verdict === 'forget') this.#ends.settle(attempt);
-        else this.#ends.handBack(attempt);
+        else this.#ends.returnCommand(attempt);
         continue;
       }
       if (verdict === 'forget') {
@@ -286,7 +286,7 @@ export class Executor {
     if (this.#draining) return;
     this.#draining = true;
     this.#session?.send({ type: 'agent_drain' });
-    this.#ends.giveBack([...this.#slots.withdrawAll(), ...this.#followers.takeAll()], 'draining');
+    this.#ends.returnUnbegun([...this.#slots.withdrawAll(), ...this.#followers.takeAll()], 'draining');
   }
 
   /** Resolves when nothing is executing and the server has confirmed every end. */
@@ -343,7 +343,7 @@ export class Executor {
     attempt.reattaching = true;
     if (ackedSeq > attempt.output.lastSeq) {
       // This disk has lost chunks that the server has, and with them the position to read from. The server knows it.
-      if (this.#server?.can('take_over') === true) this.#ends.handBack(attempt);
+      if (this.#server?.can('take_over') === true) this.#ends.returnCommand(attempt);
       else void this.#ends.ended(attempt, { outcome: interruptedOutcome });
       return;
     }

@@ -9,7 +9,7 @@ import {
 import { type Static, Type } from 'typebox';
 
 /** Ways to reach a target that let somebody on the network read along or pose as the host. */
-export const insecureTransports = ['ssh_legacy', 'winrm_http', 'winrm_basic', 'winrm_unverified'] as const;
+const insecureTransports = ['ssh_legacy', 'winrm_http', 'winrm_basic', 'winrm_unverified'] as const;
 export type InsecureTransport = (typeof insecureTransports)[number];
 
 export const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;

@@ -7,8 +7,8 @@ import type { Readable } from 'node:stream';
 import type { SourceRule } from '../policy/policy-schema.ts';
 
 /** As long as the longest key that can be sealed. */
-export const maxSourceBytes = 32_768;
-export const defaultCommandTimeoutS = 10;
+const maxSourceBytes = 32_768;
+const defaultCommandTimeoutS = 10;
 /** The variables that a program gets from the agent's own environment: others may be secrets. */
 const passedEnvironment = ['PATH', 'HOME', 'USER', 'LOGNAME', 'LANG', 'TZ', 'TMPDIR'];
 

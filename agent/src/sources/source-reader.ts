@@ -7,7 +7,7 @@ import { SshError } from '../ssh/ssh-error.ts';
 import { readSource, SourceProblem } from './read-source.ts';
 
 /** How long a program's output is used for other steps, by default. */
-export const defaultKeepS = 60;
+const defaultKeepS = 60;
 const maxPasswordLength = 4_096;
 
 export interface SourceReaderOptions {

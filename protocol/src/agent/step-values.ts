@@ -1,5 +1,5 @@
 // The values for rendering a step of a run.
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import { Id, Timestamp } from '../api/common.ts';
 
 /** What placeholders and conditions of a step refer to. Contains no secrets, which are sent separately and sealed. */
@@ -19,4 +19,3 @@ export const StepValuesSchema = Type.Object({
   /** Outputs of earlier steps that have handed on any, by step id. */
   steps: Type.Record(Type.String(), Type.Object({ outputs: Type.Record(Type.String(), Type.String()) })),
 });
-export type StepValues = Static<typeof StepValuesSchema>;

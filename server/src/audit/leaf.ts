@@ -22,7 +22,7 @@ export interface SealedRow {
 }
 
 /** Returns what is hashed of a row. `v` is the version of this list of fields. */
-export function leafBytes(row: SealedRow): string {
+function leafBytes(row: SealedRow): string {
   const { id, at, actorKind, actorId, actorName, action, objectKind, objectId, detail } = row;
   const { address, requestId, segmentId, categoryId } = row;
   return canonicalJson({

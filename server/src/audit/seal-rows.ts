@@ -35,7 +35,7 @@ export interface SealDeps {
 }
 
 /** Maximum number of rows per checkpoint, which bounds memory and the transaction. */
-export const maxRowsPerCheckpoint = 5_000;
+const maxRowsPerCheckpoint = 5_000;
 
 /**
  * Makes one checkpoint over the rows that wait.

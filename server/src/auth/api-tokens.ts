@@ -28,7 +28,7 @@ import type { IdentityDeps, Origin } from './identity-deps.ts';
 import type { Principal } from './principal.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
-export const apiTokenPrefix = 'oct_';
+const apiTokenPrefix = 'oct_';
 const shownPrefixChars = apiTokenPrefix.length + 6;
 const maxTokensPerUser = 100;
 const defaultDays = 90;

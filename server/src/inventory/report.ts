@@ -3,7 +3,7 @@
 import { type Finding, visibleJson } from '@opsconductor/protocol';
 
 export const maxErrors = 100;
-export const maxFindings = 1_000;
+const maxFindings = 1_000;
 const maxShown = 100;
 
 export interface Place {

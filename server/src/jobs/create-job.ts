@@ -86,7 +86,7 @@ async function readRequest(deps: CreateJobDeps, request: unknown, caller: Caller
  * Inserts a job whose definition is valid, with its audit row.
  * @throws {AppError} as `createJob`; a database error of the constraint `jobs_name_key` if the name is taken.
  */
-export async function insertNewJob(
+async function insertNewJob(
   tx: Tx,
   masterKey: MasterKey,
   { definition, state = 'active', note = '', madeFrom }: NewJobRequest,

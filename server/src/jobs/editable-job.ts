@@ -30,7 +30,7 @@ export async function findEditableJob(tx: Tx, id: number, caller: Caller): Promi
 }
 
 /** @throws {MissingPermission} */
-export function requireJobsEdit(caller: Caller, job: { categoryId: number; category: string }): void {
+function requireJobsEdit(caller: Caller, job: { categoryId: number; category: string }): void {
   if (caller.authority.holdsOnCategory('jobs.edit', job.categoryId)) return;
   throw new MissingPermission(caller, 'jobs.edit', `category “${job.category}”`);
 }

@@ -1,5 +1,4 @@
 // Tells stored data that can never be read again from data that another try or another server may be able to read.
-
 import { AtRestError } from '../credentials/at-rest/at-rest-error.ts';
 import { AppError } from '../errors.ts';
 

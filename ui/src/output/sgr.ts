@@ -199,7 +199,7 @@ function withBackground(style: number, color: number | undefined): number {
 }
 
 /** Applies the parameters of one SGR sequence. Conceal (8) and blink (5, 6) are ignored, so that no text is hidden. */
-export function applySgr(style: number, parameters: string): number {
+function applySgr(style: number, parameters: string): number {
   const codes = parameters.split(/[;:]/).map((part) => (part === '' ? 0 : Number(part)));
   let current = style;
   for (let at = 0; at < codes.length; at += 1) {

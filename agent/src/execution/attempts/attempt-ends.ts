@@ -62,7 +62,7 @@ export class AttemptEnds {
     else if ('taken' in execution) this.#collectedElsewhere(attempt);
     else if (execution.notBegun === 'revoked') this.settle(attempt);
     // The server already knows that the disk refuses, and leases the step to another agent, or to this one later.
-    else this.giveBack([attempt], execution.notBegun === 'no_journal' ? 'draining' : execution.notBegun);
+    else this.returnUnbegun([attempt], execution.notBegun === 'no_journal' ? 'draining' : execution.notBegun);
   }
 
   /**
@@ -81,18 +81,18 @@ export class AttemptEnds {
       'the target says that another agent collects this command; it was handed back to the server, which knows whether one does',
     );
     // Without a session it stays listed: a resume that is under way may have named it.
-    if (this.#options.session() !== undefined) this.handBack(attempt);
+    if (this.#options.session() !== undefined) this.returnCommand(attempt);
   }
 
   /** Returns attempts that will not begin. Without a connection, their absence from the next resume says so. */
-  giveBack(attempts: Attempt[], reason: 'draining' | 'lease_expired' | 'no_key'): void {
+  returnUnbegun(attempts: Attempt[], reason: 'draining' | 'lease_expired' | 'no_key'): void {
     if (attempts.length === 0) return;
     this.#options.session()?.send({ type: 'return', attempts: attempts.map(({ name }) => name), reason });
     for (const attempt of attempts) this.settle(attempt);
   }
 
-  /** Hands back a command that goes on by itself to any agent that can continue reading its output, even this one. */
-  handBack(attempt: Attempt): void {
+  /** Returns a command that goes on by itself, for any agent that can continue reading its output, even this one. */
+  returnCommand(attempt: Attempt): void {
     attempt.taken = true;
     // A server that doesn't know this reason finds the attempt missing from the next resume.
     if (this.#options.server()?.can('take_over') === true)
@@ -181,7 +181,7 @@ export class AttemptEnds {
     const { attempts, followers, settledLeases, starts, journal, log } = this.#options;
     if (!attempts.delete(attempt)) return;
     // It has not ended here in a way that something could follow.
-    this.giveBack(followers.takeAllAfter(attempt), 'lease_expired');
+    this.returnUnbegun(followers.takeAllAfter(attempt), 'lease_expired');
     this.#forgo(attempt);
     settledLeases.add(attempt.leaseToken);
     settledLeases.add(attemptKey(attempt));
@@ -221,7 +221,10 @@ export class AttemptEnds {
     const { refuses } = this.#options.disk;
     attempt.mayBeFollowed = isSuccess(outcome) && !refuses;
     if (!attempt.mayBeFollowed) {
-      this.giveBack(this.#options.followers.takeAllAfter(attempt), refuses ? 'draining' : 'lease_expired');
+      this.returnUnbegun(
+        this.#options.followers.takeAllAfter(attempt),
+        refuses ? 'draining' : 'lease_expired',
+      );
       return;
     }
     const next = this.#options.followers.takeAfter(attempt);

@@ -41,7 +41,7 @@ const maxCost = { N: 2 ** 20, r: 8, p: 4 };
 const saltBytes = 16;
 const nonceBytes = 12;
 const derivedBytes = 32;
-export const minPassphraseLength = 12;
+const minPassphraseLength = 12;
 
 const KeyFileSchema = Type.Object(
   {

@@ -54,7 +54,7 @@ export class TransferLines {
   }
 }
 
-export function summaryLine(
+function summaryLine(
   totals: TransferTotals & { unfinished?: number },
   { direction, dryRun }: Pick<TransferPlan, 'direction' | 'dryRun'>,
   elapsedMs: number,

@@ -10,7 +10,7 @@ import { BecomeDialog, becomeCommand } from './become-dialog.ts';
 const timeoutMs = 30_000;
 
 /** Starts a shell for our own scripts, whose processes must not carry an attempt's marker. */
-export function startPlainShell(connection: SshConnection): Promise<ClientChannel> {
+function startPlainShell(connection: SshConnection): Promise<ClientChannel> {
   return connection.exec('exec /bin/sh');
 }
 

@@ -99,7 +99,7 @@ function requestOf(note: StopNote | undefined): StopRequest {
   return { cause: note === undefined || note === 'clean_up' ? 'cancelled' : note, killGraceMs: 0 };
 }
 
-export function stopRequest(context: StepContext): StopRequest {
+function stopRequest(context: StepContext): StopRequest {
   return context.signal.reason as StopRequest;
 }
 

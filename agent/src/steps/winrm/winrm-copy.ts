@@ -43,7 +43,7 @@ async function execute(
   };
 }
 
-export function winrmCopyPlan(config: WinrmCopyConfig): { plan: TransferPlan; chosen: Chosen } {
+function winrmCopyPlan(config: WinrmCopyConfig): { plan: TransferPlan; chosen: Chosen } {
   const direction = config.direction ?? 'push';
   const remotePath = config.remote_path.replaceAll('\\', '/');
   const [source, destination] =

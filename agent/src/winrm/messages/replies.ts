@@ -1,6 +1,5 @@
 // Reads a host's replies. They come from the host and may contain anything.
-
-import { protocolError, type WinrmError } from '../winrm-error.ts';
+import { protocolError } from '../winrm-error.ts';
 import { faultOf } from './faults.ts';
 import { commandDone, namespaces } from './namespaces.ts';
 import { allOf, childOf, childrenOf, parseXml, type XmlElement, XmlError } from './xml.ts';
@@ -15,12 +14,6 @@ export function readReply(text: string): XmlElement {
   const fault = childOf(body, namespaces.soap, 'Fault');
   if (fault !== undefined) throw faultOf(fault);
   return body;
-}
-
-/** Returns the fault in a reply with an HTTP error status; undefined if there is none. */
-export function faultIn(text: string): WinrmError | undefined {
-  const fault = childOf(bodyOf(text), namespaces.soap, 'Fault');
-  return fault === undefined ? undefined : faultOf(fault);
 }
 
 function bodyOf(text: string): XmlElement {

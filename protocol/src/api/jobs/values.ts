@@ -12,7 +12,6 @@ export const SealedParameterSchema = Closed({
   segmentId: Id,
   sealed: SealedEnvelopeSchema,
 });
-export type SealedParameter = Static<typeof SealedParameterSchema>;
 
 /** Secret values sealed by the client, each to every segment in which the run has targets. */
 export const SecretParametersSchema = Closed({

@@ -161,7 +161,6 @@ export const conflictReasons = [
   'name_taken',
   'too_many_labels',
 ] as const;
-export type ConflictReason = (typeof conflictReasons)[number];
 const FieldValue = Nullable(Type.Union([Type.String(), Type.Integer(), Type.Boolean()]));
 export const FieldChangeSchema = Type.Object({
   /** Such as `name`, `host`, `isActive`, `labels.env`, `settings.username` or `groups.web`. */

@@ -64,7 +64,7 @@ type Line = Static<typeof LineSchema>;
 export type ExportHead = Static<typeof HeadSchema>;
 
 /** The file is not an export of an audit log. */
-export class NotAnExport extends Error {
+class NotAnExport extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'NotAnExport';

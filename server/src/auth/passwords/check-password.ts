@@ -8,7 +8,7 @@ import { refuseFor } from '../limits/sign-in-limits.ts';
 import { verifyPassword } from './passwords.ts';
 
 const minuteMs = 60_000;
-export const lockRule: LockRule = {
+const lockRule: LockRule = {
   failures: 10,
   firstLockMs: minuteMs,
   maxLockMs: 15 * minuteMs,

@@ -15,6 +15,8 @@ const zeroDigest = Buffer.alloc(32);
 const maxOutputBytes = 2 * limits.maxOutputBytesPerAttempt;
 /** Added to the size of each chunk, so that fewer bytes are allowed if they are sent one by one. */
 const chunkCostBytes = 16;
+/** After this many times, output that is still incomplete counts as lost. */
+const maxResends = 3;
 
 export interface ClaimedOutput {
   lastSeq: number;
@@ -121,7 +123,7 @@ export class AttemptOutput {
       index.map((chunk) => chunk.seq),
       claimed,
     );
-    if (missing !== undefined && this.#resends < 3) return this.#resend(missing);
+    if (missing !== undefined && this.#resends < maxResends) return this.#resend(missing);
     const stored = chainOf(index);
     if (missing === undefined && stored === claimed.digest) {
       return { state: claimed.gaps.length > 0 ? 'gapped' : whole, digest: stored };

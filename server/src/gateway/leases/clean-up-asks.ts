@@ -41,7 +41,7 @@ export class CleanUpAsks {
 
   /** One query finds the agents for which anything is due; then these are asked, in each segment in turn. */
   async ask(): Promise<void> {
-    this.#asking ??= this.#askNow()
+    this.#asking ??= this.#askInTurn()
       .catch((error) =>
         this.#deps.log.warn(
           { err: error },
@@ -58,7 +58,7 @@ export class CleanUpAsks {
     await this.#deps.requests?.answered(link.agentId, message);
   }
 
-  async #askNow(): Promise<void> {
+  async #askInTurn(): Promise<void> {
     const { sql, requests } = this.#deps;
     const able = [...this.#deps.links()].filter((link) => link.isReady && link.can('clean_up'));
     if (requests === undefined || able.length === 0) return;

@@ -15,7 +15,6 @@ export class Settler {
   readonly #batches: Batches<AttemptEnd, SettleResult>;
   /** Ends in a batch that failed: it may have committed all the same, with its answer lost. */
   readonly #unsure = new WeakSet<AttemptEnd>();
-
   readonly #onLeasing: ((steps: readonly ClaimedStep[]) => void) | undefined;
 
   /** @param onLeasing is called with next steps that are about to be leased, before that has committed. */

@@ -11,6 +11,8 @@ import { tellTransfers } from '../../store/runs/transfer-notices.ts';
 
 /** PostgreSQL allows 8,000 bytes in a notification. */
 const maxPayloadBytes = 7_500;
+/** Room for the server's id and the text around the transfers. */
+const envelopeBytes = 200;
 const maxShownPath = 500;
 
 export interface TransferNewsDeps {
@@ -75,7 +77,7 @@ function inPayloads(transfers: readonly LiveTransfer[]): LiveTransfer[][] {
     const length = Buffer.byteLength(JSON.stringify(transfer));
     if (bytes + length > maxPayloadBytes) {
       payloads.push([]);
-      bytes = 200;
+      bytes = envelopeBytes;
     }
     payloads.at(-1)?.push(transfer);
     bytes += length + 1;

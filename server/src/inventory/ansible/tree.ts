@@ -5,7 +5,7 @@ import { InventoryTooLarge, type Place, quoted, type Report } from '../report.ts
 import { scalarValue, textOf, type Value, whyUnusable } from './values.ts';
 import { carried, treatmentOf } from './variables.ts';
 
-export const maxAnsibleGroups = 5_000;
+const maxAnsibleGroups = 5_000;
 /** Mentions of groups, hosts and variables. */
 const maxMentions = 2_000_000;
 

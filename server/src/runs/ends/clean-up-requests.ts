@@ -14,9 +14,9 @@ import type { LeaseBuilder } from '../leases/lease-builder.ts';
 
 export class CleanUpRequests {
   readonly #sql: Sql;
-  readonly #builder: Pick<LeaseBuilder, 'reach'>;
+  readonly #builder: Pick<LeaseBuilder, 'waysBack'>;
 
-  constructor(deps: { sql: Sql; builder: Pick<LeaseBuilder, 'reach'> }) {
+  constructor(deps: { sql: Sql; builder: Pick<LeaseBuilder, 'waysBack'> }) {
     this.#sql = deps.sql;
     this.#builder = deps.builder;
   }
@@ -32,11 +32,11 @@ export class CleanUpRequests {
   }): Promise<ServerMessageOf<'clean_up'> | undefined> {
     const due = await takeDueCleanUps(this.#sql, agent, limits.maxCleanUpsPerMessage);
     if (due.length === 0) return undefined;
-    const reached = await this.#builder.reach(due.map(({ stepId }) => stepId));
+    const ways = await this.#builder.waysBack(due.map(({ stepId }) => stepId));
     const attempts = due.flatMap(({ stepId, epoch, uncollected }) => {
-      const reach = reached.get(stepId);
-      if (reach === undefined) return [];
-      return [{ step: stepId, epoch, ...reach, ...(uncollected ? { uncollected } : {}) }];
+      const way = ways.get(stepId);
+      if (way === undefined) return [];
+      return [{ step: stepId, epoch, ...way, ...(uncollected ? { uncollected } : {}) }];
     });
     return { type: 'clean_up', requestId: randomUUID(), attempts };
   }

@@ -153,7 +153,7 @@ test('a job that can’t be opened doesn’t keep agents from cleaning up after 
   const [bad, good] = await startTwo(t);
   const steps = await t.claim();
   await t.sql`update jobs set data_key = overlay(data_key placing 'xx' from 5 for 2) where id = ${bad.jobId}`;
-  const reached = await builderOf(t).reach(steps.map(({ id }) => id));
+  const reached = await builderOf(t).waysBack(steps.map(({ id }) => id));
   const ofGood = steps.filter(({ jobRunId }) => jobRunId === good.runId).map(({ id }) => id);
   expect([...reached.keys()]).toEqual(ofGood);
 });

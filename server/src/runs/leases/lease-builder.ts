@@ -50,7 +50,6 @@ export class LeaseBuilder {
   #asked: { stepIds: number[]; rows: Promise<Map<number, LeaseDetails>> } | undefined;
   readonly #credentials = new Map<string, Lease['credential']['sealed']>();
   readonly #ahead = new StepsAhead();
-
   /** Whether secrets known by their form are masked for jobs that don't set `detect_secrets`. */
   readonly #detectsSecrets: boolean;
 
@@ -145,18 +144,18 @@ export class LeaseBuilder {
    * Returns how to reach the targets of these steps, what opens them, and which user they ran as. Left out are steps
    * whose target can no longer be reached or whose job can't be read.
    */
-  async reach(stepIds: readonly number[]): Promise<Map<number, WayBack>> {
-    const reached = new Map<number, WayBack>();
-    if (stepIds.length === 0) return reached;
+  async waysBack(stepIds: readonly number[]): Promise<Map<number, WayBack>> {
+    const ways = new Map<number, WayBack>();
+    if (stepIds.length === 0) return ways;
     const known: KnownJumpHosts = new Map();
     for (const [stepId, row] of await this.#details(stepIds)) {
-      const reach = await this.#reach(row, known).catch((error) => whyUnreadableHere('Its job', error));
-      if (typeof reach === 'string') continue;
-      const { target, credential, config } = reach.reach;
+      const reached = await this.#reach(row, known).catch((error) => whyUnreadableHere('Its job', error));
+      if (typeof reached === 'string') continue;
+      const { target, credential, config } = reached.reach;
       const { become } = Object(config) as Pick<WayBack, 'become'>;
-      reached.set(stepId, { target, credential, ...(become === undefined ? {} : { become }) });
+      ways.set(stepId, { target, credential, ...(become === undefined ? {} : { become }) });
     }
-    return reached;
+    return ways;
   }
 
   /** Returns how each of these would be reached and opened now, or a sentence on why it can't be. */

@@ -27,8 +27,13 @@ export function bodyBytes(body: ChunkBody): number {
   return 'bytes' in body ? body.bytes.length : body.base64.length;
 }
 
+interface Text {
+  text: string;
+  encoding: 'utf8' | 'latin1';
+}
+
 export class EventBytes {
-  readonly #parts: ({ text: string; encoding: 'utf8' | 'latin1' } | Buffer)[] = [];
+  readonly #parts: (Text | Buffer)[] = [];
 
   get isEmpty(): boolean {
     return this.#parts.length === 0;
@@ -46,7 +51,7 @@ export class EventBytes {
   /** Returns everything in order. The base64 of long chunks is passed on without copying. */
   toPieces(): Buffer[] {
     const pieces: Buffer[] = [];
-    let texts: { text: string; encoding: 'utf8' | 'latin1' }[] = [];
+    let texts: Text[] = [];
     const flush = () => {
       if (texts.length > 0) pieces.push(written(texts));
       texts = [];
@@ -63,7 +68,7 @@ export class EventBytes {
   }
 }
 
-function written(texts: readonly { text: string; encoding: 'utf8' | 'latin1' }[]): Buffer {
+function written(texts: readonly Text[]): Buffer {
   const bytes = texts.reduce((sum, { text, encoding }) => sum + Buffer.byteLength(text, encoding), 0);
   const all = Buffer.allocUnsafe(bytes);
   let at = 0;

@@ -55,6 +55,7 @@ export class RunStream implements StreamReader {
   #lastLook = false;
   /** The pull in progress, or one that has finished but hasn't been handed out. */
   #pulling: Promise<Buffer[]> | undefined;
+
   constructor(
     deps: { sql: Sql; hub: LiveHub; keys: RunKeys },
     stream: {

@@ -10,6 +10,8 @@ import { readChunkIndex, readChunks } from '../../store/runs/run-output.ts';
 import { findAttemptOutput, findStepOutput } from '../../store/runs/runs.ts';
 import { chunkAad, type RunKeys } from '../run-keys.ts';
 
+const pageRawBytes = 1024 * 1024;
+
 export interface OutputRef {
   runId: number;
   stepId: number;
@@ -140,8 +142,6 @@ export async function outputLength(
     .filter((chunk) => stream === undefined || chunk.stream === stream)
     .reduce((sum, chunk) => sum + chunk.rawLength, 0);
 }
-
-const pageRawBytes = 1024 * 1024;
 
 /**
  * Inflates a chunk. Positions in a stream are computed from the lengths that chunks state, so a chunk of another length

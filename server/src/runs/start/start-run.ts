@@ -56,7 +56,7 @@ const nothingNew: ProgressNews = { runs: [], segments: [], cancel: [] };
  * Violations by a reference to a row that no longer exists, and by a reference that is null because the row was
  * deleted.
  */
-const goneViolations: readonly unknown[] = ['23503', '23502'];
+const goneViolations: readonly (string | undefined)[] = ['23503', '23502'];
 
 export interface StartRunDeps {
   sql: Sql;

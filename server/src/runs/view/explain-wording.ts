@@ -104,7 +104,7 @@ const needWords: Record<string, string> = {
 };
 
 /** Returns a capability in words that fit after “can”. A capability without words here is a step type. */
-export function needInWords(need: string): string {
+function needInWords(need: string): string {
   if (need.startsWith('agent:'))
     return `be agent ${need.slice('agent:'.length)}, the only one that the run was signed for`;
   return needWords[need] ?? `run ${need}`;
@@ -119,9 +119,11 @@ function noAbleAgent(where: string): Why {
 }
 
 function whyUnable(where: string, agents: readonly AgentGroup[]): Why {
-  const groups = unable.flatMap((state) => agents.filter((group) => group.state === state));
+  const groups = unable.flatMap((state) =>
+    agents.filter((group) => group.state === state).map((group) => ({ ...group, state })),
+  );
   const [nearest] = groups;
-  if (nearest === undefined || nearest.state === 'able' || nearest.state === 'unfit') {
+  if (nearest === undefined) {
     return {
       code: 'no_agent',
       message: `There is no agent in ${where}.`,
@@ -129,9 +131,7 @@ function whyUnable(where: string, agents: readonly AgentGroup[]): Why {
     };
   }
   const total = groups.reduce((sum, group) => sum + group.agents, 0);
-  const kinds = groups.map(({ state, agents }) =>
-    state === 'able' || state === 'unfit' ? '' : `${total === 1 ? '' : `${agents} `}${unableWords[state]}`,
-  );
+  const kinds = groups.map(({ state, agents }) => `${total === 1 ? '' : `${agents} `}${unableWords[state]}`);
   return {
     code: unableCodes[nearest.state],
     message:
@@ -205,7 +205,7 @@ function whyHeldCount(held: number): { sentence: string; advice: string | null }
 }
 
 /** For steps that an agent has, and for those that continue by themselves or by a person's decision. */
-export function whyWithAgent({ kind, agentName, since, until, lockScope: _ }: WaitingRow): Why {
+export function whyWithAgent({ kind, agentName, since, until }: WaitingRow): Why {
   const agent = `Agent “${agentName}”`;
   switch (kind) {
     case 'decision':

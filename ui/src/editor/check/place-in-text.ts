@@ -30,7 +30,7 @@ function inBlock(text: string, from: number, to: number, line: number, column: n
   return Math.min(at + indent + column - 1, lineEnd(text, at));
 }
 
-export function blockIndent(body: string): number {
+function blockIndent(body: string): number {
   return /^( *)\S/m.exec(body)?.[1]?.length ?? 0;
 }
 

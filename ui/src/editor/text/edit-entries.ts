@@ -106,7 +106,7 @@ interface FlowSpan {
   to: number;
 }
 
-export function flowSpans(node: Collection): FlowSpan[] {
+function flowSpans(node: Collection): FlowSpan[] {
   return (node.items as (Pair | ParsedNode)[]).map((item) => {
     if (!isMap(node)) return spanOfNode(item as ParsedNode);
     const { key, value } = item as { key: ParsedNode; value: ParsedNode | null };

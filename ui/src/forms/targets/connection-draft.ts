@@ -27,7 +27,7 @@ export interface ConnectionDraft {
 }
 
 /** Entered instead of names: use none, even if some would be inherited. No target can have this name. */
-export const noJumpHosts = '-';
+const noJumpHosts = '-';
 
 export function connectionDraft(settings: InheritedSettings): ConnectionDraft {
   return {

@@ -37,7 +37,7 @@ export function givenValues({ parameters }: Pick<RunDetail, 'parameters'>): Reco
  * Offers a run's groups and selectors, to be resolved again; undefined if targets were given by id, as a run keeps only
  * their number.
  */
-export function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>): LastSelection | undefined {
+function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>): LastSelection | undefined {
   const { id, selection } = run;
   if (selection === null || selection.targets > 0 || selection.exclude.targets > 0) return undefined;
   const { exclude } = selection;

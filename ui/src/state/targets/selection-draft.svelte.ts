@@ -8,7 +8,7 @@ interface Named {
 }
 type Terms = Pick<TargetSelection, 'targetIds' | 'groupIds' | 'selector'>;
 
-export class SelectionPart {
+class SelectionPart {
   /** Names of the picked targets by id. */
   targets = $state.raw<ReadonlyMap<number, string>>(new Map());
   groups = $state.raw<readonly Named[]>([]);

@@ -97,7 +97,7 @@ function timeWithin(seconds: number): number {
 }
 
 /** A packet that ends before its fields do. */
-export class ShortPacket extends Error {}
+class ShortPacket extends Error {}
 
 /** Reads the fields of a packet in order. Throws `ShortPacket` if it ends too early. */
 export class PacketReader {

@@ -16,7 +16,7 @@ const times = {
   startedAt: '2026-11-26T06:00:00.412Z',
 };
 
-export const runExample = {
+const runExample = {
   id: 214,
   jobId: 7,
   jobName: 'Restart a service',

@@ -82,7 +82,7 @@ export async function setupPeople(settings = defaultIdentitySettings): Promise<T
   return t;
 }
 
-export class TestBrowser {
+class TestBrowser {
   readonly #t: TestPeople;
   readonly address: string;
   cookie = '';

@@ -30,7 +30,7 @@ async function* readHere(
 }
 
 /** Reads a file in its own thread, with limits on time and memory. */
-export async function* readInThread(
+async function* readInThread(
   bytes: Uint8Array,
   format: ImportFormat,
   signal: AbortSignal,
