@@ -40,7 +40,11 @@ export function fetchRunSteps(
 }
 
 /** Returns a page of a run's hosts, without their steps. */
-export function fetchTargetRuns(id: number, query: PageQuery, signal?: AbortSignal): Promise<TargetRunPage> {
+export function fetchTargetRuns(
+  id: number,
+  query: PageQuery & { mayRun?: true },
+  signal?: AbortSignal,
+): Promise<TargetRunPage> {
   return request('GET', apiPaths.targetRuns(id, { ...query }), { signal });
 }
 

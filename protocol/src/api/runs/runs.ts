@@ -189,6 +189,12 @@ export const TargetRunQuerySchema = Closed({
     Type.Integer({ minimum: 1, maximum: limits.maxTargetRunsPerPage, default: limits.defaultPageItems }),
   ),
   cursor: pageQuery.cursor,
+  mayRun: Type.Optional(
+    Type.Boolean({
+      description:
+        '`true`: only on targets that the caller may run the job on now. A page may then have fewer items than `limit`, or none, although more follow',
+    }),
+  ),
 });
 export const TargetRunPageSchema = Page(TargetRunSchema);
 export type TargetRunPage = Static<typeof TargetRunPageSchema>;

@@ -1,8 +1,9 @@
 // What a job was last run on, and with which values, as far as that can be repeated.
 import type { RunDetail, RunSteps, TargetRun } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
+import { isUnknownParameter } from '../../api/older-server.ts';
 import { fetchRun, fetchRunSteps, fetchTargetRuns, listRuns } from '../../api/runs.ts';
-import { counted } from '../../format/quantity.ts';
+import { count, counted } from '../../format/quantity.ts';
 import type { SelectionDraft } from '../targets/selection-draft.svelte.ts';
 
 type Named = { id: number; name: string };
@@ -24,7 +25,7 @@ export async function readLastSelection(
   if (newest === undefined) return undefined;
   const run = await fetchRun(newest.id, signal);
   if (run.selection === null) return undefined;
-  return asAsked(run) ?? (await byHosts(run, signal));
+  return asAsked(run) ?? (await readHostsOf(run, signal));
 }
 
 /** Returns the values that someone gave a run, to use them again. */
@@ -56,17 +57,25 @@ function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>): LastS
   };
 }
 
-/** Reads all hosts of a run without their steps, of which a large run has a million. */
+/**
+ * Reads the hosts of a run on which the reader may run its job, without their steps, of which a large run has a million.
+ */
 async function readTargetRuns(runId: number, signal: AbortSignal | undefined): Promise<TargetRun[]> {
-  try {
-    return await readPages(async (at) => {
-      const { items, nextCursor } = await fetchTargetRuns(runId, { limit: 1_000, ...at }, signal);
+  const read = (mayRun: { mayRun?: true }) =>
+    readPages(async (at) => {
+      const { items, nextCursor } = await fetchTargetRuns(runId, { limit: 1_000, ...mayRun, ...at }, signal);
       return { targetRuns: items, nextCursor };
+    });
+  // A server of an earlier version, which may answer during an upgrade, lists all hosts, or only together with their
+  // steps.
+  try {
+    return await read({ mayRun: true }).catch((error: unknown) => {
+      if (isUnknownParameter(error)) return read({});
+      throw error;
     });
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 'not_found') throw error;
   }
-  // A server of an earlier version, which may answer during an upgrade, lists hosts only together with their steps.
   return readPages((at) => fetchRunSteps(runId, { limit: 200, ...at }, signal));
 }
 
@@ -82,17 +91,24 @@ async function readPages(
   }
 }
 
-async function byHosts(run: RunDetail, signal: AbortSignal | undefined): Promise<LastSelection | undefined> {
+/** Offers a run's hosts on which the reader may run its job; undefined if there are none. */
+export async function readHostsOf(run: RunDetail, signal?: AbortSignal): Promise<LastSelection | undefined> {
   // A target that has been deleted since can't be selected again.
   const hosts: Named[] = (await readTargetRuns(run.id, signal)).flatMap(({ targetId, targetName }) =>
     targetId === null ? [] : { id: targetId, name: targetName },
   );
   if (hosts.length === 0) return undefined;
   const [first] = hosts;
+  const left = run.targetsTotal - hosts.length;
+  const all = hosts.length === 1 ? `target ${first?.name}` : `the same ${counted(hosts.length, 'target')}`;
   return {
     runId: run.id,
     parameters: givenValues(run),
-    words: hosts.length === 1 ? `target ${first?.name}` : `the same ${counted(hosts.length, 'target')}`,
+    // Not by name: the reader may not see them.
+    words:
+      left > 0
+        ? `${all} of ${count(run.targetsTotal)} (${left === 1 ? 'the other was' : 'the others were'} deleted, or you may not run this job there)`
+        : all,
     applyTo(draft) {
       draft.clear();
       draft.pick(hosts);

@@ -61,6 +61,35 @@ describe('the hosts of a large run', () => {
     expect(await t.ask('GET', `runs/${runId}/target-runs?limit=1001`)).toMatchObject({ status: 400 });
   });
 
+  test('are listed without those that the caller may not run the job on, if asked', async () => {
+    const runId = await t.start({ targets: 3 });
+    const targets = await t.sql<{ id: number; name: string }[]>`
+      select target_id as id, target_name as name from job_run_targets where job_run_id = ${runId} order by id`;
+    const [mine, seen, other] = targets;
+    const reader = await t.app.user('eve', ['viewer']);
+    const page = async (query: string, who: { token?: string } = {}) => {
+      const { items, nextCursor } = (await t.ask('GET', `runs/${runId}/target-runs${query}`, who))
+        .body as TargetRunPage;
+      return { names: items.map(({ targetName }) => targetName), more: nextCursor !== null };
+    };
+    const all = { names: [mine?.name, seen?.name, other?.name], more: false };
+    expect(await page('?mayRun=true')).toEqual(all);
+    expect(await page('?mayRun=true', reader)).toEqual({ names: [], more: false });
+    const [group] = await t.sql<
+      { id: number }[]
+    >`insert into target_groups (name) values ('mine') returning id`;
+    await t.sql`insert into target_group_members (target_group_id, target_id) values (${group?.id ?? 0}, ${mine?.id ?? 0})`;
+    await t.sql`insert into role_grants (user_id, role, target_group_id) values (${reader.id}, 'operator', ${group?.id ?? 0})`;
+    t.app.authenticator.forgetUser(reader.id);
+    expect(await page('?mayRun=true', reader)).toEqual({ names: [mine?.name], more: false });
+    expect(await page('?mayRun=false', reader)).toEqual(all);
+    // Pages go on behind those that are left out.
+    expect(await page('?mayRun=true&limit=1', reader)).toEqual({ names: [mine?.name], more: true });
+    // Why else it could not be run on is said elsewhere; that a target is gone, by leaving it out.
+    await t.sql`update targets set is_active = false where id = ${mine?.id ?? 0}`;
+    expect(await page('?mayRun=true', reader)).toEqual({ names: [mine?.name], more: false });
+  });
+
   test('can be read with their steps for some of them, and no answer has more than a few thousand', async () => {
     const runId = await t.start({ steps: 50 });
     await growRun(t.sql, runId, 120);

@@ -52,6 +52,7 @@ import { type Started, startRun } from '../../../runs/start/start-run.ts';
 import { listTransfers } from '../../../runs/transfers/list-transfers.ts';
 import { shownOutputs, shownParameters } from '../../../runs/values/show-values.ts';
 import { Explanations } from '../../../runs/view/explain-run.ts';
+import { leaveOutForbidden } from '../../../runs/view/leave-out-forbidden.ts';
 import { listRuns } from '../../../runs/view/list-runs.ts';
 import { PartEvents } from '../../../runs/view/part-events.ts';
 import { runDetailView, runView, stepView, targetRunView } from '../../../runs/view/run-view.ts';
@@ -329,10 +330,13 @@ function reads(deps: RunRouteDeps): RouteSpec[] {
       handle: async ({ params: { id }, query, principal }) => {
         const limit = query.limit ?? limits.defaultPageItems;
         const filter = { above: aboveOf(query), limit: limit + 1 };
-        const { rows } = await listSeenTargetRuns(sql, id, principal.authority, () => filter);
+        const { authority } = principal;
+        const { run, rows } = await listSeenTargetRuns(sql, id, authority, () => filter);
         const last = rows.length > limit ? rows[limit - 1] : undefined;
+        const page = rows.slice(0, limit);
+        const items = query.mayRun === true ? await leaveOutForbidden(sql, run.jobId, page, authority) : page;
         return {
-          items: rows.slice(0, limit).map(targetRunView),
+          items: items.map(targetRunView),
           nextCursor: last === undefined ? null : encodeCursor([last.id]),
         };
       },
