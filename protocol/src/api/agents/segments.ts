@@ -146,7 +146,7 @@ export const SealingKeySchema = Type.Object({
 });
 export type SealingKey = Static<typeof SealingKeySchema>;
 
-export const EnrollmentTokenSchema = Type.Object({
+export const EnrollmentTokenReplySchema = Type.Object({
   id: Id,
   token: Type.String({ description: 'Shown once; valid for one agent' }),
   expiresAt: Timestamp,
@@ -161,7 +161,7 @@ export const EnrollmentTokenSchema = Type.Object({
     }),
   ),
 });
-export type EnrollmentTokenReply = Static<typeof EnrollmentTokenSchema>;
+export type EnrollmentTokenReply = Static<typeof EnrollmentTokenReplySchema>;
 
 /** A token that was not used and has not expired; the token itself is not kept. */
 export const PendingEnrollmentTokenSchema = Type.Object({

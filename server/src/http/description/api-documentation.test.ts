@@ -68,6 +68,48 @@ test('docs/api.md describes every event of the live stream', async () => {
   expect(new Set(told)).toEqual(new Set(written.filter((event) => event !== 'started')));
 });
 
+test('the schemas that docs/api.md names are in the description under these names', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../../../docs/api.md'), 'utf8');
+  const named = new Set([...page.matchAll(/`([A-Z][A-Za-z]+)`/g)].map(([, name = '']) => name));
+  expect(named.size).toBeGreaterThan(100);
+  const { schemas } = (await description()).components;
+  // A query is described as parameters.
+  const others = ['POST', 'PUT', 'DELETE', 'ETag', 'Range'];
+  const missing = [...named].filter(
+    (name) => !(name in schemas) && !name.endsWith('Query') && !others.includes(name),
+  );
+  expect(missing).toEqual([]);
+});
+
+test('a schema that has a name is described once, and referred to everywhere else', async () => {
+  const { components, paths } = await description();
+  const texts = new Map(
+    Object.entries(components.schemas).map(([name, schema]) => [JSON.stringify(schema), name]),
+  );
+  const repeated: string[] = [];
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    const name = texts.get(JSON.stringify(value));
+    if (name !== undefined) repeated.push(name);
+    for (const inner of Object.values(value)) visit(inner);
+  };
+  visit(paths);
+  for (const schema of Object.values(components.schemas))
+    for (const inner of Object.values(schema ?? {})) visit(inner);
+  expect(repeated).toEqual([]);
+  expect(paths['/api/v1/runs/{id}']?.get?.responses['200']).toMatchObject({
+    content: { 'application/json': { schema: { $ref: '#/components/schemas/RunDetail' } } },
+  });
+});
+
+test('every reference in the description leads to a schema', async () => {
+  const whole = await description();
+  const referred = [...JSON.stringify(whole).matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)];
+  const missing = referred.filter(([, name = '']) => !(name in whole.components.schemas));
+  expect(missing).toEqual([]);
+  expect(JSON.stringify(whole).match(/"\$ref":/g)).toHaveLength(referred.length);
+});
+
 test('every schema in the description is JSON Schema 2020-12', async () => {
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
   let schemas = 0;
@@ -80,7 +122,9 @@ test('every schema in the description is JSON Schema 2020-12', async () => {
       } else visit(inner);
     }
   };
-  visit(await description());
+  const whole = await description();
+  for (const schema of Object.values(whole.components.schemas)) visit({ schema });
+  visit(whole.paths);
   expect(schemas).toBeGreaterThan(table.length);
 });
 
@@ -137,7 +181,7 @@ test('a route that needs a sign-in says so, and names the permission', async () 
   const me = paths['/api/v1/me']?.get;
   expect(me?.security).toEqual([{ apiToken: [] }, { session: [] }]);
   expect(me?.description).toContain('`self`');
-  expect(Object.keys(me?.responses ?? {})).toEqual(['200', '400', '401', '403', '429', '500', '503']);
+  expect(Object.keys(me?.responses ?? {})).toEqual(['200', '400', '401', '403', '421', '429', '500', '503']);
 });
 
 test('the page for people lists every route and has neither scripts nor inline styles', async () => {

@@ -1,19 +1,26 @@
 // Generates OpenAPI 3.1 from a table of routes. Its schemas are JSON Schema 2020-12, as ours are, except for tuples.
 import type { ErrorCode } from '@opsconductor/protocol';
-import { ErrorBodySchema, limits } from '@opsconductor/protocol';
+import {
+  ChunkEventSchema,
+  ErrorBodySchema,
+  limits,
+  RunChangeSchema,
+  TransferEventSchema,
+} from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
 import { httpStatusOf } from '../../errors.ts';
 import { requestKeyHeader } from '../../runs/start/start-once.ts';
-import { type Json, jsonSchemaOf } from '../json-schema.ts';
+import type { Json } from '../json-schema.ts';
 import type { RouteSpec } from '../route.ts';
 import { parametersOf } from '../route-table.ts';
 import { type CataloguedError, errorCatalogue } from './error-catalogue.ts';
+import { NamedSchemas } from './named-schemas.ts';
 
 export interface ApiDescription {
   openapi: '3.1.1';
   info: { title: string; version: string; description: string };
   paths: Record<string, Record<string, Operation>>;
-  components: { [name: string]: Json };
+  components: { schemas: Record<string, Json>; securitySchemes: Record<string, Json> };
   tags: { name: string }[];
   /** Every error code, with its cause and what to do. */
   'x-error-codes': readonly CataloguedError[];
@@ -40,6 +47,8 @@ const reasons: Record<string, string> = {
   '409': 'It conflicts with the current state',
   '410': 'It was removed because it was past its retention',
   '413': 'The body is too large',
+  '415': 'The body is of another content type, or compressed',
+  '421': 'The host name in the request is not one of this server',
   '429': 'Too many attempts; Retry-After says when to try again',
   '500': 'Internal error; look it up in the log by the request id',
   '503':
@@ -47,13 +56,16 @@ const reasons: Record<string, string> = {
 };
 
 export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
+  const schemas = new NamedSchemas();
   const paths: ApiDescription['paths'] = {};
   for (const route of routes) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
     const operations = paths[path] ?? {};
-    operations[route.method.toLowerCase()] = describeOperation(route);
+    operations[route.method.toLowerCase()] = describeOperation(route, schemas);
     paths[path] = operations;
   }
+  // OpenAPI 3.1 can't say what is in a stream: its events are described, and named in docs/api.md.
+  for (const event of [RunChangeSchema, ChunkEventSchema, TransferEventSchema]) schemas.refer(event);
   return {
     openapi: '3.1.1',
     info: {
@@ -64,7 +76,7 @@ export function describeApi(routes: readonly RouteSpec[]): ApiDescription {
     },
     paths,
     components: {
-      schemas: { Error: jsonSchemaOf(ErrorBodySchema) },
+      schemas: schemas.components(),
       securitySchemes: {
         apiToken: {
           type: 'http',
@@ -111,12 +123,12 @@ const ifMatchParameter: Json = {
   schema: { type: 'string', pattern: '^(W/)?"[1-9][0-9]{0,8}"$' },
 };
 
-function describeOperation(route: RouteSpec): Operation {
+function describeOperation(route: RouteSpec, schemas: NamedSchemas): Operation {
   const permission =
     route.permission === 'public' ? 'Needs no sign-in.' : `Needs the permission \`${route.permission}\`.`;
   const parameters = [
-    ...partParameters(route.params, 'path'),
-    ...partParameters(route.query, 'query'),
+    ...partParameters(route.params, 'path', schemas),
+    ...partParameters(route.query, 'query', schemas),
     ...(route.takesRequestKey === true ? [requestKeyParameter] : []),
     ...(route.takesIfMatch === true ? [ifMatchParameter] : []),
     ...(route.success.others?.some(({ status }) => status === 206) === true ? [rangeParameter] : []),
@@ -128,21 +140,25 @@ function describeOperation(route: RouteSpec): Operation {
     tags: [route.tag],
     security: route.permission === 'public' ? [] : [{ apiToken: [] }, { session: [] }],
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...requestBodyOf(route),
-    responses: describeResponses(route),
+    ...requestBodyOf(route, schemas),
+    responses: describeResponses(route, schemas),
   };
 }
 
-function requestBodyOf(route: RouteSpec): { requestBody?: Json } {
+function requestBodyOf(route: RouteSpec, schemas: NamedSchemas): { requestBody?: Json } {
   if (route.takesBytes === true) {
     const description = `At most ${route.maxBodyBytes ?? limits.maxRequestBodyBytes} bytes`;
     return { requestBody: { required: true, description, content: { 'application/octet-stream': {} } } };
   }
-  return route.body === undefined ? {} : { requestBody: describeBody(route.body, route) };
+  return route.body === undefined ? {} : { requestBody: describeBody(route.body, route, schemas) };
 }
 
-function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile, example }: RouteSpec): Json {
-  const content = contentOf(schema, example);
+function describeBody(
+  schema: TSchema,
+  { maxBodyBytes, takesYaml, takesFile, example }: RouteSpec,
+  schemas: NamedSchemas,
+): Json {
+  const content = contentOf(schemas.refer(schema), example);
   return {
     required: true,
     description: `At most ${maxBodyBytes ?? limits.maxRequestBodyBytes} bytes`,
@@ -153,18 +169,18 @@ function describeBody(schema: TSchema, { maxBodyBytes, takesYaml, takesFile, exa
   };
 }
 
-function contentOf(schema: TSchema, example: unknown): Json {
-  return { schema: jsonSchemaOf(schema), ...(example === undefined ? {} : { example: example as Json }) };
+function contentOf(schema: Json, example: unknown): Json {
+  return { schema, ...(example === undefined ? {} : { example: example as Json }) };
 }
 
-function describeResponses(route: RouteSpec): Record<string, Json> {
+function describeResponses(route: RouteSpec, schemas: NamedSchemas): Record<string, Json> {
   const { status, schema, contentType, example, others = [] } = route.success;
   const type = contentType ?? (schema === undefined ? undefined : 'application/json');
   const success: Json = {
     description: status === 204 ? 'Done' : route.summary,
     ...(type === undefined
       ? {}
-      : { content: { [type]: schema === undefined ? {} : contentOf(schema, example) } }),
+      : { content: { [type]: schema === undefined ? {} : contentOf(schemas.refer(schema), example) } }),
   };
   const successes: Record<string, Json> = { [String(status)]: success };
   for (const other of others) {
@@ -179,33 +195,37 @@ function describeResponses(route: RouteSpec): Record<string, Json> {
         ? known
         : { ...known, content: { ...known.content, [other.contentType]: {} } };
   }
+  const error = { 'application/json': { schema: schemas.refer(ErrorBodySchema) } };
+  return {
+    ...successes,
+    ...Object.fromEntries(
+      refusalsOf(route).map((status) => [
+        status,
+        { description: reasons[status] ?? 'An error', content: error },
+      ]),
+    ),
+  };
+}
+
+/** Returns the statuses of the errors that the route may answer, in order. */
+function refusalsOf(route: RouteSpec): string[] {
   const codes: ErrorCode[] = ['invalid', 'unauthenticated', 'rate_limited', 'internal', 'unavailable'];
   if (route.permission !== 'public') codes.push('forbidden');
   if (route.params !== undefined) codes.push('not_found');
-  if (route.method !== 'GET') codes.push('conflict');
-  if (route.body !== undefined) codes.push('too_large');
+  // Bodies are read even where none is wanted, to say what is wrong with them.
+  if (route.method !== 'GET') codes.push('conflict', 'too_large');
   codes.push(...(route.errors ?? []));
-  const errors = codes.map((code) => String(httpStatusOf[code])).sort();
-  return {
-    ...successes,
-    ...Object.fromEntries(errors.map((error) => [error, errorResponse(error)])),
-  };
+  const statuses = codes.map((code) => String(httpStatusOf[code]));
+  return [...statuses, '421', ...(route.method === 'GET' ? [] : ['415'])].sort();
 }
 
-function errorResponse(status: string): Json {
-  return {
-    description: reasons[status] ?? 'An error',
-    content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
-  };
-}
-
-function partParameters(part: TSchema | undefined, where: 'path' | 'query'): Json[] {
+function partParameters(part: TSchema | undefined, where: 'path' | 'query', schemas: NamedSchemas): Json[] {
   const { properties = {}, required = [] } = (part ?? {}) as {
     properties?: Record<string, TSchema>;
     required?: string[];
   };
   return Object.entries(properties).map(([name, property]) => {
-    const { description, ...schema } = jsonSchemaOf(property) as Record<string, Json>;
+    const { description, ...schema } = schemas.refer(property) as Record<string, Json>;
     return {
       name,
       in: where,

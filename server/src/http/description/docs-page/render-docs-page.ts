@@ -1,10 +1,12 @@
 // The API documentation as one page of plain HTML, without scripts, so that it needs no exception from the security
 // headers.
 import type { Json } from '../../json-schema.ts';
+import { referredName, withoutReferences } from '../named-schemas.ts';
 import type { ApiDescription, Operation } from '../openapi.ts';
 import { escapeHtml, inlineCode } from './html.ts';
 import { renderSchema } from './render-schema.ts';
 
+type Schemas = Record<string, Json>;
 type Described = { name?: string; in?: string; required?: boolean; description?: string; schema?: Json };
 type Content = { content?: Record<string, { schema?: Json }>; description?: string };
 
@@ -56,12 +58,12 @@ function renderTag(tag: string, description: ApiDescription): string {
   const operations = Object.entries(description.paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([, operation]) => operation.tags.includes(tag))
-      .map(([method, operation]) => renderOperation(method, path, operation)),
+      .map(([method, operation]) => renderOperation(method, path, operation, description.components.schemas)),
   );
   return `<section aria-labelledby="${escapeHtml(tag)}"><h2 id="${escapeHtml(tag)}">${escapeHtml(tag)}</h2>${operations.join('\n')}</section>`;
 }
 
-function renderOperation(method: string, path: string, operation: Operation): string {
+function renderOperation(method: string, path: string, operation: Operation, schemas: Schemas): string {
   const parameters = (operation.parameters ?? []) as Described[];
   const body = operation.requestBody as Content | undefined;
   return `<details id="${escapeHtml(operation.operationId)}">
@@ -71,9 +73,9 @@ ${operation.description
   .map((paragraph) => `<p>${inlineCode(paragraph)}</p>`)
   .join('')}
 ${renderParameters(parameters)}
-${body === undefined ? '' : `<h3>Request</h3>${renderContent(body)}`}
+${body === undefined ? '' : `<h3>Request</h3>${renderContent(body, schemas)}`}
 ${Object.entries(operation.responses)
-  .map(([status, response]) => renderResponse(status, response as Content))
+  .map(([status, response]) => renderResponse(status, response as Content, schemas))
   .join('\n')}
 </details>`;
 }
@@ -87,15 +89,21 @@ function renderParameters(parameters: readonly Described[]): string {
   return `<h3>Parameters</h3><table><tbody>${rows.join('')}</tbody></table>`;
 }
 
-function renderResponse(status: string, response: Content): string {
+function renderResponse(status: string, response: Content, schemas: Schemas): string {
   const isError = Number(status) >= 400;
   if (isError) return `<p><strong>${status}</strong> ${inlineCode(response.description ?? '')}</p>`;
-  return `<h3>${status}</h3>${renderContent(response)}`;
+  return `<h3>${status}</h3>${renderContent(response, schemas)}`;
 }
 
-function renderContent(content: Content): string {
+function renderContent(content: Content, schemas: Schemas): string {
   const parts = Object.entries(content.content ?? {}).map(([type, { schema }]) =>
-    schema === undefined ? `<p><code>${escapeHtml(type)}</code></p>` : renderSchema(schema),
+    schema === undefined ? `<p><code>${escapeHtml(type)}</code></p>` : renderNamed(schema, schemas),
   );
   return parts.length === 0 ? `<p>${inlineCode(content.description ?? '')}</p>` : parts.join('');
+}
+
+function renderNamed(schema: Json, schemas: Schemas): string {
+  const name = referredName(schema);
+  const heading = name === undefined ? '' : `<p><code>${escapeHtml(name)}</code></p>`;
+  return heading + renderSchema(withoutReferences(schema, schemas));
 }

@@ -1,7 +1,7 @@
 import {
   Closed,
   CreateSegmentRequestSchema,
-  EnrollmentTokenSchema,
+  EnrollmentTokenReplySchema,
   Id,
   PendingEnrollmentTokenSchema,
   type Permission,
@@ -102,7 +102,7 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       description: 'The token is shown once. `steps` are the shell commands for the new machine, in order.',
       tag,
       params,
-      success: { status: 201, schema: EnrollmentTokenSchema },
+      success: { status: 201, schema: EnrollmentTokenReplySchema },
       handle: (request) => createEnrollmentToken(deps, request.params.id, callerOf(request)),
     }),
     route({
