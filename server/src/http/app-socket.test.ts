@@ -33,7 +33,7 @@ beforeAll(async () => {
         tag: 'test',
         body: Closed({ text: Type.String() }),
         maxBodyBytes: 1_000,
-        success: { status: 200 },
+        success: { status: 200, schema: Type.Object({ length: Type.Integer(), address: Type.String() }) },
         handle: ({ body, address }) => {
           handled++;
           return { length: body.text.length, address };

@@ -335,19 +335,42 @@ test('every answer carries the security headers, even errors', async () => {
   expect(api.headers.get('cache-control')).toBe('no-store');
 });
 
-test('a reply that differs from its schema is an error if replies are checked', async () => {
-  const broken = route({
-    method: 'GET',
-    path: '/api/v1/wrong',
-    permission: 'public',
-    summary: 'Wrong',
-    tag: 'test',
-    success: { status: 200, schema: Type.Object({ id: Type.Integer() }) },
-    handle: () => ({ id: '1' }),
-  });
-  const app = await setupApp(() => [broken]);
+test('an answer that differs from the description of its route is an error if replies are checked', async () => {
+  const answering = (path: string, success: RouteSpec['success'], handle: RouteSpec['handle']) =>
+    route({
+      method: 'GET',
+      path: `/api/v1/${path}`,
+      permission: 'public',
+      summary: 's',
+      tag: 't',
+      success,
+      handle,
+    });
+  const json = { status: 200, schema: Type.Object({ id: Type.Integer() }) } as const;
+  const app = await setupApp(() => [
+    answering('value', json, () => ({ id: '1' })),
+    answering('own-answer', json, () => Response.json({ id: '1' })),
+    answering('status', json, () => Response.json({ id: 1 }, { status: 201 })),
+    answering('type', json, () => new Response('1')),
+    answering('body', { status: 204 }, () => new Response('1', { status: 200 })),
+    answering('refusal', json, () => {
+      throw new AppError('conflict', 'Not now.');
+    }),
+    answering('well', json, () => ({ id: 1 })),
+  ]);
   try {
-    expect((await app.request('GET', '/api/v1/wrong')).status).toBe(500);
+    const statuses: Record<string, number> = {};
+    for (const path of ['value', 'own-answer', 'status', 'type', 'body', 'refusal', 'well'])
+      statuses[path] = (await app.request('GET', `/api/v1/${path}`)).status;
+    expect(statuses).toEqual({
+      value: 500,
+      'own-answer': 500,
+      status: 500,
+      type: 500,
+      body: 500,
+      refusal: 500,
+      well: 200,
+    });
   } finally {
     await app.close();
   }

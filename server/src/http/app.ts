@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { checkAnswer } from './answers/check-answer.ts';
 import { errorReply } from './answers/error-reply.ts';
 import { RefusedRequest } from './answers/refused-request.ts';
 import { setSecurityHeaders } from './answers/security-headers.ts';
@@ -20,9 +21,11 @@ export interface AppDeps extends RouteDeps {
   log: Log;
   probes: ProbeDeps;
   console: Console;
+  /** Whether an answer that differs from the description of its route becomes an error; for tests. */
+  checkReplies: boolean;
 }
 
-type AppEnv = { Variables: { requestId: string } };
+type AppEnv = { Variables: { requestId: string; route?: RouteSpec } };
 
 /** @throws AssertionError if the table contains a mistake. */
 export function createApp(deps: AppDeps): Hono<AppEnv> {
@@ -40,14 +43,17 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     checkHost(context, deps.access);
     await next();
   });
-  app.onError((error, context) => {
+  app.onError(async (error, context) => {
     const requestId = context.get('requestId');
-    return finish(deps, context, errorReply(error, requestId, deps.log), requestId);
+    const response = errorReply(error, requestId, deps.log);
+    return finish(deps, context, await checked(deps, context.get('route'), response, requestId), requestId);
   });
   for (const route of routes) {
     app.on(route.method, route.path, async (context) => {
       const requestId = context.get('requestId');
-      return finish(deps, context, await handleRoute(deps, route, context, requestId), requestId);
+      context.set('route', route);
+      const response = await handleRoute(deps, route, context, requestId);
+      return finish(deps, context, await checked(deps, route, response, requestId), requestId);
     });
   }
   for (const [path, methods] of methodsByPath(routes)) {
@@ -79,6 +85,22 @@ function finish(deps: AppDeps, context: Context, response: Response, requestId: 
     isApi: isApi(context),
   });
   return response;
+}
+
+/** Returns the answer, or in its place an error if it is not as described. */
+async function checked(
+  deps: AppDeps,
+  route: RouteSpec | undefined,
+  response: Response,
+  requestId: string,
+): Promise<Response> {
+  if (!deps.checkReplies || route === undefined) return response;
+  try {
+    await checkAnswer(route, response);
+    return response;
+  } catch (error) {
+    return errorReply(error, requestId, deps.log);
+  }
 }
 
 function isApi(context: Context): boolean {

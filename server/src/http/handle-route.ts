@@ -2,7 +2,7 @@
 // handler.
 import { type ErrorDetail, limits } from '@opsconductor/protocol';
 import type { Context } from 'hono';
-import { type TSchema, Type } from 'typebox';
+import { Type } from 'typebox';
 import type { Authority } from '../auth/authority.ts';
 import { MissingPermission, whoLacks } from '../auth/missing-permission.ts';
 import { AppError } from '../errors.ts';
@@ -12,17 +12,15 @@ import { sqlState } from '../store/database/connection.ts';
 import type { BodyShare } from './bodies/body-room.ts';
 import { type RequestBody, readRequestBody, readRequestBytes, readRequestFile } from './bodies/read-body.ts';
 import { type Access, addressOf, checkOrigin } from './client.ts';
-import { jsonSchemaOf } from './json-schema.ts';
 import { presentedToken } from './presented-token.ts';
 import type { RequestLimits } from './request-limits.ts';
 import type { Principal, RouteRequest, RouteSpec } from './route.ts';
-import { readText, refuseProblems, textProblems, validate } from './validate.ts';
+import { readText, refuseProblems, textProblems } from './validate.ts';
 
 const nothing = Type.Object({}, { additionalProperties: false });
 const foreignKeyViolation = '23503';
 /** For this long, nobody is looked up again unless something has changed. A notice of another server may be lost. */
 const unaskedMs = 5_000;
-const replySchemas = new WeakMap<TSchema, TSchema>();
 
 export interface Authenticates {
   /** Returns whether the session or token was valid when it was last looked up here, so that it is not a guess. */
@@ -47,8 +45,6 @@ export interface RouteDeps {
     address: string;
     requestId: string;
   }): Promise<void>;
-  /** Whether a reply that differs from its schema is an error; for tests. */
-  checkReplies: boolean;
 }
 
 export async function handleRoute(
@@ -102,10 +98,9 @@ async function carryOut(
   };
   const reply = await answer(deps, route, request as unknown as RouteRequest<never, never, never>);
   if (reply instanceof Response) return reply;
-  const { status, schema } = route.success;
+  const { status } = route.success;
   if (status === 204) return context.body(null, 204);
   const text = JSON.stringify(reply);
-  if (deps.checkReplies && schema !== undefined) checkReply(route, schema, text);
   return context.body(text, status, { 'Content-Type': 'application/json; charset=utf-8' });
 }
 
@@ -305,18 +300,4 @@ async function readBody(route: RouteSpec, context: Context, room: BodyShare): Pr
   if (route.takesFile === true) return { value: await readRequestFile(context.req.raw, maxBytes) };
   if (route.takesBytes === true) return { value: await readRequestBytes(context.req.raw, maxBytes) };
   return readRequestBody(context.req.raw, { maxBytes, takesYaml: route.takesYaml === true, room });
-}
-
-/** A difference is our own mistake, so it is not an `invalid`, which would blame the caller. */
-function checkReply(route: RouteSpec, schema: TSchema, text: string | undefined): void {
-  const modern = replySchemas.get(schema) ?? (jsonSchemaOf(schema) as TSchema);
-  replySchemas.set(schema, modern);
-  try {
-    validate(modern, text === undefined ? undefined : JSON.parse(text));
-  } catch (error) {
-    const details = error instanceof AppError ? JSON.stringify(error.details) : '';
-    throw new Error(`The reply of ${route.method} ${route.path} differs from its schema: ${details}`, {
-      cause: error,
-    });
-  }
 }

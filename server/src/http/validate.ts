@@ -7,14 +7,6 @@ import { schemaProblems } from '../schema-problems.ts';
 type Properties = Record<string, { type?: unknown; minimum?: number; maximum?: number }>;
 
 /**
- * Fills in the defaults of a value in place and checks it.
- * @throws AppError `invalid`, with a detail for each place that is wrong.
- */
-export function validate(schema: TSchema, value: unknown): void {
-  refuseProblems(schemaProblems(schema, value));
-}
-
-/**
  * The message alone says what is wrong, for clients that show nothing else: with what is allowed if the sentence only
  * speaks of that.
  *

@@ -1,18 +1,11 @@
 // Generates OpenAPI 3.1 from a table of routes. Its schemas are JSON Schema 2020-12, as ours are, except for tuples.
-import type { ErrorCode } from '@opsconductor/protocol';
-import {
-  ChunkEventSchema,
-  ErrorBodySchema,
-  limits,
-  RunChangeSchema,
-  TransferEventSchema,
-} from '@opsconductor/protocol';
+import { ChunkEventSchema, limits, RunChangeSchema, TransferEventSchema } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
-import { httpStatusOf } from '../../errors.ts';
 import { requestKeyHeader } from '../../runs/start/start-once.ts';
 import type { Json } from '../json-schema.ts';
 import type { RouteSpec } from '../route.ts';
 import { parametersOf } from '../route-table.ts';
+import { describedAnswers } from './described-answers.ts';
 import { type CataloguedError, errorCatalogue } from './error-catalogue.ts';
 import { NamedSchemas } from './named-schemas.ts';
 
@@ -174,49 +167,26 @@ function contentOf(schema: Json, example: unknown): Json {
 }
 
 function describeResponses(route: RouteSpec, schemas: NamedSchemas): Record<string, Json> {
-  const { status, schema, contentType, example, others = [] } = route.success;
-  const type = contentType ?? (schema === undefined ? undefined : 'application/json');
-  const success: Json = {
-    description: status === 204 ? 'Done' : route.summary,
-    ...(type === undefined
-      ? {}
-      : { content: { [type]: schema === undefined ? {} : contentOf(schemas.refer(schema), example) } }),
-  };
-  const successes: Record<string, Json> = { [String(status)]: success };
-  for (const other of others) {
-    const known = (successes[String(other.status)] ?? {
-      description: reasons[String(other.status)] ?? '',
-    }) as {
-      description: string;
-      content?: Record<string, Json>;
-    };
-    successes[String(other.status)] =
-      other.contentType === undefined
-        ? known
-        : { ...known, content: { ...known.content, [other.contentType]: {} } };
-  }
-  const error = { 'application/json': { schema: schemas.refer(ErrorBodySchema) } };
-  return {
-    ...successes,
-    ...Object.fromEntries(
-      refusalsOf(route).map((status) => [
-        status,
-        { description: reasons[status] ?? 'An error', content: error },
-      ]),
-    ),
-  };
-}
-
-/** Returns the statuses of the errors that the route may answer, in order. */
-function refusalsOf(route: RouteSpec): string[] {
-  const codes: ErrorCode[] = ['invalid', 'unauthenticated', 'rate_limited', 'internal', 'unavailable'];
-  if (route.permission !== 'public') codes.push('forbidden');
-  if (route.params !== undefined) codes.push('not_found');
-  // Bodies are read even where none is wanted, to say what is wrong with them.
-  if (route.method !== 'GET') codes.push('conflict', 'too_large');
-  codes.push(...(route.errors ?? []));
-  const statuses = codes.map((code) => String(httpStatusOf[code]));
-  return [...statuses, '421', ...(route.method === 'GET' ? [] : ['415'])].sort();
+  const { status: usual, contentType, example } = route.success;
+  return Object.fromEntries(
+    [...describedAnswers(route)].map(([status, bodies]) => {
+      const content = [...bodies].map(([type, schema]) => {
+        const isUsual = status === usual && type === (contentType ?? 'application/json');
+        return [
+          type,
+          schema === undefined ? {} : contentOf(schemas.refer(schema), isUsual ? example : undefined),
+        ];
+      });
+      const description = status === usual && status !== 204 ? route.summary : reasons[status];
+      return [
+        String(status),
+        {
+          description: description ?? 'An error',
+          ...(content.length === 0 ? {} : { content: Object.fromEntries(content) }),
+        },
+      ];
+    }),
+  );
 }
 
 function partParameters(part: TSchema | undefined, where: 'path' | 'query', schemas: NamedSchemas): Json[] {

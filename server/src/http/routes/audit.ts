@@ -81,6 +81,7 @@ export function auditRoutes(deps: ExportDeps): RouteSpec[] {
         'A checkpoint stored outside can later prove that the log was truncated or the database rolled back: `audit verify --checkpoint`. 404 before the first checkpoint.',
       tag,
       success: { status: 200, schema: AuditCheckpointSchema },
+      errors: ['not_found'],
       handle: () => latest(deps),
     }),
   ];

@@ -101,6 +101,7 @@ function reads(deps: FileRouteDeps): RouteSpec[] {
       tag,
       params,
       success: bytesOnly,
+      errors: ['conflict'],
       handle: async ({ params, principal, context }) => {
         const file = await getFile(sql, params.id, principal.authority.reach('read'));
         if (file.state !== 'ready')

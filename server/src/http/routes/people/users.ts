@@ -268,6 +268,7 @@ function accessRoutes(deps: PeopleDeps): RouteSpec[] {
       tag: 'identity',
       query: AccessQuerySchema,
       success: { status: 200, schema: AccessSchema },
+      errors: ['not_found'],
       handle: ({ query, principal }) =>
         explainAccess(deps, principal.userId, query, principal.authority.reach('read')),
     }),

@@ -146,6 +146,7 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       tag,
       params,
       success: { status: 200, schema: SealingKeySchema },
+      errors: ['conflict'],
       handle: ({ params, principal }) => sealingKeyOf(sql, deps.installationId, params.id, principal),
     }),
   ];
