@@ -97,6 +97,56 @@ test('a form for credentials that can not be loaded says so, and what to do', as
   expect(faults).toEqual([]);
 });
 
+test('who signs in waits for the code of no page but the first', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page } = await c.newPage();
+  const scripts = new Map<string, Promise<Buffer>>();
+  page.on('response', (response) => {
+    if (response.url().endsWith('.js')) scripts.set(response.url(), response.body());
+  });
+  const loadedBytes = async () =>
+    (await Promise.all(scripts.values())).reduce((sum, { length }) => sum + length, 0);
+  await page.goto(c.url, { waitUntil: 'networkidle' });
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  expect(await loadedBytes()).toBeLessThan(400_000);
+  await page.goto(await c.signInLink(), { waitUntil: 'networkidle' });
+  await page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
+  expect([...scripts.keys()].filter((url) => /Page-/.test(url))).toEqual([
+    expect.stringMatching(/JobsPage-/),
+  ]);
+  expect(await loadedBytes()).toBeLessThan(500_000);
+});
+
+test('a page that can not be loaded says so, and opens when it is tried again', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.route('**/assets/AuditPage*', (route) => route.fulfill({ status: 404 }));
+  await page.getByRole('link', { name: 'Audit', exact: true }).click();
+  await page.getByRole('heading', { name: 'This page can’t be shown' }).waitFor();
+  await page.getByText('It could not be loaded.').waitFor();
+  await page.getByRole('button', { name: 'Reload the page' }).waitFor();
+  expect(await page.title()).toBe('Not loaded · OpsConductor');
+  // The other pages are there.
+  await page.getByRole('link', { name: 'Credentials', exact: true }).click();
+  await page.getByRole('heading', { name: 'Credentials' }).waitFor();
+  await page.getByRole('link', { name: 'Audit', exact: true }).click();
+  await page.unrouteAll();
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.getByRole('heading', { name: 'Audit', exact: true }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test('a page that is opened while the server is away comes once it is back', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.route('**/assets/AuditPage*', (route) => route.abort());
+  await page.getByRole('link', { name: 'Audit', exact: true }).click();
+  await page.getByText('It could not be loaded.').waitFor();
+  await page.unrouteAll();
+  await page.getByRole('heading', { name: 'Audit', exact: true }).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('a file picker that is closed without a choice leaves the form as it is, and Escape closes it', async ({
   skip,
 }) => {

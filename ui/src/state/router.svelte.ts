@@ -1,5 +1,6 @@
 // The location of the console: the URL as state.
 import { matchRoute } from '../routes.ts';
+import { linkWithin } from './link-within.ts';
 
 class Router {
   #url = $state.raw(new URL(location.href));
@@ -49,7 +50,7 @@ class Router {
       else history.pushState(null, '', here);
     };
     const onClick = (event: MouseEvent) => {
-      const to = linkWithin(event);
+      const to = placeOf(event);
       if (to === undefined) return;
       event.preventDefault();
       this.navigate(to);
@@ -68,14 +69,11 @@ class Router {
 }
 
 /** Returns where a click leads if it is a plain click on a link within the console, else undefined. */
-function linkWithin(event: MouseEvent): string | undefined {
+function placeOf(event: MouseEvent): string | undefined {
   if (event.defaultPrevented || event.button !== 0) return undefined;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return undefined;
-  const link = event.target instanceof Element ? event.target.closest('a') : null;
-  if (link === null || link.target !== '' || link.hasAttribute('download')) return undefined;
-  const url = new URL(link.href, location.href);
-  if (url.origin !== location.origin || url.pathname.startsWith('/api/')) return undefined;
-  return url.pathname + url.search + url.hash;
+  const url = linkWithin(event.target);
+  return url === undefined ? undefined : url.pathname + url.search + url.hash;
 }
 
 export const router = new Router();
