@@ -20,7 +20,7 @@ import {
   orphanAttempts,
   takenByOthers,
 } from '../../store/queue/detached-attempts.ts';
-import { givenUpEnd } from '../progress/given-up-end.ts';
+import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import type { AttemptEnd } from '../progress/settle-attempts.ts';
 import { begunEnd, returnLeasesIn } from './return-leases.ts';
@@ -110,24 +110,8 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     if (!(await lockCurrentSession(tx, resume))) return undefined;
     if (!resume.journalIntact) await noteJournalLost(tx, resume);
     const held = await runningStepsOfAgent(tx, resume.agentId);
-    const presented = new Map(
-      resume.attempts.map((attempt) => [`${attempt.step}.${attempt.epoch}`, attempt]),
-    );
-    const matches = (step: HeldStep) =>
-      presented.get(`${step.id}.${step.epoch}`)?.leaseToken === step.leaseToken;
     const { agentId, sessionNumber } = resume;
-    // Of steps that follow one another: if a later one has begun, those before it had succeeded there.
-    const lastBegun = new Map<number, number>();
-    for (const step of held)
-      if (matches(step) && presented.get(`${step.id}.${step.epoch}`)?.state !== 'leased')
-        lastBegun.set(step.targetRunId, Math.max(step.stepNumber, lastBegun.get(step.targetRunId) ?? 0));
-    const absent = held
-      .filter((step) => !matches(step))
-      .map(({ id, epoch, leaseToken, sessionNumber: heldBy, isBeforeLoss, targetRunId, stepNumber }) => ({
-        ...{ stepId: id, epoch, leaseToken, agentId },
-        ...{ sessionNumber: heldBy, isBeforeLoss },
-        hasBegun: stepNumber < (lastBegun.get(targetRunId) ?? 0),
-      }));
+    const { presented, present, absent } = compareWithJournal(held, resume);
     // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
     // them over, possibly this one, finds them.
     const orphaned = await orphanAttempts(tx, absent, { expected: true });
@@ -138,7 +122,6 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     const begunFirst = known.filter(({ hasBegun }) => hasBegun);
     const unbegun = known.filter(({ hasBegun }) => !hasBegun);
     const { news, begun } = await returnLeasesIn(tx, unbegun);
-    const present = held.filter(matches);
     const adopted = await adoptLeases(
       tx,
       agentId,
@@ -186,6 +169,37 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
       news,
     };
   });
+}
+
+/** An attempt that the database says the agent has, and that its journal doesn't have. */
+interface AbsentLease extends HeldLease {
+  isBeforeLoss: boolean;
+  /** Whether the agent has begun it all the same: it has begun a later step of the target run. */
+  hasBegun: boolean;
+}
+
+function compareWithJournal(
+  held: readonly HeldStep[],
+  { agentId, attempts }: Pick<Resume, 'agentId' | 'attempts'>,
+): { presented: ReadonlyMap<string, JournalAttempt>; present: HeldStep[]; absent: AbsentLease[] } {
+  const presented = new Map(attempts.map((attempt) => [`${attempt.step}.${attempt.epoch}`, attempt]));
+  const journaled = ({ id, epoch, leaseToken }: HeldStep) => {
+    const attempt = presented.get(`${id}.${epoch}`);
+    return attempt?.leaseToken === leaseToken ? attempt : undefined;
+  };
+  const present = held.filter((step) => journaled(step) !== undefined);
+  // Of steps that follow one another: if a later one has begun, those before it had succeeded there.
+  const lastBegun = new Map<number, number>();
+  for (const step of present)
+    if (journaled(step)?.state !== 'leased')
+      lastBegun.set(step.targetRunId, Math.max(step.stepNumber, lastBegun.get(step.targetRunId) ?? 0));
+  const absent = held
+    .filter((step) => journaled(step) === undefined)
+    .map(({ id: stepId, epoch, leaseToken, sessionNumber, isBeforeLoss, targetRunId, stepNumber }) => ({
+      ...{ stepId, epoch, leaseToken, agentId, sessionNumber, isBeforeLoss },
+      hasBegun: stepNumber < (lastBegun.get(targetRunId) ?? 0),
+    }));
+  return { presented, present, absent };
 }
 
 function verdictsOf(

@@ -2,11 +2,10 @@
 // refused as a whole.
 import type { JobDefinition } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
-import { auditedBy, type Caller } from '../../caller.ts';
+import type { Caller } from '../../caller.ts';
 import { newDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { notFound } from '../../errors.ts';
-import { loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import { resolveVersion } from '../../jobs/versions/resolve-version.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import {
@@ -22,18 +21,15 @@ import { insertRunSecrets, writeStepOutputs } from '../../store/runs/run-values.
 import { findRun, type RunRecord } from '../../store/runs/runs.ts';
 import type { SelectedRow } from '../../store/targets/target-selection.ts';
 import { Turns } from '../../turns.ts';
-import { grantOfStart } from '../grants/check-grant.ts';
 import type { ClaimAlong, ClaimsAlong } from '../leases/claim-along.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import type { RunKeys } from '../run-keys.ts';
 import { carriedOutputs } from '../values/carry-outputs.ts';
-import { valuesFor } from './given-values.ts';
-import { newRunOf } from './new-run.ts';
-import { isTrial, requireOverrides, requireRunnable } from './require-startable.ts';
+import { type DecidedStart, decideStart } from './decide-start.ts';
+import { requireRunnable } from './require-startable.ts';
 import { runNumbers } from './run-numbers.ts';
-import { credentialsUsed, overridesOf, valuesTold } from './start-audit.ts';
 import type { StartRun } from './start-request.ts';
-import { orderForStart, resolveTargets } from './start-targets.ts';
+import { resolveTargets } from './start-targets.ts';
 
 /**
  * Runs with more targets are claimed separately, because nothing else could be claimed until all their rows are
@@ -160,7 +156,7 @@ type QueueDeps = StartRunDeps & { waits?: { later: number; held: number } };
 
 /** Fails with 55P03 if others hold a lock that it needs for longer than it may wait. */
 async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Promise<Started> {
-  const { sql, masterKey } = deps;
+  const { sql } = deps;
   // Read while the transaction opens, and written together with its commit, because a person waits for each round trip.
   const readingJob = readJob(sql, request.jobId, caller);
   const readingVersion = versionOf(sql, request);
@@ -171,90 +167,28 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
   const dataKey = newDataKey();
   const claim = new OneClaim();
   let isSent = false;
-  const work = async (tx: Tx) => {
+  const work = async (tx: Tx): Promise<Started> => {
     const job = await readingJob;
     const version = (await readingVersion) ?? job.version;
-    const { targets, selection } = await readingTargets;
+    const chosen = await readingTargets;
     if (deps.waits) {
       await boundLockWaits(tx, deps.waits.later);
       await holdForRun(
         tx,
         request.jobId,
-        targets.map(({ id }) => id),
+        chosen.targets.map(({ id }) => id),
       );
     }
-    const { definition } = await loadJobVersion({ sql: tx, masterKey }, request.jobId, version);
-    requireOverrides(request, definition, job, caller);
-    const ordered = orderForStart(request.strategy ?? definition.strategy, targets);
-    const { runId } = job;
-    const segments = [...new Set(targets.map((target) => target.segmentId))];
-    const given = await valuesFor({ ...deps, sql: tx }, request, definition, segments);
-    const signed = await grantOfStart(deps, request.grant, {
-      ...{ jobId: request.jobId, jobVersion: version, startedBy: caller.name },
-      ...{ values: given.values ?? {}, secrets: given.secrets, segmentIds: segments },
-      targetIds: targets.map(({ id }) => id),
-      signedOnly: targets.some(({ signedOnly }) => signedOnly),
-      isRerun: request.rerun !== undefined,
-    });
-    const news = { runs: [{ id: runId, seq: 0, ended: false }], segments, cancel: [] };
-    const detail = {
-      jobId: request.jobId,
-      jobVersion: version,
-      selection,
-      ...overridesOf(request),
-      ...(isTrial(job) ? { isTrial: true } : {}),
-      ...valuesTold(request, given),
-      ...credentialsUsed(definition, targets),
-      ...(signed === undefined ? {} : { signedBy: signed.terms.signer.key }),
-    };
-    const newRun = newRunOf({
-      ...{ request, version, definition, job, masterKey, dataKey, selection, given, signed },
-      ...{ createdBy: caller.userId, ordered },
-    });
-    const auditEntry = {
-      ...auditedBy(caller),
-      action: 'run.started',
-      object: { kind: 'run', id: runId },
-      scope: { categoryId: job.categoryId },
-      detail,
-    };
+    const decided = await decideStart(deps, tx, { request, caller, job, version, dataKey, ...chosen });
+    const { news } = decided;
     const along =
-      targets.length > maxTargetsClaimedAlong ? undefined : claim.begin(deps.claims?.claimAlong(news), tx);
+      chosen.targets.length > maxTargetsClaimedAlong
+        ? undefined
+        : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
       isSent = true;
-      const bound = boundLockWaits(tx, deps.waits?.held ?? maxFirstLockWaitMs);
-      // Awaited below, unless something fails before that.
-      bound.catch(() => undefined);
-      const inserted = insertRun(tx, newRun);
-      const carried = leavesOutOutputs(request, definition)
-        ? await inserted.then(() =>
-            carriedOutputs({ sql: tx, masterKey }, { from: request.rerun?.runId ?? 0, to: runId, dataKey }),
-          )
-        : [];
-      const sent = [
-        bound,
-        inserted,
-        bindToAgents(tx, runId, signed?.bound ?? []),
-        writeStepOutputs(tx, carried),
-        insertRunSecrets(tx, runId, given.secrets?.secrets ?? []),
-        recordAudit(tx, auditEntry),
-        notifyProgress(tx, news),
-      ];
-      if (along !== undefined)
-        sent.push(
-          along.claim(tx, {
-            jobRunId: runId,
-            claimRank: -newRun.priority,
-            segmentIds: segments,
-            hasLocks: newRun.locks.length > 0,
-          }),
-        );
-      sent.push(commitWithThese(tx));
-      const run = findRun(tx, runId);
-      // Handled by the caller, unless nothing was committed.
-      run.catch(() => undefined);
-      await Promise.all(sent);
-      return { runId, news: along === undefined ? news : nothingNew, run };
+      const { run } = await writeStart(deps, tx, { request, dataKey, decided, along });
+      return { runId: job.runId, news: along === undefined ? news : nothingNew, run };
     } finally {
       claim.over();
     }
@@ -270,6 +204,41 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
     // If a connection is lost, the driver may drop statements without settling them, and then `work` never ends.
     claim.over();
   }
+}
+
+/** Sends everything that the start writes, with its commit behind it. */
+async function writeStart(
+  { masterKey, waits }: QueueDeps,
+  tx: Tx,
+  start: { request: StartRun; dataKey: Buffer; decided: DecidedStart; along: ClaimAlong | undefined },
+): Promise<Pick<Started, 'run'>> {
+  const { request, dataKey, decided, along } = start;
+  const { newRun, definition, given, signed, audit, news, toClaim } = decided;
+  const bound = boundLockWaits(tx, waits?.held ?? maxFirstLockWaitMs);
+  // Awaited below, unless something fails before that.
+  bound.catch(() => undefined);
+  const inserted = insertRun(tx, newRun);
+  const carried = leavesOutOutputs(request, definition)
+    ? await inserted.then(() =>
+        carriedOutputs({ sql: tx, masterKey }, { from: request.rerun?.runId ?? 0, to: newRun.id, dataKey }),
+      )
+    : [];
+  const sent = [
+    bound,
+    inserted,
+    bindToAgents(tx, newRun.id, signed?.bound ?? []),
+    writeStepOutputs(tx, carried),
+    insertRunSecrets(tx, newRun.id, given.secrets?.secrets ?? []),
+    recordAudit(tx, audit),
+    notifyProgress(tx, news),
+  ];
+  if (along !== undefined) sent.push(along.claim(tx, toClaim));
+  sent.push(commitWithThese(tx));
+  const run = findRun(tx, newRun.id);
+  // Handled by the caller, unless nothing was committed.
+  run.catch(() => undefined);
+  await Promise.all(sent);
+  return { run };
 }
 
 /**
