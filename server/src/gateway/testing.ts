@@ -58,6 +58,8 @@ export interface TestGateway extends TestOutput {
   ): Promise<AgentMessageOf<'authenticate'>>;
   /** Returns the generation that the agent holds on disk. */
   generation(): Promise<number>;
+  /** Returns the state of the agent in the database. */
+  agentState(): Promise<string | undefined>;
 }
 
 export interface AnotherAgent {
@@ -174,6 +176,10 @@ export async function setupGateway(
     dial,
     proof,
     generation: () => newest(),
+    async agentState() {
+      const [row] = await t.sql<{ state: string }[]>`select state from agents where id = ${agentId}`;
+      return row?.state;
+    },
     connectAgent: (resume: Partial<AgentMessageOf<'resume'>> = {}, generation?: number) =>
       connect((challenge) => proof(challenge, generation), resume),
     connectAnother: (another: AnotherAgent, resume: Partial<AgentMessageOf<'resume'>> = {}) =>
