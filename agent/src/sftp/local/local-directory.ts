@@ -16,6 +16,7 @@ import {
   symlink,
   unlink,
 } from 'node:fs/promises';
+import { kindOfMode } from '../tree/kind-of-mode.ts';
 import { bytesOf, isText, nameOf, pathBytes } from '../tree/name-bytes.ts';
 import { assertSafeName } from '../tree/safe-name.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
@@ -24,7 +25,6 @@ import type {
   Attributes,
   Directory,
   Entry,
-  EntryKind,
   NewWholeFile,
   Place,
   Sink,
@@ -45,7 +45,7 @@ import {
 } from './local-file.ts';
 import type { Looked } from './serve-files.ts';
 
-const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const statsAtATime = 64;
 /** Fewer names are looked up just as fast without the thread. */
 const fewestForThread = 64;
@@ -277,25 +277,12 @@ export class LocalDirectory implements Directory {
 function entryOf(name: string, stats: Looked): Entry {
   return {
     name,
-    kind: kindOf(stats),
+    kind: kindOfMode(stats.mode),
     size: stats.size,
     mode: stats.mode & 0o7777,
     mtimeS: Math.floor(stats.mtimeMs / 1_000),
     owner: ownerOf(stats),
   };
-}
-
-function kindOf({ mode }: Looked): EntryKind {
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return 'file';
-    case S_IFDIR:
-      return 'directory';
-    case S_IFLNK:
-      return 'link';
-    default:
-      return 'other';
-  }
 }
 
 /** Returns a name for the thread, which doesn't know the agent's form of names that are not text. */

@@ -1,9 +1,9 @@
 // A directory of the target, addressed by its path, since SFTP can't hold one open. Before a directory inside what is
 // transferred is entered, it is checked not to be a link.
-import { constants } from 'node:fs';
 import { chunkBytes } from '../copy/chunk-buffers.ts';
 import { hashBytes } from '../tree/hash-bytes.ts';
 import { joinPath } from '../tree/join-path.ts';
+import { kindOfMode } from '../tree/kind-of-mode.ts';
 import { assertSafeName, isSafeName } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
@@ -22,7 +22,6 @@ import { remoteHash } from './remote-hash.ts';
 import type { SftpLink } from './sftp-link.ts';
 import { type FileAttributes, NotReplaced, type SetAttributes, type SftpSession } from './sftp-session.ts';
 
-const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK } = constants;
 // Flags of SSH_FXP_OPEN; `ours` is create and exclusive.
 const forReading = 0x01;
 const forWriting = 0x02;
@@ -317,7 +316,7 @@ async function openTemporary(
     const found = await session.lstat(path).catch(() => undefined);
     if (found === undefined) throw error;
     // Opening it would follow a link that someone put there, so it must be a regular file and belong to this user.
-    const isFile = ((found.mode ?? 0) & S_IFMT) === S_IFREG;
+    const isFile = kindOfMode(found.mode ?? 0) === 'file';
     if (isFile && found.uid === (await ownUid(link, session, path))) {
       return { handle: await session.openFile(path, forReading | forWriting), keptBytes: found.size ?? 0 };
     }
@@ -394,16 +393,7 @@ function entryOf(name: string, attributes: FileAttributes, longname?: string): E
 function kindOf(mode: number | undefined, longname = ''): EntryKind {
   const letters: Record<string, EntryKind> = { '-': 'file', d: 'directory', l: 'link' };
   if (mode === undefined) return letters[longname.charAt(0)] ?? 'other';
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return 'file';
-    case S_IFDIR:
-      return 'directory';
-    case S_IFLNK:
-      return 'link';
-    default:
-      return 'other';
-  }
+  return kindOfMode(mode);
 }
 
 function wrongSize(where: string, path: string, found: number, expected: number): TransferError {
