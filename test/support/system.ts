@@ -439,10 +439,14 @@ async function writePolicy(dir: string): Promise<string> {
   return policy;
 }
 
-/** Builds the agent and the server from the current sources. */
-export async function buildPrograms(): Promise<void> {
-  const build = await import(join(root, 'scripts/build.mjs'));
-  await (build as { buildForTests(): Promise<void> }).buildForTests();
+let building: Promise<void> | undefined;
+
+/** Builds the agent and the server from the current sources, once in this process: looking for changes reads them all. */
+export function buildPrograms(): Promise<void> {
+  building ??= import(join(root, 'scripts/build.mjs')).then((build) =>
+    (build as { buildForTests(): Promise<void> }).buildForTests(),
+  );
+  return building;
 }
 
 /** Enrolls the agent and creates the target. */
