@@ -37,10 +37,7 @@ export class Sha256 {
   /** In hex, of everything so far; more may follow. */
   hex(): string {
     const state = this.#state.slice();
-    const end = new Uint8Array(this.#restBytes < blockBytes - 8 ? blockBytes : 2 * blockBytes);
-    end.set(this.#rest.subarray(0, this.#restBytes));
-    end[this.#restBytes] = 0x80;
-    new DataView(end.buffer).setBigUint64(end.length - 8, BigInt(this.#length) * 8n);
+    const end = paddedEnd(this.#rest.subarray(0, this.#restBytes), this.#length);
     for (let at = 0; at < end.length; at += blockBytes) this.#take(end, at);
     const hex = Array.from(this.#state, (word) => (word >>> 0).toString(16).padStart(8, '0')).join('');
     this.#state.set(state);
@@ -98,6 +95,15 @@ export class Sha256 {
     state[6] = (state[6] as number) + g;
     state[7] = (state[7] as number) + h;
   }
+}
+
+/** What follows the last whole block: the rest, and how many bits there were in all (FIPS 180-4, 5.1.1). */
+export function paddedEnd(rest: Uint8Array, length: number): Uint8Array {
+  const end = new Uint8Array(rest.length < blockBytes - 8 ? blockBytes : 2 * blockBytes);
+  end.set(rest);
+  end[rest.length] = 0x80;
+  new DataView(end.buffer).setBigUint64(end.length - 8, BigInt(length) * 8n);
+  return end;
 }
 
 function turned(word: number, by: number): number {
