@@ -25,7 +25,7 @@ import { ensureShells } from './support/packages.ts';
 // and more on a busy machine.
 vi.setConfig({ testTimeout: 180_000 });
 
-const count = Number(process.env.OPSCONDUCTOR_HOSTILE_STRINGS ?? 10_000);
+const count = Number(process.env.OPSCONDUCTOR_HOSTILE_STRINGS ?? 4_000);
 /**
  * Each string in each place of each shell, which takes 6 times as long; otherwise only in the first three, and a third
  * of them elsewhere.
