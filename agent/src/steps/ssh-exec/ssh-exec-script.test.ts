@@ -15,7 +15,7 @@ async function runScript(shell: string, input: Partial<ScriptInput>, upTo?: numb
   return { ...rest, stdout: stdout.toString() };
 }
 
-for (const shell of shells) {
+for (const [nth, shell] of shells.entries()) {
   test(`${shell} runs a command of any text unchanged`, async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'grapheme' }), async (value) => {
@@ -33,8 +33,9 @@ for (const shell of shells) {
   test(`${shell} runs nothing of a script that was cut short`, async () => {
     const command = 'echo one; echo two';
     const { length } = scriptOfAttempt({ command });
-    // Without the last byte: it is a newline that doesn't matter.
-    for (let upTo = 0; upTo < length - 1; upTo += 1) {
+    // After each byte in the first shell; in each other one after every fourth, not the same ones. Without the last byte:
+    // it is a newline that doesn't matter.
+    for (let upTo = nth; upTo < length - 1; upTo += nth === 0 ? 1 : 4) {
       const { stdout, stderr, report } = await runScript(shell, { command }, upTo);
       expect([stdout + stderr, report]).toEqual([expect.not.stringMatching(/one|two/), undefined]);
     }
