@@ -34,7 +34,7 @@ test('a cold start creates the database and says what it does', async () => {
 });
 
 test('a second start finds the data that the first one left', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const first = await t.start();
   const sql = t.connect(first.url);
   await sql`CREATE TABLE kept AS SELECT 42 AS answer`;
@@ -47,7 +47,7 @@ test('a second start finds the data that the first one left', async () => {
 });
 
 test('a wrong password is refused and the secrets are readable by the owner only', async () => {
-  const t = await setup();
+  const t = await setup({ begun: true });
   const database = await t.start();
 
   const wrong = new URL(database.url);
