@@ -6,7 +6,7 @@ import { happenings, openRuns, type Real, timePasses } from './model-commands.ts
 import { type ModelWorld, setupWorld } from './model-world.ts';
 import { RunInvariants } from './run-invariants.ts';
 
-const seconds = Number(process.env.OPSCONDUCTOR_MODEL_SECONDS ?? 8);
+const seconds = Number(process.env.OPSCONDUCTOR_MODEL_SECONDS ?? 4);
 const seed = process.env.OPSCONDUCTOR_MODEL_SEED;
 const maxRounds = 60;
 

@@ -355,7 +355,7 @@ describe('whatever a form changes', () => {
           text = next;
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 40 },
     );
   });
 
