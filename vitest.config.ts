@@ -9,7 +9,7 @@ const each = {
   hookTimeout: 120_000,
   // A second, the default, is too short on a machine that has other work.
   expect: { poll: { timeout: 10_000 } },
-  setupFiles: ['test/support/quick-equality.ts'],
+  setupFiles: 'test/support/quick-equality.ts',
 } as const;
 const mocking = mockingFiles(['protocol/src', 'server/src', 'agent/src', 'ui/src', 'test']);
 // What one file has imported, the next one has: to import it all anew for each would cost a third of the suite.
@@ -21,6 +21,8 @@ export default defineConfig({
     // On two cores: whole systems wait for much that is no work of theirs.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
+    // What a run has transformed, the next one takes from there unless the source or package-lock.json has changed.
+    experimental: { fsModuleCache: true, fsModuleCachePath: '.cache/vitest' },
     dangerouslyIgnoreUnhandledErrors: false,
     projects: [
       {
