@@ -19,7 +19,7 @@ import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { segmentStateFor } from '../segments/segment-state.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/database/notifications.ts';
-import { attemptsToStop } from '../store/queue/sweep.ts';
+import { attemptsToStop, attemptsToStopOn } from '../store/queue/sweep.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
 import { AgentEvents } from './agent-events.ts';
@@ -257,7 +257,9 @@ export class Gateway implements TargetTester, ClaimsAlong {
     if (!this.#heard.isNew(news.runs)) return;
     this.#deps.hub.publishRuns(news.runs);
     if (news.segments.length > 0) this.#dispatcher.wake();
-    if (news.cancel.length > 0) void this.#cancelRuns(news.cancel);
+    if (news.cancel.length > 0) void this.#stop({ runs: news.cancel });
+    const { cancelTargetRuns = [] } = news;
+    if (cancelTargetRuns.length > 0) void this.#stop({ targetRuns: cancelTargetRuns });
   }
 
   claimAlong(news: ProgressNews): ClaimAlong | undefined {
@@ -291,19 +293,24 @@ export class Gateway implements TargetTester, ClaimsAlong {
     return link.arrived;
   }
 
-  /** Missing one does no harm: the sweep tells again while a run is being cancelled, and so does a resume. */
-  async #cancelRuns(runIds: readonly number[]): Promise<void> {
+  /** Missing one does no harm: the sweep tells again while something is being cancelled, and so does a resume. */
+  async #stop(cancelled: { runs: readonly number[] } | { targetRuns: readonly number[] }): Promise<void> {
     if (this.#links.size === 0) return;
+    const { sql } = this.#deps;
     try {
-      for (const { stepId, epoch, agentId } of await attemptsToStop(this.#deps.sql, runIds)) {
+      const attempts =
+        'runs' in cancelled
+          ? await attemptsToStop(sql, cancelled.runs)
+          : await attemptsToStopOn(sql, cancelled.targetRuns);
+      for (const { stepId, epoch, agentId } of attempts) {
         const link = this.#links.get(agentId);
         // An agent understands nothing else before its `resumed`.
         if (link?.isReady === true) link.send({ type: 'cancel', step: stepId, epoch });
       }
     } catch (error) {
       this.#deps.log.warn(
-        { err: error, runs: runIds },
-        'agents could not be told to stop cancelled runs; they are told again within seconds',
+        { err: error, ...cancelled },
+        'agents could not be told to stop what was cancelled; they are told again within seconds',
       );
     }
   }

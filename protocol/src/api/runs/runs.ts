@@ -106,6 +106,17 @@ export const RunPageSchema = Type.Object({
 });
 export type RunPage = Static<typeof RunPageSchema>;
 
+const cancelledByItself = {
+  cancelRequestedAt: Type.Optional(
+    Nullable(
+      Type.String({
+        description: 'When this target run was cancelled by itself; missing if it was not',
+        maxLength: 40,
+      }),
+    ),
+  ),
+  cancelRequestedBy: Type.Optional(Nullable(Type.String({ description: 'Who did that' }))),
+};
 export const TargetRunSchema = Type.Object({
   id: Id,
   targetId: Nullable(Id),
@@ -117,6 +128,7 @@ export const TargetRunSchema = Type.Object({
   completedAt: Nullable(Timestamp),
   /** Why it ended without having begun. */
   endReason: Nullable(Type.String()),
+  ...cancelledByItself,
 });
 export type TargetRun = Static<typeof TargetRunSchema>;
 export const SurvivorSchema = Type.Object({ pid: Type.Integer(), command: Type.String() });
@@ -345,6 +357,7 @@ export const RunChangeSchema = Type.Object({
         status: Type.Enum(runStatuses),
         startedAt: Nullable(Timestamp),
         completedAt: Nullable(Timestamp),
+        ...cancelledByItself,
       }),
     ),
   ),

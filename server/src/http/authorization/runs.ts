@@ -107,6 +107,19 @@ export const runNeeds: Record<string, Needs> = {
     cases: ({ ended }) =>
       ended.map((run) => ({ path: `${run.id}`, reads: [oneOf(run)], needs: [['run', allOf(run)]] })),
   },
+  /** On ended runs, so that a caller who may cancel is told that it is too late. */
+  'POST runs/:id/target-runs/:targetRun/cancel': {
+    permission: 'run',
+    on: 'the job’s category, or each target of the run',
+    cases: ({ ended }) =>
+      ended.flatMap((run) =>
+        run.targetRuns.map(({ id, place }) => ({
+          path: `${run.id}/target-runs/${id}/cancel`,
+          reads: [each(place)],
+          needs: [['run', allOf(run)]],
+        })),
+      ),
+  },
   'GET executor/status': listing('steps and runs: those that are seen; segments: the segment', (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment] })),
   ),

@@ -190,6 +190,11 @@ export const acts: Record<string, (w: AuditWalk) => Promise<Act>> = {
   }),
   'DELETE runs/:id': async (w) => ({ path: `runs/${await w.newRun()}` }),
   'POST executor/cancel/:id': async (w) => ({ path: `executor/cancel/${await w.newRun()}` }),
+  'POST runs/:id/target-runs/:targetRun/cancel': async (w) => {
+    const id = await w.newRun();
+    const [target] = await w.world.t.sql`select id from job_run_targets where job_run_id = ${id}`;
+    return { path: `runs/${id}/target-runs/${target?.id}/cancel` };
+  },
 
   'POST categories': async (w) => ({ path: 'categories', json: { name: w.freshName('category') } }),
   'PUT categories/:id': async (w) => ({

@@ -1,4 +1,5 @@
-// Ends what is left of an open run: what waits, what is held and, if agents can't be waited for, what runs.
+// Ends what is left of an open run, or of some of its target runs: what waits, what is held and, if agents can't be
+// waited for, what runs.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
@@ -26,6 +27,16 @@ export async function stopWaiting(tx: Tx, ledger: RunLedger, runId: number, stat
   await stop(tx, ledger, runId, { status });
 }
 
+/** Does the same for these target runs alone: they were cancelled by themselves. */
+export async function stopWaitingOn(
+  tx: Tx,
+  ledger: RunLedger,
+  runId: number,
+  targetRunIds: readonly number[],
+): Promise<void> {
+  await stop(tx, ledger, runId, { status: 'cancelled', only: targetRunIds });
+}
+
 /**
  * Ends everything that is open: running and held steps end unknown, the rest is cancelled. Nothing cleans up.
  *
@@ -38,6 +49,17 @@ export async function stopRun(
   outcomeOf: (step: StepRow) => StepOutcome,
 ): Promise<void> {
   await stop(tx, ledger, runId, { status: 'cancelled', outcomeOf });
+}
+
+/** Does the same for these target runs alone. */
+export async function stopOn(
+  tx: Tx,
+  ledger: RunLedger,
+  runId: number,
+  targetRunIds: readonly number[],
+  outcomeOf: (step: StepRow) => StepOutcome,
+): Promise<void> {
+  await stop(tx, ledger, runId, { status: 'cancelled', outcomeOf, only: targetRunIds });
 }
 
 /** Returns the outcome of a running step whose stop is not waited for. */
@@ -54,26 +76,30 @@ async function stop(
   tx: Tx,
   ledger: RunLedger,
   runId: number,
-  { status, outcomeOf }: { status: Ending; outcomeOf?: (step: StepRow) => StepOutcome },
+  {
+    status,
+    outcomeOf,
+    only,
+  }: { status: Ending; outcomeOf?: (step: StepRow) => StepOutcome; only?: readonly number[] },
 ): Promise<void> {
-  const targetRuns = await lockOpenTargetRuns(tx, runId);
+  const targetRuns = await lockOpenTargetRuns(tx, runId, only);
   // Waiting steps are locked first: from then on no claim can take them, and steps that a claim has taken count as
   // open.
-  await lockWaitingSteps(tx, runId);
-  const open = await openStepsOf(tx, runId);
+  await lockWaitingSteps(tx, runId, only);
+  const open = await openStepsOf(tx, runId, only);
   const ending = open.filter((step) => step.status === 'held' || outcomeOf !== undefined).map(({ id }) => id);
   const steps = await lockStepsAndNext(tx, ending);
   const progress = new StepProgress({ tx, ledger, targetRuns, steps });
   await progress.prepare(ending);
   const asked = new Set(ending);
   for (const step of steps.filter(({ id }) => asked.has(id))) {
-    if (step.status === 'held') endHeld(progress, step);
+    if (step.status === 'held') endHeld(progress, step, only === undefined ? 'The run' : 'The host');
     else if (step.status === 'running' && outcomeOf !== undefined) giveUp(progress, step, outcomeOf(step));
   }
   const busy = new Set(open.map((step) => step.targetRunId));
   const idle = targetRuns.filter((target) => !busy.has(target.id));
   const mayCleanUp = outcomeOf === undefined && hasCleanUp(ledger, runId);
-  const begun = mayCleanUp ? await begunTargetRuns(tx, runId) : new Set<number>();
+  const begun = mayCleanUp ? await begunTargetRuns(tx, runId, only) : new Set<number>();
   const cleaning = idle.filter((target) => begun.has(target.id));
   stopBegun(
     progress,
@@ -114,8 +140,9 @@ function stopBegun(
   }
 }
 
-function endHeld(progress: StepProgress, step: StepRow): void {
-  const message = `${step.errorMessage ?? 'What happened on the target is not known.'} The run was stopped while the step waited for a decision.`;
+function endHeld(progress: StepProgress, step: StepRow, what: 'The run' | 'The host'): void {
+  const was = what === 'The run' ? 'stopped' : 'cancelled';
+  const message = `${step.errorMessage ?? 'What happened on the target is not known.'} ${what} was ${was} while the step waited for a decision.`;
   const advice = 'Look on the target before you run it again.';
   progress.heldEnds(step, { status: 'unknown', reason: step.reason, message, advice });
 }

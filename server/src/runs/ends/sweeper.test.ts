@@ -16,6 +16,7 @@ import {
   testServerId,
 } from '../testing.ts';
 import { cancelRun } from './cancel-run.ts';
+import { cancelTargetRun } from './cancel-target-run.ts';
 import { endUnstarted } from './end-waits.ts';
 import { Sweeper } from './sweeper.ts';
 
@@ -314,12 +315,17 @@ test('after one server has swept, another only reminds its own agents what to st
   const cancelledId = await t.start();
   await t.claimOne();
   await cancelRun(t.sql, cancelledId, t.caller);
+  const partlyId = await t.start({ targets: 2 });
+  const [{ targetRunId = 0 } = {}] = await t.claim();
+  await cancelTargetRun(t.sql, { runId: partlyId, targetRunId }, t.caller);
   await t.sweep();
   await t.sql`update job_run_steps set deadline_at = clock_timestamp() where job_run_id = ${runId}`;
   t.published.splice(0);
   await t.sweeper.sweep(60);
   expect(await t.run(runId)).toMatchObject({ status: 'queued' });
-  expect(t.published).toEqual([{ runs: [], segments: [], cancel: [cancelledId] }]);
+  expect(t.published).toEqual([
+    { runs: [], segments: [], cancel: [cancelledId], cancelTargetRuns: [targetRunId] },
+  ]);
   await pausedFor(t, 2);
   await t.sweeper.sweep(1);
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });

@@ -9,6 +9,7 @@ import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
 import { runsPastTimeout } from '../../store/queue/strategy-steps.ts';
 import {
   cancellingRuns,
+  cancellingTargetRuns,
   endHeartbeatsAhead,
   expiredHolds,
   extendLeases,
@@ -83,8 +84,11 @@ export class Sweeper {
    */
   async sweep(unlessWithinS = 0): Promise<void> {
     await this.#sweepForAll(unlessWithinS);
-    const cancel = await cancellingRuns(this.#deps.sql, this.#deps.serverId);
-    if (cancel.length > 0) this.#deps.publish({ runs: [], segments: [], cancel });
+    const { sql, serverId } = this.#deps;
+    const cancel = await cancellingRuns(sql, serverId);
+    const cancelTargetRuns = await cancellingTargetRuns(sql, serverId);
+    const stop = { cancel, ...(cancelTargetRuns.length > 0 ? { cancelTargetRuns } : {}) };
+    if (cancel.length + cancelTargetRuns.length > 0) this.#deps.publish({ runs: [], segments: [], ...stop });
   }
 
   async #sweepForAll(unlessWithinS: number): Promise<void> {
@@ -208,7 +212,7 @@ function outcomeOf(attempt: OverdueAttempt): StepOutcome {
     return {
       status: 'unknown',
       reason: 'cancel_unconfirmed',
-      message: `The run was cancelled while agent ${attempt.agentName} was silent${since}: whether the step was stopped is not known.`,
+      message: `The step was cancelled while agent ${attempt.agentName} was silent${since}: whether the step was stopped is not known.`,
       advice,
     };
   }

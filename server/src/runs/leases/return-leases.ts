@@ -5,7 +5,7 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
 import { hasBegun, lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
 import { returnUnbegun } from '../../store/runs/progress-writes.ts';
-import { stopWaiting } from '../ends/stop-run.ts';
+import { stopWaiting, stopWaitingOn } from '../ends/stop-run.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from '../progress/run-ledger.ts';
 import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
@@ -41,14 +41,14 @@ export async function returnLeases(
   return [news, (await settleAttempts(sql, begun)).news];
 }
 
-/** Takes back those leases that are live, so that their steps wait again. In a cancelling run they end cancelled. */
+/** Takes back those leases that are live, so that their steps wait again. In a cancelling run or target run they end cancelled. */
 export async function returnLeasesIn(
   tx: Tx,
   leases: readonly UnbegunLease[],
   inS = 0,
 ): Promise<ReturnedLeases> {
   const stepIds = leases.map((lease) => lease.stepId);
-  const [ledger, , rows] = await Promise.all([
+  const [ledger, targetRuns, rows] = await Promise.all([
     RunLedger.open(tx, { stepIds }),
     lockTargetRuns(tx, stepIds),
     lockStepsAndNext(tx, stepIds),
@@ -86,6 +86,11 @@ export async function returnLeasesIn(
   for (const runId of cancelling) {
     const run = ledger.run(runId);
     if (run !== undefined) await stopWaiting(tx, ledger, runId, stoppedStatus(run));
+  }
+  const back = new Set(live.map(({ targetRunId }) => targetRunId));
+  for (const { id, jobRunId, cancelRequestedAt } of targetRuns) {
+    if (cancelRequestedAt === null || !back.has(id) || cancelling.has(jobRunId)) continue;
+    await stopWaitingOn(tx, ledger, jobRunId, [id]);
   }
   await endInHalted(tx, ledger, live);
   return { news: await ledger.write(), begun: begun.map(heldLease).map(begunEnd) };

@@ -8,6 +8,7 @@ import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
 import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
+import { cancelTargetRun } from '../ends/cancel-target-run.ts';
 import { decideHeld } from '../ends/decide-held.ts';
 import { endLongWaits } from '../ends/end-waits.ts';
 import { type JournalEntry, jobCount, type ModelAgent, type ModelWorld } from './model-world.ts';
@@ -108,6 +109,8 @@ const weighted: [number, fc.Arbitrary<Command>][] = [
   [1, command('databaseDown', [], databaseDown)],
   [1, command('cancel', [which, fc.constant(false)], cancel)],
   [1, command('forceCancel', [which, fc.constant(true)], cancel)],
+  [2, command('cancelTargetRun', [which, fc.constant(false)], cancelOne)],
+  [1, command('forceCancelTargetRun', [which, fc.constant(true)], cancelOne)],
   [4, command('decide', [which, decisions], decide)],
   [1, command('decideStale', [which], decideStale)],
   [1, command('cleanUp', [who, findings], cleanUp)],
@@ -255,6 +258,9 @@ async function leaseExpires(world: ModelWorld, who: number): Promise<void> {
   await world.t.sql`
     update job_runs set cancel_requested_at = cancel_requested_at - interval '1 minute'
     where cancel_requested_at is not null`;
+  await world.t.sql`
+    update job_run_targets set cancel_requested_at = cancel_requested_at - interval '1 minute'
+    where cancel_requested_at is not null`;
   await world.sweep();
 }
 
@@ -331,6 +337,36 @@ async function cancel(world: ModelWorld, which: number, force: boolean): Promise
   const after = (await allRuns(world)).find(({ id }) => id === run.id);
   if (hasEnded && after?.status !== run.status)
     throw new Error(`cancelled after its end it is ${after?.status}, and was ${run.status}`);
+}
+
+async function cancelOne(world: ModelWorld, which: number, force: boolean): Promise<void> {
+  const { sql, caller } = world.t;
+  const all = await sql<{ id: number; runId: number; status: RunStatus; wasAsked: boolean }[]>`
+    select t.id, t.job_run_id as run_id, t.status,
+      t.cancel_requested_at is not null or r.status = 'cancelling' as was_asked
+    from job_run_targets t join job_runs r on r.id = t.job_run_id
+    order by t.status in ('queued', 'running', 'cancelling', 'held') desc, t.id`;
+  const target = nth(all, which);
+  if (target === undefined) return;
+  const { id: targetRunId, runId, status, wasAsked } = target;
+  const hasEnded = isRunEnded(status);
+  const isOver = hasEnded && !wasAsked && (await countUntoldAttempts(sql, runId, targetRunId)) === 0;
+  const others = () => sql`
+    select st.id, st.status, st.epoch from job_run_steps st join job_run_targets t on t.id = st.target_run_id
+    where t.id <> ${targetRunId} and t.is_open and t.status in ('running', 'cancelling', 'held') order by st.id`;
+  const before = await others();
+  const cancelled = cancelTargetRun(sql, { runId, targetRunId }, caller, { force });
+  if (isOver) await refused(cancelled);
+  else await cancelled;
+  const [after] = await sql<{ status: RunStatus; waits: boolean }[]>`
+    select t.status, exists (select from job_run_steps st where st.target_run_id = t.id
+      and st.status in ('ready', 'held') and not st.is_clean_up) as waits
+    from job_run_targets t where t.id = ${targetRunId}`;
+  if (after?.waits === true) throw new Error(`cancelled target run ${targetRunId} still waits`);
+  if (hasEnded && after?.status !== status)
+    throw new Error(`cancelled after its end it is ${after?.status}, and was ${status}`);
+  if (JSON.stringify(await others()) !== JSON.stringify(before))
+    throw new Error(`the cancel of target run ${targetRunId} changed what goes on in others`);
 }
 
 async function decideStale({ t }: ModelWorld, which: number): Promise<void> {

@@ -50,7 +50,9 @@ export function followStrategy(run: Counted): NextMove | undefined {
     return { ...stay, halt: haltOf(failures, strategy.maxFailures, 'max_failures', '') };
   }
   if (batchNumber !== null && batchEnd !== null) {
-    const size = batchEnd - beginOf(strategy.batches, batchNumber);
+    // Not more than planned: a batch ends later by the targets that were cancelled before they opened.
+    const planned = batchSize(strategy.batches, batchNumber);
+    const size = Math.min(planned, batchEnd - beginOf(strategy.batches, batchNumber));
     const inBatch = failures - (batchFailures ?? 0);
     const limit =
       strategy.batchMaxFailures === null ? null : shareOf(strategy.batchMaxFailures, size, Math.floor);

@@ -12,7 +12,12 @@ import {
 } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import { commitWithThese } from '../../store/database/transaction.ts';
-import { endableUnbegun, openTargetRuns, writeStrategy } from '../../store/queue/strategy-steps.ts';
+import {
+  endableUnbegun,
+  openTargetRuns,
+  takeOutOfOrder,
+  writeStrategy,
+} from '../../store/queue/strategy-steps.ts';
 import { notifyProgress } from '../../store/runs/progress-notices.ts';
 import {
   lockRuns,
@@ -39,6 +44,8 @@ export interface ProgressNews {
   segments: number[];
   /** Ids of runs whose running steps have to be stopped. */
   cancel: number[];
+  /** Ids of target runs that were cancelled by themselves, whose running steps have to be stopped. */
+  cancelTargetRuns?: number[];
 }
 
 interface RunEntry {
@@ -51,8 +58,20 @@ interface RunEntry {
   targetRuns: Map<number, TargetRunRow>;
 }
 
-/** Returns the status with which waiting steps and target runs end in a run that is being stopped. */
-export function stoppedStatus(run: Pick<RunRow, 'stopReason'>): 'cancelled' | 'timed_out' {
+/** Whether what has not begun on the target won't begin: its run or the target run itself was cancelled. */
+export function isBeingCancelled(
+  run: Pick<RunRow, 'status'> | undefined,
+  target: Pick<TargetRunRow, 'cancelRequestedAt'>,
+): boolean {
+  return run?.status === 'cancelling' || target.cancelRequestedAt !== null;
+}
+
+/** Returns the status with which waiting steps and target runs end in a run or target run that is being stopped. */
+export function stoppedStatus(
+  run: Pick<RunRow, 'stopReason'>,
+  target?: Pick<TargetRunRow, 'cancelRequestedAt'>,
+): 'cancelled' | 'timed_out' {
+  if (target !== undefined && target.cancelRequestedAt !== null) return 'cancelled';
   return run.stopReason === null ? 'cancelled' : 'timed_out';
 }
 
@@ -63,6 +82,9 @@ export class RunLedger {
   readonly #runs = new Map<number, RunEntry>();
   readonly #segments = new Set<number>();
   readonly #cancel = new Set<number>();
+  readonly #cancelTargetRuns = new Set<number>();
+  /** Who cancelled target runs here, by target run. */
+  readonly #cancelledBy = new Map<number, string>();
   readonly #reopened = new Set<TargetRunRow>();
 
   private constructor(tx: Tx) {
@@ -130,6 +152,38 @@ export class RunLedger {
     entry.touched = true;
     this.#cancel.add(runId);
     if (!isRunEnded(entry.row.status)) this.#setRunStatus(entry, 'cancelling');
+  }
+
+  /**
+   * Records who has cancelled a target run by itself. Agents are told even if it has ended, because attempts that were
+   * given up may still be going on.
+   */
+  requestTargetRunCancel(target: TargetRunRow, by: string): void {
+    const entry = this.#entry(target.jobRunId);
+    entry.touched = true;
+    entry.targetRuns.set(target.id, target);
+    this.#cancelTargetRuns.add(target.id);
+    this.#cancelledBy.set(target.id, by);
+  }
+
+  /** Has agents told again to stop what they have of a target run. */
+  repeatTargetRunCancel(target: TargetRunRow): void {
+    this.#entry(target.jobRunId).touched = true;
+    this.#cancelTargetRuns.add(target.id);
+  }
+
+  /**
+   * Takes a target run that the strategy holds back out of the order in which they open. It counts as one more of those
+   * that have opened and, if there are batches, as one more of the open batch, because it ends at once: the batches
+   * after it keep their sizes, and the open one still ends with the targets that it began with.
+   */
+  async passOver(target: TargetRunRow): Promise<void> {
+    const { row } = this.#entry(target.jobRunId);
+    if (row.targetsOpened === null) return;
+    row.targetsOpened += 1;
+    if (row.batchEnd !== null && row.batchEnd < row.targetsTotal) row.batchEnd += 1;
+    await takeOutOfOrder(this.#tx, target.id);
+    await writeStrategy(this.#tx, row);
   }
 
   setError(runId: number, message: string): void {
@@ -319,13 +373,18 @@ export class RunLedger {
     for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
       this.#entry(jobRunId).row.outputState = outputState;
     }
-    const events = touched.flatMap((entry) => numbered(entry.row, changesOf(entry), this.now));
+    const events = touched.flatMap((entry) =>
+      numbered(entry.row, changesOf(entry, this.#cancelledBy), this.now),
+    );
+    const cancelTargetRuns = [...this.#cancelTargetRuns];
     const news: ProgressNews = {
       runs: touched.map(({ row, ended }) => ({ id: row.id, seq: row.eventSeq, ended })),
       segments: [...this.#segments],
       cancel: [...this.#cancel],
+      ...(cancelTargetRuns.length > 0 ? { cancelTargetRuns } : {}),
     };
-    const hasNews = news.runs.length + news.segments.length + news.cancel.length > 0;
+    // Whoever cancels a run or a target run has touched its run.
+    const hasNews = news.runs.length + news.segments.length > 0;
     // Sent together, because none of these depends on the answer to another.
     await Promise.all([
       this.#writeReopened(),
@@ -387,8 +446,8 @@ function numbered(row: RunRow, changes: readonly Change[], at: Date) {
  * The last event says what became of the run. A cancel is said in every event, starting with the first, because for a
  * reader who sees only a part of the run, that part may end in an earlier event.
  */
-function changesOf(entry: RunEntry): Change[] {
-  const whole = changeOf(entry);
+function changesOf(entry: RunEntry, cancelledBy: ReadonlyMap<number, string>): Change[] {
+  const whole = changeOf(entry, cancelledBy);
   const { run, targetRuns = [], steps = [] } = whole;
   if (targetRuns.length + steps.length <= maxChangesOfEvent) return [whole];
   const isCancelled = run.status === 'cancelling' || run.status === 'cancelled';
@@ -408,7 +467,10 @@ function portions<T>(all: readonly T[]): T[][] {
   );
 }
 
-function changeOf({ row, targetRuns, steps }: RunEntry): Change & Required<Pick<Change, 'run'>> {
+function changeOf(
+  { row, targetRuns, steps }: RunEntry,
+  cancelledBy: ReadonlyMap<number, string>,
+): Change & Required<Pick<Change, 'run'>> {
   return {
     run: {
       status: row.status,
@@ -436,9 +498,16 @@ function changeOf({ row, targetRuns, steps }: RunEntry): Change & Required<Pick<
             status: target.status,
             startedAt: target.startedAt?.toISOString() ?? null,
             completedAt: target.completedAt?.toISOString() ?? null,
+            ...cancelOf(target, cancelledBy.get(target.id)),
           })),
         }
       : {}),
     ...(steps.length > 0 ? { steps } : {}),
   };
+}
+
+/** Who cancelled the target run, in the event of the cancel alone, since it doesn't change after that. */
+function cancelOf({ cancelRequestedAt }: TargetRunRow, by: string | undefined) {
+  if (by === undefined || cancelRequestedAt === null) return {};
+  return { cancelRequestedAt: cancelRequestedAt.toISOString(), cancelRequestedBy: by };
 }

@@ -23,7 +23,7 @@ import { recordSshContexts } from '../../store/runs/ssh-contexts.ts';
 import { type NewTransfers, writeTransfers } from '../../store/runs/transfers.ts';
 import { cleanText, outcomeText, runError } from '../clean-text.ts';
 import { refusalAudit } from './audit-refusals.ts';
-import { type ProgressNews, RunLedger } from './run-ledger.ts';
+import { type ProgressNews, RunLedger, stoppedStatus } from './run-ledger.ts';
 import { isUndecided, StepProgress } from './step-progress.ts';
 import type { AttemptResult, NextFor } from './step-writes.ts';
 
@@ -251,10 +251,15 @@ function mayPassOn({ ledger, ranks }: Batch, step: StepRow): boolean {
   return (ranks.get(step.segmentId) ?? 0) >= -run.priority;
 }
 
-/** If the run was stopped at its timeout, what the agent cancelled on the server's request counts as timed out. */
+/**
+ * If the run was stopped at its timeout, what the agent cancelled on the server's request counts as timed out, except
+ * on a host that had been cancelled by itself.
+ */
 function stoppedOutcome({ ledger, progress }: Batch, { stepId, outcome }: AttemptEnd): StepOutcome {
-  const run = ledger.run(progress.step(stepId)?.jobRunId ?? 0);
-  if (outcome.status !== 'cancelled' || (run?.stopReason ?? null) === null) return outcome;
+  const step = progress.step(stepId);
+  if (outcome.status !== 'cancelled' || step === undefined) return outcome;
+  const run = ledger.run(step.jobRunId);
+  if (run === undefined || stoppedStatus(run, progress.targetRun(step)) !== 'timed_out') return outcome;
   return { ...outcome, status: 'timed_out', reason: 'run_timeout', message: runTimeoutMessage };
 }
 

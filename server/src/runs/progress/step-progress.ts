@@ -14,7 +14,7 @@ import {
 import { outcomeText, runError } from '../clean-text.ts';
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from './follow-step.ts';
-import { type RunLedger, stoppedStatus } from './run-ledger.ts';
+import { isBeingCancelled, type RunLedger, stoppedStatus } from './run-ledger.ts';
 import {
   type AttemptName,
   type AttemptResult,
@@ -359,7 +359,7 @@ export class StepProgress {
       return;
     }
     const run = this.#ledger.run(step.jobRunId);
-    const stopped = run === undefined ? 'cancelled' : stoppedStatus(run);
+    const stopped = run === undefined ? 'cancelled' : stoppedStatus(run, target);
     const how = cancelling ? stopped : 'skipped';
     this.#taking.delete(target.id);
     for (const later of this.#leasedAfter(step)) {
@@ -421,8 +421,8 @@ export class StepProgress {
     return this.#ledger.run(runId)?.stepRules?.some((rules) => rules.when !== 'success') ?? false;
   }
 
-  #isCancelling({ jobRunId }: Pick<StepRow, 'jobRunId'>): boolean {
-    return this.#ledger.run(jobRunId)?.status === 'cancelling';
+  #isCancelling(step: Pick<StepRow, 'jobRunId' | 'targetRunId'>): boolean {
+    return isBeingCancelled(this.#ledger.run(step.jobRunId), this.targetRun(step));
   }
 }
 

@@ -65,7 +65,7 @@ export function partStatus(targets: PartFigures['targets'], terms: RunTerms): Ru
     return aggregateRun(counts, { maxFailures: terms.maxFailures, cancelling: terms.cancelRequested });
   }
   if (terms.cancelRequested) return 'cancelling';
-  if (targets.held > 0 && targets.running === 0) return 'held';
+  if (targets.held > 0 && targets.running + targets.cancelling === 0) return 'held';
   return targets.queued === totalOf(targets) ? 'queued' : 'running';
 }
 

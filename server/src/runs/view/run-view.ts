@@ -85,6 +85,12 @@ export function targetRunView(row: TargetRunRecord): TargetRun {
     startedAt: iso(row.startedAt),
     completedAt: iso(row.completedAt),
     endReason: row.endReason,
+    ...(row.cancelRequestedAt === null
+      ? {}
+      : {
+          cancelRequestedAt: row.cancelRequestedAt.toISOString(),
+          cancelRequestedBy: row.cancelRequestedBy,
+        }),
   };
 }
 

@@ -1,7 +1,7 @@
 // Agents' sessions: one per agent, renewed by its heartbeat. A lease belongs to a session of its agent.
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { unheardOf } from '../queue/clean-ups.ts';
-import { isAwaitedNoMore } from '../queue/step-attempts.ts';
+import { isAwaitedNoMore, isTargetRunCancelled } from '../queue/step-attempts.ts';
 
 export interface AgentIdentityRow {
   id: number;
@@ -272,7 +272,7 @@ export interface HeldStep {
   attemptDay: string;
   outputSeq: number;
   outputBytes: number;
-  /** Its run is being cancelled, and it is not a clean-up step. */
+  /** Its run or target run is being cancelled, and it is not a clean-up step. */
   isToStop: boolean;
   /** The start of the step was recorded, which implies its lease. */
   isNoted: boolean;
@@ -284,7 +284,8 @@ export interface HeldStep {
 export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
   return db<HeldStep[]>`
     select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.target_run_id, st.step_number,
-      st.attempt_day::text as attempt_day, st.output_seq, st.output_bytes, r.status = 'cancelling' and not st.is_clean_up as is_to_stop,
+      st.attempt_day::text as attempt_day, st.output_seq, st.output_bytes, 
+      (r.status = 'cancelling' or ${isTargetRunCancelled(db)}) and not st.is_clean_up as is_to_stop,
       st.started_at is not null as is_noted,
       (st.leased_at <= (select g.journal_lost_at from agents g where g.id = ${agentId})) is true as is_before_loss
     from job_run_steps st join job_runs r on r.id = st.job_run_id
@@ -319,7 +320,7 @@ export interface SettledAttemptRow {
   outputSeq: number;
   outputBytes: number;
   /**
-   * Nobody waits for its end any more: the run was cancelled, or the step is being run again or was ended by a person.
+   * Nobody waits for its end any more: the run or target run was cancelled, or the step is being run again or was ended by a person.
    */
   isToStop: boolean;
 }

@@ -6,6 +6,8 @@ export interface ProgressNotice {
   runs: { id: number; seq: number }[];
   segments: number[];
   cancel: number[];
+  /** Target runs that were cancelled by themselves. */
+  cancelTargetRuns?: number[];
 }
 
 export interface NotificationHandlers {
@@ -150,7 +152,7 @@ function parseMarks(payload: string): { stepId: number; epoch: number; seq: numb
 }
 
 function parseProgress(payload: string): ProgressNotice {
-  const { r, s, c } = JSON.parse(payload) as { r: string[]; s: number[]; c: number[] };
+  const { r, s, c, t } = JSON.parse(payload) as { r: string[]; s: number[]; c: number[]; t?: number[] };
   return {
     runs: r.map((mark) => {
       const [id, seq] = mark.split('.').map(Number);
@@ -158,5 +160,6 @@ function parseProgress(payload: string): ProgressNotice {
     }),
     segments: s,
     cancel: c,
+    ...(t === undefined ? {} : { cancelTargetRuns: t }),
   };
 }

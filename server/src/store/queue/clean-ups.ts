@@ -38,6 +38,14 @@ export async function hastenCleanUpsOfRun(tx: Tx, runId: number): Promise<void> 
     from job_run_steps st where st.id = c.job_run_step_id and st.job_run_id = ${runId} and c.done_at is null`;
 }
 
+/** Does the same for all attempts of a target run. */
+export async function hastenCleanUpsOfTargetRun(tx: Tx, targetRunId: number): Promise<void> {
+  await tx`
+    update attempt_clean_ups set due_at = least(due_at, clock_timestamp())
+    where job_run_step_id = any(array(select id from job_run_steps where target_run_id = ${targetRunId}))
+      and done_at is null`;
+}
+
 /** Drops a clean-up because the agent has reported how the attempt ended, so nothing of it is still running. */
 export async function dropCleanUp(tx: Tx, stepId: number, epoch: number): Promise<void> {
   await tx`

@@ -15,9 +15,12 @@ import { storedContentBytes } from '../files/contents.ts';
 import { unrestricted } from '../people/visibility.ts';
 import {
   liveLeases,
+  lockOpenTargetRuns,
   lockStepsAndNext,
+  lockTargetRun,
   lockTargetRuns,
   lockWaitingSteps,
+  openStepsOf,
   waitingStepsOf,
   worstOutputStates,
 } from '../runs/progress-rows.ts';
@@ -36,8 +39,15 @@ import {
   lockWritableAttempts,
   noteOutput,
 } from '../runs/run-output.ts';
+import { giveEndReason } from '../runs/runs.ts';
 import { claimNewRun, claimOnce, newClaimId } from './claims.ts';
-import { agentsForDueCleanUps, takeDueCleanUps, unheardAttempts, wantCleanUps } from './clean-ups.ts';
+import {
+  agentsForDueCleanUps,
+  hastenCleanUpsOfTargetRun,
+  takeDueCleanUps,
+  unheardAttempts,
+  wantCleanUps,
+} from './clean-ups.ts';
 import {
   detachedOfServer,
   forgetDetached,
@@ -49,9 +59,23 @@ import { leaseDetails } from './lease-details.ts';
 import { freeStaleLocks } from './lock-slots.ts';
 import { heldSteps, segmentQueues, stepCounts } from './queue-status.ts';
 import { moveOutputKeptFrom } from './retention.ts';
-import { lockEndedAttempts, unknownBeside, writeAttempts } from './step-attempts.ts';
+import {
+  begunTargetRuns,
+  countUntoldAttempts,
+  lockEndedAttempts,
+  unknownBeside,
+  writeAttempts,
+} from './step-attempts.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
-import { attemptsToStop, cancellingRuns, expiredHolds, overdueAttempts, runsNotStarted } from './sweep.ts';
+import {
+  attemptsToStop,
+  attemptsToStopOn,
+  cancellingRuns,
+  cancellingTargetRuns,
+  expiredHolds,
+  overdueAttempts,
+  runsNotStarted,
+} from './sweep.ts';
 import { longWaits, runsThatWait } from './wait-bounds.ts';
 import { listWaiting, lockHolders, runsBefore, segmentAgents, segmentsBefore } from './waiting-steps.ts';
 
@@ -196,6 +220,8 @@ function rootOf([row]: readonly object[]): Plan {
 const indexesOf = (plan: Plan[]) => new Set(plan.flatMap((node) => node['Index Name'] ?? []));
 /** Two indexes cover running steps, by agent and by segment; while there are few of them, either will do. */
 const running = 'job_run_steps_running or job_run_steps_in_flight';
+/** The steps of a target run. */
+const ofTargetRun = 'job_run_steps_target_run_id_step_number_key or job_run_steps_run';
 /** While few steps are ready, steps that wait for a lock are found just as fast among the ready ones. */
 const waitingForLock = 'job_run_steps_waits_lock or job_run_steps_ready';
 const readsFromEndToEnd = (node: Plan) =>
@@ -294,6 +320,7 @@ const ofQueue: Reading[] = [
   ['readyRanks', ['job_run_steps_ready'], (db) => readyRanks(db as unknown as Tx, [1, 2])],
   ['worstOutputStates', ['job_run_steps_run'], (db) => worstOutputStates(db as unknown as Tx, [openRunId])],
   ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],
+  ['attemptsToStopOn', ['job_run_targets_pkey'], (db) => attemptsToStopOn(db, [1, 2])],
   ['runningStepsOfAgent', [running], (db) => runningStepsOfAgent(db as unknown as Tx, t.agent.agentId)],
   [
     'settledAttempts',
@@ -355,6 +382,7 @@ const ofOthers: Reading[] = [
   ['runsPastTimeout', [], runsPastTimeout],
   ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
   ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
+  ['cancellingTargetRuns', ['job_run_targets_cancelled'], (db) => cancellingTargetRuns(db, testServerId)],
   ['heldSteps', ['job_run_steps_held'], (db) => heldSteps(db as Queryable, unrestricted)],
   ['stepCounts', ['job_run_steps_held'], (db) => stepCounts(db as Queryable, unrestricted)],
   [
@@ -370,6 +398,26 @@ const ofOthers: Reading[] = [
   ],
   ['segmentQueues', [], (db) => segmentQueues(db as Queryable, unrestricted)],
   ['lockWaitingSteps', ['job_run_steps_run'], (db) => lockWaitingSteps(db as unknown as Tx, openRunId)],
+  [
+    'lockWaitingSteps, of one target run',
+    [ofTargetRun],
+    (db) => lockWaitingSteps(db as unknown as Tx, openRunId, [1]),
+  ],
+  ['openStepsOf, of one target run', [], (db) => openStepsOf(db as unknown as Tx, openRunId, [1])],
+  ['begunTargetRuns, of one', [ofTargetRun], (db) => begunTargetRuns(db as unknown as Tx, openRunId, [1])],
+  [
+    'countUntoldAttempts, of one target run',
+    [ofTargetRun],
+    (db) => countUntoldAttempts(db as unknown as Tx, openRunId, 1),
+  ],
+  ['hastenCleanUpsOfTargetRun', [ofTargetRun], (db) => hastenCleanUpsOfTargetRun(db as unknown as Tx, 1)],
+  ['giveEndReason', ['job_run_targets_pkey'], (db) => giveEndReason(db as unknown as Tx, 1, 'Cancelled.')],
+  ['lockTargetRun', ['job_run_targets_pkey'], (db) => lockTargetRun(db as unknown as Tx, openRunId, 1)],
+  [
+    'lockOpenTargetRuns, one of them',
+    ['job_run_targets_pkey'],
+    (db) => lockOpenTargetRuns(db as unknown as Tx, openRunId, [1]),
+  ],
   ['waitingStepsOf', [], (db) => waitingStepsOf(db as unknown as Tx, [1, 2])],
   [
     'closeAllWaiting',

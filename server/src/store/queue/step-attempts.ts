@@ -63,11 +63,12 @@ export async function endedAttempts(tx: Tx, stepIds: readonly number[]): Promise
   return new Map(rows.map((row) => [row.stepId, row.count]));
 }
 
-/** Returns the target runs of a run that have an ended attempt. */
-export async function begunTargetRuns(tx: Tx, runId: number): Promise<Set<number>> {
+/** Returns the target runs of a run, or those of them that `only` names, that have an ended attempt. */
+export async function begunTargetRuns(tx: Tx, runId: number, only?: readonly number[]): Promise<Set<number>> {
+  const chosen = only === undefined ? tx`` : tx`and st.target_run_id = any(${only as number[]}::bigint[])`;
   const rows = await tx<{ targetRunId: number }[]>`
     select distinct st.target_run_id from job_run_step_attempts a join job_run_steps st on st.id = a.job_run_step_id
-    where st.job_run_id = ${runId}`;
+    where st.job_run_id = ${runId} ${chosen}`;
   return new Set(rows.map((row) => row.targetRunId));
 }
 
@@ -204,22 +205,44 @@ export async function listAttempts(db: Queryable, stepId: number): Promise<Attem
 }
 
 /**
+ * SQL: when the target run of step `st` was cancelled by itself, if it was. A subquery without conditions on that time,
+ * so that it is found by the target run's key: a plan from when there were few such target runs would go on reading
+ * them all.
+ */
+export function targetRunCancelledAt(sql: Queryable) {
+  return sql`(select ct.cancel_requested_at from job_run_targets ct where ct.id = st.target_run_id)`;
+}
+
+/** SQL condition: the target run of step `st` was cancelled by itself. */
+export function isTargetRunCancelled(sql: Queryable) {
+  return sql`${targetRunCancelledAt(sql)} is not null`;
+}
+
+/**
  * SQL condition: nobody waits any longer for the command of an ended attempt. Aliases: `a` attempt, `st` step, `r` run.
  */
 export function isAwaitedNoMore(sql: Queryable) {
   return sql`(r.cancel_requested_at is not null or st.epoch > a.epoch
-    or coalesce(a.decision in ('cancel', 'retry'), false))`;
+    or coalesce(a.decision in ('cancel', 'retry'), false) or ${isTargetRunCancelled(sql)})`;
 }
 
 /**
- * Returns how many attempts of the run were given up and never reported on since, neither by their agents nor by an
- * agent that looked at the target. What they began may still be running.
+ * Returns how many attempts of the run, or of one of its target runs, were given up and never reported on since,
+ * neither by their agents nor by an agent that looked at the target. What they began may still be running.
  */
-export async function countUntoldAttempts(db: Queryable, runId: number): Promise<number> {
+export async function countUntoldAttempts(
+  db: Queryable,
+  runId: number,
+  targetRunId?: number,
+): Promise<number> {
+  const chosen =
+    targetRunId === undefined
+      ? db``
+      : db`and a.job_run_step_id = any(array(select id from job_run_steps where target_run_id = ${targetRunId}))`;
   const [row] = await db<{ untold: number }[]>`
     select count(*)::integer as untold from job_run_step_attempts a
     left join attempt_clean_ups c on c.job_run_step_id = a.job_run_step_id and c.epoch = a.epoch
-    where a.job_run_id = ${runId} and a.status = 'unknown' and a.late_status is null
+    where a.job_run_id = ${runId} ${chosen} and a.status = 'unknown' and a.late_status is null
       and case when c.job_run_step_id is null then a.request_id is null else c.done_at is null end`;
   return row?.untold ?? 0;
 }

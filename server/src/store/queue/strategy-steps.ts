@@ -42,7 +42,7 @@ export async function endableUnbegun(
 ): Promise<TargetRunRow[]> {
   const chosen = only === undefined ? tx`` : tx`and id = any(${only as number[]}::bigint[])`;
   const targets = await tx<TargetRunRow[]>`
-    select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at
+    select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at, cancel_requested_at
     from job_run_targets
     where job_run_id = ${runId} and (status = 'queued' or status = 'running' and id = any(${running as number[]}::bigint[]))
       ${chosen}
@@ -64,6 +64,11 @@ export async function endableUnbegun(
     update job_run_targets set end_reason = ${message}
     where id = any(${targetRuns.map((target) => target.id)}::bigint[])`;
   return targetRuns;
+}
+
+/** Takes a target run that the strategy holds back out of those that it will open. */
+export async function takeOutOfOrder(tx: Tx, targetRunId: number): Promise<void> {
+  await tx`update job_run_targets set is_open = true where id = ${targetRunId}`;
 }
 
 /** Writes how far the run's strategy has come. */

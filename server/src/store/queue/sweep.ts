@@ -2,6 +2,7 @@
 import { limits } from '@opsconductor/protocol';
 import { deleteOldAsks } from '../agents/agent-asks.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { isTargetRunCancelled, targetRunCancelledAt } from './step-attempts.ts';
 
 const clockLock = 0x0_95c0_5d;
 /**
@@ -127,7 +128,9 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
       or s.last_heartbeat_at < clock_timestamp() - make_interval(secs => g.unknown_after_s)
       or st.deadline_at < clock_timestamp()
       or (r.status = 'cancelling' and not st.is_clean_up and s.expires_at < clock_timestamp()
-        and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
+        and r.cancel_requested_at < clock_timestamp() - make_interval(secs => ${cancelGraceS}))
+      or (not st.is_clean_up and s.expires_at < clock_timestamp()
+        and ${targetRunCancelledAt(sql)} < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
       and not exists (select from job_run_steps earlier
         where earlier.target_run_id = st.target_run_id and earlier.status = 'running'
           and earlier.step_number between st.step_number - ${limits.maxStepsAhead}::int and st.step_number - 1 offset 0)
@@ -164,6 +167,21 @@ export async function attemptsToStop(sql: Sql, runIds: readonly number[]): Promi
 }
 
 /**
+ * Returns what agents should stop of these target runs, which were cancelled by themselves: the running steps that are
+ * not clean-ups, and attempts that were given up.
+ */
+export async function attemptsToStopOn(sql: Sql, targetRunIds: readonly number[]): Promise<AttemptToStop[]> {
+  return sql<AttemptToStop[]>`
+    with st as materialized (
+      select st.id, st.epoch, st.agent_id, st.status, st.is_clean_up from job_run_steps st
+      where st.target_run_id = any(${targetRunIds as number[]}::bigint[]) and ${isTargetRunCancelled(sql)})
+    select st.id as step_id, st.epoch, st.agent_id from st where st.status = 'running' and not st.is_clean_up
+    union all
+    select a.job_run_step_id, a.epoch, a.agent_id from job_run_step_attempts a
+    where a.job_run_step_id = any(array(select id from st)) and a.status = 'unknown' and a.late_status is null`;
+}
+
+/**
  * Returns runs none of whose steps began in time. A run whose leases all came back unbegun counts, although it is
  * `running`; one whose steps wait for a retry does not. `offset 0` makes the database look at each run by itself;
  * otherwise it would join all steps with all attempts.
@@ -173,18 +191,26 @@ export async function runsNotStarted(sql: Sql): Promise<number[]> {
     select r.id from job_runs r
     where r.status in ('queued', 'running') and r.start_by < clock_timestamp()
       and not exists (select from job_run_steps s
-        where s.job_run_id = r.id and (s.status not in ('pending', 'ready')
+        where s.job_run_id = r.id and (${wasLeased(sql)}
           or exists (select from job_run_step_attempts a where a.job_run_step_id = s.id offset 0))
         offset 0)
     order by r.id limit 100`;
   return rows.map((row) => row.id);
 }
 
-/** Returns whether all steps of the run still wait. */
+/**
+ * SQL condition: step `s` is leased, or a lease of it was begun. Its status doesn't say so: on hosts that were cancelled
+ * by themselves, steps have ended without having begun.
+ */
+function wasLeased(db: Queryable) {
+  return db`s.epoch > s.unbegun`;
+}
+
+/** Returns whether no step of the run has begun or is leased. */
 export async function isUnstarted(tx: Tx, runId: number): Promise<boolean> {
   const rows = await tx`
     select 1 from job_run_steps s
-    where s.job_run_id = ${runId} and (s.status not in ('pending', 'ready')
+    where s.job_run_id = ${runId} and (${wasLeased(tx)}
       or exists (select from job_run_step_attempts a where a.job_run_step_id = s.id))
     limit 1`;
   return rows.length === 0;
@@ -206,6 +232,17 @@ export async function cancellingRuns(sql: Sql, serverId: string): Promise<number
     join job_run_steps st on st.job_run_id = r.id and st.status = 'running' and not st.is_clean_up
     join agent_sessions s on s.agent_id = st.agent_id and s.server_id = ${serverId}
     where r.status = 'cancelling' limit 500`;
+  return rows.map((row) => row.id);
+}
+
+/** Returns the same for target runs that were cancelled by themselves, in runs that go on. */
+export async function cancellingTargetRuns(sql: Sql, serverId: string): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select distinct t.id from job_runs r
+    join job_run_targets t on t.job_run_id = r.id and t.cancel_requested_at is not null and t.status = 'cancelling'
+    join job_run_steps st on st.target_run_id = t.id and st.status = 'running' and not st.is_clean_up
+    join agent_sessions s on s.agent_id = st.agent_id and s.server_id = ${serverId}
+    where r.status in ('queued', 'running', 'held') limit 500`;
   return rows.map((row) => row.id);
 }
 

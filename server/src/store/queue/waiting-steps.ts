@@ -58,7 +58,9 @@ export async function listWaiting(
       and st.status = ${db.unsafe(`'${status}'`)}`;
   return db<WaitingRow[]>`
     with seen as materialized (
-      select tr.id, tr.segment_id, tr.target_name, tr.is_open, r.status as run_status, r.cancel_requested_at
+      select tr.id, tr.segment_id, tr.target_name, tr.is_open,
+        r.status = 'cancelling' or tr.cancel_requested_at is not null as is_cancelling,
+        coalesce(tr.cancel_requested_at, r.cancel_requested_at) as cancel_requested_at
       from job_run_targets tr join job_runs r on r.id = tr.job_run_id join jobs j on j.id = r.job_id
       where tr.job_run_id = ${runId} and tr.status in ('queued', 'running', 'cancelling', 'held')
         and ${targetRunWithin(db, reaches)}
@@ -76,7 +78,7 @@ export async function listWaiting(
       union all
       select seen.id, seen.segment_id, seen.target_name,
         case when st.status = 'held' then 'decision'
-          when st.status = 'running' and seen.run_status = 'cancelling' and not st.is_clean_up then 'stopping'
+          when st.status = 'running' and seen.is_cancelling and not st.is_clean_up then 'stopping'
           when st.status = 'running' and not heard.ok then 'agent_unheard'
           when st.status = 'running' then 'leased'
           when st.not_before > clock_timestamp() and st.waits_lock is not null then 'lock'
@@ -85,7 +87,7 @@ export async function listWaiting(
         case when st.status in ('running', 'held') then a.name end,
         case when st.status = 'ready' and st.not_before > clock_timestamp() then st.waits_lock end,
         case when st.status = 'ready' and (st.not_before is null or st.not_before <= clock_timestamp()) then st.needs end,
-        case when st.status = 'running' and seen.run_status = 'cancelling' and not st.is_clean_up
+        case when st.status = 'running' and seen.is_cancelling and not st.is_clean_up
             then seen.cancel_requested_at
           when st.status = 'running' and not heard.ok then s.last_heartbeat_at
           when st.status = 'running' then st.leased_at end,
@@ -104,7 +106,7 @@ export async function listWaiting(
       cross join lateral (select coalesce(
         s.disconnected_at is null and s.expires_at > clock_timestamp(), false) as ok) heard
       where st.status <> 'running' or st.started_at is null or not heard.ok
-        or (seen.run_status = 'cancelling' and not st.is_clean_up)
+        or (seen.is_cancelling and not st.is_clean_up)
     )
     select w.kind, w.segment_id, g.name as segment_name, ${segmentWithin(db, reaches, 'g.id')} as segment_seen,
       w.agent_name, split_part(w.lock_key, '@', 1) as lock_name,

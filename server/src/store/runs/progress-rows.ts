@@ -40,6 +40,8 @@ export interface TargetRunRow {
   firstFailure: RunStatus | null;
   startedAt: Date | null;
   completedAt: Date | null;
+  /** When it was cancelled by itself; `null` if its whole run was. */
+  cancelRequestedAt: Date | null;
 }
 
 export interface StepRow {
@@ -106,21 +108,40 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
  */
 export const idsOf = (rows: readonly { id: number }[]): number[] => rows.map(({ id }) => id);
 
+const targetRunColumns = (tx: Tx) => tx`
+  id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at,
+  cancel_requested_at`;
+
 /** Locks and returns the target runs of these steps. */
 export async function lockTargetRuns(tx: Tx, stepIds: readonly number[]): Promise<TargetRunRow[]> {
   return tx<TargetRunRow[]>`
-    select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
-    from job_run_targets
+    select ${targetRunColumns(tx)} from job_run_targets
     where id = any(array(select target_run_id from job_run_steps where id = any(${stepIds as number[]}::bigint[])))
     order by id for update`;
 }
 
-/** Locks and returns the target runs of a run that have not ended. */
-export async function lockOpenTargetRuns(tx: Tx, runId: number): Promise<TargetRunRow[]> {
+/** Locks and returns the target runs of a run that have not ended, or those of them that `only` names. */
+export async function lockOpenTargetRuns(
+  tx: Tx,
+  runId: number,
+  only?: readonly number[],
+): Promise<TargetRunRow[]> {
+  const chosen = only === undefined ? tx`` : tx`and id = any(${only as number[]}::bigint[])`;
   return tx<TargetRunRow[]>`
-    select id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at
-    from job_run_targets where job_run_id = ${runId} and status in ('queued', 'running', 'cancelling', 'held')
+    select ${targetRunColumns(tx)} from job_run_targets
+    where job_run_id = ${runId} and status in ('queued', 'running', 'cancelling', 'held') ${chosen}
     order by id for update`;
+}
+
+/** Locks and returns a target run of a run. `isOpen` is false while the run's strategy holds it back. */
+export async function lockTargetRun(
+  tx: Tx,
+  runId: number,
+  id: number,
+): Promise<(TargetRunRow & { isOpen: boolean }) | undefined> {
+  const [row] = await tx<(TargetRunRow & { isOpen: boolean })[]>`
+    select ${targetRunColumns(tx)}, is_open from job_run_targets where id = ${id} and job_run_id = ${runId} for update`;
+  return row;
 }
 
 /**
@@ -176,11 +197,21 @@ export interface WaitingStep {
   needs: string[] | null;
 }
 
-/** Locks the steps of a run that wait for a lease or for their turn. There may be a million, so none is returned. */
-export async function lockWaitingSteps(tx: Tx, runId: number): Promise<void> {
+/** SQL condition: steps of the run, or of those of its target runs that `only` names, which are found by keys. */
+function stepsOf(tx: Tx, runId: number, only: readonly number[] | undefined) {
+  return only === undefined
+    ? tx`job_run_id = ${runId}`
+    : tx`job_run_id = ${runId} and target_run_id = any(${only as number[]}::bigint[])`;
+}
+
+/**
+ * Locks the steps of a run, or of some of its target runs, that wait for a lease or for their turn. There may be a
+ * million, so none is returned.
+ */
+export async function lockWaitingSteps(tx: Tx, runId: number, only?: readonly number[]): Promise<void> {
   await tx`
     select count(*) from (
-      select from job_run_steps where job_run_id = ${runId} and status in ('pending', 'ready')
+      select from job_run_steps where ${stepsOf(tx, runId, only)} and status in ('pending', 'ready')
       order by id for update) locked`;
 }
 
@@ -208,14 +239,15 @@ export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): P
     order by id for update`;
 }
 
-/** Returns the steps of a run that are leased or held. */
+/** Returns the steps of a run, or of some of its target runs, that are leased or held. */
 export async function openStepsOf(
   tx: Tx,
   runId: number,
+  only?: readonly number[],
 ): Promise<{ id: number; targetRunId: number; status: StepStatus }[]> {
   return tx<{ id: number; targetRunId: number; status: StepStatus }[]>`
     select id, target_run_id, status from job_run_steps
-    where job_run_id = ${runId} and status in ('running', 'held') order by id`;
+    where ${stepsOf(tx, runId, only)} and status in ('running', 'held') order by id`;
 }
 
 /** Returns the worst output state among each run's steps. */

@@ -102,6 +102,9 @@ export interface TargetRunRecord {
   startedAt: Date | null;
   completedAt: Date | null;
   endReason: string | null;
+  /** When it was cancelled by itself. */
+  cancelRequestedAt: Date | null;
+  cancelRequestedBy: string | null;
 }
 
 export async function listTargetRuns(
@@ -111,12 +114,13 @@ export async function listTargetRuns(
 ): Promise<TargetRunRecord[]> {
   return db<TargetRunRecord[]>`
     select t.id, x.id as target_id, t.target_name, t.segment_id, g.name as segment_name, t.status, t.started_at, t.completed_at,
-      t.end_reason
+      t.end_reason, t.cancel_requested_at, u.name as cancel_requested_by
     from job_run_targets t
     left join targets x on x.id = t.target_id
     join segments g on g.id = t.segment_id
     join job_runs r on r.id = t.job_run_id
     join jobs j on j.id = r.job_id
+    left join users u on u.id = t.cancel_requested_by
     where t.job_run_id = ${filter.runId} and t.id > ${filter.above} and ${targetRunWithin(db, reaches, 't')}
       ${filter.ids === undefined ? db`` : db`and t.id = any(${filter.ids as number[]}::bigint[])`}
     order by t.id limit ${filter.limit}`;
@@ -229,6 +233,26 @@ export async function stepIdsOfRun(db: Queryable, runId: number, limit: number):
 
 export async function markCancelRequested(tx: Tx, runId: number, userId: number): Promise<void> {
   await tx`update job_runs set cancel_requested_at = clock_timestamp(), cancel_requested_by = ${userId} where id = ${runId}`;
+}
+
+/** Records that a target run was cancelled by itself, and returns when. */
+export async function markTargetRunCancelRequested(
+  tx: Tx,
+  targetRunId: number,
+  userId: number,
+): Promise<Date> {
+  const [row] = await tx<[{ at: Date }]>`
+    update job_run_targets set cancel_requested_at = clock_timestamp(), cancel_requested_by = ${userId}
+    where id = ${targetRunId} returning cancel_requested_at as at`;
+  return row.at;
+}
+
+/** Says why a target run ended, unless a step of it has begun or is leased. */
+export async function giveEndReason(tx: Tx, targetRunId: number, endReason: string): Promise<void> {
+  await tx`
+    update job_run_targets set end_reason = ${endReason}
+    where id = ${targetRunId} and not exists (
+      select from job_run_steps s where s.target_run_id = ${targetRunId} and s.epoch > s.unbegun)`;
 }
 
 /** Locks a run's row until the transaction ends. Returns false if there is no such run. */

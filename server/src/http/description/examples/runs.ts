@@ -6,6 +6,7 @@ import type {
   RunDetail,
   RunPage,
   RunSteps,
+  TargetRun,
   TargetRunPage,
   WorkerStatus,
 } from '@opsconductor/protocol';
@@ -85,20 +86,20 @@ export const runDetailExample = {
   untoldAttempts: 0,
 } satisfies RunDetail;
 
+const endedTargetRunExample = {
+  id: 901,
+  targetId: 3,
+  targetName: 'web-01',
+  segmentId: 1,
+  segmentName: 'dmz',
+  status: 'succeeded',
+  startedAt: times.startedAt,
+  completedAt: '2026-11-26T06:00:04.731Z',
+  endReason: null,
+} satisfies TargetRun;
+
 export const runStepsExample = {
-  targetRuns: [
-    {
-      id: 901,
-      targetId: 3,
-      targetName: 'web-01',
-      segmentId: 1,
-      segmentName: 'dmz',
-      status: 'succeeded',
-      startedAt: times.startedAt,
-      completedAt: '2026-11-26T06:00:04.731Z',
-      endReason: null,
-    },
-  ],
+  targetRuns: [endedTargetRunExample],
   steps: [
     {
       id: 3301,
@@ -127,6 +128,14 @@ export const runStepsExample = {
   ],
   nextCursor: null,
 } satisfies RunSteps;
+
+export const targetRunExample = {
+  ...endedTargetRunExample,
+  status: 'cancelling',
+  completedAt: null,
+  cancelRequestedAt: '2026-11-26T06:00:31.000Z',
+  cancelRequestedBy: 'ben',
+} satisfies TargetRun;
 
 export const targetRunsExample = {
   items: runStepsExample.targetRuns,

@@ -160,6 +160,55 @@ describe.each([
   });
 });
 
+describe('a cancel of one target run', () => {
+  const targetRunsOf = async (runId: number) =>
+    ((await t.ask('GET', `runs/${runId}/target-runs`)).body as TargetRunPage).items;
+  const path = (runId: number, targetRunId: number) => `runs/${runId}/target-runs/${targetRunId}/cancel`;
+
+  test('answers with what became of it, and says at the target run who asked for it', async () => {
+    const runId = await t.start({ targets: 2 });
+    const [first, second] = await targetRunsOf(runId);
+    const answer = await t.ask('POST', path(runId, first?.id ?? 0));
+    expect(answer).toMatchObject({
+      status: 202,
+      body: { id: first?.id, status: 'cancelled', cancelRequestedBy: 'root' },
+    });
+    expect(answer.body).toMatchObject({ endReason: 'Cancelled by root before it began.' });
+    expect(await t.ask('POST', path(runId, first?.id ?? 0))).toEqual(answer);
+    expect(await targetRunsOf(runId)).toEqual([answer.body, second]);
+    expect(await audited('run.target_cancel_requested')).toMatchObject([
+      { actorName: 'root', objectId: String(runId), detail: { targetRunId: first?.id, target: 'host-1' } },
+    ]);
+    const lease = await t.claimOne();
+    expect(await t.ask('POST', `${path(runId, second?.id ?? 0)}?force=true`)).toMatchObject({
+      body: { status: 'unknown' },
+    });
+    await t.settle(endOf(lease, { status: 'cancelled', reason: 'cancelled' }));
+    expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
+  });
+
+  test('is refused if it has ended by itself, does not exist, or is in another run', async () => {
+    const { runId } = await endedRun();
+    const [ended] = await targetRunsOf(runId);
+    expect(await t.ask('POST', path(runId, ended?.id ?? 0))).toMatchObject({
+      status: 409,
+      body: { error: { message: `“host-1” has already ended in run ${runId}: it is succeeded.` } },
+    });
+    const other = await t.start();
+    expect((await t.ask('POST', path(other, ended?.id ?? 0))).status).toBe(404);
+    expect((await t.ask('POST', path(runId, 999_999))).status).toBe(404);
+    expect((await t.ask('POST', path(999_999, ended?.id ?? 0))).status).toBe(404);
+  });
+
+  test('needs the permission to run', async () => {
+    const runId = await t.start();
+    const [target] = await targetRunsOf(runId);
+    const { token } = await t.app.user('looks', ['viewer']);
+    expect((await t.request('POST', path(runId, target?.id ?? 0), { token })).status).toBe(403);
+    expect(await t.run(runId)).toMatchObject({ status: 'queued' });
+  });
+});
+
 describe('a purge', () => {
   const tables = [
     'job_runs',

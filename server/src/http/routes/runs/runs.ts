@@ -22,6 +22,7 @@ import {
   StepTransfersSchema,
   TargetRunPageSchema,
   TargetRunQuerySchema,
+  TargetRunSchema,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../../../audit/record-audit.ts';
 import type { Authority } from '../../../auth/authority.ts';
@@ -31,6 +32,7 @@ import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../../../errors.ts';
 import { readInTurns } from '../../../read-in-turns.ts';
 import { cancelRun, mayDirectRun } from '../../../runs/ends/cancel-run.ts';
+import { cancelTargetRun, seeTargetRun } from '../../../runs/ends/cancel-target-run.ts';
 import { shownSignature } from '../../../runs/grants/shown-signature.ts';
 import type { ClaimsAlong } from '../../../runs/leases/claim-along.ts';
 import {
@@ -68,6 +70,7 @@ import {
   runDetailExample,
   runPageExample,
   runStepsExample,
+  targetRunExample,
   targetRunsExample,
 } from '../../description/examples/runs.ts';
 import { type RouteSpec, route } from '../../route.ts';
@@ -94,6 +97,7 @@ const startAnswers = {
 } as const;
 const params = Closed({ id: Id });
 const stepParams = Closed({ id: Id, step: Id });
+const targetRunParams = Closed({ id: Id, targetRun: Id });
 const maxTargetRunsPerPage = 100;
 /** Limit on the steps of one answer. If a job has many steps, a page holds fewer target runs. */
 const maxStepsPerPage = 2_000;
@@ -212,6 +216,25 @@ function startAndCancel(deps: RunRouteDeps): RouteSpec[] {
       query: CancelQuerySchema,
       success: { status: 202, schema: RunSchema, example: cancellingRunExample },
       handle: (request) => cancel(deps, request.params.id, callerOf(request), request.query.force ?? false),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/runs/:id/target-runs/:targetRun/cancel',
+      permission: 'run',
+      scoped: true,
+      summary: 'Cancel one target run, and let the rest of the run go on',
+      description:
+        'Needs what canceling the run needs: `run` on the job’s category or on all targets of the run. What canceling does to a run is done to this target run alone, also with `force=true`. It is no failure for `max_failures`; if it ends `unknown`, it counts as such. Other target runs begin in its place. Repeating the request changes nothing, and so does canceling one of a run that is being canceled. One that has ended by itself is refused (409), unless attempts on it were given up and have not been reported since: these are stopped as soon as an agent can, and its outcome stays.',
+      tag,
+      params: targetRunParams,
+      query: CancelQuerySchema,
+      success: { status: 202, schema: TargetRunSchema, example: targetRunExample },
+      handle: async (request) => {
+        const name = { runId: request.params.id, targetRunId: request.params.targetRun };
+        const caller = callerOf(request);
+        deps.publish(await cancelTargetRun(deps.sql, name, caller, request.query));
+        return targetRunView(await seeTargetRun(deps.sql, name, caller));
+      },
     }),
   ];
 }
