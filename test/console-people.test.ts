@@ -258,8 +258,9 @@ test('what an administrator grants opens the other browser’s pages, and what i
   await page.getByRole('button', { name: 'Revoke role viewer, segment dmz' }).click();
   await page.getByRole('button', { name: 'Revoke it' }).click();
   await page.getByText('grace sees nothing after signing in.').waitFor();
-  // Without a reload: the next refusal says it.
-  await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor({ timeout: 45_000 });
+  // Without a reload: the next refusal says it, at the latest when the page is looked at again.
+  await other.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
+  await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor();
 
   await page.getByRole('link', { name: 'Audit' }).click();
   await page.getByLabel('Action').fill('grant.');
@@ -371,9 +372,10 @@ test('what was typed outlives the session for who typed it; another user who sig
   await withPassword('otto');
   const { page, faults, user } = await withPassword('vera');
   const again = page.getByRole('dialog', { name: 'Sign in' });
-  /** As when it was not used for long; the page finds out by itself. */
+  /** As when it was not used for long; the page asks when it is looked at again. */
   const sessionEnds = async () => {
     expect((await api.send('DELETE', `/api/v1/users/${user.id}/sessions`)).status).toBe(200);
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
     await again.getByText('Your session ended.').waitFor();
   };
   const signIn = async (name: string) => {
