@@ -8,3 +8,17 @@ export async function eachOf(works: readonly (() => Promise<void>)[]): Promise<v
   if (failures.length === 1) throw failures[0];
   if (failures.length > 1) throw new AggregateError(failures, `${failures.length} parts of the work failed`);
 }
+
+/** Does the work for all items at once or, if that fails, for each: one that fails doesn't keep the others from it. */
+export async function allOrEach<T>(
+  items: readonly T[],
+  work: (items: readonly T[]) => Promise<void>,
+): Promise<void> {
+  if (items.length === 0) return;
+  try {
+    await work(items);
+  } catch (error) {
+    if (items.length === 1) throw error;
+    await eachOf(items.map((item) => () => work([item])));
+  }
+}

@@ -44,6 +44,13 @@ async function silentFor(t: TestRuns, seconds: number): Promise<void> {
       expires_at = clock_timestamp() + make_interval(secs => ${20 - seconds})`;
 }
 
+async function refuseToWrite({ sql }: TestRuns, stepId: number | undefined): Promise<void> {
+  await sql`create function refuse_step() returns trigger language plpgsql as $$
+    begin raise exception 'this row can not be written'; end $$`;
+  await sql.unsafe(`create trigger refuse before update on job_run_steps for each row
+    when (old.id = ${stepId}) execute function refuse_step()`);
+}
+
 /** Makes it look as if no server had swept for this long. */
 async function pausedFor(t: TestRuns, seconds: number): Promise<void> {
   await t.sql`update cluster_clock set touched_at = clock_timestamp() - make_interval(secs => ${seconds})`;
@@ -283,16 +290,26 @@ test('a step that can’t be given up doesn’t keep anything else from being sw
   const [stuck, lost, late] = [await t.start(), await t.start(), await t.start({ startWithinS: 60 })];
   await t.connect(t.agent, { slots: 2 });
   const [first] = await t.claim();
-  await t.sql`create function refuse_step() returns trigger language plpgsql as $$
-    begin raise exception 'this row can not be written'; end $$`;
-  await t.sql.unsafe(`create trigger refuse before update on job_run_steps for each row
-    when (old.id = ${first?.id}) execute function refuse_step()`);
+  await refuseToWrite(t, first?.id);
   await t.sql`update job_runs set start_by = clock_timestamp() where id = ${late}`;
   await silentFor(t, 301);
   await expect(t.sweep()).rejects.toThrow('this row can not be written');
   expect(await t.run(stuck)).toMatchObject({ status: 'queued' });
   expect(await t.run(lost)).toMatchObject({ status: 'unknown' });
   expect(await t.run(late)).toMatchObject({ status: 'timed_out' });
+});
+
+test('a held step that can’t be ended doesn’t keep the others from ending at their deadlines', async () => {
+  await using t = await setup();
+  const runId = await t.start({ targets: 2, rules: [{ on_unknown: 'hold', hold_for: 60 }] });
+  const [stuck, other] = await t.claim();
+  if (stuck === undefined || other === undefined) throw new Error('not leased');
+  await t.settle(givenUp(stuck), givenUp(other));
+  await t.sql`update job_run_steps set held_until = clock_timestamp()`;
+  await refuseToWrite(t, stuck.id);
+  await expect(t.sweep()).rejects.toThrow('this row can not be written');
+  expect(await t.steps(runId)).toMatchObject([{ status: 'held' }, { status: 'unknown' }]);
+  expect(t.warnings).toMatchObject([{ steps: [other.id] }]);
 });
 
 test('while one server sweeps, another one leaves it alone', async () => {

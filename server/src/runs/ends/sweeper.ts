@@ -23,7 +23,7 @@ import { givenUpEnd } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { settleAttempts } from '../progress/settle-attempts.ts';
 import { expireHolds } from './decide-held.ts';
-import { eachOf } from './each-of.ts';
+import { allOrEach, eachOf } from './each-of.ts';
 import { endLongWaits, endUnstarted } from './end-waits.ts';
 import { timeOutRun } from './time-out-run.ts';
 
@@ -132,13 +132,7 @@ export class Sweeper {
     for (const orphan of await lostOrphans(sql)) {
       if (!known.has(orphan.stepId)) overdue.push({ ...orphan, lastHeartbeatAt: null, cause: 'orphaned' });
     }
-    if (overdue.length === 0) return;
-    try {
-      await this.#giveUp(overdue);
-    } catch (error) {
-      if (overdue.length === 1) throw error;
-      await eachOf(overdue.map((attempt) => () => this.#giveUp([attempt])));
-    }
+    await allOrEach(overdue, (attempts) => this.#giveUp(attempts));
   }
 
   async #giveUp(overdue: readonly OverdueAttempt[]): Promise<void> {
@@ -181,10 +175,11 @@ export class Sweeper {
   async #endExpiredHolds(): Promise<void> {
     const { sql, log, publish } = this.#deps;
     const due = (await expiredHolds(sql)).map(({ stepId }) => stepId);
-    if (due.length === 0) return;
-    const news = await expireHolds(sql, due);
-    log.warn({ steps: due }, 'held steps became unknown, because nobody decided before their deadline');
-    publish(news);
+    await allOrEach(due, async (steps) => {
+      const news = await expireHolds(sql, steps);
+      log.warn({ steps }, 'held steps became unknown, because nobody decided before their deadline');
+      publish(news);
+    });
   }
 }
 
