@@ -103,7 +103,7 @@ test('an artifact is listed once it is complete, even if requests are repeated, 
   const forged = Buffer.from(JSON.stringify([lease.id, 1, 'no uuid'])).toString('base64url');
   await expect(list({ cursor: forged })).rejects.toMatchObject({
     code: 'invalid',
-    details: [{ path: 'cursor' }],
+    details: [{ path: 'query.cursor' }],
   });
   await expect(getArtifact(t, { runId, id }, unrestricted)).rejects.toMatchObject({ code: 'not_found' });
   expect(await ask({ ...close, sha256: sha256(Buffer.from('other')) })).toMatchObject({

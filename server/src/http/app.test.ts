@@ -279,7 +279,29 @@ describe('paths and queries', () => {
   });
 });
 
+describe('conditions', () => {
+  test('a change on a condition that its route does not heed is refused', async () => {
+    const changed = t.request('PUT', '/api/v1/things/1', {
+      token: viewer,
+      json: { name: 'a' },
+      headers: { 'If-Match': '"3"' },
+    });
+    const error = await refusal(await changed, 400);
+    expect(error.message).toBe('If-Match: Is not heeded here; leave it out.');
+    const read = await t.request('GET', '/api/v1/things/1', {
+      token: viewer,
+      headers: { 'If-Match': '"3"' },
+    });
+    expect(read.status).toBe(200);
+  });
+});
+
 describe('unknown addresses', () => {
+  test('a path with a slash at the end is told to leave it out', async () => {
+    const error = await refusal(await t.request('GET', '/api/v1/things/1/', { token: viewer }), 404);
+    expect(error.message).toBe('There is no such path on this server. Leave out the slash at the end.');
+  });
+
   test('an unknown API path is 404 in JSON and another method 405 with Allow', async () => {
     expect((await refusal(await t.request('GET', '/api/v1/nothing'), 404)).code).toBe('not_found');
     const response = await t.request('DELETE', '/api/v1/things/1', { token: viewer });

@@ -273,10 +273,22 @@ function readParts(route: RouteSpec, context: Context, body: unknown) {
   problems.push(...withUnstorableText(textProblems(route.params ?? nothing, params), params));
   const query = readText(route.query, readQuery(context, problems));
   problems.push(...withUnstorableText(textProblems(route.query ?? nothing, query, 'query'), query, 'query'));
+  if (route.method !== 'GET') problems.push(...unheededCondition(route, context));
   if (!checksItself(route) && route.method !== 'GET')
     problems.push(...withUnstorableText(schemaProblems(route.body ?? nothing, body), body));
   refuseProblems(problems);
   return { params, query, body };
+}
+
+/** A caller who names a version relies on it: a change that paid no heed to it could undo somebody else's. */
+function unheededCondition(route: RouteSpec, context: Context): ErrorDetail[] {
+  if (route.takesIfMatch === true || context.req.header('if-match') === undefined) return [];
+  const body = route.body as { properties?: object } | undefined;
+  const instead =
+    body?.properties !== undefined && 'expected' in body.properties
+      ? 'say in `expected` of the body what must still be so'
+      : 'leave it out';
+  return [{ path: 'If-Match', message: `Is not heeded here; ${instead}.`, allowed: 'no such header' }];
 }
 
 /** Returns whether the route's handler checks the body itself. */

@@ -96,7 +96,7 @@ describe('the list of jobs', () => {
     [{ lastResult: 'fine' }, 'query.lastResult'],
     [{ createdAfter: 'yesterday' }, 'query.createdAfter'],
     [{ updatedBefore: '2026-13-01' }, 'query.updatedBefore'],
-    [{ cursor: 'eyJ4Ijoxfqo', sort: 'updated' }, 'cursor'],
+    [{ cursor: 'eyJ4Ijoxfqo', sort: 'updated' }, 'query.cursor'],
   ])('refuses %j', async (query, path) => {
     await expect(listJobs(t.sql, query, unrestricted)).rejects.toMatchObject({
       code: 'invalid',

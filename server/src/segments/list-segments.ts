@@ -39,7 +39,7 @@ export async function listSegments(
   const ask = {
     search,
     limit: limit === undefined ? undefined : limit + 1,
-    beyond: beyondCursor('cursor', cursor) ?? beyondCursor('namedCursor', namedCursor),
+    beyond: beyondCursor('query.cursor', cursor) ?? beyondCursor('query.namedCursor', namedCursor),
   };
   const isNaming = cursor === undefined && permission === undefined && !reachesEverything(reaches);
   const [rows, names] = await Promise.all([

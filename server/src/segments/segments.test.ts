@@ -211,7 +211,7 @@ describe('the health of a segment', () => {
     });
     await expect(listSegments(t.sql, reaches, { namedCursor: 'nonsense' })).rejects.toMatchObject({
       code: 'invalid',
-      details: [{ path: 'namedCursor' }],
+      details: [{ path: 'query.namedCursor' }],
     });
   });
 });

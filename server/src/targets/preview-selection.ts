@@ -31,7 +31,7 @@ export async function previewSelection(
   authority: Authority,
 ): Promise<SelectTargetsReply> {
   const { jobId, limit = limits.defaultPageItems, cursor, ...selection } = request;
-  const from = cursor === undefined ? 0 : decodeCursor(cursor, ['number'] as const)[0];
+  const from = cursor === undefined ? 0 : decodeCursor(cursor, ['number'] as const, 'cursor')[0];
   if (jobId !== undefined) await requireJobSeen(sql, jobId, authority);
   const read = authority.reach('read');
   const { query } = await readSelection(sql, selection, read);

@@ -229,7 +229,7 @@ describe('listing targets', () => {
     for (const cursor of cursors) {
       await expect(listTargets(t.sql, { cursor }, unrestricted)).rejects.toMatchObject({
         code: 'invalid',
-        details: [{ path: 'cursor' }],
+        details: [{ path: 'query.cursor' }],
       });
     }
   });

@@ -30,7 +30,7 @@ export async function readRequestBody(
   const bytes = await readAtMost(request, maxBytes, room);
   if (bytes.length === 0) return { value: undefined };
   const contentType = contentTypeOf(request);
-  if (json.test(contentType)) return { value: parseJson(bytes) };
+  if (json.test(contentType)) return { value: parseJson(bytes, takesYaml) };
   if (takesYaml && yaml.test(contentType)) return parseYaml(bytes);
   throw wrongType(takesYaml);
 }
@@ -136,9 +136,9 @@ function hungUp(cause: unknown): AppError {
   return new AppError('invalid', 'The connection ended before the request body was whole.', { cause });
 }
 
-function parseJson(bytes: Uint8Array): unknown {
+function parseJson(bytes: Uint8Array, takesYaml: boolean): unknown {
   const text = decodeText(bytes);
-  const value = parseJsonText(text);
+  const value = parseJsonText(text, takesYaml);
   const shape = jsonShape(text, maxDepth);
   if (shape === 'sound') return value;
   if (shape === 'too_deep')
@@ -148,13 +148,16 @@ function parseJson(bytes: Uint8Array): unknown {
   throw new AppError('invalid', `The request body is ambiguous: ${details[0]?.message ?? ''}`, { details });
 }
 
-function parseJsonText(text: string): unknown {
+function parseJsonText(text: string, takesYaml: boolean): unknown {
   try {
     return JSON.parse(text);
   } catch {
     // The engine's message quotes the body, which may contain secrets; ours gives only the position.
     const { line, column, expected } = findJsonError(text);
-    const message = `The request body is not JSON: line ${line}, column ${column}: ${expected}.`;
+    const isOther = line === 1 && column === 1;
+    const hint =
+      takesYaml && isOther ? ' If it is YAML, send Content-Type: application/yaml, and no other.' : '';
+    const message = `The request body is not JSON: line ${line}, column ${column}: ${expected}.${hint}`;
     throw new AppError('invalid', message, { details: [{ path: '', message, allowed: 'JSON (RFC 8259)' }] });
   }
 }

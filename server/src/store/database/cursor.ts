@@ -17,7 +17,7 @@ export function encodeCursor(key: readonly (string | number)[]): string {
 export function decodeCursor<K extends readonly KeyPart[]>(
   cursor: string,
   types: K,
-  field = 'cursor',
+  field = 'query.cursor',
 ): { [I in keyof K]: K[I] extends 'number' ? number : string } {
   let key: unknown;
   try {

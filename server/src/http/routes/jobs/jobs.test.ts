@@ -118,6 +118,13 @@ describe('jobs', () => {
     ]);
   });
 
+  test('in YAML that is sent as JSON are refused with the content type to send', async () => {
+    const response = await t.request('POST', '/api/v1/jobs', { token: author, body: 'name: a\nsteps: []\n' });
+    expect(((await response.json()) as ErrorBody).error.message).toBe(
+      'The request body is not JSON: line 1, column 1: expected a value. If it is YAML, send Content-Type: application/yaml, and no other.',
+    );
+  });
+
   test('are saved like they are created: as the bare definition, with the changed version in the header', async () => {
     const { body: job } = await call<Job>('POST', 'jobs', {
       name: 'bare',
