@@ -120,7 +120,7 @@ export class KnownRoots {
     if (first === undefined) {
       throw new AgentError(
         `Segment ${segmentName} is not in ${this.#path}.`,
-        'Name the file that knows its root with --roots. The owner of that root has had one since "segment init".',
+        'Name the file that knows its root with --roots: the owner of that root has had one since "segment init". If the server holds the root, compare it with what the console shows, and run the command once with --learn-roots.',
       );
     }
     if (second === undefined) return first;
@@ -128,6 +128,11 @@ export class KnownRoots {
       `${this.#path} has several segments named ${segmentName}, of different installations.`,
       'Keep a file of roots for each installation, and name it with --roots.',
     );
+  }
+
+  /** Returns whether a segment of that name is not in the file, and may be added to it. */
+  mayLearn(segmentName: string): boolean {
+    return this.#learns && this.#known.every((one) => one.segmentName !== segmentName);
   }
 
   has({ installationId, segmentId }: Pick<KnownRoot, 'installationId' | 'segmentId'>): boolean {

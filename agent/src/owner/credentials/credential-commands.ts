@@ -12,6 +12,7 @@ import { storeSealed } from './seal-credential.ts';
 interface SealOptions extends ServerOptions {
   segment: string;
   roots: string;
+  learnRoots: boolean;
   kind: SealedKind;
   user: string;
   secretFile?: string;
@@ -57,6 +58,7 @@ export function addCredentialCommands(program: Command, config: Config, say: (li
     .argument('<name>', 'name of the credential')
     .requiredOption('--segment <name>', 'name of the segment; its root must be in the file of --roots')
     .option('--roots <path>', 'file of the roots of segments that you know', config.defaultRoots)
+    .option('--learn-roots', 'add the segment to the file of --roots if it is not in it', false)
     .addOption(
       new Option('--kind <kind>', 'kind of the credential').choices(Object.keys(kinds)).makeOptionMandatory(),
     )
@@ -89,7 +91,7 @@ export function addCredentialCommands(program: Command, config: Config, say: (li
     .action(async (name: string, options: SealOptions) => {
       const secret = await readSecret(options);
       const api = await connectApi(options, config);
-      const roots = await KnownRoots.read(options.roots, false);
+      const roots = await KnownRoots.read(options.roots, options.learnRoots);
       const { segment: segmentName, description, expiresOn, replace } = options;
       const stored = await storeSealed(api, roots, {
         segmentName,

@@ -1,7 +1,13 @@
 // Seals a credential on the owner's machine to the key that the segment's roster names; the segment's root is known
 // here. Only agents of the segment can open what reaches the server.
 import { randomUUID } from 'node:crypto';
-import { type Credential, CredentialSchema, Page, SealingKeySchema } from '@opsconductor/protocol';
+import {
+  type Credential,
+  CredentialSchema,
+  Page,
+  SealingKeySchema,
+  SegmentListSchema,
+} from '@opsconductor/protocol';
 import { type CredentialSecret, credentialProblems, sealCredential } from '@opsconductor/protocol/sealing';
 import { AgentError } from '../../agent-error.ts';
 import type { Api } from '../../start-run/api-client.ts';
@@ -65,10 +71,12 @@ function refuseProblems(secret: CredentialSecret): void {
 
 /** Returns the key that the roster names, for exactly the segment that was asked for. */
 async function segmentKey(api: Api, roots: KnownRoots, segmentName: string): Promise<SegmentKey> {
-  const { installationId, segmentId } = roots.named(segmentName);
+  const known = roots.mayLearn(segmentName) ? undefined : roots.named(segmentName);
+  const segmentId = known?.segmentId ?? (await segmentNamed(api, segmentName));
   const offered = await api.get(`/api/v1/segments/${segmentId}/sealing-key`, SealingKeySchema);
   // Another segment may be known here too, and be trusted less.
-  if (offered.installationId !== installationId || offered.segmentId !== segmentId) {
+  const isOther = known !== undefined && offered.installationId !== known.installationId;
+  if (isOther || offered.segmentId !== segmentId) {
     throw new AgentError(
       `The server answered with the key of another segment than ${segmentName}, or is another installation.`,
       'Check the address. If it is right, stop, and ask whoever runs the server.',
@@ -77,6 +85,16 @@ async function segmentKey(api: Api, roots: KnownRoots, segmentName: string): Pro
   const key = await roots.verify({ ...offered, segmentName });
   await roots.save();
   return key;
+}
+
+async function segmentNamed(api: Api, segmentName: string): Promise<number> {
+  const { items } = await api.get('/api/v1/segments', SegmentListSchema);
+  const found = items.find(({ name }) => name === segmentName);
+  if (found !== undefined) return found.id;
+  throw new AgentError(
+    `The server has no segment named ${segmentName}, or you may not see it.`,
+    'Correct the name, or ask for the right to read the segment. Nothing was sent.',
+  );
 }
 
 async function credentialNamed(api: Api, segmentId: number, name: string): Promise<Credential | undefined> {

@@ -78,7 +78,7 @@ async function setup() {
   const read = async () => readOwned(api, (await roots()).named('dmz'), root.publicKey);
   const recoveryKey = async () => encodeBase64((await generateEncryptionKeyPair()).publicKey);
   return {
-    ...{ root, key, first, server, sent, roots, read, api, recoveryKey },
+    ...{ folder: path, root, key, first, server, sent, roots, read, api, recoveryKey },
     signed: (roster: Partial<Roster>, by = pair) => signRoster(by.privateKey, { ...first, ...roster }),
     /** The owner signs something that is new in each roster. */
     sign: async ({
@@ -191,6 +191,36 @@ test('a credential is sealed to the key that the known root names, and to no oth
   };
   await expect(seal()).rejects.toThrow('The root of segment dmz is');
   expect(t.sent).toHaveLength(count);
+});
+
+test('a credential is sealed to a segment that is not known here only if it may be learned, and then to that root', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, segmentName: 'office', roster: await t.signed({ number: 2 }) };
+  t.server.segments = [
+    { id: segmentId, name: 'office', rootFingerprint: await fingerprint(t.root.publicKey) },
+  ];
+  const file = join(t.folder, 'learned.json');
+  const bounds = {
+    ...{ hosts: ['*'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' },
+    authentication: ['password' as const],
+  };
+  const secret = { kind: 'ssh_password' as const, user: 'deploy', password: 'correct horse', bounds };
+  const seal = async (learns: boolean, segmentName = 'office') =>
+    storeSealed(t.api, await KnownRoots.read(file, learns), {
+      segmentName,
+      name: 'deploy',
+      secret,
+      replace: false,
+    });
+  await expect(seal(false)).rejects.toThrow('Segment office is not in');
+  await expect(seal(true, 'lab')).rejects.toThrow('no segment named lab');
+  await seal(true);
+  await seal(false);
+  expect(t.sent.filter(({ path }) => path.endsWith('/credentials'))).toHaveLength(2);
+  const stranger = await generateSigningKeyPair();
+  const rootPublicKey = encodeBase64(stranger.publicKey);
+  t.server.state = { ...t.server.state, rootPublicKey, roster: await t.signed({ number: 2 }, stranger) };
+  await expect(seal(true)).rejects.toThrow('The root of segment office is');
 });
 
 test('nothing is signed on a roster that drops a segment key of an older one, unless the owner confirms it', async () => {
