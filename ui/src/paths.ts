@@ -308,6 +308,8 @@ export const apiPaths = {
     `${root}/runs/${runId}/artifacts/${encodeURIComponent(id)}/content`,
   rerun: (id: number) => `${root}/runs/${id}/rerun`,
   cancelRun: (id: number, query: Query = {}) => withQuery(`${root}/executor/cancel/${id}`, query),
+  cancelTargetRun: (id: number, targetRun: number, query: Query = {}) =>
+    withQuery(`${root}/runs/${id}/target-runs/${targetRun}/cancel`, query),
   files: (query: Query = {}) => withQuery(`${root}/files`, query),
   file: (id: string) => `${root}/files/${encodeURIComponent(id)}`,
   fileContent: (id: string, query: Query = {}) =>

@@ -15,6 +15,7 @@ import type {
   RunSteps,
   Step,
   StepTransfers,
+  TargetRun,
   TargetRunPage,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../paths.ts';
@@ -77,6 +78,11 @@ export async function fetchStepsOf(
 /** Cancels a run; with `force`, without waiting for any agent. */
 export function cancelRun(id: number, force = false): Promise<Run> {
   return request('POST', apiPaths.cancelRun(id, force ? { force } : {}));
+}
+
+/** Cancels one host of a run; with `force`, without waiting for any agent. */
+export function cancelTargetRun(id: number, targetRunId: number, force = false): Promise<TargetRun> {
+  return request('POST', apiPaths.cancelTargetRun(id, targetRunId, force ? { force } : {}));
 }
 
 /**
