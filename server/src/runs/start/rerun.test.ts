@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import { waitUntilBlocked } from '../../segments/testing.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { runsNotStarted } from '../../store/queue/sweep.ts';
 import { findRun, purgeRun } from '../../store/runs/runs.ts';
 import { deleteTarget } from '../../targets/edit-targets.ts';
+import { endUnstarted } from '../ends/end-waits.ts';
 import { endOf, failure, setupRuns, type TestRuns } from '../testing.ts';
 import { rerun } from './rerun.ts';
 
@@ -31,6 +33,17 @@ test('a failed run is run again from the failed step on, where it failed, and bo
   expect((await findRun(t.sql, runId))?.reruns).toEqual([again]);
   for (let step = 2; step <= 3; step += 1) await t.settle(endOf(await t.claimOne()));
   expect(await t.run(again)).toMatchObject({ status: 'succeeded', completedSteps: 3 });
+});
+
+test('a rerun from a later step that no agent takes ends like any run that did not start in time', async () => {
+  await using t = await setupRuns();
+  const runId = await endedRun(t);
+  const again = (await rerun(t, runId, { which: 'failed', from_step: 'failed' }, t.caller)).runId;
+  await t.sql`update job_runs set start_by = clock_timestamp() - interval '1 s' where id = ${again}`;
+  expect(await runsNotStarted(t.sql)).toEqual([again]);
+  await endUnstarted(t.sql, again);
+  expect((await t.steps(again)).map(({ status }) => status)).toEqual(['skipped', 'timed_out', 'timed_out']);
+  expect(await t.run(again)).toMatchObject({ status: 'timed_out' });
 });
 
 test('a rerun that is not possible is refused with the reason, and nothing starts', async () => {
