@@ -99,6 +99,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
   job_run_targets: {
     ...{ id: unread, status: unread, started_at: unread, completed_at: unread, is_open: unread },
     ...{ has_locks: unread, end_reason: unread, first_failure: unread },
+    ...{ cancel_requested_at: unread, cancel_requested_by: unread },
     job_run_id: unread,
     target_id: refused(`(select id from targets where name = 'elsewhere')`),
     segment_id: refused('(select max(id) from segments)'),
