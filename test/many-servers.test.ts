@@ -3,8 +3,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { TargetRunPage } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readEnvironment } from '../server/src/config.ts';
+import type { ApiClient } from './support/api-client.ts';
 import { type Cluster, setupCluster } from './support/cluster.ts';
 import { type LoadReport, runUnderLoad } from './support/cluster-load.ts';
 import { haproxyConfiguration } from './support/haproxy.ts';
@@ -33,22 +35,30 @@ beforeAll(async () => {
 });
 afterAll(() => t[Symbol.asyncDispose]());
 
-test('cancels and tests of targets work across servers', async () => {
+test('cancels of runs and of single hosts, and tests of targets, work across servers', async () => {
   const [first, second] = t.direct;
   if (first === undefined || second === undefined) throw new Error('two servers are needed');
   for (const api of [first, second]) {
     const { body } = await api.post<{ ok: boolean }>(`/api/v1/targets/${t.targetId}/test`);
     expect(body.ok).toBe(true);
   }
-  for (const api of [first, second]) {
+  const one = async (api: ApiClient, runId: number) => {
+    const { body } = await api.get<TargetRunPage>(`/api/v1/runs/${runId}/target-runs`);
+    return `/api/v1/runs/${runId}/target-runs/${body.items[0]?.id}/cancel`;
+  };
+  const whole = async (_: ApiClient, runId: number) => `/api/v1/executor/cancel/${runId}`;
+  for (const [api, pathOf] of [first, second].flatMap((each) => [
+    [each, whole] as const,
+    [each, one] as const,
+  ])) {
     const job = await api.made<{ id: number }>('/api/v1/jobs', {
-      name: `waits ${api.url}`,
+      name: `waits ${api.url} ${pathOf.name}`,
       steps: [{ name: 'wait', type: 'ssh.exec', config: { command: 'echo begun; sleep 300' } }],
     });
     const run = await api.made<{ id: number }>(`/api/v1/jobs/${job.id}/run`, { targetIds: [t.targetId] });
     const reader = t.read(run.id);
     await reader.until(() => reader.bytes > 0, 'the first line');
-    expect((await api.post(`/api/v1/executor/cancel/${run.id}`)).status).toBeLessThan(300);
+    expect((await api.post(await pathOf(api, run.id))).status).toBeLessThan(300);
     expect(await reader.end()).toBe('cancelled');
   }
 });

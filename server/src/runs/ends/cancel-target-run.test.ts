@@ -346,3 +346,16 @@ describe('with a strategy', () => {
     expect(await statuses(runId)).toEqual(['failed', 'failed', ...Array(4).fill('cancelled')]);
   });
 });
+
+test('a server of the version before, which goes on with the host, is not refused what it writes', async () => {
+  const runId = await t.start({ targets: 2, steps: 2 });
+  const [mine] = await t.claim();
+  if (mine === undefined) throw new Error('not leased');
+  await cancel(runId);
+  await t.sql`update job_run_targets set status = 'running' where id = ${mine.targetRunId}`;
+  expect(await statuses(runId)).toEqual(['cancelling', 'queued']);
+  await cancelRun(t.sql, runId, t.caller);
+  const [, other] = await targetRuns(runId);
+  const wrong = t.sql`update job_run_targets set status = 'running' where id = ${other?.id ?? 0}`;
+  await expect(wrong).rejects.toThrow(/cancelling/);
+});
