@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { findBinaryPackage } from './postgres-binaries.ts';
-import { bundleServerProcess, copyPackageWithoutLinks, setup, startServerProcess } from './testing/setup.ts';
+import { copyPackageWithoutLinks, setup, startServerProcess } from './testing/setup.ts';
 
 const run = promisify(execFile);
 const root = process.getuid?.() === 0;
@@ -23,18 +23,15 @@ async function makeHome(folder: string, owner: { uid?: number; gid?: number } = 
 test('a plain user keeps everything under a home of mode 0700, restarts and adopts', async () => {
   const t = await setup();
   const { home, packageFolder, dataDir } = await makeHome(t.folder, plainUser);
-  // Next to the home, because esbuild writes it as the user who runs the test.
-  const bundle = await bundleServerProcess(join(t.folder, 'server-process.mjs'));
-  const as = { ...plainUser, bundle };
 
-  const first = await startServerProcess({ dataDir, packageFolder }, as);
+  const first = await startServerProcess({ dataDir, packageFolder }, plainUser);
   await t.connect(first.url)`CREATE TABLE kept AS SELECT 42 AS answer`;
   await first.kill('SIGTERM');
-  const second = await startServerProcess({ dataDir, packageFolder }, as);
+  const second = await startServerProcess({ dataDir, packageFolder }, plainUser);
   expect([...(await t.connect(second.url)`SELECT answer FROM kept`)]).toEqual([{ answer: 42 }]);
   expect((await stat(join(dataDir, 'cluster'))).uid).toBe((await stat(home)).uid);
   await second.kill('SIGKILL');
-  const third = await startServerProcess({ dataDir, packageFolder }, as);
+  const third = await startServerProcess({ dataDir, packageFolder }, plainUser);
   expect(third).toMatchObject({ adopted: true, pid: second.pid });
   await third.kill('SIGTERM');
 });
@@ -89,8 +86,7 @@ describe.runIf(root)('as root', () => {
   test("a database that a plain user made keeps running under that user's id", async () => {
     const t = await setup();
     const { packageFolder, dataDir } = await makeHome(t.folder, plainUser);
-    const bundle = await bundleServerProcess(join(t.folder, 'server-process.mjs'));
-    const first = await startServerProcess({ dataDir, packageFolder }, { ...plainUser, bundle });
+    const first = await startServerProcess({ dataDir, packageFolder }, plainUser);
     await first.kill('SIGTERM');
     await chmod(join(t.folder, 'home'), 0o711);
 
@@ -101,8 +97,7 @@ describe.runIf(root)('as root', () => {
   test('after root has started and stopped the database, its own user can start it, and is told if it may not open a file', async () => {
     const t = await setup();
     const { packageFolder, dataDir } = await makeHome(t.folder, plainUser);
-    const bundle = await bundleServerProcess(join(t.folder, 'server-process.mjs'));
-    const startAsUser = () => startServerProcess({ dataDir, packageFolder }, { ...plainUser, bundle });
+    const startAsUser = () => startServerProcess({ dataDir, packageFolder }, plainUser);
     await (await startAsUser()).kill('SIGTERM');
     // As in a copy that was made without the log.
     await rm(join(dataDir, 'postgres.log'));

@@ -15,6 +15,7 @@ import {
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from '../embedded-postgres.ts';
+import { findBinaryPackage } from '../postgres-binaries.ts';
 import { copyBegunData } from './begun-data.ts';
 
 const run = promisify(execFile);
@@ -74,18 +75,19 @@ async function clustersOf(dataDir: string): Promise<string[]> {
   return [join(home, 'cluster')];
 }
 
-/** Starts another server process, optionally as another user; `bundle` is a file that this user can read. */
+let bundled: Promise<string> | undefined;
+
+/** Starts another server process, optionally as another user. */
 export async function startServerProcess(
   options: Omit<Partial<EmbeddedPostgresOptions>, 'log'>,
-  as: { uid?: number; gid?: number; bundle?: string } = {},
+  account: { uid?: number; gid?: number } = {},
 ): Promise<ServerProcess> {
-  const { bundle, ...account } = as;
-  const script = bundle ?? fileURLToPath(new URL('server-process.ts', import.meta.url));
-  const child = spawn(
-    process.execPath,
-    [...(bundle === undefined ? ['--import', 'tsx'] : []), script, JSON.stringify(options)],
-    { ...account, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  bundled ??= bundleServerProcess();
+  const asked = JSON.stringify({ packageFolder: findBinaryPackage(), ...options });
+  const child = spawn(process.execPath, [await bundled, asked], {
+    ...account,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let errors = '';
   child.stderr?.on('data', (data) => {
     errors += data;
@@ -106,8 +108,13 @@ export async function startServerProcess(
   return { child, kill, ...JSON.parse(line[0]) };
 }
 
-/** Bundles the server process into one file, for a user who can't read the repository. */
-export async function bundleServerProcess(outfile: string): Promise<string> {
+/**
+ * Bundles the server process into one file, for a user who can't read the repository. Without a TypeScript compiler in
+ * it, the process also starts in a quarter of the time.
+ */
+async function bundleServerProcess(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'server-process-'));
+  const outfile = join(folder, 'server-process.mjs');
   await build({
     entryPoints: [fileURLToPath(new URL('server-process.ts', import.meta.url))],
     outfile,
@@ -116,6 +123,8 @@ export async function bundleServerProcess(outfile: string): Promise<string> {
     format: 'esm',
     target: 'node20',
   });
+  await chmod(folder, 0o755);
+  await chmod(outfile, 0o644);
   return outfile;
 }
 
