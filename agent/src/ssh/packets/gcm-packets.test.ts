@@ -8,8 +8,9 @@ import { setupSshd, sshTest } from '../sshd-setup.ts';
 import { takeOverGcm } from './gcm-packets.ts';
 
 const gcm = ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com'];
-// Of all sizes: each write becomes a packet of its own, and the larger ones become several.
-const sent = Array.from({ length: 400 }, (_, n) => randomBytes(1 + ((n * 7919) % 60_000)));
+// Of all sizes: each write becomes a packet of its own, and the larger ones become several. Altogether 4.5 MB, so that
+// keys are exchanged several times.
+const sent = Array.from({ length: 150 }, (_, n) => randomBytes(1 + ((n * 7919) % 60_000)));
 const wanted = createHash('sha256').update(Buffer.concat(sent)).digest('hex');
 
 /** Returns the SHA-256 of what has arrived. */
