@@ -1,10 +1,21 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { expect, test, vi } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
+const program = '.cache/build/suite-process.mjs';
+
+// Through tsx, each of its starts would take two seconds of processor.
+beforeAll(async () => {
+  const { bundle } = await import(join(root, 'scripts/bundle.mjs'));
+  mkdirSync(join(root, '.cache/build'), { recursive: true });
+  await (bundle as (entryPoint: string, outfile: string) => Promise<void>)(
+    'test/support/suite-process.ts',
+    program,
+  );
+});
 
 /** Command lines of processes that name the folder, or have it in their environment. */
 function runningIn(folder: string): string[] {
@@ -26,8 +37,7 @@ test.each([
 ] as const)(
   'a suite that is ended %s leaves no PostgreSQL, nothing that tests had running, and no folder',
   async (_, signal) => {
-    const program = join(root, 'test/support/suite-process.ts');
-    const suite = spawn(process.execPath, ['--import', 'tsx', program], {
+    const suite = spawn(process.execPath, [program], {
       cwd: root,
       env: { ...process.env, OPSCONDUCTOR_TEST_DATABASE_URL: undefined },
       stdio: ['pipe', 'pipe', 'inherit'],
