@@ -152,6 +152,43 @@ test('an administrator of one segment is offered nothing that they may not do on
   expect(faults).toEqual([]);
 });
 
+test('who may see nothing of a place is told which permission shows more, and not that there is nothing yet', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const category = await api.made<Made>('/api/v1/categories', { name: 'reports' });
+  const job = await makeJob('Count everything', 'reports');
+  const user = await makeUser('rosa');
+  await api.made('/api/v1/grants', {
+    userId: user.id,
+    role: 'operator',
+    scope: { kind: 'category', id: category.id },
+  });
+  const { page, faults } = await c.signedInAs('rosa');
+  const main = page.locator('main');
+  for (const [path, things, where] of [
+    ['targets', 'targets', 'You see the targets in segments and target groups'],
+    ['agents', 'segments', 'You see the segments'],
+    ['credentials', 'credentials', 'You see the credentials of segments'],
+  ]) {
+    await page.goto(`${c.url}/${path}`);
+    await main.getByText(`No ${things} that you may see`).waitFor();
+    await main.getByText(`${where} on which you have the permission read.`).waitFor();
+    expect(await main.textContent()).not.toMatch(/No \w+ yet/);
+    expect(await main.getByRole('button', { name: /Create|Add|first/ }).count()).toBe(0);
+    expect(await main.getByRole('link', { name: /Add/ }).count()).toBe(0);
+  }
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('heading', { name: 'Count everything' }).waitFor();
+  await page.keyboard.press('r');
+  await page
+    .getByRole('dialog')
+    .getByText('you need the permission read on their segment or a target group.')
+    .waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('who makes a segment without the right to enroll agents there is not shown how to', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const user = await makeUser('mara');
@@ -320,6 +357,59 @@ test('the outline of a focused name in a list is whole, and the row is not under
   expect(faults).toEqual([]);
 });
 
+test.each([1440, 390])(
+  'the panels of a user appear from the top down, so that none pushes another one down, %i px wide',
+  async (width) => {
+    if (missing !== undefined) return;
+    const user = await makeUser(`walt-${width}`);
+    const { page, faults } = await c.signedIn(width);
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route(/\/api\/v1\/grants\?/, async (route) => {
+      await released;
+      await route.continue();
+    });
+    const others = ['access', 'sessions', 'tokens'].map((what) =>
+      page.waitForResponse((response) => response.url().includes(`/users/${user.id}/${what}`)),
+    );
+    await page.goto(`${c.url}/people/users/${user.id}`);
+    await page.getByRole('region', { name: 'Grants' }).waitFor();
+    await Promise.all(others);
+    const access = page.getByRole('region', { name: /^What may walt-\d+ do, and why$/ });
+    const tokens = page.getByRole('region', { name: 'API tokens' });
+    // Beside the grants, the other column need not wait for them.
+    await tokens.waitFor({ state: width > 1000 ? 'visible' : 'hidden' });
+    expect(await access.isVisible()).toBe(false);
+    release();
+    await access.waitFor();
+    await tokens.waitFor();
+    expect(faults).toEqual([]);
+  },
+);
+
+test('on a phone, the filters of people and of the audit log are folded away, all but the search', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn(390);
+  for (const [path, search, filter] of [
+    ['people', 'Search users', 'State'],
+    ['audit', 'Text in the detail', 'Actor'],
+  ] as const) {
+    await page.goto(`${c.url}/${path}`);
+    await page.getByLabel(search).waitFor();
+    expect(await page.getByLabel(filter, { exact: true }).isVisible()).toBe(false);
+    await page.getByRole('button', { name: 'Filters', exact: true }).click();
+    await page.getByLabel(filter, { exact: true }).waitFor();
+  }
+  await page.getByLabel('Actor', { exact: true }).fill('admin');
+  await page.getByRole('button', { name: 'Filters, 1 set' }).click();
+  await page.getByLabel('Actor', { exact: true }).waitFor({ state: 'hidden' });
+  expect(faults).toEqual([]);
+});
+
 test('a sign-in link is shown once, signs its user in, and their session is ended from here', async ({
   skip,
 }) => {
@@ -341,6 +431,11 @@ test('a sign-in link is shown once, signs its user in, and their session is ende
 
   const other = await c.newPage();
   await other.page.goto(link ?? '');
+  await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor();
+  // A link works once: without a password nina can't come back.
+  await other.page.getByRole('link', { name: 'Set a password' }).click();
+  await other.page.getByLabel('New password').waitFor();
+  await other.page.goBack();
   await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor();
   await page.reload();
   await page.getByRole('button', { name: /^End the session of Chrome on Linux/ }).click();

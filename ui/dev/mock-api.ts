@@ -3,7 +3,8 @@
 // to refusing (what changes something fails), stepless (steps of single hosts can't be read), expiring (enrollment
 // tokens expire at once), tokenless (they can't be listed), many (2,000 segments with their agents), enrolled or
 // connected (another agent has appeared); POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody>
-// changes who is signed in.
+// changes who is signed in. With DELAY_MS=N, reads are answered one after the other, after N to 5 N ms, to see what moves
+// while a page loads.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
@@ -35,6 +36,7 @@ import { siteRulesAnswer } from './site-rules-api.ts';
 import { starters } from './starters.ts';
 
 const port = Number(process.argv[2] ?? 7711);
+const delayMs = Number(process.env.DELAY_MS ?? 0);
 const dist = process.env.DIST ?? join(import.meta.dirname, '../dist');
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
@@ -150,6 +152,8 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   }
   if (!signedIn) return fail(response, 401, 'unauthenticated', 'Sign in first.');
   if (route === 'GET /me') return json(response, 200, meAs(me, who));
+  if (delayMs > 0 && request.method === 'GET')
+    await new Promise((resolve) => setTimeout(resolve, delayMs * (1 + (path.length % 5))));
   if (scenario === 'slow' && request.method === 'GET')
     await new Promise((resolve) => setTimeout(resolve, 60_000));
   if (scenario === (request.method === 'GET' ? 'failing' : 'refusing'))
