@@ -21,6 +21,7 @@ import {
   type TestRuns,
   testServerId,
 } from '../testing.ts';
+import { explainRun } from '../view/explain-run.ts';
 import { cancelRun } from './cancel-run.ts';
 import { cancelTargetRun } from './cancel-target-run.ts';
 import { CleanUpRequests } from './clean-up-requests.ts';
@@ -117,6 +118,25 @@ test('steps that were leased ahead of their turn are told to stop, and closed if
   await t.settle(endOf(second, cancelled));
   expect((await steps(runId)).slice(0, 4)).toEqual(['succeeded', ...Array(3).fill('cancelled')]);
   expect(await statuses(runId)).toEqual(['cancelled', 'queued']);
+});
+
+test('what the run waits for says which host is being stopped, and since when', async () => {
+  const runId = await t.start({ targets: 2 });
+  const [mine, other] = await t.claim();
+  if (mine === undefined || other === undefined) throw new Error('not leased');
+  await t.sql`update job_run_steps set started_at = clock_timestamp() where status = 'running'`;
+  expect((await explainRun(t.sql, runId, t.caller.authority)).waits).toEqual([]);
+  await cancel(runId);
+  const [{ cancelRequestedAt }] = await t.sql<[{ cancelRequestedAt: Date }]>`
+    select cancel_requested_at from job_run_targets where id = ${mine.targetRunId}`;
+  expect((await explainRun(t.sql, runId, t.caller.authority)).waits).toMatchObject([
+    {
+      code: 'stopping',
+      targets: 1,
+      examples: [{ targetRunId: mine.targetRunId }],
+      since: cancelRequestedAt.toISOString(),
+    },
+  ]);
 });
 
 test('clean-up steps still run, and are not stopped', async () => {
