@@ -17,14 +17,14 @@ const bundles = new Map<string, Promise<string>>();
 async function bundleOf(name: 'keys' | 'restored' | 'audit'): Promise<string> {
   const source = `server/src/${name === 'restored' ? 'restore' : name}-main.ts`;
   expect(await readFile(join(cwd, `scripts/${name}.mjs`), 'utf8')).toContain(`import('../${source}')`);
-  const made = bundles.get(name) ?? makeBundle(source, `.cache/build/tested-${name}.mjs`);
+  const made = bundles.get(name) ?? makeBundle(source, `.cache/tested/${name}.mjs`);
   bundles.set(name, made);
   return made;
 }
 
 async function makeBundle(source: string, file: string): Promise<string> {
   const { bundle } = await import(join(cwd, 'scripts/bundle.mjs'));
-  await mkdir(join(cwd, '.cache/build'), { recursive: true });
+  await mkdir(join(cwd, '.cache/tested'), { recursive: true });
   await (bundle as (entryPoint: string, outfile: string) => Promise<void>)(source, file);
   return join(cwd, file);
 }

@@ -5,12 +5,12 @@ import { createInterface } from 'node:readline';
 import { beforeAll, expect, test, vi } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
-const program = '.cache/build/suite-process.mjs';
+const program = '.cache/tested/suite-process.mjs';
 
 // Through tsx, each of its starts would take two seconds of processor.
 beforeAll(async () => {
   const { bundle } = await import(join(root, 'scripts/bundle.mjs'));
-  mkdirSync(join(root, '.cache/build'), { recursive: true });
+  mkdirSync(join(root, '.cache/tested'), { recursive: true });
   await (bundle as (entryPoint: string, outfile: string) => Promise<void>)(
     'test/support/suite-process.ts',
     program,
