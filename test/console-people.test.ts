@@ -106,14 +106,15 @@ test('an administrator of one segment is offered nothing that they may not do on
   await page.goto(`${c.url}/agents`);
   await page.getByRole('heading', { name: 'dmz' }).waitFor();
   const panel = page.getByRole('region', { name: 'Add an agent' });
-  expect(await panel.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
+  await eventually(() => panel.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
   expect(await main.getByRole('button', { name: 'Add an agent' }).count()).toBe(1);
   expect(await main.getByRole('button', { name: 'New segment' }).count()).toBe(0);
   const [agent] = (await api.get<{ items: Made[] }>('/api/v1/agents')).body.items;
+  // Read beside the agent; the actions come with it.
+  const segments = page.waitForResponse((response) => response.url().includes('/api/v1/segments'));
   await page.goto(`${c.url}/agents/${agent?.id}`);
   await page.getByText('connected').first().waitFor();
-  // Read beside the agent; the actions come with it.
-  await page.waitForResponse((response) => response.url().includes('/api/v1/segments'));
+  await segments;
   expect(await actions()).not.toMatch(/Labels|Drain|Disable|New keys|Revoke/);
 
   await page.goto(`${c.url}/targets`);
@@ -126,7 +127,7 @@ test('an administrator of one segment is offered nothing that they may not do on
   expect(await about.getByRole('button', { name: /Test|Edit|Delete|Check now/ }).count()).toBe(4);
   await page.getByRole('button', { name: /^Add target/ }).click();
   const form = page.getByRole('dialog', { name: 'Add a target' });
-  expect(await form.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
+  await eventually(() => form.getByLabel('Segment').locator('option').allTextContents()).toEqual(['lab']);
 
   await page.goto(`${c.url}/targets/known-hosts`);
   await eventually(() => main.getByLabel('Segment').locator('option').allTextContents()).toEqual([
