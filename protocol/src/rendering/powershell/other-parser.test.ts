@@ -133,9 +133,10 @@ const scripts = fc
 /**
  * Within a command, PowerShell ends an argument before a dot that white space follows (`GetMemberAccessOperator` of its
  * tokenizer). The other parser looks for a member's name on the next line, and so takes that line for a part of the
- * command. In the same way it looks there for what `-split` splits, which to a command is the name of a parameter.
+ * command. In the same way it looks there for what `-split` splits, which to a command is the name of a parameter, and
+ * for what `!` negates, which to a command is an argument.
  */
-const readsOtherwise = /[\w)\]}"']\.\s|-split\s*\n/;
+const readsOtherwise = /[\w)\]}"']\.\s|(-split|!)\s*\n/;
 
 test('accepted placeholders become references that expand, and are not arguments of anything that runs them', () => {
   const numRuns = Number(process.env.SUBSTITUTION_RUNS ?? 8_000);
