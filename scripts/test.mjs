@@ -26,6 +26,7 @@ async function prepare() {
     ensureChromium,
     ensureNetworkTools,
     ensureOtherSshd,
+    ensureScriptTools,
     ensureShells,
     ensureSshd,
     ensureStrace,
@@ -50,8 +51,9 @@ async function prepare() {
   // If anything of it is missing, the test that compares with it says so.
   const ansible = await ensureAnsible(options);
   if (!('missing' in ansible)) say(`  Ansible: ${ansible.path}`);
-  // As with Ansible, the test says if it is missing.
+  // As with Ansible, the tests say if they are missing.
   await ensureStrace(options);
+  await ensureScriptTools(options);
   for (const [name, shell] of await ensureShells(options)) {
     if ('missing' in shell) untried.notes.push(`scripts in ${name}: ${shell.missing}`);
   }

@@ -1,19 +1,26 @@
 // Runs the script for pipelines in docs/user-guide.md against an API that loses answers.
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { ensureScriptTools, type Program } from './support/packages.ts';
 
 const guide = await readFile(resolve(import.meta.dirname, '../docs/user-guide.md'), 'utf8');
 const [, script = ''] = /```sh\n(#!\/bin\/sh\n# deploy\.sh [\s\S]*?)```/.exec(guide) ?? [];
-const isThere = (program: string) =>
-  (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
-const hasTools = isThere('jq') && isThere('curl') && existsSync('/proc/sys/kernel/random/uuid');
+const tools = await ensureScriptTools();
+const missing = 'missing' in tools ? tools.missing : undefined;
+const toolsEnv = 'missing' in tools ? {} : environmentOf([tools.curl, tools.jq]);
+
+/** The environment in which these programs are found; of those that were unpacked, their libraries, too. */
+function environmentOf(programs: readonly Program[]): Record<string, string> {
+  const env = Object.assign({}, ...programs.map((program) => program.env)) as Record<string, string>;
+  const folders = programs.map(({ path }) => dirname(path));
+  return { ...env, PATH: [...folders, process.env.PATH].join(delimiter) };
+}
 
 /** The first start is made, and its answer lost; the first two questions after it are answered 503. */
 async function setup(statuses: readonly string[]) {
@@ -53,7 +60,7 @@ async function setup(statuses: readonly string[]) {
     keys,
     run: () =>
       new Promise<{ code: number | null; stdout: string; stderr: string }>((done) => {
-        const env = { PATH: process.env.PATH, OPSC, JOB: '4' };
+        const env = { ...toolsEnv, OPSC, JOB: '4' };
         const child = execFile('sh', ['deploy.sh', '2.4.1'], { cwd: folder, env }, (_, stdout, stderr) =>
           done({ code: child.exitCode, stdout, stderr }),
         );
@@ -66,25 +73,22 @@ async function setup(statuses: readonly string[]) {
   };
 }
 
-test.skipIf(!hasTools)(
-  'the script sends a lost start again with its key, and ends as its run does',
-  async () => {
-    const endings = { succeeded: 0, partial: 1, unknown: 1 };
-    await Promise.all(
-      Object.entries(endings).map(async ([last, code]) => {
-        await using t = await setup(last === 'succeeded' ? ['queued', last] : [last]);
-        const stdout = [
-          'run 7',
-          '== web-1, a step: succeeded, exit code 0',
-          'printed by 11',
-          '== web-2, a step: succeeded, exit code 0',
-          `run 7: ${last}`,
-          '',
-        ];
-        expect(await t.run()).toEqual({ code, stdout: stdout.join('\n'), stderr: expect.any(String) });
-        expect(t.keys).toEqual([expect.stringMatching(/^[0-9a-f-]{36}$/), t.keys[0]]);
-      }),
-    );
-  },
-  60_000,
-);
+test('the script sends a lost start again with its key, and ends as its run does', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const endings = { succeeded: 0, partial: 1, unknown: 1 };
+  await Promise.all(
+    Object.entries(endings).map(async ([last, code]) => {
+      await using t = await setup(last === 'succeeded' ? ['queued', last] : [last]);
+      const stdout = [
+        'run 7',
+        '== web-1, a step: succeeded, exit code 0',
+        'printed by 11',
+        '== web-2, a step: succeeded, exit code 0',
+        `run 7: ${last}`,
+        '',
+      ];
+      expect(await t.run()).toEqual({ code, stdout: stdout.join('\n'), stderr: expect.any(String) });
+      expect(t.keys).toEqual([expect.stringMatching(/^[0-9a-f-]{36}$/), t.keys[0]]);
+    }),
+  );
+}, 60_000);

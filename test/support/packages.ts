@@ -63,10 +63,12 @@ const winrmFixture: Package[] = [
   { name: 'krb5-admin-server', paths: ['usr/sbin/kadmin.local'] },
   { name: 'libfaketime', paths: faketimeLibraries },
 ];
+const curl: Package = { name: 'curl', paths: ['usr/bin/curl'] };
+const jq: Package = { name: 'jq', paths: ['usr/bin/jq'] };
 const networkTools: Package[] = [
   { name: 'iproute2', paths: ['usr/sbin/ip', 'usr/bin/ip', 'sbin/ip'] },
   { name: 'nftables', paths: ['usr/sbin/nft'] },
-  { name: 'curl', paths: ['usr/bin/curl'] },
+  curl,
 ];
 
 export interface EnsureOptions {
@@ -141,6 +143,16 @@ export async function ensureShells(options: EnsureOptions = {}): Promise<Map<str
   const found = new Map<string, Ensured>();
   for (const shell of shells) found.set(shell.name, await ensure(shell, options));
   return found;
+}
+
+/** Returns curl and jq, which a documented script uses, or why one of them is missing. */
+export async function ensureScriptTools(
+  options: EnsureOptions = {},
+): Promise<{ curl: Program; jq: Program } | { missing: string }> {
+  const found = { curl: await ensure(curl, options), jq: await ensure(jq, options) };
+  if ('missing' in found.curl) return found.curl;
+  if ('missing' in found.jq) return found.jq;
+  return { curl: found.curl, jq: found.jq };
 }
 
 /**
