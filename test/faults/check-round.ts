@@ -31,16 +31,29 @@ const causes: Record<string, readonly FaultKind[]> = {
   connect_timed_out: ['target-cut', 'agent-stopped', 'suspended'],
   connection_refused: ['target-cut'],
 };
+/** What was asked of a step's host. */
+interface HostCancel {
+  /** By itself or with its run. A run that waits for the lock of an unknown attempt is also cancelled. */
+  isCancelled: boolean;
+  mayBeForced: boolean;
+}
+
+function cancelOf(run: RunFacts, targetRunId: number): HostCancel {
+  const own = run.targetRuns.find(({ id }) => id === targetRunId);
+  const isForced = run.planned.hostCancels.some((cancel) => cancel.isForced && cancel.host === own?.host);
+  const isCancelled = run.cancelRequestedAt !== null || (own !== undefined && own.cancelRequestedAt !== null);
+  return { isCancelled, mayBeForced: run.planned.isForced || isForced };
+}
+
 /** Reasons that follow from the plan alone. */
-const planned: Record<string, (run: PlannedRun, step: PlannedStep, facts: RunFacts) => boolean> = {
+const planned: Record<string, (run: PlannedRun, step: PlannedStep, cancel: HostCancel) => boolean> = {
   exit_code: (_, step) => step.exitCode !== 0,
   timed_out: (_, step) => step.timeout !== undefined,
   run_timeout: (run) => run.job.timeout !== undefined,
   condition_false: (_, step) => step.rules.when !== undefined,
-  // A run that waits for the lock of an unknown attempt is also cancelled.
-  cancelled: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
-  cancel_unconfirmed: (_, __, { cancelRequestedAt }) => cancelRequestedAt !== null,
-  cancel_forced: (run) => run.isForced,
+  cancelled: (_, __, { isCancelled }) => isCancelled,
+  cancel_unconfirmed: (_, __, { isCancelled }) => isCancelled,
+  cancel_forced: (_, __, { mayBeForced }) => mayBeForced,
   decided: (_, step) => step.rules.on_unknown === 'hold',
   predecessor: () => true,
   when_status: () => true,
@@ -223,7 +236,7 @@ function checkReasons(step: StepFacts, { runs }: RoundFacts, faults: ReadonlySet
     const run = runs.find(({ id }) => id === step.jobRunId);
     const isPlanned = planned[reason];
     if (isPlanned !== undefined) {
-      if (run !== undefined && !isPlanned(run.planned, step.planned, run))
+      if (run !== undefined && !isPlanned(run.planned, step.planned, cancelOf(run, step.targetRunId)))
         say(`attempt ${epoch} is called ${reason} and nothing of the kind was planned: ${attempt.message}`);
       continue;
     }

@@ -14,11 +14,17 @@ export function checkTakeOvers(
 ): Violation[] {
   const gone = new Set(faults.map(({ fault }) => fault.member));
   if (gone.size === agents || faults.some(({ kind }) => kind !== 'agent-gone')) return [];
-  const cancelled = new Set(runs.filter(({ planned }) => planned.cancel !== undefined).map(({ id }) => id));
+  const cancelled = new Set(
+    runs.flatMap(({ planned, targetRuns }) =>
+      targetRuns
+        .filter(({ cancelRequestedAt }) => planned.cancel !== undefined || cancelRequestedAt !== null)
+        .map(({ id }) => id),
+    ),
+  );
   return steps.flatMap((step) =>
     step.attempts
       .filter(({ epoch, status }) => status === 'unknown' && survivors.has(`${step.id}.${epoch}`))
-      .filter(() => !cancelled.has(step.jobRunId))
+      .filter(() => !cancelled.has(step.targetRunId))
       .map(({ epoch, reason }) => ({
         rule: 'take-over',
         text: `step ${step.id} attempt ${epoch} was to go on without its agent, and is unknown (${reason})`,

@@ -47,6 +47,8 @@ export class Cluster {
   readonly servers: ServerMember[] = [];
   readonly agents: AgentMember[] = [];
   readonly targetIds: number[] = [];
+  /** In the same order. */
+  targetPorts: readonly number[] = [];
   /** The prefix of its markers, to distinguish its processes from those of other systems on the machine. */
   installationId = '';
   /** Where the steps' commands write their lines, and where their long outputs are read from. */
@@ -142,6 +144,7 @@ export class Cluster {
     const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
     this.installationId = key.installationId || fail('there is no installation');
     await this.#makeTargets(api, segmentId, ports);
+    this.targetPorts = ports;
   }
 
   async #openDatabase(): Promise<void> {

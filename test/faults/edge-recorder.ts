@@ -18,6 +18,8 @@ export interface Edge {
   at: Date;
   /** Changes of one transaction take effect together. */
   transaction: string;
+  /** Of a target run or its step: the target run had been cancelled by itself. */
+  isCancelled: boolean;
 }
 export interface FaultInForce {
   kind: FaultKind;
@@ -31,14 +33,18 @@ export async function installRecorder(sql: Sql): Promise<void> {
     create table fault_edges (
       id bigint generated always as identity primary key, kind text not null, row_id bigint not null,
       run_id bigint not null, epoch integer, agent_id bigint, from_status text not null, to_status text not null,
-      at timestamptz not null default clock_timestamp(), transaction xid8 not null default pg_current_xact_id());
+      at timestamptz not null default clock_timestamp(), transaction xid8 not null default pg_current_xact_id(),
+      is_cancelled boolean not null);
     create index fault_edges_run on fault_edges (run_id);
     create function note_fault_edge() returns trigger language plpgsql as $$
     declare r jsonb := to_jsonb(new);
     begin
-      insert into fault_edges (kind, row_id, run_id, epoch, agent_id, from_status, to_status)
+      -- What this sees of another transaction has been committed, and so had the cancel, when this step changed.
+      insert into fault_edges (kind, row_id, run_id, epoch, agent_id, from_status, to_status, is_cancelled)
       values (tg_argv[0], new.id, coalesce((r->>'job_run_id')::bigint, new.id), (r->>'epoch')::int,
-        (r->>'agent_id')::bigint, old.status, new.status);
+        (r->>'agent_id')::bigint, old.status, new.status, tg_argv[0] <> 'run' and exists (
+          select from job_run_targets t where t.cancel_requested_at is not null
+            and t.id = case tg_argv[0] when 'step' then (r->>'target_run_id')::bigint else new.id end));
       return null;
     end $$;
     create trigger fault_edge after update of status on job_run_steps for each row
@@ -83,7 +89,7 @@ export async function noteAgain(sql: Sql): Promise<void> {
 
 export async function edgesOfRuns(sql: Sql, runIds: readonly number[]): Promise<Edge[]> {
   return sql<Edge[]>`
-    select kind, row_id, run_id, epoch, agent_id, from_status as "from", to_status as "to", at, transaction::text
+    select kind, row_id, run_id, epoch, agent_id, from_status as "from", to_status as "to", at, transaction::text, is_cancelled
     from fault_edges
     where run_id = any(${runIds as number[]}::bigint[]) order by id`;
 }
@@ -96,7 +102,10 @@ export async function survivorsOfRuns(sql: Sql, runIds: readonly number[]): Prom
   return new Set(rows.map(({ attempt }) => attempt));
 }
 
-/** Returns how often each fault coincided with each edge: `agent-killed` → `step running>unknown` → 3. */
+/**
+ * Returns how often each fault coincided with each edge: `agent-killed` → `step running>unknown` → 3. Edges of a target
+ * run that was cancelled by itself count a second time, as those of a `host`.
+ */
 export function coverage(
   edges: readonly Edge[],
   faults: readonly FaultInForce[],
@@ -112,8 +121,11 @@ export function coverage(
     for (const kind of kinds) {
       matrix[kind] ??= {};
       const row = matrix[kind];
-      const name = `${edge.kind} ${edge.from}>${edge.to}`;
-      row[name] = (row[name] ?? 0) + 1;
+      const isHost = edge.kind === 'target_run' && edge.isCancelled;
+      for (const each of isHost ? ['target_run', 'host'] : [edge.kind]) {
+        const name = `${each} ${edge.from}>${edge.to}`;
+        row[name] = (row[name] ?? 0) + 1;
+      }
     }
   }
   return matrix;

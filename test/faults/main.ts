@@ -103,7 +103,7 @@ async function runRounds({
 }
 
 function summary({ seed, round, aim, ms, phases, steps, attempts, ...result }: RoundResult): string {
-  const { faults, takeOvers, violations } = result;
+  const { faults, takeOvers, hostCancels, violations } = result;
   const parts = Object.entries(phases)
     .filter(([, each]) => each >= 100)
     .map(([name, each]) => `${name} ${(each / 1000).toFixed(1)}`);
@@ -112,6 +112,7 @@ function summary({ seed, round, aim, ms, phases, steps, attempts, ...result }: R
   const more = [
     ...(aim === undefined ? [] : [`aimed ${aimText(aim)}`]),
     ...(takeOvers === 0 ? [] : [`${takeOvers} taken over`]),
+    ...(hostCancels === 0 ? [] : [`${hostCancels} hosts cancelled`]),
   ].map((text) => `, ${text}`);
   return `${seed}/${round}: ${(ms / 1000).toFixed(1)} s (${parts.join(', ')}), ${steps} steps, ${attempts} attempts${more.join('')}, ${kinds}: ${end}`;
 }

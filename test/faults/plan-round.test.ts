@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { AimChooser, aimText, allEdges, parseAim, wantedEdges } from './choose-aim.ts';
+import { AimChooser, aimText, allEdges, hostEdges, parseAim, wantedEdges } from './choose-aim.ts';
 import { faultKinds, type Moment, planRound } from './plan-round.ts';
 import { shapeNames, shapeOf } from './shapes/shapes.ts';
 
@@ -19,6 +19,18 @@ test('every round has 50 steps and three faults, and in a hundred rounds every k
   }
   const kinds = new Set(plans.flatMap(({ faults }) => faults.map(({ kind }) => kind)));
   expect([...kinds].sort()).toEqual([...faultKinds].sort());
+});
+
+test('in ten rounds, hosts are cancelled alone and together, once and again, by force and not', () => {
+  const runs = Array.from({ length: 10 }, (_, at) => planRound(7, at)).flatMap((plan) => plan.runs);
+  const cancels = runs.map((run) => run.hostCancels);
+  for (const { targets, hostCancels } of runs)
+    for (const { host } of hostCancels) expect(host).toBeLessThan(targets);
+  const hosts = cancels.map((each) => new Set(each.map(({ host }) => host)).size);
+  expect(new Set(hosts)).toEqual(new Set([0, 1, 2]));
+  expect(cancels.some((each, at) => each.length > (hosts[at] ?? 0))).toBe(true);
+  expect(new Set(cancels.flat().map(({ isForced }) => isForced))).toEqual(new Set([true, false]));
+  expect(runs.some(({ steps }) => steps.some(({ hangsOn }) => hangsOn.length > 0))).toBe(true);
 });
 
 test('only the requested kinds are planned', () => {
@@ -43,7 +55,12 @@ test('an aimed round is the same each time, and contains what its aim requires',
 });
 
 test('every shape leads only through existing changes', () => {
-  for (const name of shapeNames) expect(allEdges).toEqual(expect.arrayContaining([...shapeOf(name).edges]));
+  const known = [...allEdges, ...hostEdges];
+  for (const name of shapeNames) expect(known).toEqual(expect.arrayContaining([...shapeOf(name).edges]));
+  // What a host goes through is a change of a target run.
+  expect(allEdges).toEqual(
+    expect.arrayContaining(hostEdges.map((edge) => edge.replace('host', 'target_run'))),
+  );
 });
 
 test('what a shape requires is over before the aimed faults begin, so that its end does not undo them', () => {

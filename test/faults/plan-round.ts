@@ -80,11 +80,21 @@ export interface PlannedStep {
   isGated: boolean;
   /** How long it then sleeps, in seconds. */
   sleepS: number;
+  /** Hosts, by their place among the run's targets, on which it hangs instead. */
+  hangsOn: readonly number[];
   /** In seconds. */
   timeout: number | undefined;
   /** Its command survives its agent. */
   survives: boolean;
   rules: Record<string, unknown>;
+}
+
+/** A person cancels one host of a run. */
+export interface PlannedHostCancel {
+  /** Its place among the run's targets. */
+  host: number;
+  moment: Moment;
+  isForced: boolean;
 }
 
 export interface PlannedRun {
@@ -97,6 +107,8 @@ export interface PlannedRun {
   cancel: Moment | undefined;
   /** The cancel doesn't wait for agents. */
   isForced: boolean;
+  /** Hosts that are cancelled by themselves. */
+  hostCancels: readonly PlannedHostCancel[];
   /** The operator's decision about held steps. */
   decision: 'succeeded' | 'failed' | 'retry' | 'cancel';
   /** When they decide; by default when all faults are over. */
@@ -150,7 +162,28 @@ export function planRound(
   if (aim !== undefined) return planAimed(random, aim);
   const faults = Array.from({ length: random.between(3, 5) }, () => planFault(random, only));
   const isGone = faults.some(({ kind }) => kind === 'agent-gone');
-  return { runs: fillUp(random, isGone ? [longRun(0)] : []), faults, gate: undefined };
+  const runs = fillUp(random, isGone ? [longRun(0)] : []);
+  // With numbers of their own, so that a round is otherwise what it was before hosts could be cancelled.
+  const others = new Prng(seed, round, 'hosts');
+  return { runs: runs.map((run) => cancelHosts(others, run)), faults, gate: undefined };
+}
+
+/** A person cancels hosts of half of the runs, most of them while a command hangs there; some again by force. */
+function cancelHosts(random: Prng, run: PlannedRun): PlannedRun {
+  if (random.chance(0.5)) return run;
+  const first = random.between(0, run.targets - 1);
+  const second = random.between(0, run.targets - 1);
+  const hosts = random.chance(0.3) ? new Set([first, second]) : new Set([first]);
+  const hostCancels = [...hosts].flatMap((host) => {
+    const cancel = { host, moment: planMoment(random, 2_500), isForced: random.chance(0.25) };
+    const again = { host, moment: planMoment(random, 2_500), isForced: true };
+    return random.chance(0.2) ? [cancel, again] : [cancel];
+  });
+  const steps = run.steps.map((step) => {
+    const mayHang = step.rules.when_status === undefined && step.timeout === undefined;
+    return mayHang && random.chance(0.6) ? { ...step, hangsOn: [...hosts] } : step;
+  });
+  return { ...run, steps, hostCancels };
 }
 
 function planAimed(random: Prng, { shape, faults }: Aim): RoundPlan {
@@ -219,6 +252,7 @@ function planRun(random: Prng): PlannedRun {
     job: planJob(random, targets),
     cancel: isCancelled ? planMoment(random, 2_500) : undefined,
     isForced: random.chance(0.25),
+    hostCancels: [],
     decision: random.pick(['succeeded', 'failed', 'retry', 'cancel'] as const),
     decideAt: undefined,
     isUnnoted: false,
@@ -269,6 +303,7 @@ function planStep(random: Prng, at: number, isCancelled: boolean): PlannedStep {
         : random.chance(0.15)
           ? 1
           : 0,
+    hangsOn: [],
     timeout: isTimedOut ? 1 : undefined,
     survives: random.chance(0.2),
     rules,

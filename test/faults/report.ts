@@ -28,15 +28,16 @@ interface RoundRecord
   aim?: string;
   /** Missing in records from before it was counted. */
   takeOvers?: number;
+  hostCancels?: number;
   faults: string[];
   violations: string[];
 }
 
 /** Appends a round to a file of results. */
 export async function recordRound(file: string, result: RoundResult): Promise<void> {
-  const { seed, round, aim, ms, phases, steps, attempts, lines, takeOvers, coverage } = result;
+  const { seed, round, aim, ms, phases, steps, attempts, lines, takeOvers, hostCancels, coverage } = result;
   const record: RoundRecord = {
-    ...{ seed, round, ms, phases, steps, attempts, lines, takeOvers, coverage },
+    ...{ seed, round, ms, phases, steps, attempts, lines, takeOvers, hostCancels, coverage },
     ...(aim === undefined ? {} : { aim: aimText(aim) }),
     faults: result.faults.map(({ kind }) => kind),
     violations: result.violations.map(({ rule, text }) => `${rule}: ${text}`),
@@ -53,6 +54,8 @@ interface Totals {
   minutes: number;
   /** Commands that another agent took over. */
   takeOvers?: number;
+  /** Accepted requests to cancel one host. */
+  hostCancels?: number;
   /** Rounds by seed. */
   seeds: Record<string, number>;
   faults: Record<string, number>;
@@ -74,7 +77,7 @@ export async function report(files: readonly string[]): Promise<string> {
   const sum = Object.values(totals.faults).reduce((all, times) => all + times, 0);
   return [
     `${totals.rounds} rounds, ${totals.steps} steps, ${totals.attempts} attempts, ${sum} faults, ` +
-      `${totals.takeOvers ?? 0} take-overs, ${Math.round(totals.minutes)} minutes; ${Object.keys(totals.violations).length} rounds with violations.`,
+      `${totals.takeOvers ?? 0} take-overs, ${totals.hostCancels ?? 0} hosts cancelled, ${Math.round(totals.minutes)} minutes; ${Object.keys(totals.violations).length} rounds with violations.`,
     '',
     '| fault | times |',
     '|---|--:|',
@@ -102,6 +105,7 @@ function addRounds(before: Totals, rounds: readonly RoundRecord[]): Totals {
   const totals = structuredClone(before);
   for (const { seed, round, steps, attempts, ms, faults, coverage, violations, ...more } of rounds) {
     totals.takeOvers = (totals.takeOvers ?? 0) + (more.takeOvers ?? 0);
+    totals.hostCancels = (totals.hostCancels ?? 0) + (more.hostCancels ?? 0);
     totals.rounds += 1;
     totals.steps += steps;
     totals.attempts += attempts;

@@ -1,7 +1,6 @@
 // Everything that a round left behind: rows, events, and lines on the targets.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Sql } from '../../server/src/store/database/connection.ts';
 import type { Cluster } from './cluster.ts';
 import { type Edge, edgesOfRuns, survivorsOfRuns } from './edge-recorder.ts';
 import type { PlannedRun, PlannedStep } from './plan-round.ts';
@@ -52,6 +51,15 @@ export interface AttemptFacts {
   outputSeq: number;
 }
 
+export interface TargetRunFacts {
+  id: number;
+  status: string;
+  /** Its place among the run's targets. */
+  host: number;
+  /** If it was cancelled by itself. */
+  cancelRequestedAt: Date | null;
+}
+
 export interface RunFacts {
   id: number;
   planned: PlannedRun;
@@ -65,7 +73,7 @@ export interface RunFacts {
   eventSeq: number;
   cancelRequestedAt: Date | null;
   counts: Record<string, number>;
-  targetRuns: { id: number; status: string }[];
+  targetRuns: TargetRunFacts[];
   events: { seq: number; change: { run?: { status?: string }; steps?: { id: number; status?: string }[] } }[];
 }
 
@@ -115,7 +123,7 @@ export async function gatherFacts(
     isRestored,
     all,
     begun: await begunOnTargets(cluster),
-    runs: await runFacts(sql, started),
+    runs: await runFacts(cluster, started),
     steps,
     edges: await edgesOfRuns(sql, runIds),
     survivors: await survivorsOfRuns(sql, runIds),
@@ -125,7 +133,7 @@ export async function gatherFacts(
   };
 }
 
-async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFacts[]> {
+async function runFacts({ sql, targetIds }: Cluster, started: readonly StartedRun[]): Promise<RunFacts[]> {
   const ids = started.map(({ id }) => id);
   const runs = await sql<
     (Omit<RunFacts, 'planned' | 'keys' | 'counts' | 'targetRuns' | 'events'> & Record<string, number>)[]
@@ -133,8 +141,8 @@ async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFa
     select id, status, max_failures, halted_at is not null as is_halted, targets_total, completed_steps, event_seq, cancel_requested_at, targets_succeeded,
       targets_failed, targets_cancelled, targets_timed_out, targets_unknown
     from job_runs where id = any(${ids}::bigint[]) order by id`;
-  const targetRuns = await sql<{ id: number; jobRunId: number; status: string }[]>`
-    select id, job_run_id, status from job_run_targets where job_run_id = any(${ids}::bigint[]) order by id`;
+  const targetRuns = await sql<(Omit<TargetRunFacts, 'host'> & { jobRunId: number; targetId: number })[]>`
+    select id, job_run_id, target_id, status, cancel_requested_at from job_run_targets where job_run_id = any(${ids}::bigint[]) order by id`;
   const events = await sql<({ jobRunId: number } & RunFacts['events'][number])[]>`
     select job_run_id, seq, change from run_events where job_run_id = any(${ids}::bigint[]) order by job_run_id, seq`;
   const plans = new Map(started.map((each) => [each.id, each]));
@@ -148,7 +156,9 @@ async function runFacts(sql: Sql, started: readonly StartedRun[]): Promise<RunFa
       timed_out: run.targetsTimedOut ?? 0,
       unknown: run.targetsUnknown ?? 0,
     },
-    targetRuns: targetRuns.filter(({ jobRunId }) => jobRunId === run.id),
+    targetRuns: targetRuns
+      .filter(({ jobRunId }) => jobRunId === run.id)
+      .map(({ targetId, ...target }) => ({ ...target, host: targetIds.indexOf(targetId) })),
     events: events.filter(({ jobRunId }) => jobRunId === run.id),
   }));
 }

@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cancelRun, within } from './ask-server.ts';
+import { cancelHost, cancelRun, within } from './ask-server.ts';
+import { checkHostCancels } from './check-host-cancels.ts';
 import { checkCleanUps, checkLeftovers, openCleanUps, processesOnTarget } from './check-leftovers.ts';
 import { checkOutput, type LostDisk } from './check-output.ts';
 import { checkFacts, type Violation } from './check-round.ts';
@@ -38,6 +39,8 @@ export interface RoundResult {
   lines: number;
   /** Commands that another agent took over. */
   takeOvers: number;
+  /** Accepted requests to cancel one host. */
+  hostCancels: number;
   faults: FaultInForce[];
   coverage: Record<string, Record<string, number>>;
   violations: Violation[];
@@ -62,6 +65,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   watch.lap('jobs');
   const faults: FaultInForce[] = [];
   const started: StartedRun[] = [];
+  let hostCancels = 0;
   const runIds = () => started.map(({ id }) => id);
   const moments = new Moments(cluster, options.aim === undefined ? latestMomentMs : latestAimedMs, runIds);
   const acts = plan.faults.map((fault) =>
@@ -77,6 +81,11 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     started.push({ id: runId, planned, keys });
     const { cancel, decideAt } = planned;
     await Promise.all([
+      ...planned.hostCancels.map((host) =>
+        moments.when(host.moment, async () => {
+          if (await cancelHost(cluster, runId, host)) hostCancels += 1;
+        }),
+      ),
       cancel && moments.when(cancel, () => cancelRun(cluster, runId, planned.isForced)),
       decideAt && moments.when(decideAt, () => decidePatiently(cluster, runId, planned.decision)),
     ]);
@@ -105,7 +114,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
   const kinds = new Set(faults.map(({ kind }) => kind));
   const ends = [...cluster.servers, ...cluster.agents].flatMap(({ program }) => program.takeEnds());
   violations.push(...ends.map((text) => ({ rule: 'process', text })));
-  violations.push(...checkFacts(facts, kinds), ...checkTakeOvers(facts, faults));
+  violations.push(...checkFacts(facts, kinds), ...checkHostCancels(facts), ...checkTakeOvers(facts, faults));
   violations.push(...(await checkOutput(cluster, facts, lostDisks)));
   watch.lap('output');
   violations.push(...(await checkLeftovers(cluster, facts)), ...(await checkCleanUps(cluster)));
@@ -122,6 +131,7 @@ export async function runRound(cluster: Cluster, options: RoundOptions): Promise
     attempts: facts.steps.reduce((sum, { attempts }) => sum + attempts.length, 0),
     lines: facts.steps.reduce((sum, { lines }) => sum + lines.length, 0),
     takeOvers: takeOversOf(facts),
+    hostCancels,
     faults,
     coverage: coverage(facts.edges, faults),
     violations,

@@ -8,10 +8,17 @@ export interface StepPlace {
   gatePath: string;
   /** Key of the step in its round; the file's name ends with the target's port. */
   key: string;
+  /** Ports of the targets, in the order of a run's hosts. */
+  targetPorts: readonly number[];
 }
 
+const hangsS = 120;
+
 /** First appends the attempt's own marker in a single write, so that a second start would be noticed. */
-export function stepCommand(step: PlannedStep, { linesDir, blobPath, gatePath, key }: StepPlace): string {
+export function stepCommand(
+  step: PlannedStep,
+  { linesDir, blobPath, gatePath, key, targetPorts }: StepPlace,
+): string {
   const lines = [`echo "$OPSCONDUCTOR_ATTEMPT" >> ${linesDir}/${key}-\${SSH_CONNECTION##* }`];
   const { output } = step;
   if (output.kind === 'large')
@@ -24,6 +31,8 @@ export function stepCommand(step: PlannedStep, { linesDir, blobPath, gatePath, k
     }
   }
   if (step.isGated) lines.push(`: < ${gatePath}`);
+  for (const host of step.hangsOn)
+    lines.push(`[ "\${SSH_CONNECTION##* }" != ${targetPorts[host]} ] || sleep ${hangsS}`);
   if (step.sleepS > 0) lines.push(`sleep ${step.sleepS}`);
   lines.push(`exit ${step.exitCode}`);
   return lines.join('\n');

@@ -12,6 +12,7 @@ import {
 import { ended, inARow, lateStart, longRun, skipped } from './brief.ts';
 import { cancelled, cleaningCancelled, idleCancelled, overUntold, runTimeout } from './cancelled.ts';
 import { beingHeld, held, heldAndCancelled, lateHeld } from './held.ts';
+import { hostCancelled, hostHeldCancelled, hostUnknownCancelled } from './host-cancelled.ts';
 import { late, lateCancel, lateTimedOut, skippedLate } from './late.ts';
 import { begun, fault, type Shape } from './parts.ts';
 import { heldUntold, untold } from './untold.ts';
@@ -46,6 +47,9 @@ const shapes = {
   'cleaning-cancelled': cleaningCancelled,
   'over-untold': overUntold,
   'run-timeout': runTimeout,
+  'host-cancelled': hostCancelled,
+  'host-unknown-cancelled': hostUnknownCancelled,
+  'host-held-cancelled': hostHeldCancelled,
   held,
   'being-held': beingHeld,
   'held-cancelled': heldAndCancelled,
