@@ -85,7 +85,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
     },
     ...{ halted_reason: unread, stop_reason: unread, locks: unread, rerun_of: unread, targets_held: unread },
     ...{ late_results: unread, is_trial: unread, version_ref: unread, reason: unread, request_key: unread },
-    ...{ request_digest: unread, grant_nonce: unread },
+    ...{ request_digest: unread, request_content_digest: unread, grant_nonce: unread },
     job_id: notHandedOut('(select max(id) from jobs)'),
     // Bound to its place: a copy of the definition can't be opened elsewhere.
     job_version: notHandedOut('2'),

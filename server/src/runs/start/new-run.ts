@@ -17,7 +17,7 @@ import { runKeyContext } from '../run-keys.ts';
 import { sealParameters } from '../values/values-at-rest.ts';
 import type { GivenToRun } from './given-values.ts';
 import { isTrial } from './require-startable.ts';
-import { requestDigest } from './start-once.ts';
+import { requestDigests } from './start-once.ts';
 import { refOf, type StartRun } from './start-request.ts';
 import type { orderForStart } from './start-targets.ts';
 
@@ -61,7 +61,7 @@ export function newRunOf(run: RunToWrite): NewRun {
     request:
       request.requested === undefined
         ? null
-        : { key: request.requested.key, digest: requestDigest(dataKey, request.requested) },
+        : { key: request.requested.key, ...requestDigests(dataKey, request.requested) },
     targets: ordered.targets.map(({ id, name, segmentId }) => {
       const firstStep = request.rerun?.firstSteps.get(id);
       return { id, name, segmentId, ...(firstStep === undefined ? {} : { firstStep }) };

@@ -1,12 +1,13 @@
 // Makes sure that a start which is repeated with the same Idempotency-Key, because its answer was lost, doesn't make a
 // second run (draft-ietf-httpapi-idempotency-key-header).
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { canonicalJson } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { unwrapDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { findRequestedRun } from '../../store/runs/run-requests.ts';
+import { findRequestedRun, type RequestedRun } from '../../store/runs/run-requests.ts';
 import { runKeyContext } from '../run-keys.ts';
 import { seeRun } from '../view/seen-run.ts';
 import type { Started } from './start-run.ts';
@@ -18,7 +19,7 @@ const keyForm = /^"?([\x21\x23-\x7e]{16,255})"?$/;
 export interface RequestKey {
   /** Hash of the caller's id and their key. */
   key: Buffer;
-  /** The request, as JSON. */
+  /** The request as JSON, with its properties in the order in which they were sent. */
   asked: string;
 }
 
@@ -46,9 +47,24 @@ export function requestKeyOf(
   };
 }
 
-/** Returns a digest of the request, keyed with the data key of the run that it made. */
-export function requestDigest(dataKey: Uint8Array, { asked }: RequestKey): Buffer {
-  return createHmac('sha256', dataKey).update('request ').update(asked).digest();
+/**
+ * Returns digests of the request, keyed with the data key of the run that it made: as it was sent, which servers of the
+ * version before compare, and of its content, whatever the order of its properties.
+ */
+export function requestDigests(
+  dataKey: Uint8Array,
+  { asked }: RequestKey,
+): { digest: Buffer; contentDigest: Buffer } {
+  const digestOf = (text: string) => createHmac('sha256', dataKey).update('request ').update(text).digest();
+  return { digest: digestOf(asked), contentDigest: digestOf(canonicalJson(JSON.parse(asked))) };
+}
+
+/** A run that a server of the version before has started has no digest of its request's content. */
+function isSameRequest(found: RequestedRun, dataKey: Uint8Array, requested: RequestKey): boolean {
+  const { digest, contentDigest } = requestDigests(dataKey, requested);
+  return found.contentDigest === null
+    ? timingSafeEqual(found.digest, digest)
+    : timingSafeEqual(found.contentDigest, contentDigest);
 }
 
 /**
@@ -83,12 +99,12 @@ async function startedBy(
 ): Promise<(Started & { isRepeated: true }) | undefined> {
   const found = await findRequestedRun(sql, requested.key);
   if (found === undefined) return undefined;
-  const { runId, jobId, digest } = found;
+  const { runId, jobId } = found;
   const { run, isWhole } = await seeRun(sql, runId, caller.authority);
   // A caller sees the whole run that they start. If they don't, they have lost rights since and don't get the answer.
   if (!isWhole) throw notFound(`Run ${runId}`);
   const dataKey = unwrapDataKey(masterKey, found.dataKey, runKeyContext(jobId));
-  if (!timingSafeEqual(digest, requestDigest(dataKey, requested))) {
+  if (!isSameRequest(found, dataKey, requested)) {
     throw new AppError(
       'conflict',
       `This ${requestKeyHeader} was used to start run ${runId}, with another request: give each start a key of its own.`,

@@ -68,8 +68,8 @@ export interface NewRun {
   reason: string | null;
   /** `sealed` is encrypted with the run's data key; `null` if the run is not signed. */
   grant: { sealed: Buffer; nonce: Uint8Array } | null;
-  /** Key and digest of the request that asks for the run, if a repeated request must find it; otherwise `null`. */
-  request: { key: Buffer; digest: Buffer } | null;
+  /** Key and digests of the request that asks for the run, if a repeated request must find it; otherwise `null`. */
+  request: { key: Buffer; digest: Buffer; contentDigest: Buffer } | null;
   /** In the order in which they start. Steps before `firstStep` are skipped. */
   targets: readonly { id: number; name: string; segmentId: number; firstStep?: number }[];
   /** `needs`: what an agent must be capable of. */
@@ -91,7 +91,7 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
       insert into job_runs (id, job_id, job_version, data_key, targets_total, total_steps, completed_steps, start_by,
         created_by, selection, priority, timeout_s, locks, rerun_of, is_trial, max_failures, strategy, targets_opened,
         batch_number, batch_end, batch_failures, parameters, secrets_id, version_ref, reason,
-        request_key, request_digest, signed_grant, grant_nonce)
+        request_key, request_digest, request_content_digest, signed_grant, grant_nonce)
       overriding system value
       values (${run.id}, (select id from jobs where id = ${run.jobId} and deleted_at is null for key share), ${run.jobVersion}, ${run.dataKey}, ${run.targets.length},
         ${run.targets.length * run.steps.length}, ${skipped},
@@ -101,8 +101,8 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<void> {
         ${strategy === null ? null : tx.json(strategyValues(strategy))}, ${strategy === null ? null : opens},
         ${strategy?.batches.length ? 1 : null}, ${strategy?.batches.length ? firstBatchEnd(strategy, run) : null},
         ${strategy?.batches.length ? 0 : null}, ${run.parameters}, ${run.secretsId}, ${run.versionRef}, ${run.reason},
-        ${run.request?.key ?? null}, ${run.request?.digest ?? null}, ${run.grant?.sealed ?? null},
-        ${run.grant?.nonce ?? null})
+        ${run.request?.key ?? null}, ${run.request?.digest ?? null}, ${run.request?.contentDigest ?? null},
+        ${run.grant?.sealed ?? null}, ${run.grant?.nonce ?? null})
       returning id
     ), target_run as (
       insert into job_run_targets (job_run_id, target_id, segment_id, target_name, is_open, has_locks)
