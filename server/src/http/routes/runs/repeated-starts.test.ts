@@ -14,9 +14,6 @@ beforeEach(async () => {
 });
 afterEach(() => t[Symbol.asyncDispose]());
 
-const audited = async (action: string) =>
-  t.sql`select actor_name, object_id, detail from audit_log where action = ${action} order by id`;
-
 describe('a start with an Idempotency-Key', () => {
   const key = '5f0c9a34-0000-4000-8000-000000000001';
   const keyed = (json: unknown, given = key) => ({ json, headers: { 'idempotency-key': given } });
@@ -39,7 +36,7 @@ describe('a start with an Idempotency-Key', () => {
     expect([first, again].map(({ status }) => status)).toEqual([201, 201]);
     expect([first, again].map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true']);
     expect(await runsThere()).toBe(2);
-    expect(await audited('run.started')).toHaveLength(2);
+    expect(await t.audited('run.started')).toHaveLength(2);
   });
 
   test('gets the stream of the first run if it asks for a stream, which says so too', async () => {

@@ -1,6 +1,8 @@
 // Runs, queue and output over HTTP, on a segment whose steps and output the test itself drives.
-import { setupOutput, type TestOutput } from '../../../runs/output/output-testing.ts';
+import { chunkOf, setupOutput, type TestOutput } from '../../../runs/output/output-testing.ts';
 import type { ProgressNews } from '../../../runs/progress/run-ledger.ts';
+import { endOf } from '../../../runs/testing.ts';
+import type { ClaimedStep } from '../../../store/queue/claims.ts';
 import { setupApp, type TestApp, type TestRequest } from '../../testing.ts';
 import { decisionRoutes } from './decisions.ts';
 import { executorRoutes } from './executor.ts';
@@ -13,6 +15,10 @@ export interface TestRunsApp extends TestOutput {
   ask(method: string, path: string, request?: TestRequest): Promise<{ status: number; body: unknown }>;
   /** The same, but returns the raw response. */
   request(method: string, path: string, request?: TestRequest): Promise<Response>;
+  /** Returns a run that printed ten bytes in two chunks and has ended. */
+  endedRun(): Promise<{ runId: number; lease: ClaimedStep }>;
+  /** Returns the audit rows of this action, oldest first. */
+  audited(action: string): Promise<{ actorName: string; objectId: string; detail: unknown }[]>;
 }
 
 export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Promise<TestRunsApp> {
@@ -46,5 +52,14 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
       const text = await response.text();
       return { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
     },
+    async endedRun() {
+      const runId = await t.start();
+      const lease = await t.claimOne();
+      await t.send(lease, chunkOf(lease, 1, 'one\n'), chunkOf(lease, 2, 'three\n'));
+      await t.settle(endOf(lease));
+      return { runId, lease };
+    },
+    audited: (action: string) => sql<Awaited<ReturnType<TestRunsApp['audited']>>>`
+      select actor_name, object_id, detail from audit_log where action = ${action} order by id`,
   });
 }

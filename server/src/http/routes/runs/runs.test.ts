@@ -1,10 +1,8 @@
-// Runs over HTTP: canceling, purging, reading output in ranges, following from any position.
-import type { ErrorBody, OutputPage, Run, RunDetail, RunSteps, TargetRunPage } from '@opsconductor/protocol';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+// Reading runs over HTTP: their target runs, steps, stream and connections.
+import type { Run, RunDetail, RunSteps, TargetRunPage } from '@opsconductor/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { chunkOf } from '../../../runs/output/output-testing.ts';
-import { endOf, failure, givenUp, growRun } from '../../../runs/testing.ts';
-import type { ClaimedStep } from '../../../store/queue/claims.ts';
-import { UserTurns } from '../../../user-turns.ts';
+import { endOf, growRun } from '../../../runs/testing.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 
 let t: TestRunsApp;
@@ -12,18 +10,6 @@ beforeEach(async () => {
   t = await setupRunsApp();
 });
 afterEach(() => t[Symbol.asyncDispose]());
-
-const audited = async (action: string) =>
-  t.sql`select actor_name, object_id, detail from audit_log where action = ${action} order by id`;
-
-/** Returns a run that printed ten bytes in two chunks and has ended. */
-async function endedRun(): Promise<{ runId: number; lease: ClaimedStep }> {
-  const runId = await t.start();
-  const lease = await t.claimOne();
-  await t.send(lease, chunkOf(lease, 1, 'one\n'), chunkOf(lease, 2, 'three\n'));
-  await t.settle(endOf(lease));
-  return { runId, lease };
-}
 
 test('a run says whether its reader may run its job and cancel the run', async () => {
   const runId = await t.start();
@@ -112,230 +98,6 @@ describe('the hosts of a large run', () => {
   });
 });
 
-describe.each([
-  ['POST', (id: number | string) => `executor/cancel/${id}`],
-  ['DELETE', (id: number | string) => `runs/${id}`],
-])('a cancel by %s', (method, path) => {
-  test('ends what waits at once and tells what runs to stop; a second cancel changes nothing', async () => {
-    const waiting = await t.start();
-    expect(await t.ask(method, path(waiting))).toMatchObject({
-      status: 202,
-      body: { id: waiting, status: 'cancelled', cancelRequestedBy: 'root', targetsCancelled: 1 },
-    });
-    const runId = await t.start({ steps: 2 });
-    const lease = await t.claimOne();
-    const first = await t.ask(method, path(runId));
-    expect(first).toMatchObject({ status: 202, body: { status: 'cancelling', cancelRequestedBy: 'root' } });
-    expect(await t.ask(method, path(runId))).toEqual(first);
-    expect(await audited('run.cancel_requested')).toMatchObject([
-      { actorName: 'root', objectId: String(waiting) },
-      { actorName: 'root', objectId: String(runId) },
-    ]);
-    await t.settle(endOf(lease, { status: 'cancelled', reason: 'cancelled' }));
-    expect(await t.run(runId)).toMatchObject({ status: 'cancelled' });
-  });
-
-  test('of a run that has ended, or that does not exist, is refused with the reason', async () => {
-    const { runId } = await endedRun();
-    const ended = await t.ask(method, path(runId));
-    expect(ended).toMatchObject({
-      status: 409,
-      body: { error: { code: 'conflict', message: `Run ${runId} has already ended: it is succeeded.` } },
-    });
-    expect((await t.ask(method, path(999_999))).status).toBe(404);
-    const malformed = (await t.ask(method, path('9007199254740993'))).body as ErrorBody;
-    expect(malformed.error.message).toBe(
-      'id: Must be a whole number from 1 to 9007199254740991 in plain digits.',
-    );
-    expect(await audited('run.cancel_requested')).toEqual([]);
-  });
-
-  test('needs the permission to run', async () => {
-    const runId = await t.start();
-    const { token } = await t.app.user('looks', ['viewer']);
-    expect((await t.request(method, path(runId), { token })).status).toBe(403);
-    expect(await t.run(runId)).toMatchObject({ status: 'queued' });
-  });
-});
-
-describe('a cancel of one target run', () => {
-  const targetRunsOf = async (runId: number) =>
-    ((await t.ask('GET', `runs/${runId}/target-runs`)).body as TargetRunPage).items;
-  const path = (runId: number, targetRunId: number) => `runs/${runId}/target-runs/${targetRunId}/cancel`;
-
-  test('answers with what became of it, and says at the target run who asked for it', async () => {
-    const runId = await t.start({ targets: 2 });
-    const [first, second] = await targetRunsOf(runId);
-    const answer = await t.ask('POST', path(runId, first?.id ?? 0));
-    expect(answer).toMatchObject({
-      status: 202,
-      body: { id: first?.id, status: 'cancelled', cancelRequestedBy: 'root' },
-    });
-    expect(answer.body).toMatchObject({ endReason: 'Cancelled by root before it began.' });
-    expect(await t.ask('POST', path(runId, first?.id ?? 0))).toEqual(answer);
-    expect(await targetRunsOf(runId)).toEqual([answer.body, second]);
-    expect(await audited('run.target_cancel_requested')).toMatchObject([
-      { actorName: 'root', objectId: String(runId), detail: { targetRunId: first?.id, target: 'host-1' } },
-    ]);
-    const lease = await t.claimOne();
-    expect(await t.ask('POST', `${path(runId, second?.id ?? 0)}?force=true`)).toMatchObject({
-      body: { status: 'unknown' },
-    });
-    await t.settle(endOf(lease, { status: 'cancelled', reason: 'cancelled' }));
-    expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
-  });
-
-  test('is refused if it has ended by itself, does not exist, or is in another run', async () => {
-    const { runId } = await endedRun();
-    const [ended] = await targetRunsOf(runId);
-    expect(await t.ask('POST', path(runId, ended?.id ?? 0))).toMatchObject({
-      status: 409,
-      body: { error: { message: `“host-1” has already ended in run ${runId}: it is succeeded.` } },
-    });
-    const other = await t.start();
-    expect((await t.ask('POST', path(other, ended?.id ?? 0))).status).toBe(404);
-    expect((await t.ask('POST', path(runId, 999_999))).status).toBe(404);
-    expect((await t.ask('POST', path(999_999, ended?.id ?? 0))).status).toBe(404);
-  });
-
-  test('needs the permission to run', async () => {
-    const runId = await t.start();
-    const [target] = await targetRunsOf(runId);
-    const { token } = await t.app.user('looks', ['viewer']);
-    expect((await t.request('POST', path(runId, target?.id ?? 0), { token })).status).toBe(403);
-    expect(await t.run(runId)).toMatchObject({ status: 'queued' });
-  });
-});
-
-describe('a purge', () => {
-  const tables = [
-    'job_runs',
-    'job_run_targets',
-    'job_run_steps',
-    'job_run_step_attempts',
-    'run_events',
-    'run_output',
-  ];
-  const rowsOf = async () => {
-    const counts: Record<string, number> = {};
-    for (const table of tables) {
-      const [row] = await t.sql<{ n: number }[]>`select count(*) as n from ${t.sql(table)}`;
-      counts[table] = row?.n ?? -1;
-    }
-    return counts;
-  };
-
-  test('deletes an ended run with everything that belongs to it, leaves others, and is audited', async () => {
-    const { runId: kept } = await endedRun();
-    const before = await rowsOf();
-    expect(Object.values(before).every((n) => n > 0)).toBe(true);
-    const { runId } = await endedRun();
-    expect((await t.request('DELETE', `runs/${runId}?purge=true`)).status).toBe(204);
-    expect(await rowsOf()).toEqual(before);
-    expect((await t.ask('GET', `runs/${runId}`)).status).toBe(404);
-    expect((await t.ask('GET', `runs/${kept}`)).status).toBe(200);
-    expect(await audited('run.purged')).toMatchObject([
-      { actorName: 'root', objectId: String(runId), detail: { status: 'succeeded' } },
-    ]);
-  });
-
-  test('of an open run is refused, and deletes nothing', async () => {
-    const runId = await t.start();
-    const before = await rowsOf();
-    const refused = await t.ask('DELETE', `runs/${runId}?purge=true`);
-    expect(refused).toMatchObject({
-      status: 409,
-      body: { error: { message: `Run ${runId} is still queued: cancel it first, then purge it.` } },
-    });
-    expect(await rowsOf()).toEqual(before);
-  });
-
-  test('requested several times at once is done once: one request succeeds, the others find nothing', async () => {
-    const { runId } = await endedRun();
-    const replies = await Promise.all(
-      Array.from({ length: 6 }, () => t.request('DELETE', `runs/${runId}?purge=true`)),
-    );
-    expect(replies.map((reply) => reply.status).sort()).toEqual([204, 404, 404, 404, 404, 404]);
-    expect(await audited('run.purged')).toHaveLength(1);
-  });
-
-  test('at the same time as a late result leaves nothing half done', async () => {
-    const runId = await t.start();
-    const lease = await t.claimOne();
-    await t.settle(givenUp(lease));
-    const [reply] = await Promise.all([
-      t.request('DELETE', `runs/${runId}?purge=true`),
-      t.settle(endOf(lease, failure)),
-    ]);
-    expect(reply.status).toBe(204);
-    expect(Object.values(await rowsOf())).toEqual([0, 0, 0, 0, 0, 0]);
-  });
-
-  test('needs its own permission', async () => {
-    const { runId } = await endedRun();
-    const { token } = await t.app.user('runs', ['operator']);
-    const refused = await t.request('DELETE', `runs/${runId}?purge=true`, { token });
-    expect(refused.status).toBe(403);
-    expect((await t.ask('GET', `runs/${runId}`)).status).toBe(200);
-  });
-});
-
-describe('the bytes of an output', () => {
-  const path = ({ runId, lease }: { runId: number; lease: ClaimedStep }) =>
-    `runs/${runId}/steps/${lease.id}/output?format=text`;
-  const range = (text: string) => ({ headers: { Range: text } });
-
-  test('are sent whole, or as the requested range', async () => {
-    const run = await endedRun();
-    const whole = await t.request('GET', path(run));
-    expect([whole.status, await whole.text()]).toEqual([200, 'one\nthree\n']);
-    const part = await t.request('GET', path(run), range('bytes=2-5'));
-    expect([part.status, part.headers.get('content-range'), await part.text()]).toEqual([
-      206,
-      'bytes 2-5/10',
-      'e\nth',
-    ]);
-    const huge = await t.request('GET', path(run), range('bytes=8-99999999999999999999'));
-    expect([huge.status, await huge.text()]).toEqual([206, 'e\n']);
-  });
-
-  test('are read in turns with other users', async () => {
-    const run = await endedRun();
-    const { id, token } = await t.app.user('reader', ['viewer']);
-    const turns = vi.spyOn(UserTurns.prototype, 'take');
-    const whole = await t.request('GET', path(run), { token });
-    expect(await whole.text()).toBe('one\nthree\n');
-    expect(turns).toHaveBeenCalledWith(String(id));
-    turns.mockRestore();
-  });
-
-  test('beyond the end are 416 with the length, however far beyond', async () => {
-    const run = await endedRun();
-    for (const first of ['10', '9007199254740993', '99999999999999999999']) {
-      const beyond = await t.request('GET', path(run), range(`bytes=${first}-`));
-      expect([beyond.status, beyond.headers.get('content-range'), await beyond.text()]).toEqual([
-        416,
-        'bytes */10',
-        '',
-      ]);
-    }
-  });
-
-  test('of a step that does not exist are refused, naming the wrong part of the address', async () => {
-    const { runId, lease } = await endedRun();
-    for (const id of ['9007199254740992', '1e3', '-', '%00']) {
-      const { status, body } = await t.ask('GET', `runs/${runId}/steps/${id}/output`);
-      expect([status, (body as ErrorBody).error.details?.map((detail) => detail.path)]).toEqual([
-        400,
-        ['step'],
-      ]);
-    }
-    expect((await t.ask('GET', `runs/${runId + 1}/steps/${lease.id}/output`)).status).toBe(404);
-    const page = (await t.ask('GET', `runs/${runId}/steps/${lease.id}/output?after=2147483647`)).body;
-    expect((page as OutputPage).chunks).toEqual([]);
-  });
-});
-
 describe('the stream of an ended run', () => {
   const events = async (run: { runId: number }, headers: Record<string, string>, query = 'output=all') => {
     const reply = await t.request('GET', `runs/${run.runId}/events?${query}`, { headers });
@@ -343,7 +105,7 @@ describe('the stream of an ended run', () => {
   };
 
   test('ends for a reader whose Last-Event-ID is beyond what is stored, in events, attempts or output', async () => {
-    const run = await endedRun();
+    const run = await t.endedRun();
     const { eventSeq } = (await t.ask('GET', `runs/${run.runId}`)).body as Run;
     const step = run.lease.id;
     const from = (id: string) => events(run, { 'Last-Event-ID': id });
@@ -422,7 +184,7 @@ describe('the SSH connections of a run', () => {
   });
 
   test('do not exist for a step that never got one, and are deleted with their run', async () => {
-    const { runId: without } = await endedRun();
+    const { runId: without } = await t.endedRun();
     expect(await contexts(without)).toEqual([]);
     const runId = await t.start();
     await t.settle(endOf(await t.claimOne(), over('ssh-1')));
