@@ -1,74 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { ChunkEvent, RunChange } from '@opsconductor/protocol';
-import { afterEach, expect, test, vi } from 'vitest';
+import type { RunChange } from '@opsconductor/protocol';
+import { expect, test, vi } from 'vitest';
 import { cancelRun } from '../ends/cancel-run.ts';
-import { chunkOf, setupOutput, type TestOutput, textOf } from '../output/output-testing.ts';
+import { chunkOf, setupOutput, type TestOutput } from '../output/output-testing.ts';
 import { endOf, success } from '../testing.ts';
 import { LiveHub } from './live-hub.ts';
-import { RunStream } from './run-stream.ts';
-import { formatPosition, parsePosition } from './stream-position.ts';
-
-/** Longer than any test may last: a reader that has to wait for it has missed a wake. */
-const idleMs = 600_000;
-const streams: RunStream[] = [];
-afterEach(() => {
-  for (const stream of streams.splice(0)) stream.close();
-});
-
-interface Seen {
-  id: string;
-  type: string;
-  data: unknown;
-}
-
-/** Follows a run with all its output, from a position on. */
-async function follow(t: TestOutput, runId: number, from = '0', onCutOff = () => {}, isNew = false) {
-  const position = parsePosition(from);
-  if (position === undefined) throw new Error(`no position: ${from}`);
-  const stepIds = (await t.steps(runId)).map((step) => step.id);
-  const ofNew = isNew ? { isNew, hasEnded: false } : {};
-  const stream = new RunStream(t, { runId, stepIds, position, onCutOff, ...ofNew });
-  streams.push(stream);
-  const read = async (): Promise<Seen[] | undefined> => {
-    const pieces = await stream.next(idleMs);
-    const text = pieces === undefined ? undefined : Buffer.concat(pieces).toString();
-    return text
-      ?.split('\n\n')
-      .filter(Boolean)
-      .map(parse)
-      .filter(({ type }) => type !== '');
-  };
-  return {
-    stream,
-    read,
-    async readToEnd(): Promise<Seen[]> {
-      const all: Seen[] = [];
-      for (let part = await read(); part !== undefined; part = await read()) all.push(...part);
-      return all;
-    },
-  };
-}
-
-function parse(frame: string): Seen {
-  const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1] ?? '';
-  return { id: field('id'), type: field('event'), data: JSON.parse(field('data') || 'null') };
-}
-
-function texts(seen: readonly Seen[]): string[] {
-  return seen.flatMap((event) => (event.type === 'chunk' ? [textOf((event.data as ChunkEvent).data)] : []));
-}
-
-function statuses(seen: readonly Seen[]): (string | undefined)[] {
-  return seen.flatMap((event) => (event.type === 'change' ? [(event.data as RunChange).run?.status] : []));
-}
-
-/** Tells this server's readers, as the gateway does after each transaction. */
-async function settle(t: TestOutput, ...ends: Parameters<TestOutput['settle']>) {
-  const { results, news } = await t.settle(...ends);
-  t.hub.publishRuns(news.runs);
-  return results;
-}
+import { follow, idleMs, lockOutput, settle, setupEnded, statuses, texts } from './run-stream-testing.ts';
 
 test('a reader sees output, changes and the end in the order in which they came about', async () => {
   await using t = await setupOutput();
@@ -113,50 +51,6 @@ test('after the event that ends the run, a reader looks into the database once',
   expect(reads).toHaveBeenCalledTimes(2);
 });
 
-test('with many readers, each takes less at once and misses nothing', async () => {
-  await using t = await setupOutput();
-  const runId = await t.start();
-  const lease = await t.claimOne();
-  for (let seq = 1; seq <= 8; seq += 1) await t.send(lease, chunkOf(lease, seq, 'x'.repeat(200 * 1024)));
-  await settle(t, endOf(lease));
-  const others = Array.from({ length: 300 }, () => t.hub.turns.join({ cutOff() {} }));
-  const { read, readToEnd } = await follow(t, runId);
-  const first = texts((await read()) ?? []).length;
-  // Alone, it takes all of it.
-  expect(first).toBeLessThanOrEqual(4);
-  for (const leave of others) leave();
-  expect(texts(await readToEnd())).toHaveLength(8 - first);
-});
-
-test('beside many readers that take nothing, one that reads gets everything, and together they hold no more than allowed', async () => {
-  await using t = await setupOutput();
-  const runId = await t.start();
-  const lease = await t.claimOne();
-  const raw = randomBytes(256 * 1024);
-  for (let seq = 1; seq <= 12; seq += 1) await t.send(lease, chunkOf(lease, seq, raw));
-  await settle(t, endOf(lease));
-  const maxHeldBytes = 4 * 1024 * 1024;
-  const hub = new LiveHub({ maxHeldBytes, stalledMs: 2 });
-  const many = { ...t, hub };
-  let cutOff = 0;
-  for (let n = 0; n < 20; n += 1) {
-    const silent = await follow(many, runId, '0', () => {
-      cutOff += 1;
-    });
-    void silent.read();
-  }
-  const { read } = await follow(many, runId);
-  const seqs: number[] = [];
-  let most = 0;
-  for (let part = await read(); part !== undefined; part = await read()) {
-    most = Math.max(most, hub.turns.heldBytes);
-    for (const { type, data } of part) if (type === 'chunk') seqs.push((data as ChunkEvent).seq);
-  }
-  expect(seqs).toEqual(Array.from({ length: 12 }, (_, n) => n + 1));
-  expect(most).toBeLessThanOrEqual(maxHeldBytes);
-  expect(cutOff).toBeGreaterThan(0);
-});
-
 test('a reader who resumes after any event misses nothing and sees nothing twice', async () => {
   await using t = await setupOutput();
   const runId = await t.start({ steps: 2 });
@@ -187,30 +81,6 @@ test('a reader that comes after a run has ended sees all of it and the end', asy
   expect(seen.at(-1)?.type).toBe('end');
 });
 
-test('a reader takes one bounded piece at a time, however much there is, and the end right after the last', async () => {
-  await using t = await setupOutput();
-  const runId = await t.start();
-  const lease = await t.claimOne();
-  const { read } = await follow(t, runId);
-  const raw = randomBytes(256 * 1024);
-  const count = 40;
-  for (let seq = 1; seq <= count; seq += 1) await t.send(lease, chunkOf(lease, seq, raw));
-  await settle(t, endOf(lease));
-  const sizes: number[] = [];
-  const seqs: number[] = [];
-  let last: string | undefined;
-  for (let part = await read(); part !== undefined; part = await read()) {
-    const chunks = part.filter((event) => event.type === 'chunk').map((event) => event.data as ChunkEvent);
-    sizes.push(chunks.reduce((sum, chunk) => sum + chunk.rawLength, 0));
-    seqs.push(...chunks.map((chunk) => chunk.seq));
-    last = part.at(-1)?.type;
-  }
-  expect(seqs).toEqual(Array.from({ length: count }, (_, n) => n + 1));
-  // A piece is made of two reads at most: what there was, and what came before the events that follow.
-  expect(Math.max(...sizes)).toBeLessThanOrEqual(2 * 1024 * 1024 + raw.length);
-  expect(last).toBe('end');
-});
-
 test('a reader who is further behind than memory reaches goes on from the database', async () => {
   await using t = await setupOutput();
   const runId = await t.start();
@@ -224,54 +94,6 @@ test('a reader who is further behind than memory reaches goes on from the databa
   const seen = await readToEnd();
   expect(seen.filter((event) => event.type === 'chunk')).toHaveLength(24);
 });
-
-test('readers that are far behind leave database connections for others', async () => {
-  await using t = await setupOutput();
-  const runId = await t.start();
-  const lease = await t.claimOne();
-  await t.send(lease, chunkOf(lease, 1, 'one\n'));
-  await settle(t, endOf(lease));
-  const behind = { ...t, hub: new LiveHub() };
-  const output = await lockOutput(t);
-  // With so many readers, each pulls little, so that there is room for as many pulls as connections.
-  for (let n = 0; n < 300; n += 1) behind.hub.turns.join({ cutOff() {} });
-  const readers = await Promise.all(Array.from({ length: 20 }, () => follow(behind, runId)));
-  const reading = readers.map(({ readToEnd }) => readToEnd());
-  while ((await output.waiting()) === 0);
-  // These would have to wait for a connection that readers have.
-  for (let n = 0; n < 40; n += 1) await t.sql`select from job_runs`;
-  await output.release();
-  for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
-});
-
-/** Keeps stored output from being read until it is released. */
-async function lockOutput({ sql }: TestOutput) {
-  const holder = await sql.reserve();
-  await holder`begin`;
-  await holder`lock table run_output in access exclusive mode`;
-  return {
-    /** Returns how many queries wait for it. */
-    async waiting(): Promise<number> {
-      const rows = await holder`
-        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-      return rows.length;
-    },
-    async release(): Promise<void> {
-      await holder`commit`;
-      holder.release();
-    },
-  };
-}
-
-/** Sets up a run that has ended, with none of its output in memory. */
-async function setupEnded() {
-  const t = await setupOutput();
-  const runId = await t.start();
-  const lease = await t.claimOne();
-  await t.send(lease, chunkOf(lease, 1, 'one\n'));
-  await settle(t, endOf(lease));
-  return Object.assign(t, { runId });
-}
 
 test('the reader of a new run is served from memory at once, and looks into the database a little later', async () => {
   await using t = await setupOutput();
@@ -311,114 +133,6 @@ test('chunks that one reader has read from the database are given to others with
   expect(texts((await second.read()) ?? [])).toEqual(['one\n']);
   await output.release();
   await second.readToEnd();
-});
-
-test('a reader of an ended run reads nothing before it is its turn', async () => {
-  await using t = await setupEnded();
-  const ends = await Promise.all([1, 2, 3].map(() => t.hub.turns.reads.take('others')));
-  const { read } = await follow(t, t.runId);
-  const reading = read();
-  await setImmediate();
-  expect(t.hub.turns.heldBytes).toBe(0);
-  for (const end of ends) end();
-  expect(texts((await reading) ?? [])).toEqual(['one\n']);
-});
-
-test('a reader of events alone does not wait for those who read output', async () => {
-  await using t = await setupEnded();
-  await Promise.all([1, 2, 3].map(() => t.hub.turns.reads.take('others')));
-  const stream = new RunStream(t, {
-    runId: t.runId,
-    stepIds: [],
-    position: { afterSeq: 0, output: new Map() },
-  });
-  streams.push(stream);
-  const seen: string[] = [];
-  for (let part = await stream.next(idleMs); part !== undefined; part = await stream.next(idleMs))
-    seen.push(Buffer.concat(part).toString());
-  expect(seen.join('')).toContain('event: end');
-});
-
-test('a reader served from memory doesn’t wait for those whose database reads are stuck', async () => {
-  await using t = await setupEnded();
-  const liveRunId = await t.start();
-  const live = await t.claimOne();
-  const { read } = await follow(t, liveRunId);
-  const shown = read();
-  // It waits for news once it has looked.
-  while (t.hub.turns.heldBytes > 0) await setImmediate();
-  const output = await lockOutput(t);
-  // Each may hold a fifth of the room.
-  const behind = await Promise.all(Array.from({ length: 10 }, () => follow(t, t.runId)));
-  const reading = behind.map(({ readToEnd }) => readToEnd());
-  while ((await output.waiting()) === 0);
-  const { step: stepId, ...chunk } = chunkOf(live, 1, 'live\n');
-  t.hub.publishChunks([{ stepId, ...chunk }]);
-  expect(texts((await shown) ?? [])).toEqual(['live\n']);
-  await output.release();
-  for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
-});
-
-test('a reader that has caught up from the database goes on from memory, and doesn’t wait for stuck reads', async () => {
-  await using t = await setupEnded();
-  const live = { ...t, hub: new LiveHub({ readMs: idleMs, pullMs: idleMs }) };
-  const runId = await t.start();
-  const lease = await t.claimOne();
-  await t.send(lease, chunkOf(lease, 1, 'stored\n'));
-  const { read } = await follow(live, runId);
-  expect(texts((await read()) ?? [])).toEqual(['stored\n']);
-  await t.send(lease, chunkOf(lease, 2, 'live\n'));
-  const { step: stepId, ...chunk } = chunkOf(lease, 2, 'live\n');
-  live.hub.publishChunks([{ stepId, ...chunk }]);
-  const output = await lockOutput(t);
-  const behind = await Promise.all(Array.from({ length: 3 }, () => follow(live, t.runId)));
-  const reading = behind.map(({ readToEnd }) => readToEnd());
-  while ((await output.waiting()) < 3);
-  expect(texts((await read()) ?? [])).toEqual(['live\n']);
-  await output.release();
-  for (const seen of await Promise.all(reading)) expect(texts(seen)).toEqual(['one\n']);
-});
-
-test('a reader whose read is stuck gets nothing in time, so that its connection is kept, and then what was read', async () => {
-  await using t = await setupEnded();
-  const output = await lockOutput(t);
-  const { stream, readToEnd } = await follow(t, t.runId);
-  expect(await stream.next(0)).toEqual([]);
-  const next = stream.next(idleMs);
-  stream.nudge();
-  expect(await next).toEqual([]);
-  const reading = readToEnd();
-  await output.release();
-  expect(texts(await reading)).toEqual(['one\n']);
-});
-
-test.each([
-  ['read', { readMs: 50 }, '57014'],
-  ['pull', { pullMs: 50 }, 'unavailable'],
-])('a %s that takes too long is given up, and the next reader has its turn', async (_, settings, code) => {
-  await using t = await setupEnded();
-  const hub = new LiveHub(settings);
-  const output = await lockOutput(t);
-  // More than read at a time.
-  const readers = await Promise.all(Array.from({ length: 5 }, () => follow({ ...t, hub }, t.runId)));
-  await Promise.all(readers.map(({ read }) => expect(read()).rejects.toMatchObject({ code })));
-  expect(hub.turns.heldBytes).toBe(0);
-  // The database has ended the queries.
-  if (code === '57014') expect(await output.waiting()).toBe(0);
-  await output.release();
-});
-
-test('a reader that leaves while it waits for its turn keeps nobody from theirs', async () => {
-  await using t = await setupEnded();
-  const output = await lockOutput(t);
-  const readers = await Promise.all(Array.from({ length: 8 }, () => follow(t, t.runId)));
-  const reading = readers.map(({ readToEnd }) => readToEnd());
-  while ((await output.waiting()) < 3);
-  for (const { stream } of readers.slice(1)) stream.close();
-  await output.release();
-  expect(texts((await reading[0]) ?? [])).toEqual(['one\n']);
-  const { readToEnd } = await follow(t, t.runId);
-  expect(texts(await readToEnd())).toEqual(['one\n']);
 });
 
 test('output that another server stored, and that only the bus announces, is shown', async () => {
@@ -480,20 +194,6 @@ test('a cancel is told at once', async () => {
   const reading = read();
   t.hub.publishRuns((await cancelRun(t.sql, runId, t.caller)).runs);
   expect(statuses((await reading) ?? [])).toEqual(['cancelling']);
-});
-
-test('positions are read back as they were written, and other texts are rejected', () => {
-  const position = {
-    afterSeq: 12,
-    output: new Map([
-      [7, { epoch: 1, seq: 3 }],
-      [9, { epoch: 2, seq: 0 }],
-    ]),
-  };
-  expect(parsePosition(formatPosition(position))).toEqual(position);
-  for (const text of ['', '-1', '1~', '1~7.1', '1~7.1.x', '1 ', '1~7.1.1~', 'x', '1e3'])
-    expect(parsePosition(text)).toBeUndefined();
-  expect(parsePosition(`1${'~7.1.1'.repeat(65)}`)).toBeUndefined();
 });
 
 test('a reader who is far behind gets every event', async () => {
