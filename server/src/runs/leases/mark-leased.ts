@@ -5,7 +5,8 @@ import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { forgetDetached, noteDetached } from '../../store/queue/detached-attempts.ts';
 import { liveLeases, lockTargetRuns } from '../../store/runs/progress-rows.ts';
-import { type ProgressNews, RunLedger, type StepChange } from '../progress/run-ledger.ts';
+import type { StepChange } from '../progress/run-changes.ts';
+import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 
 /**
  * Moves the runs and target runs of these leases to running, records which steps have begun, and writes one event for

@@ -4,9 +4,7 @@ import {
   aggregateRun,
   isRunEnded,
   isStepFailed,
-  type RunChange,
   type RunStatus,
-  type Step,
   type StepStatus,
   targetRunStatus,
 } from '@opsconductor/protocol';
@@ -27,15 +25,17 @@ import {
   worstOutputStates,
 } from '../../store/runs/progress-rows.ts';
 import { closeAllWaiting, writeRuns, writeTargetRuns } from '../../store/runs/progress-writes.ts';
-import { targetsQueued } from '../../store/runs/run-counts.ts';
 import { insertRunEvents } from '../../store/runs/run-events.ts';
 import { followStrategy } from './follow-strategy.ts';
-
-/** Steps and target runs in one event, at most. */
-const maxChangesOfEvent = 1_000;
-
-type Change = Omit<RunChange, 'at' | 'seq'>;
-export type StepChange = { id: number } & Partial<Omit<Step, 'id'>>;
+import {
+  type ChangedRun,
+  changesOf,
+  executionTimeOf,
+  maxChangesOfEvent,
+  numberedEvents,
+  portions,
+  type StepChange,
+} from './run-changes.ts';
 
 /** What other parts of the system are told once the transaction has committed. */
 export interface ProgressNews {
@@ -48,8 +48,7 @@ export interface ProgressNews {
   cancelTargetRuns?: number[];
 }
 
-interface RunEntry {
-  row: RunRow;
+interface RunEntry extends ChangedRun {
   touched: boolean;
   ended: boolean;
   /** Whether target runs have ended in this transaction, so that the strategy may open more. */
@@ -354,7 +353,7 @@ export class RunLedger {
     this.countStepEnds(runId, status, closed.steps);
     for (const id of closed.ids) this.noteStep(runId, { id, status, ...(reason === null ? {} : { reason }) });
     if (closed.events === 0) return;
-    await insertRunEvents(this.#tx, numbered(row, noted, this.now));
+    await insertRunEvents(this.#tx, numberedEvents(row, noted, this.now));
     row.eventSeq += closed.events;
     entry.steps = [];
     entry.touched = true;
@@ -374,7 +373,7 @@ export class RunLedger {
       this.#entry(jobRunId).row.outputState = outputState;
     }
     const events = touched.flatMap((entry) =>
-      numbered(entry.row, changesOf(entry, this.#cancelledBy), this.now),
+      numberedEvents(entry.row, changesOf(entry, this.#cancelledBy), this.now),
     );
     const cancelTargetRuns = [...this.#cancelTargetRuns];
     const news: ProgressNews = {
@@ -422,92 +421,4 @@ export class RunLedger {
 
 function targetRunValues({ id, status, firstFailure, startedAt, completedAt }: TargetRunRow) {
   return { id, status, firstFailure, startedAt, completedAt };
-}
-
-/** Returns the time from the first step's start to the end, in ms; 0 if the run ended without starting a step. */
-function executionTimeOf({
-  startedAt,
-  completedAt,
-}: Pick<RunRow, 'startedAt' | 'completedAt'>): number | null {
-  if (completedAt === null) return null;
-  return Math.max(0, completedAt.getTime() - (startedAt ?? completedAt).getTime());
-}
-
-/** Numbers the changes, continuing after the run's last event. */
-function numbered(row: RunRow, changes: readonly Change[], at: Date) {
-  return changes.map((change) => {
-    row.eventSeq += 1;
-    return { jobRunId: row.id, seq: row.eventSeq, at, change };
-  });
-}
-
-/**
- * Returns the changes as one event, or as several if there are many, because each reader holds a whole event in memory.
- * The last event says what became of the run. A cancel is said in every event, starting with the first, because for a
- * reader who sees only a part of the run, that part may end in an earlier event.
- */
-function changesOf(entry: RunEntry, cancelledBy: ReadonlyMap<number, string>): Change[] {
-  const whole = changeOf(entry, cancelledBy);
-  const { run, targetRuns = [], steps = [] } = whole;
-  if (targetRuns.length + steps.length <= maxChangesOfEvent) return [whole];
-  const isCancelled = run.status === 'cancelling' || run.status === 'cancelled';
-  const before = isCancelled ? { run: { status: 'cancelling' as const } } : {};
-  const changes: Change[] = [
-    ...portions(steps).map((portion) => ({ ...before, steps: portion })),
-    ...portions(targetRuns).map((portion) => ({ ...before, targetRuns: portion })),
-  ];
-  const last = changes.pop();
-  return [...changes, { ...last, run }];
-}
-
-function portions<T>(all: readonly T[]): T[][] {
-  const count = Math.ceil(all.length / maxChangesOfEvent);
-  return Array.from({ length: count }, (_, n) =>
-    all.slice(n * maxChangesOfEvent, (n + 1) * maxChangesOfEvent),
-  );
-}
-
-function changeOf(
-  { row, targetRuns, steps }: RunEntry,
-  cancelledBy: ReadonlyMap<number, string>,
-): Change & Required<Pick<Change, 'run'>> {
-  return {
-    run: {
-      status: row.status,
-      outputState: row.outputState,
-      targetsQueued: targetsQueued(row),
-      targetsRunning: row.targetsRunning,
-      targetsHeld: row.targetsHeld,
-      targetsSucceeded: row.targetsSucceeded,
-      targetsFailed: row.targetsFailed,
-      targetsCancelled: row.targetsCancelled,
-      targetsTimedOut: row.targetsTimedOut,
-      targetsUnknown: row.targetsUnknown,
-      completedSteps: row.completedSteps,
-      failedSteps: row.failedSteps,
-      lateResults: row.lateResults,
-      startedAt: row.startedAt?.toISOString() ?? null,
-      completedAt: row.completedAt?.toISOString() ?? null,
-      executionTimeMs: executionTimeOf(row),
-      errorMessage: row.errorMessage,
-    },
-    ...(targetRuns.size > 0
-      ? {
-          targetRuns: [...targetRuns.values()].map((target) => ({
-            id: target.id,
-            status: target.status,
-            startedAt: target.startedAt?.toISOString() ?? null,
-            completedAt: target.completedAt?.toISOString() ?? null,
-            ...cancelOf(target, cancelledBy.get(target.id)),
-          })),
-        }
-      : {}),
-    ...(steps.length > 0 ? { steps } : {}),
-  };
-}
-
-/** Who cancelled the target run, in the event of the cancel alone, since it doesn't change after that. */
-function cancelOf({ cancelRequestedAt }: TargetRunRow, by: string | undefined) {
-  if (by === undefined || cancelRequestedAt === null) return {};
-  return { cancelRequestedAt: cancelRequestedAt.toISOString(), cancelRequestedBy: by };
 }

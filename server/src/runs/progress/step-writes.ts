@@ -19,7 +19,8 @@ import {
 } from '../../store/runs/progress-writes.ts';
 import { cleanText } from '../clean-text.ts';
 import { newLeaseToken } from '../leases/lease-token.ts';
-import type { RunLedger, StepChange } from './run-ledger.ts';
+import type { StepChange } from './run-changes.ts';
+import type { RunLedger } from './run-ledger.ts';
 
 /** A session that takes the next step if it can, and more steps ahead of their turn. */
 export interface NextFor {
