@@ -7,7 +7,8 @@ import { promisify } from 'node:util';
 import type { Agent, Segment } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { Owner } from './support/owner.ts';
-import { setup, type TestAgent, type TestSystem } from './support/system.ts';
+import type { TestAgent } from './support/server-and-agents.ts';
+import { setup, type TestSystem } from './support/system.ts';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '..');

@@ -10,7 +10,8 @@ import type { Agent, Credential, RunDetail, Segment } from '@opsconductor/protoc
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { ApiClient } from './support/api-client.ts';
 import { Owner } from './support/owner.ts';
-import { setup, type TestAgent, type TestSystem } from './support/system.ts';
+import type { TestAgent } from './support/server-and-agents.ts';
+import { setup, type TestSystem } from './support/system.ts';
 import { WatchedProcess } from './support/watched-process.ts';
 
 const root = resolve(import.meta.dirname, '..');

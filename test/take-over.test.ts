@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { dataDirectory } from '../agent/src/identity/data-directory.ts';
 import { ensureSudo } from './support/packages.ts';
+import type { TestAgent } from './support/server-and-agents.ts';
 import { accountsMissing } from './support/sshd.ts';
-import { setup, type TestAgent, type TestSystem } from './support/system.ts';
+import { setup, type TestSystem } from './support/system.ts';
 
 const sudoTest = test.skipIf('missing' in (await ensureSudo()) || accountsMissing() !== undefined);
 const pieces = 8;

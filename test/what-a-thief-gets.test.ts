@@ -20,8 +20,9 @@ import { dumpRows, openAllAtRest } from './support/open-at-rest.ts';
 import { Owner } from './support/owner.ts';
 import { ensureStrace } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';
+import { TestAgent } from './support/server-and-agents.ts';
 import { fixturePassword } from './support/sshd.ts';
-import { setup, TestAgent, type TestSystem } from './support/system.ts';
+import { setup, type TestSystem } from './support/system.ts';
 import { ExecTrace, pidsWith } from './support/trace-execs.ts';
 
 let t: TestSystem;

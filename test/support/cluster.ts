@@ -11,8 +11,9 @@ import { ApiClient } from './api-client.ts';
 import { freePort } from './free-port.ts';
 import { startHaproxy } from './haproxy.ts';
 import { RunReader } from './run-reader.ts';
+import { buildPrograms, TestAgent, TestServer } from './server-and-agents.ts';
 import { type SshdFixture, startSshd } from './sshd.ts';
-import { buildPrograms, sealedCredential, TestAgent, TestServer } from './system.ts';
+import { sealedCredential } from './system.ts';
 
 export interface Cluster {
   servers: TestServer[];

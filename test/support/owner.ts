@@ -9,7 +9,7 @@ import { addCredentialCommands } from '../../agent/src/owner/credentials/credent
 import { type KeyPurpose, makeKeyFile } from '../../agent/src/owner/keys/key-file.ts';
 import { addRecoveryCommands } from '../../agent/src/owner/recovery/recovery-commands.ts';
 import { addSegmentCommands } from '../../agent/src/owner/segments/segment-commands.ts';
-import type { TestAgent } from './system.ts';
+import type { TestAgent } from './server-and-agents.ts';
 
 const passphrase = 'correct horse battery';
 /** Cheap key derivation: the cost of guessing isn't tested here. */
