@@ -1,6 +1,7 @@
 // The command itself, in a process of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -127,6 +128,16 @@ test('SIGHUP without a policy file ends nothing; SIGTERM drains the agent, and i
   await connection.next('agent_drain');
   expect(await exited).toEqual([0, null]);
   expect((await connection.closed).code).toBe(1000);
+});
+
+test.runIf(existsSync('/dev/full'))('an agent whose log can’t be written goes on', async () => {
+  await using t = await setup();
+  const withFullLog = ['/bin/sh', '-c', 'exec "$@" 2>/dev/full', 'sh'];
+  const { child, exited } = run(['run', '--data', t.directory.data.root], {}, withFullLog);
+  (await t.server.nextSession()).connection.close(closeCodes.serverRestart, 'a restart');
+  expect(await Promise.race([exited, t.server.nextSession().then(() => 'goes on')])).toBe('goes on');
+  child.kill('SIGTERM');
+  expect(await exited).toEqual([0, null]);
 });
 
 test('an agent that is shut out as a copy exits with a code that asks for no restart', async () => {

@@ -42,6 +42,9 @@ if (!logLevels.includes(config.logLevel)) {
   );
   process.exit(exitCodes.failed);
 }
+// A log that can't be written (its disk is full, its reader has gone) must not end the agent. Later lines are written
+// again once they can be.
+process.stderr.on('error', () => {});
 const log = createLog({ plain: process.stderr.isTTY, level: config.logLevel });
 process.on('unhandledRejection', (error) => {
   log.fatal({ err: error }, 'unhandled error (a bug, please report it); the agent ends with exit code 1');

@@ -1,7 +1,8 @@
 // Structured logs: one JSON object per line, or plain lines on a terminal. Secrets are redacted by name as a second
 // line of defense; nothing should log them in the first place. A message says what happened and, after a semicolon, what
 // the server does about it or what to do. It begins in lower case, has no final period, and leaves ids to the fields.
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
+import { isDatabaseLost } from './store/database/database-lost.ts';
 
 export type Log = Logger;
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -40,14 +41,29 @@ export function createLog(options: LogOptions): Log {
       level: options.level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { err: errorToLog },
       formatters: { level: (label) => ({ level: label }) },
       redact: {
         paths: secretNames.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]),
-        censor: '[redacted]',
+        censor: (value, path) => (path.at(-1) === 'code' && isErrorCode(value) ? value : '[redacted]'),
       },
     },
     stream,
   );
+}
+
+/**
+ * A lost database is met by everything that the server does, many times a second. Where in the code that was doesn't
+ * matter; what was met does, and it has to be found in between.
+ */
+function errorToLog(error: Error): unknown {
+  if (!isDatabaseLost(error)) return stdSerializers.err(error);
+  return { type: error.name, message: error.message, code: (error as { code?: unknown }).code };
+}
+
+/** Tells the code of an error (`ENOSPC`, an SQLSTATE), which says what is wrong, from a one-time code. */
+function isErrorCode(value: unknown): boolean {
+  return typeof value === 'string' && /^[A-Z0-9_]{3,40}$/.test(value);
 }
 
 /**
@@ -58,11 +74,12 @@ function plainLine(line: string): string {
   const { level, time, msg, err, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const values = Object.entries(rest).map(([name, value]) => ` ${name}=${visible(plainValue(value))}`);
   const clock = String(time).slice(11, 23);
-  const stack = (err as { stack?: unknown } | undefined)?.stack;
+  const { stack, message } = Object(err) as { stack?: unknown; message?: unknown };
+  const told = stack ?? message;
   const below =
-    stack === undefined
+    told === undefined
       ? ''
-      : `\n${String(stack)
+      : `\n${String(told)
           .split('\n')
           .map((one) => `  ${visible(one)}`)
           .join('\n')}`;
@@ -79,4 +96,12 @@ function visible(text: string): string {
     /\p{Cc}/gu,
     (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
   );
+}
+
+/**
+ * Keeps the process alive when a stream can't be written: the disk of a log is full, or its reader has gone. Those lines
+ * are lost; later ones are written again once they can be.
+ */
+export function outliveOutput(...streams: readonly NodeJS.WritableStream[]): void {
+  for (const stream of streams) stream.on('error', () => {});
 }

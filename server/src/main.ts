@@ -4,7 +4,7 @@ import { createAdministratorCode } from './auth/sign-in/sign-in-codes.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { isLoopback } from './config/read-tls.ts';
 import { type Config, readConfig, readEnvironment } from './config.ts';
-import { createLog } from './log.ts';
+import { createLog, outliveOutput } from './log.ts';
 import { noteWanted, startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';
 import { endOnUnhandledRejection } from './unhandled-rejection.ts';
@@ -22,6 +22,7 @@ function say(message: string): void {
 
 async function main(): Promise<number> {
   const config = readConfig(process.argv.slice(2), readEnvironment());
+  outliveOutput(process.stdout, process.stderr);
   const log = createLog({ level: config.logLevel, plain: process.stdout.isTTY === true });
   endOnUnhandledRejection(log);
   const stopping = stopRequested();

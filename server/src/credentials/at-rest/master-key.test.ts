@@ -57,6 +57,15 @@ describe('the master key file', () => {
     });
   });
 
+  it.skipIf(process.getuid?.() === 0)('of another user is reported with what to do', async () => {
+    await load({ file });
+    await chmod(file, 0o000);
+    await expect(load({ file })).rejects.toMatchObject({
+      reason: 'unreadable',
+      message: expect.stringContaining(`may not read the master key file ${file}. Run the server as`),
+    });
+  });
+
   it('may be read-only', async () => {
     const made = await load({ file });
     await chmod(file, 0o400);

@@ -30,7 +30,7 @@ export const maxMasterKeys = 8;
  * @param options.file path of the file: JSON `{"id": "mk-…", "key": "<base64>", "others": [{"id", "key"}, …]}`.
  * @param options.expectedId id of the key that the database is encrypted under, if it is already encrypted. Then a
  * missing file is an error and isn't created, and a file without that key is refused.
- * @throws {AtRestError} `missing`, `exposed` (group or others have access), `damaged`, `wrong_master_key`.
+ * @throws {AtRestError} `missing`, `exposed` (group or others have access), `unreadable`, `damaged`, `wrong_master_key`.
  */
 export async function loadOrCreateMasterKeys(options: {
   file: string;
@@ -82,11 +82,11 @@ export function newMasterKey(): MasterKey {
   return { id: idOf(key), key };
 }
 
-/** Returns the keys of the file, or `undefined` if there is no file. @throws {AtRestError} `exposed`, `damaged`. */
+/** Returns the keys of the file, or `undefined` if there is no file. @throws {AtRestError} `exposed`, `unreadable`, `damaged`. */
 export async function readMasterKeys(file: string): Promise<MasterKey[] | undefined> {
   const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
-    throw error;
+    throw error.code === 'EACCES' ? unreadable(file, error) : error;
   });
   if (handle === undefined) return undefined;
   try {
@@ -104,6 +104,14 @@ export async function readMasterKeys(file: string): Promise<MasterKey[] | undefi
   } finally {
     await handle.close();
   }
+}
+
+function unreadable(file: string, cause: Error): AtRestError {
+  return new AtRestError(
+    'unreadable',
+    `This user may not read the master key file ${file}. Run the server as the user who owns it, or give the file and its folder to this user: chown.`,
+    { cause },
+  );
 }
 
 function parse(text: string, file: string): MasterKey[] {

@@ -15,7 +15,10 @@ export function errorReply(error: unknown, requestId: string, log: Log): Respons
   const shown = error instanceof AppError ? error : toAppError(error);
   if (shown.code === 'internal') log.error({ err: error, requestId }, 'request failed');
   else if (shown !== error)
-    log.warn({ err: error, requestId }, 'request failed: the database is not answering, or its disk is full');
+    log.warn(
+      { err: error, requestId },
+      'request failed: the database is not answering, takes no changes, lets this server in no more, or its disk is full',
+    );
   const body: ErrorBody = {
     error: {
       code: shown.code,

@@ -105,7 +105,7 @@ export class Sweeper {
       if (extended > 0)
         this.#deps.log.warn(
           { gapS: Math.round(gapS), extended },
-          'no server was running for a while; leases were extended by that time',
+          'for a while no server was running, or none had the database; leases were extended by that time',
         );
       return;
     }

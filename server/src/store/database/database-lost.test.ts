@@ -10,6 +10,9 @@ test.each([
   ['the driver’s own', Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' })],
   ['a database that starts', Object.assign(new Error('starting up'), { code: '57P03' })],
   ['one that became a standby', Object.assign(new Error('read-only transaction'), { code: '25006' })],
+  ['one whose password was changed', Object.assign(new Error('authentication failed'), { code: '28P01' })],
+  ['one that lets the user in no more', Object.assign(new Error('may not log in'), { code: '28000' })],
+  ['one that was dropped', Object.assign(new Error('does not exist'), { code: '3D000' })],
   ['one that something else was thrown for', new Error('not read', { cause: new DatabaseLost() })],
 ])('the database is lost: %s', (_, error) => {
   expect(isDatabaseLost(error)).toBe(true);

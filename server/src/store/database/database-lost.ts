@@ -23,6 +23,10 @@ const lostCodes: ReadonlySet<unknown> = new Set([
   '57P03',
   '53300',
   '25006',
+  // It lets this server in no more: another password, another pg_hba.conf, or the database is gone.
+  '28P01',
+  '28000',
+  '3D000',
 ]);
 const deepest = 5;
 

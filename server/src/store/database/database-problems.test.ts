@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { connect } from './connection.ts';
 import { databaseProblems } from './database-problems.ts';
 import { type Migration, readMigrations, serverVersion } from './migrate.ts';
 import { setupDatabase, type TestDatabase } from './testing.ts';
@@ -40,6 +41,22 @@ test('a database that needs a newer server has a problem', async () => {
   expect(await databaseProblems(sql, migrations)).toEqual([]);
   await sql`update installation set min_server_version = ${serverVersion + 1}`;
   expect((await databaseProblems(sql, migrations))[0]).toMatch(/needs server version \d+ or newer/);
+});
+
+test('a database that takes no changes has a problem', async () => {
+  const name = new URL(database.url).pathname.slice(1);
+  await database.sql.unsafe(`alter database "${name}" set default_transaction_read_only = on`);
+  const sql = connect(database.url, { max: 1 });
+  try {
+    expect((await databaseProblems(sql, migrations))[0]).toMatch(
+      /^The database takes no changes: it is a standby/,
+    );
+  } finally {
+    await sql.end();
+    await database.sql.unsafe(
+      `set transaction_read_only = off; alter database "${name}" reset default_transaction_read_only`,
+    );
+  }
 });
 
 test('a database that does not answer has a problem', async () => {

@@ -21,9 +21,16 @@ export async function databaseProblems(sql: Sql, migrations: readonly Migration[
       { min: number | null }[]
     >`select max(min_server_version) as min from installation`;
     const needed = row?.min ?? serverVersion;
-    if (needed <= serverVersion) return [];
+    if (needed > serverVersion) {
+      return [
+        `The database needs server version ${needed} or newer; this server is version ${serverVersion}. Upgrade this server.`,
+      ];
+    }
+    const [mode] = await sql<{ readOnly: boolean }[]>`
+      select current_setting('transaction_read_only')::boolean as "readOnly"`;
+    if (mode?.readOnly !== true) return [];
     return [
-      `The database needs server version ${needed} or newer; this server is version ${serverVersion}. Upgrade this server.`,
+      'The database takes no changes: it is a standby, or default_transaction_read_only is on. DATABASE_URL must lead to the primary.',
     ];
   } catch (error) {
     if (sqlState(error) === undefinedTable) {

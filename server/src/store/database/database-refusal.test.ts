@@ -55,7 +55,10 @@ test.each([
   ],
   ['53300', /has no connection left: said by the test\. Raise max_connections/],
   ['57P03', /does not take connections yet: said by the test\. Try again\.$/],
-  ['25006', /is a standby\. Check DATABASE_URL: it must name the primary\.$/],
+  [
+    '25006',
+    /takes no changes: it is a standby, or .* is on\. Check DATABASE_URL: it must name the primary\.$/,
+  ],
 ])('PostgreSQL’s answer with %s is reported with what to do', async (code, expected) => {
   const raise = `do $$ begin raise exception 'said by the test' using errcode = '${code}'; end $$`;
   expect(await saidOf(() => {}, raise)).toMatch(expected);

@@ -30,7 +30,8 @@ const answers: Readonly<Record<string, (at: Address, said: string) => string>> =
   '53300': (at, said) =>
     `PostgreSQL at ${at.server} has no connection left: ${said}. Raise max_connections, or end some.`,
   '57P03': (at, said) => `PostgreSQL at ${at.server} does not take connections yet: ${said}. Try again.`,
-  '25006': (at) => `PostgreSQL at ${at.server} is a standby. ${check}: it must name the primary.`,
+  '25006': (at) =>
+    `PostgreSQL at ${at.server} takes no changes: it is a standby, or default_transaction_read_only is on. ${check}: it must name the primary.`,
 };
 
 /** Messages by the system's error code of a failed connection. */
