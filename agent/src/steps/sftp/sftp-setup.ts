@@ -39,6 +39,9 @@ export interface SftpSetup extends SshSetup {
   stop(cause?: StopRequest['cause']): void;
 }
 
+/** Settings of a server without SFTP, on which `ssh.copy` uses SCP. */
+export const withoutSftp = { config: ['Subsystem sftp /bin/false'] };
+
 /** Makes everything writable first: only root could remove what is in read-only directories. */
 async function removeTree(dir: string): Promise<void> {
   spawnSync('chmod', ['-R', 'u+rwX', dir]);
