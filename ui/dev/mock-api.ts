@@ -8,38 +8,27 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
-import {
-  type ExecutorOverview,
-  matchesSelector,
-  type OutputChunk,
-  parseSelector,
-  type Run,
-  type Segment,
-  type Step,
-  type Target,
-} from '@opsconductor/protocol';
+import type { ExecutorOverview, Segment } from '@opsconductor/protocol';
 import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
 import { enrollmentToken, revokeToken, unusedTokens } from './enrollment-api.ts';
 import { filesAnswer } from './files-api.ts';
-import { agentDetail, credentials, jobs, makeRun, me, targets } from './fixtures.ts';
+import { agentDetail, credentials, jobs, me } from './fixtures.ts';
 import { hostKeysAnswer } from './host-keys-api.ts';
 import { jobPartsAnswer } from './job-parts-api.ts';
 import { jobsAnswer } from './jobs-api.ts';
 import { jobsHealth } from './jobs-health.ts';
-import { LiveRun } from './live-run.ts';
-import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
-import { chunksOf, fastChunk } from './outputs.ts';
 import { meAs, peopleAnswer } from './people-api.ts';
 import { placesAnswer } from './places-api.ts';
+import { bodyOf, contentOf, contentSecurityPolicy, fail, json } from './replies.ts';
+import { live, runApi, runs } from './runs-api.ts';
 import { agentPage, segmentPage, segmentsOf } from './segments-api.ts';
 import { siteRulesAnswer } from './site-rules-api.ts';
 import { starters } from './starters.ts';
+import { manyTargets, targetAnswer, targetPage } from './targets-api.ts';
 
 const port = Number(process.argv[2] ?? 7711);
 const delayMs = Number(process.env.DELAY_MS ?? 0);
 const dist = process.env.DIST ?? join(import.meta.dirname, '../dist');
-const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 const types: Record<string, string> = {
   '.html': 'text/html',
   '.js': 'text/javascript',
@@ -47,97 +36,11 @@ const types: Record<string, string> = {
   '.svg': 'image/svg+xml',
 };
 
-const webName = (at: number) =>
-  at < 14 ? `dmz-web-${String(at + 1).padStart(2, '0')}` : `core-web-${String(at - 13).padStart(2, '0')}`;
-const made = [
-  makeRun(4127, 0, { succeeded: 12, failed: 1, held: 2, running: 6, queued: 3 }, webName),
-  makeRun(
-    5000,
-    0,
-    { held: 37, failed: 14, running: 100, queued: 861, succeeded: 1388 },
-    (at) => `host-${at + 1}`,
-  ),
-  makeRun(6000, 2, { running: 1 }, () => 'dmz-web-01'),
-  makeRun(6001, 2, { succeeded: 1 }, () => 'dmz-web-01'),
-  makeRun(6100, 11, { failed: 1, running: 40, succeeded: 80 }, (at) => `core-switch-${at + 1}`),
-  makeRun(6200, 0, { cancelled: 2, succeeded: 1 }, webName),
-  makeRun(6300, 0, { failed: 3, cancelled: 12, unknown: 2, succeeded: 7 }, webName),
-  makeRun(6400, 0, { cancelling: 3, cancelled: 5, succeeded: 9 }, webName),
-  makeRun(6500, 0, { running: 3, queued: 1 }, webName),
-  makeRun(6600, 0, { queued: 40 }, webName),
-  makeRun(4003, 4, { succeeded: 3 }, webName),
-  makeRun(4002, 6, { failed: 2, succeeded: 3, timed_out: 1 }, webName),
-];
-const manyTargets = Array.from({ length: 12_000 }, (_, at) => {
-  const one = targets[at % targets.length] as (typeof targets)[number];
-  const round = Math.floor(at / targets.length);
-  return round === 0
-    ? one
-    : { ...one, id: at + 1, name: `${one.name}-${round}`, host: `${round}.${one.host}` };
-});
-arrangeOutcomes(new Map(made.map((one) => [one.run.id, one])));
-const live = new LiveRun(6002);
-const runs = new Map([...made, live].map((one) => [one.run.id, one]));
-const fastTotal = Number(process.env.FAST_CHUNKS ?? 800);
-const fastDelayMs = Number(process.env.FAST_DELAY_MS ?? 0);
-const fast = new Map<number, OutputChunk>();
-function fastOf(seq: number): OutputChunk {
-  const made = fast.get(seq) ?? fastChunk(seq);
-  fast.set(seq, made);
-  return made;
-}
-let fastStored = 0;
 let scenario = 'full';
 let signedIn = true;
 let who = 'admin';
 
-function storedChunks(
-  run: Run,
-  step: Step,
-): { last: number; at: (seq: number) => OutputChunk | undefined; state: Step['outputState'] } {
-  if (run.id === 6000)
-    return {
-      last: fastStored,
-      at: (seq) => (seq <= fastStored ? fastOf(seq) : undefined),
-      state: fastStored < fastTotal ? 'open' : 'complete',
-    };
-  if (run.id === live.run.id) {
-    const chunks = live.chunks(step.id);
-    return { last: chunks.length, at: (seq) => chunks[seq - 1], state: step.outputState };
-  }
-  const chunks =
-    step.attempt === 0
-      ? []
-      : run.id === 6001
-        ? chunksOf('hostile')
-        : step.stepNumber === 3 || step.status === 'failed'
-          ? chunksOf('patch')
-          : chunksOf('patch').slice(0, 3);
-  return { last: chunks.length, at: (seq) => chunks[seq - 1], state: step.outputState };
-}
-
-function json(response: ServerResponse, status: number, body: unknown) {
-  response.writeHead(status, { 'content-type': 'application/json', 'content-security-policy': policy });
-  response.end(JSON.stringify(body));
-}
-function fail(response: ServerResponse, status: number, code: string, message: string, details?: unknown) {
-  json(response, status, {
-    error: { code, message, requestId: 'req_7f3c91ae', ...(details === undefined ? {} : { details }) },
-  });
-}
 const page = <T>(items: T[]) => ({ items: scenario === 'empty' ? [] : items, nextCursor: null });
-
-async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
-  return (await contentOf(request)).body;
-}
-/** Reads the body's size and, if it is JSON, what it says. */
-async function contentOf(request: IncomingMessage): Promise<{ body: Record<string, unknown>; size: number }> {
-  const pieces: Buffer[] = [];
-  for await (const piece of request) pieces.push(piece);
-  const content = Buffer.concat(pieces);
-  const isJson = request.headers['content-type'] === 'application/json' && content.length > 0;
-  return { body: isJson ? JSON.parse(content.toString()) : {}, size: content.length };
-}
 
 async function api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
   const path = url.pathname.replace('/api/v1', '');
@@ -178,7 +81,11 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   if (answer?.status === 204) return void response.writeHead(204).end();
   if (answer !== undefined) return json(response, answer.status, answer.body);
   const runRoute = /^\/runs\/(\d+)(.*)$/.exec(path);
-  if (runRoute !== null) return runApi(request, response, url, Number(runRoute[1]), runRoute[2] ?? '');
+  if (runRoute !== null) {
+    const [, id, rest = ''] = runRoute;
+    const seen = { hasSteps: scenario !== 'stepless', mayDecide: who === 'admin' };
+    return runApi(request, response, url, { id: Number(id), rest, ...seen });
+  }
   if (
     /^(?:GET|POST) \/(?:jobs|job-imports)(?:\/(?:counts|labels|bulk))?$/.test(route) &&
     route !== 'POST /jobs'
@@ -205,7 +112,8 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     return json(response, saved.status, saved.body);
   }
   const targetRoute = /^\/targets\/(\d+)\/(test|host-keys|effective-settings)$/.exec(path);
-  if (targetRoute !== null) return targetApi(response, Number(targetRoute[1]), targetRoute[2] ?? '');
+  if (targetRoute !== null)
+    return json(response, 200, targetAnswer(Number(targetRoute[1]), targetRoute[2] ?? ''));
   const oneTarget = /^\/targets\/(\d+)$/.exec(path);
   if (oneTarget !== null) {
     const target = isEmpty ? undefined : manyTargets.find(({ id }) => id === Number(oneTarget[1]));
@@ -271,7 +179,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     case 'GET /agents':
       return json(response, 200, agentPage(url.searchParams, scenario));
     case 'GET /targets':
-      return json(response, 200, targetPage(url.searchParams));
+      return json(response, 200, targetPage(url.searchParams, isEmpty));
     case 'GET /credentials':
       return json(response, 200, page(credentials));
     case 'GET /executor/overview':
@@ -296,216 +204,13 @@ function overview(isEmpty: boolean): ExecutorOverview {
   };
 }
 
-function keyStateOf({ hostKeys }: Target): string {
-  return (
-    ['changed', 'accepted', 'pending'].find((state) => hostKeys.some((key) => key.state === state)) ?? 'none'
-  );
-}
-
-function targetPage(query: URLSearchParams) {
-  const search = query.get('search')?.toLowerCase() ?? '';
-  const selector = query.get('selector');
-  const wanted = selector === null ? undefined : parseSelector(selector);
-  const fits = (scenario === 'empty' ? [] : manyTargets).filter(
-    (one) =>
-      `${one.name} ${one.host}`.includes(search) &&
-      (query.get('health') ?? one.health) === one.health &&
-      (query.get('hostKey') ?? keyStateOf(one)) === keyStateOf(one) &&
-      (query.get('operatingSystem') ?? one.operatingSystem) === one.operatingSystem &&
-      (query.get('segmentId') ?? String(one.segmentId)) === String(one.segmentId) &&
-      (wanted === undefined ||
-        matchesSelector(wanted, {
-          ...one,
-          segment: one.segmentName,
-          groups: one.groups.map(({ name }) => name),
-        })),
-  );
-  const from = Number(query.get('cursor') ?? 0);
-  const to = from + Number(query.get('limit') ?? 50);
-  return {
-    items: fits.slice(from, to),
-    nextCursor: to < fits.length ? String(to) : null,
-    ...(query.get('count') === 'true' ? { total: fits.length } : {}),
-  };
-}
-
-function effectiveSettings(targetId: number) {
-  const group = { kind: 'group', id: 1, name: 'Web servers' };
-  const builtIn = { kind: 'default', id: null, name: '' };
-  const setting = (
-    name: string,
-    value: string | number | null,
-    display: string,
-    source: object,
-    overridden: object[] = [],
-  ) => ({
-    name,
-    value,
-    display,
-    source,
-    overridden,
-    problem: null,
-  });
-  return {
-    targetId,
-    jobId: null,
-    stepNumber: null,
-    settings: [
-      setting('protocol', 'ssh', 'ssh', builtIn),
-      setting('port', 2222, '2222', { kind: 'target', id: targetId, name: '' }, [
-        { value: 22, display: '22', source: builtIn },
-      ]),
-      setting('username', null, 'from the credential', builtIn),
-      setting('connect_timeout', 30, '30 s', group, [
-        { value: 20, display: '20 s', source: { kind: 'segment', id: 1, name: 'dmz-1' } },
-        { value: 10, display: '10 s', source: builtIn },
-      ]),
-      setting('keepalive_interval', 15, '15 s', builtIn),
-      setting('credential', credentials[0]?.id ?? null, 'web-patch', {
-        kind: 'segment',
-        id: 1,
-        name: 'dmz-1',
-      }),
-    ],
-  };
-}
-
-function targetApi(response: ServerResponse, id: number, what: string) {
-  const target = targets.find((one) => one.id === id);
-  if (what === 'effective-settings') return json(response, 200, effectiveSettings(id));
-  if (target === undefined || what === 'host-keys') return json(response, 200, target);
-  const accepted = target.hostKeys.find((key) => key.state === 'accepted')?.fingerprint;
-  const changed = target.hostKeys.find((key) => key.state === 'changed')?.fingerprint;
-  const offered = target.hostKeys.at(-1)?.fingerprint ?? null;
-  const result =
-    changed !== undefined
-      ? {
-          ok: false,
-          reason: 'host_key_mismatch',
-          message: `${target.name} offers another key than the one accepted.`,
-          advice: 'Compare it on the host’s own console before you replace it.',
-        }
-      : accepted === undefined
-        ? {
-            ok: false,
-            reason: 'host_key_unknown',
-            message: 'No key of this host is accepted yet.',
-            advice: 'Compare the fingerprint and accept it.',
-          }
-        : id % 3 === 0
-          ? {
-              ok: false,
-              reason: 'auth_failed',
-              message: 'The host refused the key of user patch.',
-              advice: 'Add the public key to authorized_keys.',
-            }
-          : { ok: true, reason: null, message: `${target.host} accepts user patch.`, advice: null };
-  json(response, 200, {
-    ...result,
-    agentName: 'dmz-1-a',
-    offeredFingerprint: offered,
-    acceptedFingerprints: accepted === undefined ? [] : [accepted],
-    serverVersion: 'OpenSSH_9.6',
-    latencyMs: 41,
-  });
-}
-
-function runApi(request: IncomingMessage, response: ServerResponse, url: URL, id: number, rest: string) {
-  const found = runs.get(id);
-  if (found === undefined) return fail(response, 404, 'not_found', `There is no run ${id}.`);
-  if (rest === '') return json(response, 200, found.run);
-  const from = Number(url.searchParams.get('cursor') ?? 0);
-  if (rest === '/target-runs') {
-    const to = from + Number(url.searchParams.get('limit') ?? 50);
-    const nextCursor = to < found.targetRuns.length ? String(to) : null;
-    return json(response, 200, { items: found.targetRuns.slice(from, to), nextCursor });
-  }
-  const { searchParams } = url;
-  const asked = (searchParams.get('targetRunIds') ?? searchParams.get('targetRunId'))?.split(',').map(Number);
-  if (rest === '/steps' && asked !== undefined) {
-    if (scenario === 'stepless') return fail(response, 500, 'internal', 'Internal error.');
-    return json(response, 200, {
-      targetRuns: found.targetRuns.filter(({ id }) => asked.includes(id)),
-      steps: found.steps.filter((step) => asked.includes(step.targetRunId)),
-      nextCursor: null,
-    });
-  }
-  if (rest === '/steps') {
-    const targetRuns = found.targetRuns.slice(from, from + 100);
-    const ids = new Set(targetRuns.map((one) => one.id));
-    const next = from + 100 < found.targetRuns.length ? String(from + 100) : null;
-    return json(response, 200, {
-      targetRuns,
-      steps: found.steps.filter((step) => ids.has(step.targetRunId)),
-      nextCursor: next,
-    });
-  }
-  const outcome = outcomesAnswer(request.method ?? '', rest, found, { mayDecide: who === 'admin' });
-  if (outcome !== undefined) return json(response, outcome.status, outcome.body);
-  if (rest === '/events') return streamEvents(request, response, url, id);
-  const output = /^\/steps\/(\d+)\/output$/.exec(rest);
-  const step = found.steps.find((one) => one.id === Number(output?.[1]));
-  if (step === undefined) return fail(response, 404, 'not_found', 'There is no such step.');
-  const stored = storedChunks(found.run, step);
-  const chunks: OutputChunk[] = [];
-  let bytes = 0;
-  for (
-    let seq = Number(url.searchParams.get('after') ?? 0) + 1;
-    seq <= stored.last && bytes < Number(url.searchParams.get('maxBytes') ?? 2e6);
-    seq += 1
-  ) {
-    const chunk = stored.at(seq);
-    if (chunk === undefined) break;
-    chunks.push(chunk);
-    bytes += chunk.rawLength;
-  }
-  json(response, 200, {
-    attempt: Number(url.searchParams.get('attempt') ?? step.attempt),
-    outputState: stored.state,
-    lastSeq: stored.last,
-    rawBytes: id === 6000 ? stored.last * 262_000 : 9_400,
-    chunks,
-    gaps: [],
-  });
-}
-
-/** Sends heartbeats and, for run 6000, output as fast as the reader takes it. */
-async function streamEvents(request: IncomingMessage, response: ServerResponse, url: URL, id: number) {
-  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-  response.write('retry: 1000\n\n');
-  const beat = setInterval(() => response.write(': still here\n\n'), 15_000);
-  request.on('close', () => clearInterval(beat));
-  const stepId = Number(url.searchParams.get('output') ?? 0);
-  if (id === live.run.id) {
-    const send = (event: string, name: string, data: unknown) =>
-      response.write(`event: ${event}\nid: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
-    for (const chunk of live.chunks(stepId)) send('chunk', `100~${stepId}.1.${chunk.seq}`, chunk);
-    const stop = live.listen((event, name, data) => {
-      if (event !== 'chunk' || (data as { stepId: number }).stepId === stepId) send(event, name, data);
-      if (event === 'end') response.end();
-    });
-    request.on('close', stop);
-    return;
-  }
-  if (id !== 6000 || stepId === 0) return;
-  const mark = /~\d+\.\d+\.(\d+)/.exec(String(request.headers['last-event-id'] ?? ''));
-  for (let seq = Number(mark?.[1] ?? 0) + 1; seq <= fastTotal && !response.destroyed; seq += 1) {
-    fastStored = Math.max(fastStored, seq);
-    const more = response.write(
-      `event: chunk\nid: 100~${stepId}.1.${seq}\ndata: ${JSON.stringify({ stepId, ...fastOf(seq) })}\n\n`,
-    );
-    if (fastDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, fastDelayMs));
-    if (!more) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
-  }
-}
-
 async function file(response: ServerResponse, path: string) {
   const name = path.startsWith('/assets/') || path === '/favicon.svg' ? path : '/index.html';
   const body = await readFile(join(dist, name)).catch(() => undefined);
   if (body === undefined) return void response.writeHead(404).end();
   response.writeHead(200, {
     'content-type': types[extname(name)] ?? 'application/octet-stream',
-    'content-security-policy': policy,
+    'content-security-policy': contentSecurityPolicy,
   });
   response.end(body);
 }
