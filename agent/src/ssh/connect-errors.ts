@@ -35,12 +35,17 @@ export function dialError(target: Place, address: string, cause: unknown, timeou
   });
 }
 
-/** Returns why there is no SSH connection although the port answered. */
+/**
+ * Returns why there is no SSH connection although the port answered.
+ *
+ * @param user whose login had begun
+ */
 export function handshakeError(
   target: Place,
   cause: (Error & { level?: string }) | undefined,
   serverVersion: string,
   timeoutMs: number,
+  user?: string,
 ): SshError {
   const place = `${target.host} port ${target.port}`;
   const text = cause?.message ?? 'the connection was closed';
@@ -71,6 +76,16 @@ export function handshakeError(
       message: `${place} accepted the connection but did not answer as an SSH server (${text}).`,
       advice:
         "Check the target's port; a busy SSH server also drops connections (MaxStartups, PerSourcePenalties).",
+      retryable: true,
+      cause,
+    });
+  }
+  if (user !== undefined) {
+    return new SshError({
+      reason: 'unreachable',
+      message: `${place} broke off the login of ${user}: ${text}.`,
+      advice:
+        "Look at the SSH server's log. Usual causes: the account has expired (chage -l) or is not let in (PAM, pam_nologin), or too many logins came at once or failed (MaxStartups, MaxAuthTries).",
       retryable: true,
       cause,
     });

@@ -169,6 +169,21 @@ test('a password is given to no other prompt', async () => {
   }
 });
 
+test('a login that the server breaks off, as for an expired account, is told from a failed handshake', async () => {
+  const hostKey = ed25519KeyPair();
+  const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (client) => {
+    client.on('error', () => {});
+    client.on('authentication', () => client.end());
+  });
+  const target = await listen((socket) => server.injectSocket(socket));
+  const error = await dial({ ...target, hostKeys: [hostKey.public] });
+  expect(error).toMatchObject({
+    reason: 'unreachable',
+    message: expect.stringMatching(/ broke off the login of \w+: /),
+    advice: expect.stringContaining('chage -l'),
+  });
+});
+
 sshTest('a server with only old algorithms has none in common', async () => {
   const t = await setupSshd({ config: ['KexAlgorithms diffie-hellman-group14-sha1'] });
   const error = await t.refusal();

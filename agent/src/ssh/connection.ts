@@ -386,7 +386,7 @@ function handshake(
         refused ??
           (error?.level === 'client-authentication'
             ? authentication.failure(target.host)
-            : handshakeError(target, error, facts.serverVersion, authTimeoutMs)),
+            : handshakeError(target, error, facts.serverVersion, authTimeoutMs, authentication.begunFor)),
       );
     client.on('error', broken);
     client.once('close', () => broken());

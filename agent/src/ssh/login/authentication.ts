@@ -66,6 +66,11 @@ export class Authentication {
     return next.method;
   }
 
+  /** The user whose login has begun; undefined before any method was tried. */
+  get begunFor(): string | undefined {
+    return this.#tried.size === 0 ? undefined : this.#user;
+  }
+
   failure(host: string): SshError {
     const tried = [...this.#tried].join(', ') || 'nothing';
     const allowed = this.#allowed.join(', ') || 'no method that the agent knows';

@@ -73,6 +73,11 @@ export interface Lease<Channel> {
    * useless.
    */
   prepareNext(watch: (channel: Channel, gone: () => void) => void): void;
+  /**
+   * Lets nothing new begin on the connection. For one whose login is no good: the shell, groups, limits and a password
+   * that has expired are as they were when it logged in, whatever has been mended since.
+   */
+  retire(): void;
   /** Frees the channel's place. Call it once the channel is closed; calling it again does nothing. */
   release(): void;
 }
@@ -150,6 +155,7 @@ export class SshPool {
           prepared: spare !== undefined,
           reserved: spare?.isReserved === true,
           prepareNext: (watch) => pooled.prepareNext(start, watch),
+          retire: () => pooled.retire(),
           release: once(() => this.#release(pooled)),
         };
       } catch (error) {

@@ -79,6 +79,7 @@ export async function startDetached(
   await Promise.race([command.begun, stopped]);
   if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
   const outcome = await toOutcome(command, detached);
+  if (command.noEnd?.is === 'refused') lease.retire();
   if (mayPrepareNext(lease, command, context)) lease.prepareNext(watchShell);
   return outcome;
 }

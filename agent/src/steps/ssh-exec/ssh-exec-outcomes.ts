@@ -95,7 +95,8 @@ function shellEnded(end: AttemptEnd, { become, credential, target: { host } }: S
     status: 'failed',
     reason: 'channel_refused',
     message: `The login shell of ${credential.user} on ${host} ended (${ending(end)}) before the command started.`,
-    advice: 'Check that the user has a login shell, and what its startup files do; /bin/sh must exist.',
+    advice:
+      'Read what it printed, in the output of the step. Usual causes: the account’s password has expired (chage -l), its login shell lets nobody in, or a startup file ends the shell; /bin/sh must exist.',
   };
 }
 

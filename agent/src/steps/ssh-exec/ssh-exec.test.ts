@@ -207,6 +207,18 @@ accountTest('with a login shell that lets nobody in, the step says that nothing 
   expect(t.sink.stdout).not.toContain('started');
 });
 
+accountTest(
+  'after a login shell let nobody in, the next step logs in anew: it may have been mended',
+  async () => {
+    const t = await setupExec({ account: { name: 'opsdeploy', shell: '/usr/sbin/nologin' } });
+    const outcome = await t.run({ command: 'true' });
+    expect(outcome.advice).toContain('chage -l');
+    expect(t.sink.stdout + t.sink.stderr).toContain('not available');
+    const next = await t.run({ command: 'true' });
+    expect([outcome.ssh?.reused, next.ssh?.reused]).toEqual([false, false]);
+  },
+);
+
 for (const shell of ['/bin/bash', '/bin/dash', '/usr/bin/fish', '/bin/csh', '/usr/bin/zsh', '/usr/bin/ksh']) {
   if (!existsSync(shell)) continue;
   accountTest(`a command runs under the login shell ${shell}`, async () => {

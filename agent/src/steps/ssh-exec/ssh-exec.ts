@@ -171,6 +171,7 @@ function finish(
 ): StepOutcome {
   if (!attempt.inTerminal && attempt.report?.kind === 'started' && context.become === undefined)
     answering.add(lease.connection);
+  if (outcome.status === 'failed' && attempt.report?.kind !== 'started') lease.retire();
   if (!attempt.inTerminal && mayPrepareNext(lease, attempt, context)) lease.prepareNext(watchShell);
   const { executionTimeMs } = attempt;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
