@@ -215,8 +215,8 @@ async function file(response: ServerResponse, path: string) {
   response.end(body);
 }
 
-createServer((request, response) => {
-  const url = new URL(request.url ?? '/', `http://127.0.0.1:${port}`);
+export const mockApi = createServer((request, response) => {
+  const url = new URL(request.url ?? '/', 'http://127.0.0.1');
   if (url.pathname.startsWith('/dev/')) {
     const name = url.pathname.slice(5);
     if (name === 'signed-out') signedIn = false;
@@ -227,4 +227,6 @@ createServer((request, response) => {
     response.end('ok\n');
   } else if (url.pathname.startsWith('/api/')) api(request, response, url).catch(() => response.destroy());
   else void file(response, url.pathname);
-}).listen(port, '127.0.0.1', () => console.log(`mock API on http://127.0.0.1:${port}`));
+});
+if (process.argv[1] === import.meta.filename)
+  mockApi.listen(port, '127.0.0.1', () => console.log(`mock API on http://127.0.0.1:${port}`));

@@ -58,6 +58,13 @@ export class StepFacts {
     return this.attempts?.data?.find(({ attempt }) => attempt === shown);
   });
 
+  /** Whether all that stands above the output is known, as far as it must be asked for, or could not be read. */
+  readonly isTold = $derived.by(() =>
+    [this.attempts, this.#endedStep, this.#version].every(
+      (asked) => asked === undefined || asked.data !== undefined || asked.error !== undefined,
+    ),
+  );
+
   // Live updates leave out what a step hands on, so it is read when the step has ended, and again if the step ends once
   // more.
   readonly #endedTurn = $derived.by(() => {
@@ -68,9 +75,9 @@ export class StepFacts {
     const [stepId] = this.#endedTurn.split(' ').map(Number);
     const [runId, targetRunId] = [this.#runId, this.#hostId];
     if (this.#endedTurn === '') return undefined;
-    return new Query<Step | undefined>(async (signal) => {
+    return new Query<Step | null>(async (signal) => {
       const { steps } = await fetchRunSteps(runId, { targetRunId, limit: 1 }, signal);
-      return steps.find(({ id }) => id === stepId);
+      return steps.find(({ id }) => id === stepId) ?? null;
     });
   });
   readonly handedOn = $derived.by(() => this.#of.step.handedOn ?? this.#endedStep?.data?.handedOn ?? []);

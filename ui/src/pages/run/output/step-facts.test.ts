@@ -99,6 +99,18 @@ describe('what is known about a step', () => {
     expect(facts.isCutOff).toBe(false);
   });
 
+  it('what stands above the output is told once its attempts are read, or can’t be', async () => {
+    const told = { ...step, handedOn: [] };
+    const { facts } = await setup({ step: told }, [attemptOf(1), attemptOf(2)]);
+    expect(facts.isTold).toBe(false);
+    await facts.attempts?.load();
+    expect(facts.isTold).toBe(true);
+    const { facts: lost } = await setup({ step: told, run: { id: 8, jobId: 1, jobVersion: 3 } });
+    expect(lost.isTold).toBe(false);
+    await lost.attempts?.load();
+    expect([lost.attempts?.error?.code, lost.isTold]).toEqual(['not_found', true]);
+  });
+
   it('lines have the times of the attempt that wrote them, also while the newest has written none', async () => {
     const { facts, change } = await setup({ attemptOfLines: 1 }, [attemptOf(1), attemptOf(2)]);
     await facts.attempts?.load();

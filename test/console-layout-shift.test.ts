@@ -1,0 +1,113 @@
+// What a reader looks at must not move while the rest of a page loads. Chromium scores that: the part of the window that
+// moved, times how far. The answers come from the stand-in for the server, as they only have to be slow.
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { join, resolve } from 'node:path';
+import { type Browser, chromium, type Page, type Route } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mockApi } from '../ui/dev/mock-api.ts';
+
+import { ensureChromium } from './support/packages.ts';
+
+/** A screen of which a fifth moves by a tenth of it has this score. */
+const mostShift = 0.02;
+const program = await ensureChromium();
+let browser: Browser;
+let url = '';
+
+beforeAll(async () => {
+  if ('missing' in program) return;
+  const build = await import(join(resolve(import.meta.dirname, '..'), 'scripts/build.mjs'));
+  await (build as { buildAll(): Promise<void> }).buildAll();
+  mockApi.listen(0, '127.0.0.1');
+  await once(mockApi, 'listening');
+  url = `http://127.0.0.1:${(mockApi.address() as AddressInfo).port}`;
+  browser = await chromium.launch({
+    executablePath: program.path,
+    env: { ...process.env, ...program.env } as Record<string, string>,
+    // Chromium has no sandbox for root.
+    args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+  });
+});
+afterAll(async () => {
+  await browser?.close();
+  mockApi.closeAllConnections();
+  mockApi.close();
+});
+
+/** Resolves once what has changed is on the screen. */
+const isDrawn = (page: Page) =>
+  page.evaluate('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))');
+
+/**
+ * Answers the page's requests one at a time, each when what came before is on the screen: the newest first, and those
+ * for `late` last. Returns whether one is waiting.
+ */
+async function answerOneByOne(page: Page, late: string): Promise<() => boolean> {
+  const waiting: Route[] = [];
+  const isLate = (route: Route) => route.request().url().includes(late);
+  let answering = false;
+  const answer = async () => {
+    answering = true;
+    for (;;) {
+      await isDrawn(page);
+      const found = waiting.findLastIndex((route) => !isLate(route));
+      const [route] = waiting.splice(found, 1);
+      if (route === undefined) break;
+      const answered = page.waitForEvent('requestfinished', (request) => request === route.request());
+      await route.continue();
+      await answered;
+    }
+    answering = false;
+  };
+  await page.route('**/api/v1/**', async (route) => {
+    if (/\/(?:events|me)$/.test(new URL(route.request().url()).pathname)) return route.continue();
+    waiting.push(route);
+    // A page that was closed has nothing to answer.
+    if (!answering) await answer().catch(() => {});
+  });
+  return () => answering;
+}
+
+test.each([
+  ['/runs/4127', 'a run with decisions', '/decisions', '.output .body > *'],
+  ['/runs/6300', 'a run that has ended', '/attempts', '.output .body > *'],
+  ['/agents', 'agents', '/targets', '[aria-label="Add an agent"]'],
+  ['/agents/1', 'an agent', '/segments', '.actions'],
+  ['/targets/groups/1', 'a target group', '/entries', '[aria-label="Rights granted on this group"]'],
+])('%s: %s stays where it is while it loads', async (path, _, late, last) => {
+  for (const width of [1440, 390]) {
+    const context = await browser.newContext({ viewport: { width, height: 850 }, reducedMotion: 'reduce' });
+    const page = await context.newPage();
+    await page.addInitScript(`
+      window.shifts = [];
+      new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(({ value }) => value)))
+        .observe({ type: 'layout-shift', buffered: true });
+    `);
+    const isAsking = await answerOneByOne(page, late);
+    await page.goto(`${url}${path}`);
+    await page.locator(last).first().waitFor({ state: 'attached', timeout: 30_000 });
+    await expect.poll(isAsking, { timeout: 30_000 }).toBe(false);
+    await isDrawn(page);
+    const score = await page.evaluate('window.shifts.reduce((sum, shift) => sum + shift, 0)');
+    expect(score, `at ${width} px`).toBeLessThan(mostShift);
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await context.close();
+  }
+});
+
+test('the hosts of a run are shown although what stands above them does not come', async () => {
+  const page = await browser.newPage();
+  await page.clock.install();
+  await page.route('**/runs/4127/decisions', () => {});
+  const asked = page.waitForRequest('**/runs/4127/decisions');
+  await page.goto(`${url}/runs/4127`);
+  await asked;
+  await isDrawn(page);
+  const hosts = page.getByRole('region', { name: 'Hosts' });
+  expect(await hosts.count()).toBe(0);
+  await page.clock.runFor(5_000);
+  await hosts.waitFor();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.close();
+});
