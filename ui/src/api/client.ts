@@ -74,6 +74,8 @@ export interface RequestOptions {
   headers?: Record<string, string>;
   /** Not a GET, but safe to repeat: it only looks, tries or plans. */
   harmless?: boolean;
+  /** Gives up if no answer has begun after so long, as if the connection were lost. By default, the browser decides. */
+  answerWithinMs?: number;
   /** The request is about the session itself, so it is sent even if the session has ended. */
   isOfSession?: boolean;
 }
@@ -125,6 +127,11 @@ async function sendOnce(method: string, url: string, options: RequestOptions): P
   const body = file?.content ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
   if (body !== undefined) headers['content-type'] = file?.type ?? 'application/json';
   let response: Response;
+  const late = new AbortController();
+  const { signal, answerWithinMs } = options;
+  const timer = answerWithinMs === undefined ? undefined : setTimeout(() => late.abort(), answerWithinMs);
+  const until =
+    timer === undefined ? signal : AbortSignal.any([late.signal, ...(signal === undefined ? [] : [signal])]);
   try {
     response = await fetch(url, {
       method,
@@ -132,13 +139,15 @@ async function sendOnce(method: string, url: string, options: RequestOptions): P
       credentials: 'same-origin',
       cache: 'no-store',
       ...(body === undefined ? {} : { body }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(until === undefined ? {} : { signal: until }),
     });
   } catch (error) {
-    if (options.signal?.aborted === true) throw error;
+    if (signal?.aborted === true) throw error;
     watcher?.onReachable(false);
     const mayBeDone = mayChange(method, options);
     throw new ApiError('offline', 'The server did not answer.', { mayBeDone, cause: error });
+  } finally {
+    clearTimeout(timer);
   }
   // A gateway's answer on behalf of a server that is down doesn't count as an answer.
   const reached = response.status !== 502 && response.status !== 504;

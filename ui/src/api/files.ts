@@ -49,25 +49,41 @@ export function createFile(file: NewFile & { size: number }): Promise<StoredFile
 }
 
 /** The digest of what has arrived of an upload. */
-export function digestOfReceived(id: string, signal?: AbortSignal): Promise<ReceivedContent> {
-  return request('GET', apiPaths.receivedContent(id), { signal });
+export function digestOfReceived(
+  { id, size }: Pick<StoredFile, 'id' | 'size'>,
+  signal?: AbortSignal,
+): Promise<ReceivedContent> {
+  return request('GET', apiPaths.receivedContent(id), { signal, answerWithinMs: readWithinMs(size) });
 }
 
 const busyPauseMs = 1_000;
 /** A piece is as large as takes about so long: the progress is seen to move, and little is lost if it breaks off. */
 const pieceMs = { least: 500, most: 2_000 };
 const firstPieceBytes = 4 * limits.contentPartBytes;
+/**
+ * A connection can stop without an error, and browsers wait for minutes, or for ever. In this time a piece of the first
+ * size has arrived at 18 kB/s, and one of the least size at 4.4 kB/s.
+ */
+export const pieceWithinMs = 60_000;
+/** How long a server may take to read again what has arrived: far longer than it does. */
+const readWithinMs = (bytes: number) => pieceWithinMs + bytes / 5_000;
 
 /**
  * Uploads the missing part of a file, then has the server check the whole file: against `sha256`, if that is known. */
 export async function uploadContent(
   { id, size, receivedBytes }: Pick<StoredFile, 'id' | 'size' | 'receivedBytes'>,
   content: Blob,
-  options: { signal: AbortSignal; sha256?: Promise<string> | undefined; onSent(bytes: number): void },
+  options: {
+    signal: AbortSignal;
+    sha256?: Promise<string> | undefined;
+    /** Begins with the smallest pieces: a large one may have taken too long. */
+    beginsSmall?: boolean;
+    onSent(bytes: number): void;
+  },
 ): Promise<StoredFile> {
   const { signal, sha256, onSent } = options;
   let offset = receivedBytes;
-  let pieceBytes = firstPieceBytes;
+  let pieceBytes = options.beginsSmall === true ? limits.contentPartBytes : firstPieceBytes;
   onSent(offset);
   while (offset < size) {
     // Read here: of a file that can't be read, a request would only say that it got no answer.
@@ -77,6 +93,7 @@ export async function uploadContent(
       const file: StoredFile = await request('PUT', apiPaths.fileContent(id, { offset }), {
         file: { content: piece, type: 'application/octet-stream' },
         harmless: true,
+        answerWithinMs: pieceWithinMs,
         signal,
       });
       offset = file.receivedBytes;
@@ -90,11 +107,12 @@ export async function uploadContent(
     onSent(offset);
   }
   const body = sha256 === undefined ? {} : { sha256: await sha256 };
-  return request('POST', apiPaths.finishFile(id), { body, harmless: true, signal });
+  const answerWithinMs = readWithinMs(size);
+  return request('POST', apiPaths.finishFile(id), { body, harmless: true, answerWithinMs, signal });
 }
 
 export function getFile(id: string, signal?: AbortSignal): Promise<StoredFile> {
-  return request('GET', apiPaths.file(id), { signal });
+  return request('GET', apiPaths.file(id), { signal, answerWithinMs: pieceWithinMs });
 }
 
 /** Returns all artifacts of an attempt. */

@@ -181,6 +181,7 @@ export class Upload {
     await uploadContent(known, file, {
       signal,
       sha256: this.#sha256,
+      beginsSmall: this.#failed.tries > 0,
       onSent: (bytes) => {
         if (bytes > this.#sentBytes) this.#failed.tries = 0;
         this.#sentBytes = bytes;
@@ -207,7 +208,7 @@ export class Upload {
       this.doneBytes = bytes;
     };
     const [received] = await Promise.all([
-      digestOfReceived(known.id, signal),
+      digestOfReceived(known, signal),
       digest.upTo(known.receivedBytes, onRead),
     ]);
     // Another page may be sending it.

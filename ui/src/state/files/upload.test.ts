@@ -7,6 +7,7 @@ import { eventually, json, load, serveApi } from '../testing.ts';
 const { Upload, triesForMs } = await load<typeof import('./upload.svelte.ts')>(
   'state/files/upload.svelte.ts',
 );
+const { pieceWithinMs } = await load<typeof import('../../api/files.ts')>('api/files.ts');
 const { contentPartBytes } = limits;
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const bytes = randomBytes(9_000_000);
@@ -20,7 +21,8 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 
 /**
  * A server that has the first bytes of the file, and stands still once it has `most`. `away` is called for each request
- * about the file, and says whether the connection is cut; of content, after it was stored if it says `late`.
+ * about the file, and says whether the connection is cut; if it says `late`, of content after it was stored, and the file
+ * itself gets no answer.
  */
 async function setup({ arrived = Buffer.alloc(0), most = Number.POSITIVE_INFINITY } = {}) {
   const server = {
@@ -31,8 +33,9 @@ async function setup({ arrived = Buffer.alloc(0), most = Number.POSITIVE_INFINIT
   const { asked } = await serveApi({
     '/api/v1/files': (_, response) => json(response, file(), 201),
     '/api/v1/files/f': (_, response) => {
-      if (server.away('file')) response.destroy();
-      else json(response, file());
+      const away = server.away('file');
+      if (away === true) response.destroy();
+      else if (away !== 'late') json(response, file());
     },
     '/api/v1/files/f/received': (_, response) =>
       json(response, { receivedBytes: server.arrived.length, sha256: sha256(server.arrived) }),
@@ -185,6 +188,42 @@ test('an upload whose connection is lost goes on by itself, says so, and sends n
   expect(cuts).toBe(5);
   // What this page has sent needs no comparison.
   expect(asked.filter((path) => path.endsWith('/received'))).toEqual([]);
+});
+
+test('an upload whose connection stops without an error goes on by itself, with the smallest pieces', async () => {
+  stubPauses();
+  const { server } = await setup({ most: 2_000_000 });
+  const upload = new Upload();
+  const running = upload.run(new File([bytes], 'app.tar'), fields);
+  await eventually(() => server.offsets.at(-1) ?? 0).toBeGreaterThanOrEqual(2_000_000);
+  const stood = server.arrived.length;
+  server.most = Number.POSITIVE_INFINITY;
+  expect(upload.phase).toBe('sending');
+  vi.advanceTimersByTime(pieceWithinMs);
+  await eventually(() => upload.phase).toBe('waiting');
+  expect(upload.waitsFor?.message).toBe('The server did not answer.');
+  expect(await withoutPauses(running, upload)).toBe(true);
+  expect(server.arrived.equals(bytes)).toBe(true);
+  const again = server.offsets.lastIndexOf(stood);
+  expect(server.offsets.slice(again, again + 2)).toEqual([stood, stood + contentPartBytes]);
+});
+
+test('an upload whose file can’t be asked for, as the connection stops without an error, goes on by itself', async () => {
+  stubPauses();
+  const { server } = await setup();
+  let cuts = 0;
+  server.away = (what) => {
+    if (what === 'content' && server.arrived.length > 2_000_000 && cuts === 0) return ++cuts > 0;
+    return what === 'file' && cuts === 1 && ++cuts > 0 ? 'late' : false;
+  };
+  const upload = new Upload();
+  const running = upload.run(new File([bytes], 'app.tar'), fields);
+  await eventually(() => upload.phase).toBe('waiting');
+  vi.advanceTimersByTime(20_000);
+  await eventually(() => cuts).toBe(2);
+  vi.advanceTimersByTime(pieceWithinMs);
+  expect(await withoutPauses(running, upload)).toBe(true);
+  expect(server.arrived.equals(bytes)).toBe(true);
 });
 
 test('an upload tries for some minutes after something last arrived, then can be continued', async () => {
