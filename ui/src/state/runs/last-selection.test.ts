@@ -17,12 +17,22 @@ type Server = 'of this version' | 'that lists all hosts' | 'that lists hosts wit
 const serve = (
   selection: object | null,
   pages: HostPage[] = [],
-  { version = 'of this version', targetsTotal = 3 }: { version?: Server; targetsTotal?: number } = {},
+  {
+    version = 'of this version',
+    targetsTotal = 3,
+    unusable,
+  }: { version?: Server; targetsTotal?: number; unusable?: { code: string; paths: string[] } } = {},
 ) => {
   const page = (url: URL) => pages[Number(url.searchParams.get('cursor') ?? 0)];
   return serveApi({
     '/api/v1/runs': (_, response) => json(response, { items: [{ id: 7 }], nextCursor: null }),
-    '/api/v1/runs/7': (_, response) => json(response, { id: 7, selection, targetsTotal }),
+    '/api/v1/runs/7': (_, response) => json(response, { id: 7, jobId: 1, selection, targetsTotal }),
+    '/api/v1/targets/select': (_, response) => {
+      if (unusable === undefined) return json(response, { total: 9 });
+      const details = unusable.paths.map((path) => ({ path, message: 'Not found.' }));
+      const error = { code: unusable.code, message: 'Not found.', requestId: 'r', details };
+      json(response, { error }, unusable.code === 'invalid' ? 400 : 404);
+    },
     '/api/v1/runs/7/target-runs': (_, response, url) => {
       if (version === 'that lists hosts with their steps only')
         return json(response, { error: { code: 'not_found', message: 'Gone.', requestId: 'r' } }, 404);
@@ -50,6 +60,52 @@ test('groups and selectors are offered as they were given', async () => {
   draft.pick([{ id: 99, name: 'other' }]);
   last?.applyTo(draft);
   expect(draft.selection).toEqual({ groupIds: [3], exclude: { selector: 'canary' } });
+});
+
+const [web, db] = [
+  { id: 3, name: 'web' },
+  { id: 4, name: 'db' },
+];
+const excluding = { ...none, selector: 'canary' };
+test.each([
+  [
+    'a group',
+    ['groupIds[1]'],
+    'group web, without canary (1 target group is left out: deleted, or you may not see it)',
+  ],
+  [
+    'an excluded group',
+    ['exclude.groupIds[0]'],
+    'target a of 3 (the others were deleted, or you may not run this job there)',
+  ],
+  [
+    'all groups',
+    ['groupIds[0]', 'groupIds[1]'],
+    'target a of 3 (the others were deleted, or you may not run this job there)',
+  ],
+])(
+  '%s that the reader may not use is left out, unless that would select something else',
+  async (_, paths, words) => {
+    const pages = [{ targetRuns: [{ targetId: 1, targetName: 'a' }], nextCursor: null }];
+    const selection = { ...none, groups: [web, db], exclude: excluding, selected: 9 };
+    await serve(selection, pages, { unusable: { code: 'not_found', paths } });
+    const last = await readLastSelection(1);
+    expect(last?.words).toBe(words);
+    const draft = new SelectionDraft();
+    last?.applyTo(draft);
+    expect(draft.selection).toEqual(
+      paths.length === 1 && paths[0] === 'groupIds[1]'
+        ? { groupIds: [3], exclude: { selector: 'canary' } }
+        : { targetIds: [1] },
+    );
+  },
+);
+
+test('of a selector that the reader can’t use, the hosts are offered', async () => {
+  const pages = [{ targetRuns: [{ targetId: 1, targetName: 'a' }], nextCursor: null }];
+  const selection = { ...none, selector: 'group:web', exclude: none, selected: 1 };
+  await serve(selection, pages, { targetsTotal: 1, unusable: { code: 'invalid', paths: ['selector'] } });
+  expect((await readLastSelection(1))?.words).toBe('target a');
 });
 
 test.each<Server>(['of this version', 'that lists all hosts', 'that lists hosts with their steps only'])(

@@ -1,8 +1,9 @@
 // What a job was last run on, and with which values, as far as that can be repeated.
-import type { RunDetail, RunSteps, TargetRun } from '@opsconductor/protocol';
+import type { RunDetail, RunSelection, RunSteps, TargetRun } from '@opsconductor/protocol';
 import { ApiError } from '../../api/client.ts';
 import { isUnknownParameter } from '../../api/older-server.ts';
 import { fetchRun, fetchRunSteps, fetchTargetRuns, listRuns } from '../../api/runs.ts';
+import { selectTargets } from '../../api/targets/targets.ts';
 import { count, counted } from '../../format/quantity.ts';
 import type { SelectionDraft } from '../targets/selection-draft.svelte.ts';
 
@@ -25,7 +26,7 @@ export async function readLastSelection(
   if (newest === undefined) return undefined;
   const run = await fetchRun(newest.id, signal);
   if (run.selection === null) return undefined;
-  return asAsked(run) ?? (await readHostsOf(run, signal));
+  return (await asAsked(run, signal)) ?? (await readHostsOf(run, signal));
 }
 
 /** Returns the values that someone gave a run, to use them again. */
@@ -35,26 +36,70 @@ export function givenValues({ parameters }: Pick<RunDetail, 'parameters'>): Reco
 }
 
 /**
- * Offers a run's groups and selectors, to be resolved again; undefined if targets were given by id, as a run keeps only
- * their number.
+ * Offers those of a run's groups that the reader may still use, and its selectors, to be resolved again. Undefined if
+ * targets were given by id, as a run keeps only their number, or if what is left would select something else.
  */
-function asAsked(run: Pick<RunDetail, 'id' | 'selection' | 'parameters'>): LastSelection | undefined {
-  const { id, selection } = run;
+async function asAsked(
+  run: Pick<RunDetail, 'id' | 'jobId' | 'selection' | 'parameters'>,
+  signal: AbortSignal | undefined,
+): Promise<LastSelection | undefined> {
+  const { id, jobId, selection } = run;
   if (selection === null || selection.targets > 0 || selection.exclude.targets > 0) return undefined;
-  const { exclude } = selection;
+  const { exclude, selector } = selection;
+  const lost = await findLost(jobId, selection, signal);
+  // Without what it excluded, it would run on more than before.
+  if (lost === undefined || lost.excluded > 0) return undefined;
+  const groups = selection.groups.filter((_, at) => !lost.groups.has(at));
+  if (groups.length === 0 && selector === null) return undefined;
   const without = termWords(exclude);
   return {
     runId: id,
-    words: termWords(selection) + (without === '' ? '' : `, without ${without}`),
+    // Not by name: the reader may not see them.
+    words:
+      termWords({ groups, selector }) +
+      (without === '' ? '' : `, without ${without}`) +
+      lostWords(lost.groups.size),
     parameters: givenValues(run),
     applyTo(draft) {
       draft.clear();
-      draft.include.groups = selection.groups;
-      draft.include.selector = selection.selector ?? '';
+      draft.include.groups = groups;
+      draft.include.selector = selector ?? '';
       draft.exclude.groups = exclude.groups;
       draft.exclude.selector = exclude.selector ?? '';
     },
   };
+}
+
+/**
+ * Asks the server which groups of a selection, by their place in it, the reader may not use, and how many of those that
+ * it excludes; undefined if a selector can't be used, as when it names such a group.
+ */
+async function findLost(
+  jobId: number,
+  selection: RunSelection,
+  signal: AbortSignal | undefined,
+): Promise<{ groups: ReadonlySet<number>; excluded: number } | undefined> {
+  const idsOf = ({ groups, selector }: Pick<RunSelection, 'groups' | 'selector'>) => ({
+    ...(groups.length === 0 ? {} : { groupIds: groups.map(({ id }) => id) }),
+    ...(selector === null ? {} : { selector }),
+  });
+  try {
+    const exclude = idsOf(selection.exclude);
+    await selectTargets({ ...idsOf(selection), exclude, jobId, limit: 1 }, signal);
+    return { groups: new Set(), excluded: 0 };
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.code === 'invalid') return undefined;
+    // If it can't be asked, that is said once the selection is checked before the start.
+    const places = error.code === 'not_found' ? error.details.map(({ path }) => path) : [];
+    const found = places.flatMap((path) => /^groupIds\[(\d+)\]$/.exec(path)?.[1] ?? []);
+    return { groups: new Set(found.map(Number)), excluded: places.length - found.length };
+  }
+}
+
+function lostWords(groups: number): string {
+  if (groups === 0) return '';
+  return ` (${counted(groups, 'target group is', 'target groups are')} left out: deleted, or you may not see ${groups === 1 ? 'it' : 'them'})`;
 }
 
 /**
