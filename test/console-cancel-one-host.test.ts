@@ -33,7 +33,8 @@ test.for([1440, 390])(
     const dialog = page.getByRole('dialog');
     await dialog.getByText('The rest of the run goes on.').waitFor();
     await dialog.getByRole('button', { name: 'Let it run' }).click();
-    await page.getByRole('button', { name: 'Cancel host…' }).click();
+    if (width > 1000) await page.keyboard.press('C');
+    else await page.getByRole('button', { name: 'Cancel host…' }).click();
     await dialog.getByRole('button', { name: 'Cancel host' }).click();
     await page
       .locator('.output')

@@ -27,6 +27,7 @@ export const keyScheme = {
   add: { keys: ['a'], what: 'add a job, target, agent, user, …' },
   run: { keys: ['r'], what: 'run' },
   cancel: { keys: ['c'], what: 'cancel the run (asks)' },
+  cancelHost: { keys: ['C'], what: 'cancel the host (asks)' },
   save: { keys: ['Ctrl+s'], what: 'save' },
   nextError: { keys: ['F8'], what: 'next error' },
   fix: { keys: ['Ctrl+.'], what: 'fix the error' },
