@@ -1,13 +1,16 @@
 // Checks everything an agent needs, one thing after another, and says what to fix.
-import { stat } from 'node:fs/promises';
+import { once } from 'node:events';
+import { rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { decodeBase64, fingerprint } from '@opsconductor/protocol/sealing';
 import { AgentError } from './agent-error.ts';
 import { readAuditCheckpoint } from './audit-checkpoint.ts';
+import { socketOpener } from './connection/open-socket.ts';
 import { bareHost, type ProxySettings, proxyFor } from './connection/proxy.ts';
 import { explainRefusal, readRefusal } from './connection/server-refusal.ts';
 import { requestJson } from './enrollment/post-json.ts';
-import { explainReachError } from './explain-error.ts';
+import { explainFileError, explainReachError } from './explain-error.ts';
 import { readGeneration } from './identity/connect-generation.ts';
 import { type DataDirectory, dataDirectory } from './identity/data-directory.ts';
 import { lockHolder } from './identity/directory-lock.ts';
@@ -37,6 +40,10 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
   yield* finding(
     () => checkPrivate(data),
     () => `${dataDir} is readable only by its owner`,
+  );
+  yield* finding(
+    () => checkWritable(data),
+    () => `${dataDir} can be written`,
   );
   yield* finding(
     () => readGeneration(data.generation),
@@ -128,6 +135,22 @@ async function checkPrivate(data: DataDirectory): Promise<void> {
   }
 }
 
+/** As much as a disk without room may still take in its last block. */
+const probeBytes = 64 * 1024;
+
+async function checkWritable({ root }: DataDirectory): Promise<void> {
+  const probe = join(root, `doctor-${process.pid}.tmp`);
+  try {
+    await writeFile(probe, Buffer.alloc(probeBytes), { flush: true });
+  } catch (error) {
+    const { message, fix } = explainFileError(error) ?? {};
+    if (message === undefined || fix === undefined) throw error;
+    throw new AgentError(`${root} can’t be written: ${message}`, fix, { cause: error });
+  } finally {
+    await rm(probe, { force: true }).catch(() => {});
+  }
+}
+
 async function checkJournal(data: DataDirectory): Promise<number> {
   const content = await readIfExists(data.journal);
   if (content === undefined) return 0;
@@ -137,6 +160,19 @@ async function checkJournal(data: DataDirectory): Promise<number> {
     `${data.journal} is damaged.`,
     'Nothing needs to be done: the agent sets it aside and tells the server, which shows those steps as unknown. Check the disk.',
   );
+}
+
+/** A proxy may let requests through and WebSockets not. Nothing is said over this one. */
+async function checkWebSocket({ server, ca }: Identity, proxy: ProxySettings): Promise<void> {
+  const socket = socketOpener({ server, ca, proxy })();
+  try {
+    await once(socket, 'open');
+  } catch (error) {
+    throw explainReachError(error, server, proxy);
+  } finally {
+    socket.on('error', () => {});
+    socket.terminate();
+  }
 }
 
 async function* checkServer(identity: Identity, proxy: ProxySettings): AsyncGenerator<Finding> {
@@ -153,6 +189,10 @@ async function* checkServer(identity: Identity, proxy: ProxySettings): AsyncGene
       `${bareHost(url)} answers ${way()}${ca === undefined ? '' : ', with a certificate of the pinned CA'}`,
   );
   if (reply?.serverTimeMs === undefined) return;
+  yield* finding(
+    () => checkWebSocket(identity, proxy),
+    () => 'WebSockets get through',
+  );
   // The header counts whole seconds and says when the reply was made.
   const skewMs = Date.now() - reply.serverTimeMs;
   const seconds = Math.abs(Math.round(skewMs / 1_000));

@@ -22,6 +22,18 @@ test.each([
   },
 );
 
+test.each([
+  [404, 'HTTP/1.1 with the headers Upgrade and Connection'],
+  [426, 'HTTP/1.1 with the headers Upgrade and Connection'],
+  [301, 'redirects'],
+  [421, '--public-url'],
+  [502, 'reaches no server'],
+])('an answer %i in place of a WebSocket says what to set in the proxy or the server', (status, fix) => {
+  const told = explainReachError(new Error(`Unexpected server response: ${status}`), server);
+  expect(told.message).toBe(`${server} answered the agent’s WebSocket with HTTP ${status}.`);
+  expect(told.fix).toContain(fix);
+});
+
 test('behind a proxy, a certificate problem is still the server’s', () => {
   const { message } = explainReachError(failed('CERT_HAS_EXPIRED'), server, through('http://proxy:3128'));
   expect(message).toBe(`${server} has a certificate that has expired.`);

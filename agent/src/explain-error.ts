@@ -25,6 +25,8 @@ export function explainReachError(
       cause: error,
     });
   }
+  const status = answeredStatus(error);
+  if (status !== undefined) return explainAnswer(server, status, error);
   const known = code === undefined ? undefined : explanations[code];
   const detail = error instanceof Error ? error.message || code || error.name : String(error);
   const [what, fix] = known ?? [
@@ -33,6 +35,32 @@ export function explainReachError(
   ];
   return new AgentError(`${server} ${what}.`, fix, { cause: error });
 }
+
+/** The HTTP status that came in place of a WebSocket, in the words of `ws`. */
+function answeredStatus(error: unknown): number | undefined {
+  const found = error instanceof Error ? /^Unexpected server response: (\d{3})$/.exec(error.message) : null;
+  return found === null ? undefined : Number(found[1]);
+}
+
+function explainAnswer(server: string, status: number, cause: unknown): AgentError {
+  const what = `${server} answered the agent’s WebSocket with HTTP ${status}.`;
+  const fix =
+    status >= 300 && status < 400
+      ? 'It redirects elsewhere, which agents don’t follow: use the address that it leads to.'
+      : (answerFixes[status] ??
+        'If a proxy is in front of the server, it has to pass WebSockets on: HTTP/1.1 with the headers Upgrade and Connection (“A proxy in front” in docs/operations.md). Otherwise check that the address is that of an OpsConductor server.');
+  return new AgentError(what, fix, { cause });
+}
+
+const nobodyBehind =
+  'A proxy or load balancer in front reaches no server: check that the server runs, and where the proxy sends this.';
+const answerFixes: Readonly<Record<number, string>> = {
+  421: 'The server doesn’t know itself by this name. Give it with --public-url or --allowed-host; a proxy in front has to pass the header Host on.',
+  429: 'Too many connections come from this address. Is there another agent with the same data directory, or something else that connects again and again?',
+  502: nobodyBehind,
+  503: `${nobodyBehind} A server that stops or starts answers this for a moment.`,
+  504: nobodyBehind,
+};
 
 /** Returns what to do about a system error that a file or folder met; undefined for any other error. */
 export function explainFileError(error: unknown): AgentError | undefined {
@@ -44,7 +72,8 @@ export function explainFileError(error: unknown): AgentError | undefined {
 }
 
 const dataFix = 'Look at that file or folder and its disk; node agent.mjs doctor checks what an agent needs.';
-const roomFix = 'Make room on that disk; nothing is lost until then.';
+const roomFix =
+  'Make room on the disk that holds the agent’s data directory (--data); nothing is lost until then.';
 const ownerFix = 'Run the agent as the user who owns its data directory, or correct the owner there.';
 const fileFixes: Record<string, string> = {
   EROFS:

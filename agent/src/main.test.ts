@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { closeCodes } from '@opsconductor/protocol';
@@ -175,12 +177,37 @@ test('doctor reports a server that the agent refused, and does not advise a rest
   expect(said).not.toContain('restored');
 });
 
+test('doctor finds a data directory that can’t be written, and a proxy that passes no WebSockets', async () => {
+  await using t = await setup();
+  const { data } = t.directory;
+  // Answers as a server does behind a proxy that drops the headers of an upgrade.
+  const proxy = createServer((request, response) => {
+    response.writeHead(request.url === '/healthz' ? 200 : 404, { 'Content-Type': 'application/json' });
+    response.end('{}');
+  });
+  proxy.on('upgrade', (_, socket) => void socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n'));
+  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  const { port } = proxy.address() as AddressInfo;
+  const identity = JSON.parse(await readFile(data.identity, 'utf8'));
+  await writeFile(data.identity, JSON.stringify({ ...identity, server: `http://127.0.0.1:${port}` }));
+  const { exited, stdout, child } = run(['doctor', '--data', data.root]);
+  await mkdir(join(data.root, `doctor-${child.pid}.tmp`));
+  expect(await exited).toEqual([1, null]);
+  expect(await stdout).toMatch(/FAIL .*can’t be written: EISDIR/);
+  expect(await stdout).toMatch(/FAIL .* WebSocket with HTTP 404\.\n .*headers Upgrade and Connection/);
+  proxy.close();
+});
+
 test('doctor finds a server that does not answer, and status names the agent', async () => {
   await using t = await setup();
   const { data } = t.directory;
   const well = run(['doctor', '--data', data.root]);
   await well.exited;
   expect(await well.stdout).toContain('127.0.0.1 answers directly');
+  // That of doctor.
+  await t.server.nextConnection();
+  expect(await well.stdout).toContain('WebSockets get through');
+  expect(await well.stdout).toContain(`${data.root} can be written`);
   // The refusal is known from the running agent, since doctor does not connect in its place.
   const agent = await t.start();
   const { connection } = await t.server.nextSession();
