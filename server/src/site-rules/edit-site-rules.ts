@@ -16,6 +16,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { noSuchCategory } from '../categories/no-such-category.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import { type ExpectedVersion, namingOf, refuseAhead, requireExpectedVersion } from '../expected-version.ts';
 import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -77,21 +78,12 @@ export async function updateSiteRule(
   ifMatch?: number,
 ): Promise<SiteRule> {
   refuseUnstorableText(request);
-  const expectedVersion = told ?? ifMatch;
-  if (expectedVersion === undefined) {
-    throw invalidField(
-      'expectedVersion',
-      'Say which version you changed, in expectedVersion or the header If-Match, so that nobody’s change is lost.',
-      {
-        allowed: 'the number of the version that was changed, or the header If-Match: "3"',
-      },
-    );
-  }
+  const expected = requireExpectedVersion(told, ifMatch);
   refuseProblems(request);
   await inTransaction(sql, async (tx) => {
     const before = await lockSiteRule(tx, id);
     if (before === undefined) throw notFound('Site rule');
-    refuseStale(before, expectedVersion);
+    refuseStale(before, expected);
     const fields = await fieldsOf(tx, request);
     await updateRow(tx, id, fields, caller.userId);
     await recordAudit(tx, {
@@ -205,17 +197,12 @@ function auditedFields(rule: SiteRuleFields | SiteRuleRow, category: string | nu
   };
 }
 
-function refuseStale({ version, updatedBy }: SiteRuleRow, expectedVersion: number): void {
-  if (expectedVersion === version) return;
-  if (expectedVersion > version) {
-    throw invalidField('expectedVersion', `The rule’s version is ${version}.`, {
-      found: String(expectedVersion),
-      allowed: String(version),
-    });
-  }
+function refuseStale({ version, updatedBy }: SiteRuleRow, expected: ExpectedVersion): void {
+  if (expected.version === version) return;
+  refuseAhead(expected, version, `The rule’s version is ${version}.`);
   throw new AppError(
     'conflict',
-    `${updatedBy ?? 'Somebody'} changed the rule since you opened version ${expectedVersion}. Look at the current rule, then save again with expectedVersion ${version}.`,
+    `${updatedBy ?? 'Somebody'} changed the rule since you opened version ${expected.version}. Look at the current rule, then save again with ${namingOf(expected, version)}.`,
   );
 }
 

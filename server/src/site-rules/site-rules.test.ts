@@ -176,6 +176,9 @@ describe('a site rule is saved', () => {
     await expect(updateSiteRule(t.sql, first.id, strict, t.caller)).rejects.toMatchObject({
       code: 'invalid',
     });
+    await expect(updateSiteRule(t.sql, first.id, strict, t.caller, 9)).rejects.toMatchObject({
+      details: [{ path: 'If-Match', found: '"9"', allowed: '"2"' }],
+    });
     expect((await updateSiteRule(t.sql, first.id, strict, t.caller, 2)).version).toBe(3);
     await deleteSiteRule(t.sql, first.id, t.caller);
     const rows = await t.sql<{ action: string }[]>`

@@ -31,7 +31,10 @@ export async function rollBack(
     refuseArchived(job);
     const restores = await resolveVersion(tx, id, reference);
     if (expectedVersion !== undefined) {
-      await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expectedVersion);
+      await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, {
+        version: expectedVersion,
+        namedBy: 'expectedVersion',
+      });
     }
     const { definition: stored } = await loadJobVersion({ sql: tx, masterKey: deps.masterKey }, id, restores);
     refuseOutdated(stored, restores);

@@ -11,7 +11,13 @@ import {
 import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { AppError, invalidField } from '../../errors.ts';
+import { AppError } from '../../errors.ts';
+import {
+  type ExpectedVersion,
+  namingOf,
+  refuseAhead,
+  requireExpectedVersion,
+} from '../../expected-version.ts';
 import { refuseNewlyBroken } from '../../site-rules/hold-jobs.ts';
 import { loadSiteRules } from '../../site-rules/site-rules.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
@@ -58,22 +64,13 @@ export async function saveJob(
   ifMatch?: number,
 ): Promise<SaveJobReply> {
   const { definition, note = '', expectedVersion: told } = readRequest(request);
-  const expectedVersion = told ?? ifMatch;
-  if (expectedVersion === undefined) {
-    throw invalidField(
-      'expectedVersion',
-      'Say which version you changed, in expectedVersion or the header If-Match, so that nobody’s change is lost.',
-      {
-        allowed: 'the number of the version that was changed, or the header If-Match: "3"',
-      },
-    );
-  }
+  const expected = requireExpectedVersion(told, ifMatch);
   const whole = await requireDefinition(deps.sql, definition, id, caller);
   const { stored, settings } = splitDefinition(whole);
   const done = await inTransaction(deps.sql, async (tx) => {
     const job = await editableJob(tx, id, caller);
     refuseArchived(job);
-    await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expectedVersion, stored);
+    await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expected, stored);
     const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores: null }, caller);
     const { category = job.category, labels = job.labels } = settings;
     const held = { definition: { ...stored, category, labels }, note };
@@ -186,16 +183,12 @@ export async function saveVersion(
 export async function refuseStale(
   deps: { sql: Tx; masterKey: MasterKey },
   job: JobDetailRow,
-  expectedVersion: number,
+  expected: ExpectedVersion,
   yours?: JobDefinition,
 ): Promise<void> {
+  const expectedVersion = expected.version;
   if (expectedVersion === job.version) return;
-  if (expectedVersion > job.version) {
-    throw invalidField('expectedVersion', `The job’s newest version is ${job.version}.`, {
-      found: String(expectedVersion),
-      allowed: String(job.version),
-    });
-  }
+  refuseAhead(expected, job.version, `The job’s newest version is ${job.version}.`);
   const head = await findVersionHead(deps.sql, job.id, job.version);
   const base = (await loadJobVersion(deps, job.id, expectedVersion)).definition;
   const theirs = (await loadJobVersion(deps, job.id, job.version)).definition;
@@ -216,7 +209,7 @@ export async function refuseStale(
   };
   throw new AppError(
     'conflict',
-    `${conflict.theirs.createdBy} saved version ${job.version} since you opened version ${expectedVersion}. Look at what both changed, then save again with expectedVersion ${job.version}.`,
+    `${conflict.theirs.createdBy} saved version ${job.version} since you opened version ${expectedVersion}. Look at what both changed, then save again with ${namingOf(expected, job.version)}.`,
     { conflict },
   );
 }

@@ -149,8 +149,12 @@ describe('jobs', () => {
     expect(unquoted.error.details).toEqual([
       { path: 'If-Match', message: 'Is not a version.', found: '1', allowed },
     ]);
+    const ahead = (await (await put(yaml, '', '"9"')).json()) as ErrorBody;
+    expect(ahead.error.details).toMatchObject([{ path: 'If-Match', found: '"9"', allowed: '"1"' }]);
     expect(await (await put(yaml)).json()).toMatchObject({ isNewVersion: true, job: { version: 2 } });
-    expect((await put(yaml.replace('id', 'date'))).status).toBe(409);
+    const stale = await put(yaml.replace('id', 'date'));
+    expect(stale.status).toBe(409);
+    expect(((await stale.json()) as ErrorBody).error.message).toContain('save again with If-Match: "2".');
   });
 
   test('are told before a save that their name is taken, unless it is their own', async () => {
