@@ -1,11 +1,12 @@
 // Clients whose request is malformed or takes too long: each is told so, and its connection is ended. Node finds all
 // that take too long at once, maybe thousands, and would end them before anyone else had a turn.
-import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { refuseOn } from './refusals.ts';
 
 const endsInATurn = 8;
 /** The statuses that Node itself would answer with; other faults are answered 400. */
-const statusOf: Record<string, number> = {
+const statusOf: Record<string, 408 | 413 | 431> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
   HPE_HEADER_OVERFLOW: 431,
@@ -75,6 +76,5 @@ export function endFaultyClients(server: Server, asked: (socket: Socket) => Aske
 /** Writes nothing if the fault is below HTTP, for example in TLS: the client could not understand it. */
 function tell(socket: Socket, { code = '' }: NodeJS.ErrnoException): void {
   if (!(code in statusOf) && !code.startsWith('HPE_')) return;
-  const status = statusOf[code] ?? 400;
-  socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+  refuseOn(socket, statusOf[code] ?? 400);
 }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
+import type { ErrorBody } from '@opsconductor/protocol';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { loadOrCreateServerTls } from '../tls/server-tls.ts';
 import { answeredBodyLimits } from './answered-bodies.ts';
@@ -103,10 +104,48 @@ test.each([
   },
 );
 
-test('headers that are too long are refused', async () => {
-  const t = await setup(ok);
-  const { told } = await t.dial(`GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`);
-  expect(await told).toMatch(/^HTTP\/1\.1 431 /);
+/** Splits an answer with a declared length into its status, its headers in lower case, and its body. */
+function parseAnswer(told: string) {
+  const [head = '', body = ''] = told.split('\r\n\r\n');
+  const [first = '', ...lines] = head.split('\r\n');
+  const headers = new Map(lines.map((line) => [line.split(': ')[0]?.toLowerCase(), line.split(': ')[1]]));
+  expect(headers.get('content-length')).toBe(String(Buffer.byteLength(body)));
+  return { status: Number(first.split(' ')[1]), headers, error: (JSON.parse(body) as ErrorBody).error };
+}
+
+test.each([
+  [
+    'has headers that are too long',
+    `GET / HTTP/1.1\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`,
+    431,
+    'too_large',
+  ],
+  ['expects what nobody does', 'GET / HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n', 417, 'invalid'],
+  ['is not HTTP', 'HELLO\r\n\r\n', 400, 'invalid'],
+])('a request that %s is refused in the form of the API’s errors', async (_, text, status, code) => {
+  const asked = vi.fn();
+  const t = await setup(asked);
+  const { socket, told } = await t.dial(text);
+  socket.end();
+  const answer = parseAnswer(await told);
+  expect(answer).toMatchObject({ status, error: { code, message: expect.stringMatching(/\.$/) } });
+  expect(answer.error.requestId).toBe(answer.headers.get('x-request-id'));
+  expect(answer.headers.get('content-type')).toBe('application/json');
+  expect(asked).not.toHaveBeenCalled();
+});
+
+test('a refused expectation is answered in its turn, and the connection goes on', async () => {
+  const held: ServerResponse[] = [];
+  const t = await setup((request, response) => {
+    if (request.url === '/') held.push(response);
+    else response.end(`at ${request.url}`);
+  });
+  const strange = 'GET /strange HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n';
+  const { socket, told } = await t.dial(get + strange + get.replace('/', '/third'));
+  await vi.waitFor(() => expect(held).toHaveLength(1), { timeout: 10_000 });
+  held[0]?.end('first');
+  socket.end();
+  expect(await told).toMatch(/^HTTP\/1\.1 200 .*first.*HTTP\/1\.1 417 .*HTTP\/1\.1 200 .*at \/third$/s);
 });
 
 test('pipelined requests on one connection are answered one after the other', async () => {

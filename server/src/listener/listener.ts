@@ -12,6 +12,7 @@ import type { Socket } from 'node:net';
 import { AnsweredBodies, type AnsweredBodyLimits, answeredBodyLimits } from './answered-bodies.ts';
 import { type Asked, endFaultyClients } from './end-faulty-clients.ts';
 import { FairTurns } from './fair-turns.ts';
+import { refuse } from './refusals.ts';
 import { type ListenAddress, takePort } from './take-port.ts';
 import { UnreadAnswers, type UnreadLimits, unreadLimits } from './unread-answers.ts';
 
@@ -93,6 +94,8 @@ export class Listener {
         requests.listener,
       );
     const server = (secure ?? createHttpServer(slow, requests.listener)) as Server;
+    // Without this listener, Node would answer without a body.
+    server.on('checkExpectation', requests.refuseExpectation);
     endFaultyClients(server, (socket) => requests.asked(socket));
     const handshakes = secure && new Handshakes(secure);
     await takePort(server, at).catch((error: unknown) => {
@@ -182,6 +185,15 @@ class RequestSwitch {
         this.#unread.watch(response);
         sendAway(response);
       }
+    });
+  };
+
+  /** Answers a request that expects something other than 100-continue. */
+  readonly refuseExpectation: RequestListener = (request, response) => {
+    this.#bodies.watch(request, response);
+    this.#inTurn(request.socket, response, () => {
+      this.#unread.watch(response);
+      refuse(response, 417);
     });
   };
 

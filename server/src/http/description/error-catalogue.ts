@@ -13,7 +13,7 @@ const meanings: Record<ErrorCode, Meaning> = {
   invalid: {
     when: 'Something in the path, query or body is invalid. `details` has each place, with what was found and what is allowed; for a YAML body also line and column',
     fix: 'Correct what `details` names; repeating the same request won’t help',
-    also: '405 another method, 415 another content type, 421 a host name that this server isn’t',
+    also: '405 another method, 415 another content type, 417 an Expect header other than 100-continue, 421 a host name that this server isn’t',
   },
   unauthenticated: {
     when: 'The request has no session or API token, or one that has ended or was revoked',
@@ -38,6 +38,7 @@ const meanings: Record<ErrorCode, Meaning> = {
   too_large: {
     when: 'The body, or what it expands to, is larger than the route accepts',
     fix: 'Send less, or send it in parts; the message says how much is allowed',
+    also: '431 headers of 16 KB or more',
   },
   rate_limited: {
     when: 'Too many requests or attempts from this caller or address',
@@ -46,6 +47,7 @@ const meanings: Record<ErrorCode, Meaning> = {
   unavailable: {
     when: 'Temporary: the database does not answer, the server is overloaded or stopping, or the request took too long; the message says which. Only if the connection to the database was lost may the change have been made all the same. A server that is overloaded or just starting answers without a body',
     fix: 'Wait for the number of seconds in `Retry-After`. If the database was lost, check whether the change was made. Then try again',
+    also: '408 a request that did not arrive in time; the connection ends',
   },
   internal: {
     when: 'A bug in the server. The message says no more than that; the log has the rest under the request id',
