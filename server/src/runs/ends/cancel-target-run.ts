@@ -8,7 +8,7 @@ import type { Queryable, Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { hastenCleanUpsOfTargetRun } from '../../store/queue/clean-ups.ts';
 import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
-import { lockTargetRun } from '../../store/runs/progress-rows.ts';
+import { keepFromAgents, lockTargetRun, type RunRow } from '../../store/runs/progress-rows.ts';
 import {
   giveEndReason,
   listTargetRuns,
@@ -70,6 +70,8 @@ export async function cancelTargetRun(
     else if (!isRunEnded(target.status)) await stopWaitingOn(tx, ledger, runId, [targetRunId]);
     if (!isRepeated && !isRunEnded(target.status))
       await giveEndReason(tx, targetRunId, `Cancelled by ${caller.name} before it began.`);
+    if (!isRepeated && !isForced && !isRunEnded(target.status))
+      await keepFromAgents(tx, targetRunId, cleanUpsOf(run));
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: isForced ? 'run.target_cancel_forced' : 'run.target_cancel_requested',
@@ -79,6 +81,24 @@ export async function cancelTargetRun(
     });
     return ledger.write();
   });
+}
+
+/** Ends what a server of the version before, which doesn't know of these cancels, has let go on. */
+export async function stopResumed(
+  sql: Sql,
+  runId: number,
+  targetRunIds: readonly number[],
+): Promise<ProgressNews> {
+  return inTransaction(sql, async (tx) => {
+    const ledger = await RunLedger.open(tx, { runIds: [runId] });
+    if (ledger.run(runId) !== undefined) await stopWaitingOn(tx, ledger, runId, targetRunIds);
+    return ledger.write();
+  });
+}
+
+/** Returns the numbers of steps that run after a cancel too. */
+function cleanUpsOf({ stepRules }: Pick<RunRow, 'stepRules'>): number[] {
+  return stepRules?.flatMap((rules, at) => (rules.when === 'success' ? [] : [at + 1])) ?? [];
 }
 
 /** @throws {AppError} `not_found`, also if the caller may not see it. */

@@ -15,6 +15,7 @@ import {
   extendLeases,
   type OverdueAttempt,
   overdueAttempts,
+  resumedTargetRuns,
   runsNotStarted,
   touchClusterClock,
 } from '../../store/queue/sweep.ts';
@@ -22,6 +23,7 @@ import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
 import { givenUpEnd } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { settleAttempts } from '../progress/settle-attempts.ts';
+import { stopResumed } from './cancel-target-run.ts';
 import { expireHolds } from './decide-held.ts';
 import { allOrEach, eachOf } from './each-of.ts';
 import { endLongWaits, endUnstarted } from './end-waits.ts';
@@ -79,16 +81,27 @@ export class Sweeper {
   /**
    * Sweeps once. The first sweep after a pause only extends leases and ends nothing.
    *
-   * @param unlessWithinS if a sweep was made within this time, in seconds, only reminds this server's agents what to
-   * stop.
+   * @param unlessWithinS if a sweep was made within this time, in seconds, only stops target runs that a server of the
+   * version before has gone on with, and reminds this server's agents what to stop.
    */
   async sweep(unlessWithinS = 0): Promise<void> {
     await this.#sweepForAll(unlessWithinS);
-    const { sql, serverId } = this.#deps;
+    // On each server, because one of the version before may be the one that sweeps for all.
+    await eachOf([() => this.#stopResumed(), () => this.#remindOwnAgents()]);
+  }
+
+  async #stopResumed(): Promise<void> {
+    const { sql, publish } = this.#deps;
+    const resumed = await resumedTargetRuns(sql);
+    await eachOf(resumed.map((of) => async () => publish(await stopResumed(sql, of.runId, of.targetRunIds))));
+  }
+
+  async #remindOwnAgents(): Promise<void> {
+    const { sql, serverId, publish } = this.#deps;
     const cancel = await cancellingRuns(sql, serverId);
     const cancelTargetRuns = await cancellingTargetRuns(sql, serverId);
     const stop = { cancel, ...(cancelTargetRuns.length > 0 ? { cancelTargetRuns } : {}) };
-    if (cancel.length + cancelTargetRuns.length > 0) this.#deps.publish({ runs: [], segments: [], ...stop });
+    if (cancel.length + cancelTargetRuns.length > 0) publish({ runs: [], segments: [], ...stop });
   }
 
   async #sweepForAll(unlessWithinS: number): Promise<void> {

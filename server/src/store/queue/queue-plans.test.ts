@@ -74,6 +74,7 @@ import {
   cancellingTargetRuns,
   expiredHolds,
   overdueAttempts,
+  resumedTargetRuns,
   runsNotStarted,
 } from './sweep.ts';
 import { longWaits, runsThatWait } from './wait-bounds.ts';
@@ -383,6 +384,7 @@ const ofOthers: Reading[] = [
   ['runsThatWait', ['job_run_steps_ready or job_run_steps_run'], runsThatWait],
   ['cancellingRuns', [], (db) => cancellingRuns(db, testServerId)],
   ['cancellingTargetRuns', ['job_run_targets_cancelled'], (db) => cancellingTargetRuns(db, testServerId)],
+  ['resumedTargetRuns', ['job_run_targets_cancelled'], resumedTargetRuns],
   ['heldSteps', ['job_run_steps_held'], (db) => heldSteps(db as Queryable, unrestricted)],
   ['stepCounts', ['job_run_steps_held'], (db) => stepCounts(db as Queryable, unrestricted)],
   [

@@ -246,6 +246,24 @@ export async function cancellingTargetRuns(sql: Sql, serverId: string): Promise<
   return rows.map((row) => row.id);
 }
 
+/**
+ * Returns target runs that were cancelled by themselves and with which a server of the version before has gone on: it
+ * made their next step ready, holds one, or reopened them. On servers of this version there are none.
+ */
+export async function resumedTargetRuns(sql: Sql): Promise<{ runId: number; targetRunIds: number[] }[]> {
+  return sql<{ runId: number; targetRunIds: number[] }[]>`
+    select r.id as run_id, array_agg(t.id order by t.id) as target_run_ids from job_runs r
+    join job_run_targets t on t.job_run_id = r.id and t.cancel_requested_at is not null
+      and t.status in ('queued', 'running', 'cancelling', 'held')
+    where r.status in ('queued', 'running', 'held') and (t.status <> 'cancelling' or exists (
+        select from job_run_steps st where st.target_run_id = t.id
+          and (st.status = 'held' or st.status in ('pending', 'ready') and not st.is_clean_up) offset 0)
+      and not exists (
+        select from job_run_steps st where st.target_run_id = t.id
+          and (st.status = 'running' or st.status = 'ready' and st.is_clean_up) offset 0))
+    group by r.id limit 100`;
+}
+
 export async function deleteExpired(sql: Sql): Promise<void> {
   await sql`delete from sign_in_codes where expires_at < now()`;
   await sql`delete from sessions where expires_at < now()`;

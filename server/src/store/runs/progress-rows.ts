@@ -215,6 +215,22 @@ export async function lockWaitingSteps(tx: Tx, runId: number, only?: readonly nu
       order by id for update) locked`;
 }
 
+/**
+ * Has the pending steps of a cancelled target run, except for these, wait for an agent that there isn't. They end
+ * together with the step before them; a server of the version before, which doesn't know of the cancel, would lease
+ * them.
+ */
+export async function keepFromAgents(
+  tx: Tx,
+  targetRunId: number,
+  exceptNumbers: readonly number[],
+): Promise<void> {
+  await tx`
+    update job_run_steps set needs = coalesce(needs, '{}') || array['not-cancelled']
+    where target_run_id = ${targetRunId} and status = 'pending'
+      and step_number <> all(${exceptNumbers as number[]}::integer[])`;
+}
+
 /** Returns the steps of these target runs that wait for a lease or for their turn. */
 export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
   if (targetRunIds.length === 0) return [];
