@@ -1,8 +1,7 @@
 // How often signing in may be tried. There are three limits: by address; by name and address, which locks
 // (docs/people.md); and by name for addresses from which it never signed in, so that many addresses can't guess faster
 // than a few.
-import { AppError } from '../../errors.ts';
-import { RateLimiter, rateLimitKeyOf } from './rate-limiter.ts';
+import { RateLimiter, rateLimitKeyOf, refuseAfter } from './rate-limiter.ts';
 
 const perAddress = { burst: 20, refillMs: 3_000 };
 const perName = { burst: 100, refillMs: 1_000 };
@@ -27,7 +26,7 @@ export class SignInLimits {
 
   /** @throws AppError `rate_limited` */
   countAttempt(address: string): void {
-    refuseFor(this.#byAddress.take(rateLimitKeyOf(address)));
+    refuseAfter(this.#byAddress.take(rateLimitKeyOf(address)));
   }
 
   /**
@@ -39,7 +38,7 @@ export class SignInLimits {
    */
   countStrangersAttempt(name: string, failures: number): void {
     const limiter = failures < firstTries ? this.#firstTries : this.#furtherTries;
-    refuseFor(limiter.take(name.toLowerCase()));
+    refuseAfter(limiter.take(name.toLowerCase()));
   }
 
   /**
@@ -55,11 +54,4 @@ export class SignInLimits {
     this.#untoldFailures = 0;
     return { untold };
   }
-}
-
-/** @throws AppError `rate_limited` unless the wait is 0. */
-export function refuseFor(waitMs: number): void {
-  if (waitMs <= 0) return;
-  const retryAfterS = Math.ceil(waitMs / 1000);
-  throw new AppError('rate_limited', `Too many attempts. Try again in ${retryAfterS} s.`, { retryAfterS });
 }

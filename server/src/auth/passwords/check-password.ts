@@ -3,8 +3,7 @@
 import type { LockRule } from '../../store/people/sign-in-attempts.ts';
 import { countAttempt, findStanding, noteSuccess } from '../../store/people/sign-in-attempts.ts';
 import type { IdentityDeps } from '../identity-deps.ts';
-import { rateLimitKeyOf } from '../limits/rate-limiter.ts';
-import { refuseFor } from '../limits/sign-in-limits.ts';
+import { rateLimitKeyOf, refuseAfter } from '../limits/rate-limiter.ts';
 import { verifyPassword } from './passwords.ts';
 
 const minuteMs = 60_000;
@@ -48,5 +47,5 @@ export async function checkPassword(
 }
 
 function refuseLocked(lockedUntil: Date | null, now: Date): void {
-  if (lockedUntil !== null) refuseFor(Math.max(1, lockedUntil.getTime() - now.getTime()));
+  if (lockedUntil !== null) refuseAfter(Math.max(1, lockedUntil.getTime() - now.getTime()));
 }
