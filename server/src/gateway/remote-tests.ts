@@ -13,6 +13,7 @@ import {
 } from '../store/agents/agent-asks.ts';
 import type { Sql } from '../store/database/connection.ts';
 import type { TargetTestRequest } from '../targets/test-target.ts';
+import { within } from '../within.ts';
 
 export type TestAnswer = { agentName: string; tested: TargetTested } | 'offline';
 
@@ -47,13 +48,14 @@ export class RemoteTests {
     if (!(await isConnectedElsewhere(sql, request.segmentId, serverId))) return undefined;
     const id = randomUUID();
     let wake = () => {};
-    const answered = new Promise<void>((resolve) => {
-      wake = resolve;
+    const answered = new Promise<'answered'>((resolve) => {
+      wake = () => resolve('answered');
     });
     this.#waiting.set(id, wake);
     try {
       await ask(sql, { id, segmentId: request.segmentId, request });
-      if (!(await within(answered, timings.takenWithinMs)) && (await isTaken(sql, id)))
+      const isAnswered = (await within(answered, timings.takenWithinMs)) !== undefined;
+      if (!isAnswered && (await isTaken(sql, id)))
         await within(answered, request.timeoutMs + timings.graceMs - timings.takenWithinMs);
     } finally {
       this.#waiting.delete(id);
@@ -92,15 +94,4 @@ export class RemoteTests {
     if (request === undefined) return;
     await answerAsk(sql, id, await testHere(request as TargetTestRequest));
   }
-}
-
-/** Whether the event happens in time. */
-async function within(event: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  const inTime = await Promise.race([event.then(() => true), late]);
-  clearTimeout(timer);
-  return inTime;
 }

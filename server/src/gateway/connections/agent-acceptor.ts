@@ -10,6 +10,7 @@ import { peerAddress } from '../../peer-address.ts';
 import { noteClose } from '../../store/agents/agent-lifecycle.ts';
 import { closeSession } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import { within } from '../../within.ts';
 import { Batches } from '../batches.ts';
 import { parseAgentFrame } from '../link/message-codec.ts';
 import {
@@ -197,7 +198,8 @@ export class AgentAcceptor {
       }
       const arrived = this.#deps.accept(socket, result, stream, address);
       socket.send(JSON.stringify(result.welcome));
-      await atMost(limits.handshakeTimeoutMs, arrived);
+      // An agent that has authenticated and then says nothing mustn't occupy its place for longer.
+      await within(arrived, limits.handshakeTimeoutMs);
     } catch (error) {
       this.#deps.log.error(
         { err: error, address },
@@ -208,14 +210,4 @@ export class AgentAcceptor {
       this.#admissions.leave();
     }
   }
-}
-
-/** An agent that has authenticated and then says nothing mustn't occupy its place for longer. */
-async function atMost(ms: number, what: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLong = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([what, tooLong]);
-  clearTimeout(timer);
 }

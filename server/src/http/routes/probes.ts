@@ -1,6 +1,7 @@
 // What load balancers and agents fetch before they could sign in: probes, the CA certificate and the agent program.
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
+import { within } from '../../within.ts';
 import { isCurrent } from '../answers/entity-tag.ts';
 import { answerHeldBytes } from '../answers/held-bytes.ts';
 
@@ -48,19 +49,6 @@ class Readiness {
     });
     const problems = await within(this.#looking, this.#deps.readyWithinMs ?? defaultReadyWithinMs);
     return problems?.length === 0 ? text('ready\n') : text('not ready\n', 503);
-  }
-}
-
-/** Resolves with the promise's value, or with undefined if it takes longer than `ms`. */
-async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
