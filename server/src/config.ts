@@ -61,6 +61,7 @@ export interface Config {
 }
 
 const repositoryRoot = resolve(import.meta.dirname, '../..');
+
 /**
  * Reads the server's settings.
  *

@@ -7,7 +7,6 @@ import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { bulkChangeWithin } from '../jobs/life/bulk-jobs.ts';
 import { recordGoingGrants } from '../people/audit-grants.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { countFilesIn, moveFiles } from '../store/files/files.ts';
@@ -23,6 +22,7 @@ import {
   moveDeletedJobs,
 } from '../store/jobs/categories.ts';
 import { siteRulesOfCategory } from '../store/jobs/site-rules.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 
 interface Deps {
   sql: Sql;

@@ -10,7 +10,6 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseChanged } from '../refuse-changed.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
@@ -22,6 +21,7 @@ import {
   updateCategory as updateCategoryRow,
 } from '../store/jobs/categories.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { getCategory } from './list-categories.ts';
 
 type CreateCategoryRequest = Static<typeof CreateCategoryRequestSchema>;

@@ -12,7 +12,6 @@ import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseWhileRotating } from '../segments/sealing-key.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -26,6 +25,7 @@ import {
   updateCredential as updateCredentialRow,
 } from '../store/targets/credentials.ts';
 import { usesOfCredential } from '../store/targets/effective-settings.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { getCredential } from './list-credentials.ts';
 
 export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchema>;

@@ -4,9 +4,9 @@ import { limits } from '@opsconductor/protocol';
 import { newDataKey, unwrapDataKey, wrapDataKey } from '../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
-import { readInTurns } from '../read-in-turns.ts';
 import type { Queryable, Tx } from '../store/database/connection.ts';
 import { appendParts, type ContentRow, insertContent, readParts } from '../store/files/contents.ts';
+import { readInTurns } from '../turns/read-in-turns.ts';
 
 const { contentPartBytes } = limits;
 /** Pieces that are read from the database at once. */

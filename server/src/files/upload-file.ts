@@ -14,7 +14,6 @@ import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { categoryForJobs } from '../jobs/settings/category-for-jobs.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
@@ -25,6 +24,7 @@ import {
   storedContentBytes,
 } from '../store/files/contents.ts';
 import { countFiles, type FileRow, findFile, insertFile, isCompleteFile } from '../store/files/files.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { appendBytes, beginContent, digestOfContent, partsOfSize, receivedBytes } from './content-pieces.ts';
 import { getFile } from './list-files.ts';
 

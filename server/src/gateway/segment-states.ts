@@ -3,7 +3,7 @@
 // rollback to it. Many changes in short order are told in a few messages.
 import type { Log } from '../log.ts';
 import type { SegmentState } from '../segments/segment-state.ts';
-import { Turns } from '../turns.ts';
+import { Turns } from '../turns/turns.ts';
 import type { AgentLink } from './link/agent-link.ts';
 
 /** Reads at the same time, for all agents: when hundreds come back at once, their steps need the database too. */

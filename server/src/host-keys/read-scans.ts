@@ -10,7 +10,6 @@ import {
 } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import { reachesEverything } from '../store/people/visibility.ts';
@@ -24,6 +23,7 @@ import {
   waitingBySegment,
 } from '../store/targets/host-scan-review.ts';
 import { targetsOutside } from '../store/targets/targets.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 
 /** Returns the scans with a target that lies in these reaches, newest first. */
 export async function listScans(

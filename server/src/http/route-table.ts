@@ -1,6 +1,6 @@
 // The table of routes in the order in which they are matched, checked for programming mistakes when the server starts.
 import assert from 'node:assert/strict';
-import { requireSchema } from '../schema-problems.ts';
+import { requireSchema } from '../validation/schema-problems.ts';
 import type { RouteSpec } from './route.ts';
 
 /** Sorts literal segments before parameters, so that `jobs/health` is not taken for a job named health. */

@@ -2,7 +2,7 @@
 import type { ErrorDetail } from '@opsconductor/protocol';
 import type { TSchema } from 'typebox';
 import { AppError } from '../errors.ts';
-import { schemaProblems } from '../schema-problems.ts';
+import { schemaProblems } from '../validation/schema-problems.ts';
 
 type Properties = Record<string, { type?: unknown; minimum?: number; maximum?: number }>;
 

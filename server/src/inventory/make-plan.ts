@@ -11,7 +11,6 @@ import type { Static } from 'typebox';
 import type { Authority, Reach } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable, Sql, Tx } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import { inTransaction } from '../store/database/transaction.ts';
@@ -26,6 +25,7 @@ import {
   type PlanSummary,
 } from '../store/targets/inventory-plans.ts';
 import { groupsNamed, readConcerned } from '../store/targets/inventory-targets.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { requireGroups, requireSegments } from './inventory-rights.ts';
 import type { ReadHost, ReadInventory, readInventory } from './parse-inventory.ts';
 import { countPlan, type PlannedItem, planChanges, type WantedHost } from './plan-changes.ts';

@@ -9,8 +9,8 @@ import {
   LabelName,
   limits,
 } from '@opsconductor/protocol';
-import { schemaProblems } from '../schema-problems.ts';
-import { withUnstorableText } from '../storable-text.ts';
+import { schemaProblems } from '../validation/schema-problems.ts';
+import { withUnstorableText } from '../validation/storable-text.ts';
 import { hostsOfTree, type PlacedHost } from './ansible/hosts-of-tree.ts';
 import { linesOfPaths } from './ansible/lines-of-paths.ts';
 import { parseIni } from './ansible/parse-ini.ts';

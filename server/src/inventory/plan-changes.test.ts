@@ -1,6 +1,6 @@
 import { ImportedHostSchema, type TargetSettings } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { schemaProblems } from '../schema-problems.ts';
+import { schemaProblems } from '../validation/schema-problems.ts';
 import { type CurrentTarget, countPlan, planChanges, type WantedHost } from './plan-changes.ts';
 
 const wanted = (name: string, more: Partial<WantedHost> = {}): WantedHost => ({

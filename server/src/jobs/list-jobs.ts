@@ -13,8 +13,6 @@ import {
 import type { Reach } from '../auth/authority.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { notFound } from '../errors.ts';
-import { readTime, readWords } from '../filter-words.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import {
@@ -27,6 +25,8 @@ import {
 } from '../store/jobs/job-list.ts';
 import { findVersionHead, listVersionNames } from '../store/jobs/job-versions.ts';
 import { findJob, type JobDetailRow, type JobRow } from '../store/jobs/jobs.ts';
+import { readTime, readWords } from '../validation/filter-words.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { joinDefinition } from './definition/split-definition.ts';
 import { loadJobVersion } from './versions/load-job-version.ts';
 

@@ -5,11 +5,11 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import { insertSegment, nextSegmentId } from '../store/agents/segments.ts';
 import { type Sql, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { getSegment } from './list-segments.ts';
 import { sealRoot } from './segment-root.ts';
 

@@ -12,7 +12,6 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import { findAgent, insertAgent, listSegmentAgents } from '../store/agents/agents.ts';
 import {
   type EnrollmentTokenRow,
@@ -22,6 +21,7 @@ import {
 import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { hashEnrollmentSecret } from './create-enrollment-token.ts';
 import { enrollmentMaker } from './enrollment-maker.ts';
 import { publishRoster } from './publish-roster.ts';

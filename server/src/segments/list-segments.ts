@@ -9,7 +9,6 @@ import { fingerprint } from '@opsconductor/protocol/sealing';
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { AppError, notFound } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import {
   type AgentCounts,
   countSegmentsByAgents,
@@ -20,6 +19,7 @@ import {
 import type { Queryable } from '../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../store/database/cursor.ts';
 import { reachesEverything } from '../store/people/visibility.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { toSign } from './owner-held/read-roster.ts';
 
 /**

@@ -17,7 +17,6 @@ import { auditedBy, type Caller } from '../caller.ts';
 import { noSuchCategory } from '../categories/no-such-category.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { type ExpectedVersion, namingOf, refuseAhead, requireExpectedVersion } from '../expected-version.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { holdCategory } from '../store/jobs/categories.ts';
@@ -30,6 +29,7 @@ import {
   type SiteRuleRow,
   updateSiteRule as updateRow,
 } from '../store/jobs/site-rules.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { getSiteRule } from './list-site-rules.ts';
 
 /**

@@ -8,7 +8,6 @@ import {
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import {
@@ -17,6 +16,7 @@ import {
   listTargetGroups as listRows,
   type TargetGroupRow,
 } from '../store/targets/target-groups.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 
 interface PageOf<T> {
   items: T[];

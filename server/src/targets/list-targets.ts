@@ -9,7 +9,6 @@ import {
 import type { Static } from 'typebox';
 import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import { type HostKeyRow, listHostKeys } from '../store/targets/host-keys.ts';
@@ -19,6 +18,7 @@ import {
   listTargets as listTargetRows,
   type TargetRow,
 } from '../store/targets/targets.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { connectionOf } from './connection-of.ts';
 import { readSelector } from './read-selector.ts';
 

@@ -3,9 +3,9 @@
 import { parseSelector, patternsOf, type Selector, SelectorError } from '@opsconductor/protocol';
 import type { Reach } from '../auth/authority.ts';
 import { AppError, invalidField } from '../errors.ts';
-import { refuseUnstorableText } from '../storable-text.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { namesOfGroups, namesOfSegments } from '../store/people/place-names.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 
 /**
  * Reads a selector and looks up the segments and groups that it names.

@@ -1,6 +1,6 @@
 // Compares an answer with what the description of the API says about its route; for tests.
 import type { TSchema } from 'typebox';
-import { schemaProblems } from '../../schema-problems.ts';
+import { schemaProblems } from '../../validation/schema-problems.ts';
 import { type DescribedBodies, describedAnswers } from '../description/described-answers.ts';
 import { jsonSchemaOf } from '../json-schema.ts';
 import type { RouteSpec } from '../route.ts';

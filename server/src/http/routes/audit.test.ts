@@ -3,7 +3,7 @@ import { verifyCheckpoint } from '@opsconductor/protocol/audit';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { setupAudit, type TestAudit, testEntry } from '../../audit/testing.ts';
-import { UserTurns } from '../../user-turns.ts';
+import { UserTurns } from '../../turns/user-turns.ts';
 import { setupApp, type TestApp } from '../testing.ts';
 import { auditRoutes } from './audit.ts';
 

@@ -13,8 +13,8 @@ import { filterOf, searchLog } from '../../audit/search-log.ts';
 import type { Authority } from '../../auth/authority.ts';
 import { auditedBy, callerOf } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
-import { readInTurns } from '../../read-in-turns.ts';
 import { countUnsealed, latestCheckpoint } from '../../store/audit/audit-seals.ts';
+import { readInTurns } from '../../turns/read-in-turns.ts';
 import { type RouteSpec, route } from '../route.ts';
 
 const tag = 'audit';

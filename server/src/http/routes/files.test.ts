@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { StoredFile } from '@opsconductor/protocol';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { newMasterKey } from '../../credentials/at-rest/master-key.ts';
-import { UserTurns } from '../../user-turns.ts';
+import { UserTurns } from '../../turns/user-turns.ts';
 import { setupApp } from '../testing.ts';
 import { fileRoutes } from './files.ts';
 

@@ -27,10 +27,10 @@ import {
   finishFile,
   uploadBytes,
 } from '../../files/upload-file.ts';
-import { readInTurns } from '../../read-in-turns.ts';
 import type { RunKeys } from '../../runs/run-keys.ts';
 import { seeRun } from '../../runs/view/seen-run.ts';
 import { findContent } from '../../store/files/contents.ts';
+import { readInTurns } from '../../turns/read-in-turns.ts';
 import { answerBytes, attachmentHeaders, partAnswers } from '../answers/byte-answer.ts';
 import { type RouteSpec, route } from '../route.ts';
 

@@ -5,7 +5,6 @@ import type { Reach } from '../../auth/authority.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
 import { whyUnreadableHere } from '../../runs/why-unreadable.ts';
-import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import {
   type BundledJobRow,
@@ -13,6 +12,7 @@ import {
   readDefinitions,
   selectJobsToExport,
 } from '../../store/jobs/job-bundles.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { openDefinition } from '../definition/seal-definition.ts';
 import { joinDefinition } from '../definition/split-definition.ts';
 import { readJobFilter } from '../list-jobs.ts';

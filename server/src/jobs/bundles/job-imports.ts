@@ -18,7 +18,6 @@ import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Log } from '../../log.ts';
-import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Queryable, Sql, Tx } from '../../store/database/connection.ts';
 import { pageOf } from '../../store/database/cursor.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -38,6 +37,7 @@ import {
   lockImport,
   startApplying,
 } from '../../store/jobs/job-imports.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { applyImport, refuseChanged } from './apply-import.ts';
 import { convertFile } from './convert-file.ts';
 import { detailOf, headOf, itemOf } from './import-view.ts';

@@ -2,8 +2,8 @@
 // problems always read the same: their paths begin at the definition.
 import { type Static, type TObject, type TProperties, type TSchema, Type } from 'typebox';
 import { AppError } from '../../errors.ts';
-import { schemaProblems } from '../../schema-problems.ts';
-import { withUnstorableText } from '../../storable-text.ts';
+import { schemaProblems } from '../../validation/schema-problems.ts';
+import { withUnstorableText } from '../../validation/storable-text.ts';
 
 const envelopes = new WeakMap<TSchema, TSchema>();
 

@@ -2,7 +2,7 @@
 // few hundred milliseconds to compile.
 import { setImmediate } from 'node:timers/promises';
 import { exampleJobs, JobDefinitionSchema, stepConfigSchemas } from '@opsconductor/protocol';
-import { prepareSchema } from '../../schema-problems.ts';
+import { prepareSchema } from '../../validation/schema-problems.ts';
 import { examineDefinition } from '../definition/validate-definition.ts';
 
 /** Prepares the checks in pieces, so that other work gets its turn in between. */

@@ -1,7 +1,7 @@
 // Checks the definitions that users send, one at a time. The largest that are allowed keep the event loop busy for a tenth
 // of a second each, so a dozen at once would keep everybody waiting for more than one.
 import type { ErrorDetail } from '@opsconductor/protocol';
-import { UserTurns } from '../../user-turns.ts';
+import { UserTurns } from '../../turns/user-turns.ts';
 import { examineDefinition } from './validate-definition.ts';
 
 /** An editor has one check at a time; programs that save many jobs at once are slowed down if these are large. */

@@ -6,8 +6,8 @@ import {
   sizeProblems,
 } from '@opsconductor/protocol';
 import { AppError } from '../../errors.ts';
-import { schemaProblems } from '../../schema-problems.ts';
-import { withUnstorableText } from '../../storable-text.ts';
+import { schemaProblems } from '../../validation/schema-problems.ts';
+import { withUnstorableText } from '../../validation/storable-text.ts';
 
 /**
  * Checks a whole definition and returns it with defaults filled in. The given value is not changed.

@@ -15,7 +15,6 @@ import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, invalidField } from '../../errors.ts';
 import { type JobPlace, newlyBroken } from '../../site-rules/hold-jobs.ts';
-import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
@@ -25,6 +24,7 @@ import {
   setLabelsOfJobs,
 } from '../../store/jobs/job-bulk.ts';
 import { deleteJobs, openRunsOf, setJobState } from '../../store/jobs/jobs.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { readJobFilter } from '../list-jobs.ts';
 import { categoryForJobs } from '../settings/category-for-jobs.ts';
 import { stateProblem } from './change-state.ts';

@@ -4,11 +4,11 @@ import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError } from '../../errors.ts';
-import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { setJobState } from '../../store/jobs/jobs.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { editableJob } from '../editable-job.ts';
 import { getJob, nextStatesOf } from '../list-jobs.ts';
 

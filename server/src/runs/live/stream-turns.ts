@@ -1,7 +1,7 @@
 // Shares event loop and memory among the readers of live streams. Even if hundreds have output to take, they don't
 // delay requests and agents, nor use hundreds of times the memory of one (docs/adr/0050).
 import { limits } from '@opsconductor/protocol';
-import { UserTurns } from '../../user-turns.ts';
+import { UserTurns } from '../../turns/user-turns.ts';
 
 /** Pulls that are served before everything else gets its turn. */
 const maxPullsPerTurn = 8;

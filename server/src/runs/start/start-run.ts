@@ -20,7 +20,7 @@ import { bindToAgents, isGrantUsed } from '../../store/runs/run-grants.ts';
 import { insertRunSecrets, writeStepOutputs } from '../../store/runs/run-values.ts';
 import { findRun, type RunRecord } from '../../store/runs/runs.ts';
 import type { SelectedRow } from '../../store/targets/target-selection.ts';
-import { Turns } from '../../turns.ts';
+import { Turns } from '../../turns/turns.ts';
 import type { ClaimAlong, ClaimsAlong } from '../leases/claim-along.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import type { RunKeys } from '../run-keys.ts';

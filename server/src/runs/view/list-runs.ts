@@ -2,12 +2,12 @@
 import { limits, maxCountedRuns, type RunPage, type RunQuery, runStatuses } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { AppError } from '../../errors.ts';
-import { readTime, readWords } from '../../filter-words.ts';
-import { refuseUnstorableText } from '../../storable-text.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import { reachesEverything } from '../../store/people/visibility.ts';
 import { countRuns, findStarter, listingWithin, TookTooLong } from '../../store/runs/run-lists.ts';
+import { readTime, readWords } from '../../validation/filter-words.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { runView } from './run-view.ts';
 import { listSeenRuns } from './seen-run.ts';
 

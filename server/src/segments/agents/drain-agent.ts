@@ -2,10 +2,10 @@
 // whichever server it is connected to and however often it reconnects.
 import type { AgentDetail, Labels } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
-import { refuseUnstorableText } from '../../storable-text.ts';
 import { setDrain, setLabels } from '../../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { notifyProgress } from '../../store/runs/progress-notices.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { changeAgent, refuseRevoked } from './change-agent.ts';
 
 /** @throws {AppError} like `changeAgent`; `conflict` for a revoked agent. */

@@ -2,7 +2,6 @@ import { type Agent, type AgentDetail, type AgentQuery, limits } from '@opscondu
 import { fingerprint } from '@opsconductor/protocol/sealing';
 import type { Reach } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
-import { refuseUnstorableText } from '../../storable-text.ts';
 import {
   type AgentFilter,
   type AgentOverviewRow,
@@ -12,6 +11,7 @@ import {
 } from '../../store/agents/agent-overviews.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { pageOf } from '../../store/database/cursor.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 
 const maxStepsShown = 100;
 

@@ -4,7 +4,7 @@ import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { JobImports } from '../../../jobs/bundles/job-imports.ts';
 import { writeBundle } from '../../../jobs/bundles/write-bundle.ts';
 import { createLog } from '../../../log.ts';
-import { UserTurns } from '../../../user-turns.ts';
+import { UserTurns } from '../../../turns/user-turns.ts';
 import { setupApp, type TestApp } from '../../testing.ts';
 import { jobBundleRoutes } from './job-bundles.ts';
 

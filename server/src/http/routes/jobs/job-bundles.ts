@@ -20,8 +20,8 @@ import { callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { exportJobs } from '../../../jobs/bundles/export-jobs.ts';
 import type { JobImports } from '../../../jobs/bundles/job-imports.ts';
-import { readInTurns } from '../../../read-in-turns.ts';
 import type { Sql } from '../../../store/database/connection.ts';
+import { readInTurns } from '../../../turns/read-in-turns.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
 export interface JobBundleRouteDeps {

@@ -2,7 +2,7 @@
 import type { ErrorBody, OutputPage } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ClaimedStep } from '../../../store/queue/claims.ts';
-import { UserTurns } from '../../../user-turns.ts';
+import { UserTurns } from '../../../turns/user-turns.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 
 let t: TestRunsApp;

@@ -7,7 +7,6 @@ import {
   StepTransfersQuerySchema,
   StepTransfersSchema,
 } from '@opsconductor/protocol';
-import { readInTurns } from '../../../read-in-turns.ts';
 import {
   findOutput,
   outputLength,
@@ -17,6 +16,7 @@ import {
 import type { RunKeys } from '../../../runs/run-keys.ts';
 import { listTransfers } from '../../../runs/transfers/list-transfers.ts';
 import type { Sql } from '../../../store/database/connection.ts';
+import { readInTurns } from '../../../turns/read-in-turns.ts';
 import { answerBytes, partAnswers } from '../../answers/byte-answer.ts';
 import { type RouteSpec, route } from '../../route.ts';
 

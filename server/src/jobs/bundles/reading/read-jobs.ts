@@ -14,8 +14,8 @@ import {
   limits,
 } from '@opsconductor/protocol';
 import { type TSchema, Type } from 'typebox';
-import { schemaProblems } from '../../../schema-problems.ts';
-import { withUnstorableText } from '../../../storable-text.ts';
+import { schemaProblems } from '../../../validation/schema-problems.ts';
+import { withUnstorableText } from '../../../validation/storable-text.ts';
 import type { Place } from '../../../yaml/places.ts';
 import { type ListItem, type LongList, readLongList } from '../../../yaml/read-long-list.ts';
 import { examineDefinition } from '../../definition/validate-definition.ts';

@@ -1,6 +1,6 @@
 // PostgreSQL text can hold neither U+0000 nor lone surrogates. JSON Schema can't express that, so it is checked here.
 import type { ErrorDetail } from '@opsconductor/protocol';
-import { AppError } from './errors.ts';
+import { AppError } from '../errors.ts';
 
 const maxReported = 20;
 

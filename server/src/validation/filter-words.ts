@@ -1,5 +1,5 @@
 // Filters in the query of a list: words from a fixed set, and times.
-import { AppError } from './errors.ts';
+import { AppError } from '../errors.ts';
 
 /**
  * Reads a comma-separated list of words, each once.
