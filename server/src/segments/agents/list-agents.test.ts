@@ -175,6 +175,18 @@ describe('how an agent’s last connection ended', () => {
     await noteClose(t.sql, { agentId, ...end });
     const again = await closeOf();
     expect(Date.parse(again?.at ?? '') - Date.parse(again?.since ?? '')).toBeGreaterThan(299_000);
+    // It was connected since: that this connection ended is news, however equal its end.
+    await openSession(t, agentId);
+    await noteClose(t.sql, { agentId, ...end });
+    const afterConnected = await closeOf();
+    expect(Date.parse(afterConnected?.at ?? '')).toBeGreaterThan(Date.parse(again?.at ?? ''));
+    expect(afterConnected?.since).toBe(again?.since);
+    // The same end an hour later is not part of the same trouble.
+    await t.sql`update agents set last_close_at = last_close_at - interval '1 hour',
+                  last_close_since = last_close_since - interval '1 hour' where id = ${agentId}`;
+    await noteClose(t.sql, { agentId, ...end });
+    const anHourLater = await closeOf();
+    expect(anHourLater?.since).toBe(anHourLater?.at);
     await noteClose(t.sql, { agentId, ...end, code: 4010, reason: 'no heartbeat' });
     const changed = await closeOf();
     expect(changed).toMatchObject({ code: 4010, reason: 'no heartbeat' });

@@ -49,15 +49,24 @@ export interface AgentEnd {
 
 /** A repeated, equal end is recorded at most once in this many seconds. */
 const noteAgainS = 60;
+/** Refused agents try again after five minutes at most. */
+const inARowS = 900;
 
-/** Records how a connection of the agent ended or was refused: a different end at once, an equal one once a minute. */
+/**
+ * Records how a connection of the agent ended or was refused: a different end, or one of a connection that was made since
+ * the last, at once; another equal one once a minute. Equal ends are in a row while less than `inARowS` lies between.
+ */
 export async function noteClose(sql: Sql, { agentId, code, reason, address }: AgentEnd): Promise<void> {
   const isSame = sql`(last_close_code, last_close_reason, last_close_address) is not distinct from
     (${code}::int, ${reason}::text, ${address}::text)`;
   await sql`
     update agents set last_close_at = clock_timestamp(), last_close_code = ${code}, last_close_reason = ${reason},
       last_close_address = ${address},
-      last_close_since = case when ${isSame} then last_close_since else clock_timestamp() end
+      last_close_since = case
+        when ${isSame} and last_close_at > clock_timestamp() - make_interval(secs => ${inARowS}) then last_close_since
+        else clock_timestamp() end
     where id = ${agentId}
-      and (not ${isSame} or last_close_at < clock_timestamp() - make_interval(secs => ${noteAgainS}))`;
+      and (not ${isSame} or last_close_at < clock_timestamp() - make_interval(secs => ${noteAgainS})
+           or exists (select from agent_sessions s
+                       where s.agent_id = ${agentId} and s.connected_at > agents.last_close_at))`;
 }

@@ -66,7 +66,8 @@ export interface SegmentQueueRow {
 }
 
 /**
- * Returns the queue of each segment within the reaches, by name. Agents are able under the conditions of `claimSteps`.
+ * Returns the queue of each segment within the reaches, by name. Agents are able under the conditions of `claimSteps`,
+ * but also while they are busy with their memory or load, which passes; a disk that can't be written needs a person.
  * Steps that run on other agents do not reduce the free slots.
  */
 export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): Promise<SegmentQueueRow[]> {
@@ -89,7 +90,7 @@ export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): P
       join agents a on a.id = s.agent_id
       join segments g on g.id = a.segment_id
       left join busy on busy.agent_id = a.id
-      where ${isAble(db)}
+      where ${isAble(db)} and s.busy_reason is distinct from 'disk'
       group by a.segment_id
     )
     select g.id, g.name, coalesce(steps.ready, 0) as ready, coalesce(steps.running, 0) as running,

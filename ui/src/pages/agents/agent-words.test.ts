@@ -49,8 +49,11 @@ describe('agents in words', () => {
     const lastHeartbeatAt = '2026-11-24T02:19:31.000Z';
     expect(agentWords(agent({ state: 'offline', lastHeartbeatAt }), now).word).toBe('offline');
     expect(agentWords(agent({ state: 'offline' }), now).word).toBe('never connected');
-    expect(agentWords(agent({ state: 'draining', slotsInUse: 1 }), now).word).toBe('draining, 1 step left');
-    expect(agentWords(agent({ state: 'draining' }), now).word).toBe('drained, takes nothing');
+    const drained = { state: 'draining', drainRequestedAt: lastHeartbeatAt } as const;
+    expect(agentWords(agent({ ...drained, slotsInUse: 1 }), now).word).toBe('draining, 1 step left');
+    expect(agentWords(agent(drained), now).word).toBe('drained, takes nothing');
+    expect(agentWords(agent({ state: 'draining', slotsInUse: 1 }), now).word).toBe('stopping, 1 step left');
+    expect(agentWords(agent({ state: 'draining' }), now).word).toBe('stopping, takes nothing');
     expect(agentWords(agent({ state: 'revoked' }), now).word).toBe('revoked');
   });
 

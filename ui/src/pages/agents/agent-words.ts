@@ -17,6 +17,12 @@ export function agentWords(agent: Agent, now: number): Words {
         ? { look: 'succeeded', word: 'connected' }
         : { look: 'held', word: 'connected, busy' };
     case 'draining':
+      // Nobody asked for it here: its process was told to stop.
+      if (agent.drainRequestedAt === null)
+        return {
+          look: 'cancelling',
+          word: `stopping, ${agent.slotsInUse === 0 ? 'takes nothing' : `${counted(agent.slotsInUse, 'step')} left`}`,
+        };
       return agent.slotsInUse === 0
         ? { look: 'cancelled', word: 'drained, takes nothing' }
         : { look: 'cancelling', word: `draining, ${counted(agent.slotsInUse, 'step')} left` };

@@ -132,6 +132,16 @@ describe('the queue', () => {
     );
   });
 
+  test('is degraded while the only agent can’t write to its disk, but not while its load is high', async () => {
+    await t.start();
+    await t.sql`update agent_sessions set busy_reason = 'load'`;
+    expect(await queue()).toMatchObject({ status: 'ok', segments: [{ ableAgents: 1 }] });
+    await t.sql`update agent_sessions set busy_reason = 'disk'`;
+    const { status, problems } = await queue();
+    expect(status).toBe('degraded');
+    expect(problems[0]).toMatch(/^Segment “dmz-1”: 1 step is ready, .* Agent agent-a can’t write to its disk\.$/);
+  });
+
   test('is not stuck for lack of agents if nothing waits', async () => {
     await missHeartbeats(t.agent.agentId, 90);
     expect(await queue()).toMatchObject({ status: 'ok', segments: [{ ableAgents: 0, stuckSince: null }] });
