@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
@@ -11,8 +12,10 @@ import { loadGivenTls } from './given-tls.ts';
 import { renewTls } from './renew-tls.ts';
 import { loadOrCreateServerTls } from './server-tls.ts';
 
+const dayMs = 24 * 60 * 60 * 1_000;
+
 /** A server on certificate files that a test can replace. */
-async function setup() {
+async function setup({ nowMs }: { nowMs?: (validTo: number) => number } = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'renew-tls-'));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   const make = (name: string) =>
@@ -29,8 +32,17 @@ async function setup() {
   await once(server, 'listening');
   const log = createLog({ level: 'silent', plain: false });
   const errors = vi.spyOn(log, 'error');
+  const warnings = vi.spyOn(log, 'warn');
+  const validTo = Date.parse(new X509Certificate(first.certPem).validTo);
   const load = vi.fn(() => loadGivenTls(files));
-  const stop = renewTls({ server, current: first, load, log, intervalMs: 3_600_000 });
+  const stop = renewTls({
+    server,
+    current: first,
+    load,
+    log,
+    intervalMs: 3_600_000,
+    ...(nowMs === undefined ? {} : { nowMs: () => nowMs(validTo) }),
+  });
   onTestFinished(async () => {
     await stop();
     server.close();
@@ -41,6 +53,7 @@ async function setup() {
     files,
     write,
     errors,
+    warnings,
     /** Returns the issuer that a new connection is shown. */
     async issuer() {
       const socket = connect({
@@ -83,4 +96,21 @@ test('files that do not belong together leave the old certificate in use, and ar
   await t.write(t.second);
   await t.reload();
   await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before), { timeout: 10_000 });
+});
+
+test('a certificate that expires soon is warned of once a day, and one that has expired is an error', async () => {
+  let leftMs = 15 * dayMs;
+  const t = await setup({ nowMs: (validTo) => validTo - leftMs });
+  await t.reload();
+  expect(t.warnings).not.toHaveBeenCalled();
+  for (const left of [13.5, 13.4, 12.5]) {
+    leftMs = left * dayMs;
+    await t.reload();
+  }
+  await vi.waitFor(() => expect(t.warnings).toHaveBeenCalledTimes(2), { timeout: 10_000 });
+  expect(t.warnings).toHaveBeenLastCalledWith(expect.anything(), expect.stringMatching(/expires soon/));
+  leftMs = -1_000;
+  await t.reload();
+  await vi.waitFor(() => expect(t.errors).toHaveBeenCalledOnce(), { timeout: 10_000 });
+  expect(t.errors).toHaveBeenCalledWith(expect.anything(), expect.stringMatching(/has expired/));
 });

@@ -1,5 +1,6 @@
 // New certificates without a restart: the files are read again on SIGHUP and every minute, and used if they are
 // complete and differ. Open connections keep the old certificate.
+import { X509Certificate } from 'node:crypto';
 import type { Server as HttpsServer } from 'node:https';
 import type { Log } from '../log.ts';
 
@@ -17,7 +18,13 @@ export interface RenewTlsOptions {
   log: Log;
   /** In ms. */
   intervalMs: number;
+  /** For tests: the time, in ms. */
+  nowMs?: () => number;
 }
+
+const dayMs = 24 * 60 * 60 * 1_000;
+/** The server's own certificates are renewed earlier, so this is about given ones. */
+const warnBeforeMs = 14 * dayMs;
 
 /** Starts watching. Returns a function that ends it. */
 export function renewTls(options: RenewTlsOptions): () => Promise<void> {
@@ -25,6 +32,7 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
   let { current } = options;
   let lastProblem = '';
   let reading: Promise<void> = Promise.resolve();
+  const warnOfEnd = onceADay(log, options.nowMs ?? Date.now);
   const readAgain = async () => {
     try {
       const tls = await load();
@@ -37,18 +45,41 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
       // A file that is half written now may be complete at the next look; a lasting problem is reported once.
       const problem = String(error);
       if (problem !== lastProblem)
-        log.error({ err: error }, 'the new certificate can’t be used; the old one stays in use');
+        log.error({ err: error }, 'the certificate files can’t be used; the certificate in use stays');
       lastProblem = problem;
     }
   };
   const look = () => {
-    reading = reading.then(readAgain);
+    reading = reading.then(readAgain).then(() => warnOfEnd(current.certPem));
   };
+  look();
   const timer = setInterval(look, options.intervalMs);
   process.on('SIGHUP', look);
   return async () => {
     clearInterval(timer);
     process.off('SIGHUP', look);
     await reading;
+  };
+}
+
+/** Returns a function that warns, once a day, of a certificate that expires soon or has expired. */
+function onceADay(log: Log, nowMs: () => number): (certPem: string) => void {
+  let told = '';
+  return (certPem) => {
+    const { validTo } = new X509Certificate(certPem);
+    const leftMs = Date.parse(validTo) - nowMs();
+    const about = `${validTo} ${Math.floor(leftMs / dayMs)}`;
+    if (leftMs > warnBeforeMs || about === told) return;
+    told = about;
+    if (leftMs > 0)
+      log.warn(
+        { validTo },
+        'the certificate expires soon; put a renewed one in its place, it is read within a minute',
+      );
+    else
+      log.error(
+        { validTo },
+        'the certificate has expired, and agents and browsers refuse this server; put a renewed one in its place',
+      );
   };
 }

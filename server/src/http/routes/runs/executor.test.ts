@@ -139,7 +139,9 @@ describe('the queue', () => {
     await t.sql`update agent_sessions set busy_reason = 'disk'`;
     const { status, problems } = await queue();
     expect(status).toBe('degraded');
-    expect(problems[0]).toMatch(/^Segment “dmz-1”: 1 step is ready, .* Agent agent-a can’t write to its disk\.$/);
+    expect(problems[0]).toMatch(
+      /^Segment “dmz-1”: 1 step is ready, .* Agent agent-a can’t write to its disk\.$/,
+    );
   });
 
   test('is not stuck for lack of agents if nothing waits', async () => {
