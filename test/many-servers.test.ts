@@ -1,9 +1,10 @@
 // Two servers on one database behind HAProxy: agents, readers and requests reach either, and servers are replaced
 // during work. `npm run soak -- servers --minutes 10` does the same for longer.
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { TargetRunPage } from '@opsconductor/protocol';
+import type { Run, TargetRunPage } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readEnvironment } from '../server/src/config.ts';
 import type { ApiClient } from './support/api-client.ts';
@@ -61,6 +62,36 @@ test('cancels of runs and of single hosts, and tests of targets, work across ser
     expect((await api.post(await pathOf(api, run.id))).status).toBeLessThan(300);
     expect(await reader.end()).toBe('cancelled');
   }
+});
+
+test('a start with one Idempotency-Key that reaches both servers at the same moment makes one run, and both answer it', async () => {
+  const job = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'started twice',
+    steps: [{ name: 'once', type: 'ssh.exec', config: { command: 'echo once' } }],
+  });
+  const path = `/api/v1/jobs/${job.id}/run`;
+  const ids = await Promise.all(
+    Array.from({ length: 12 }, async () => {
+      const headers = { 'idempotency-key': randomUUID() };
+      const bodies = [
+        { targetIds: [t.targetId], reason: 'at once' },
+        { reason: 'at once', targetIds: [t.targetId] },
+      ];
+      const replies = await Promise.all(
+        t.direct.map((api, n) => api.post<Run>(path, bodies[n % bodies.length], headers)),
+      );
+      expect(replies.map(({ status }) => status)).toEqual([201, 201]);
+      expect(replies.filter((reply) => reply.headers['idempotent-replayed'] === 'true')).toHaveLength(1);
+      const [first, second] = replies;
+      expect(second?.body.id).toBe(first?.body.id);
+      return first?.body.id ?? 0;
+    }),
+  );
+  expect(new Set(ids).size).toBe(12);
+  expect(await Promise.all(ids.map((id) => t.read(id).end()))).toEqual(Array(12).fill('succeeded'));
+  const [{ runs = 0 } = {}] = await t.database.sql`
+    select count(*)::int as runs from job_runs where job_id = ${job.id}`;
+  expect(runs).toBe(12);
 });
 
 test('servers that are stopped, killed and started in turn under load lose nothing and double nothing', {
