@@ -54,6 +54,17 @@ it('offers the newest, with the proof that it continues the held one', async () 
   expect(provesConsistency(treeOf(held), treeOf(readCheckpoint(next.message.note)), proof)).toBe(true);
 });
 
+it('offers a checkpoint again after its proof could not be read, although no newer one was made', async () => {
+  const held = await seal('a', 'b', 'c');
+  const newest = await seal('d');
+  const offers = feed();
+  await t.sql`alter table audit_leaves rename to audit_leaves_away`;
+  const failed = await offers.offer(agent, held.size);
+  await t.sql`alter table audit_leaves_away rename to audit_leaves`;
+  expect(failed).toBeUndefined();
+  expect(await offers.offer(agent, held.size)).toMatchObject({ size: newest.size });
+});
+
 it('looks again before it concludes that an agent is ahead', async () => {
   const offers = feed();
   await seal('a');

@@ -69,9 +69,7 @@ export class CheckpointFeed {
       if (latest.size === heldSize && givenSize === heldSize) return 'has newest';
       if (this.#proofsOf !== latest.size || this.#proofs.size > maxProofs) this.#proofs = new Map();
       this.#proofsOf = latest.size;
-      const known = this.#proofs.get(heldSize) ?? this.#prove(latest, heldSize);
-      this.#proofs.set(heldSize, known);
-      return await known;
+      return await (this.#proofs.get(heldSize) ?? this.#keepProof(latest, heldSize));
     } catch (error) {
       this.#deps.log.warn(
         { err: error, agent: agent.name },
@@ -125,6 +123,15 @@ export class CheckpointFeed {
       this.#auditedNoneAt = now - complainMs + retryMs;
       throw error;
     });
+  }
+
+  /** A proof that could not be read is not kept, so that it is read again for the next heartbeat. */
+  #keepProof(latest: CheckpointRow, heldSize: number): Promise<Offer | undefined> {
+    const proofs = this.#proofs;
+    const proof = this.#prove(latest, heldSize);
+    proofs.set(heldSize, proof);
+    proof.catch(() => proofs.delete(heldSize));
+    return proof;
   }
 
   async #prove(latest: CheckpointRow, heldSize: number): Promise<Offer | undefined> {

@@ -100,9 +100,7 @@ async function refuseUnsigned(
     );
 }
 
-/**
- * The keys are named by their fingerprints. `by`: who signed them into a roster, if it was not the agent's own doing.
- */
+/** The keys are named by their fingerprints. */
 async function audit(
   tx: Tx,
   action: string,
