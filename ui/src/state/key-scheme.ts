@@ -43,5 +43,7 @@ export type KeyActionName = keyof typeof keyScheme;
 /** Returns a key as it is written for people: `Ctrl K`. */
 export function keyLabel(key: string): string {
   const chord = /^(Ctrl|Alt)\+(.+)$/.exec(key);
-  return chord === null ? key : `${chord[1]} ${chord[2]?.toUpperCase()}`;
+  if (chord !== null) return `${chord[1]} ${chord[2]?.toUpperCase()}`;
+  // In small print, `C` is hard to tell from `c`.
+  return /^[A-Z]$/.test(key) ? `Shift ${key}` : key;
 }

@@ -29,7 +29,7 @@ export function hostCancel(
   return steps.some(({ status, reason }) => status === 'unknown' && givenUp.has(reason)) ? 'stop' : undefined;
 }
 
-/** What the question and its button say. */
+/** What the question says, and mostly its button. */
 export function hostCancelTitle(what: HostCancel, name: string): string {
   if (what === 'stop') return `Stop what may still be running on ${name}`;
   return what === 'force' ? `Force-cancel ${name}` : `Cancel ${name}`;

@@ -1,5 +1,6 @@
-// What a reader looks at must not move while the rest of a page loads. Chromium scores that: the part of the window that
-// moved, times how far. The answers come from the stand-in for the server, as they only have to be slow.
+// Where things are on pages, and that they stay there while the rest of a page loads. Chromium scores how much has moved:
+// the part of the window that did, times how far. The answers come from the stand-in for the server: they only have to be
+// slow.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -14,6 +15,8 @@ const mostShift = 0.02;
 const program = await ensureChromium();
 let browser: Browser;
 let url = '';
+/** Why there is no browser here. */
+const missing = 'missing' in program ? program.missing : undefined;
 
 beforeAll(async () => {
   if ('missing' in program) return;
@@ -69,13 +72,14 @@ async function answerOneByOne(page: Page, late: string): Promise<() => boolean> 
   return () => answering;
 }
 
-test.each([
+test.for([
   ['/runs/4127', 'a run with decisions', '/decisions', '.output .body > *'],
   ['/runs/6300', 'a run that has ended', '/attempts', '.output .body > *'],
   ['/agents', 'agents', '/targets', '[aria-label="Add an agent"]'],
   ['/agents/1', 'an agent', '/segments', '.actions'],
   ['/targets/groups/1', 'a target group', '/entries', '[aria-label="Rights granted on this group"]'],
-])('%s: %s stays where it is while it loads', async (path, _, late, last) => {
+])('%s: %s stays where it is while it loads', async ([path = '', _, late = '', last = ''], { skip }) => {
+  if (missing !== undefined) skip(missing);
   for (const width of [1440, 390]) {
     const context = await browser.newContext({ viewport: { width, height: 850 }, reducedMotion: 'reduce' });
     const page = await context.newPage();
@@ -96,7 +100,8 @@ test.each([
   }
 });
 
-test('the hosts of a run are shown although what stands above them does not come', async () => {
+test('the hosts of a run are shown although what stands above them does not come', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
   const page = await browser.newPage();
   await page.clock.install();
   await page.route('**/runs/4127/decisions', () => {});
@@ -110,4 +115,58 @@ test('the hosts of a run are shown although what stands above them does not come
   await hosts.waitFor();
   await page.unrouteAll({ behavior: 'ignoreErrors' });
   await page.close();
+});
+
+test.for([1440, 390])(
+  'the panels of a user appear from the top down, so that none pushes another one down, %i px wide',
+  async (width, { skip }) => {
+    if (missing !== undefined) skip(missing);
+    const context = await browser.newContext({ viewport: { width, height: 900 }, reducedMotion: 'reduce' });
+    const page = await context.newPage();
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route(/\/api\/v1\/grants\?/, async (route) => {
+      await released;
+      await route.continue();
+    });
+    const others = ['access', 'sessions', 'tokens'].map((what) =>
+      page.waitForResponse((response) => response.url().includes(`/users/2/${what}`)),
+    );
+    await page.goto(`${url}/people/users/2`);
+    await page.getByRole('region', { name: 'Grants' }).waitFor();
+    await Promise.all(others);
+    const access = page.getByRole('region', { name: /^What may .+ do, and why$/ });
+    const tokens = page.getByRole('region', { name: 'API tokens' });
+    // Beside the grants, the other column need not wait for them.
+    await tokens.waitFor({ state: width > 1000 ? 'visible' : 'hidden' });
+    expect(await access.isVisible()).toBe(false);
+    release();
+    await access.waitFor();
+    await tokens.waitFor();
+    await context.close();
+  },
+);
+
+test('on a phone, the filters of people and of the audit log are folded away, all but the search', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const context = await browser.newContext({ viewport: { width: 390, height: 900 } });
+  const page = await context.newPage();
+  for (const [path, search, filter] of [
+    ['people', 'Search users', 'State'],
+    ['audit', 'Text in the detail', 'Actor'],
+  ] as const) {
+    await page.goto(`${url}/${path}`);
+    await page.getByLabel(search).waitFor();
+    expect(await page.getByLabel(filter, { exact: true }).isVisible()).toBe(false);
+    await page.getByRole('button', { name: 'Filters', exact: true }).click();
+    await page.getByLabel(filter, { exact: true }).waitFor();
+  }
+  await page.getByLabel('Actor', { exact: true }).fill('admin');
+  await page.getByRole('button', { name: 'Filters, 1 set' }).click();
+  await page.getByLabel('Actor', { exact: true }).waitFor({ state: 'hidden' });
+  await context.close();
 });
