@@ -51,6 +51,7 @@ export const hostEdges: readonly string[] = [
   'cancelling>unknown',
   'held>unknown',
   'unknown>cancelled',
+  'unknown>running',
 ].map((edge) => `host ${edge}`);
 
 /** Changes that each fault should coincide with. */

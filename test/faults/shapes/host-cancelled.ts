@@ -69,22 +69,26 @@ export function hostCancelled(): Shape {
 
 /**
  * Agents are frozen until nobody knows what became of what they run. Some hosts are cancelled before that and some after;
- * when the agents continue, they are told to stop. Half of the commands survive the loss of their connection.
+ * when the agents continue, they are told to stop. The second host, which waits for its turn, keeps each run open. Half of
+ * the commands survive the loss of their connection.
  */
 export function hostUnknownCancelled(): Shape {
   const count = 16;
-  const areBegun = begun(most(2 * count), 500);
+  const areBegun = begun(most(count), 500);
   const isUnknown = found(most(count), 'target_run', 'unknown', 300);
   const again = after(isUnknown, 3_000);
   return {
     timesEach: 8,
-    edges: [...ends('cancelling', ['unknown']), ...ends('unknown', ['cancelled'])],
+    edges: [...ends('cancelling', ['unknown']), ...ends('unknown', ['cancelled', 'running'])],
     runs: Array.from({ length: count }, (_, n) =>
-      run([step({ hangsOn: [0], survives: n % 2 === 0 }), step({ sleepS: 2 }), cleanUp], {
-        targets: 2,
-        job: spread,
-        hostCancels: [cancel(0, n % 2 === 0 ? after(areBegun, 300 + 50 * n) : after(isUnknown, 100 * n))],
-      }),
+      run(
+        [step({ hangsOn: [0], survives: n % 4 < 2 }), step({ sleepS: 2 }), ...(n % 8 < 4 ? [cleanUp] : [])],
+        {
+          targets: 2,
+          job: oneByOne,
+          hostCancels: [cancel(0, n % 2 === 0 ? after(areBegun, 300 + 50 * n) : after(isUnknown, 100 * n))],
+        },
+      ),
     ),
     helpers: frozen(areBegun, again),
     moment: onceOver(again),
