@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import type { AgentMessage, LeaseTarget } from '@opsconductor/protocol';
 import { pino } from 'pino';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
 import { setupSshd, sshTest } from '../ssh/sshd-setup.ts';
@@ -8,7 +10,7 @@ import { TargetTester } from './target-tester.ts';
 
 const log = pino({ level: 'silent' });
 
-async function testOf(target: LeaseTarget): Promise<AgentMessage> {
+async function testOf(target: LeaseTarget, timeoutMs = 10_000): Promise<AgentMessage> {
   const tester = new TargetTester({
     opener: {
       open: () => Promise.reject(new Error('There is no credential')),
@@ -20,7 +22,7 @@ async function testOf(target: LeaseTarget): Promise<AgentMessage> {
     log,
   });
   return new Promise((resolve) => {
-    void tester.test({ type: 'test_target', requestId: 'a', target, timeoutMs: 10_000 }, resolve);
+    void tester.test({ type: 'test_target', requestId: 'a', target, timeoutMs }, resolve);
   });
 }
 
@@ -36,6 +38,19 @@ sshTest('a test without a credential checks the host key, and logs nobody in', a
   await t.sshd.stop();
   expect(t.sshd.log()).toContain('Connection');
   expect(t.sshd.log()).not.toMatch(/user|Failed|Accepted/i);
+});
+
+test('a host that accepts the connection and says nothing is told from one that can’t be reached', async () => {
+  const silent = createServer();
+  onTestFinished(() => void silent.close());
+  silent.on('connection', (socket) => onTestFinished(() => void socket.destroy()));
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const target = { id: 1, name: 'web-1', host: '127.0.0.1', port, hostKeys: [] };
+  expect(await testOf(target, 500)).toMatchObject({
+    reason: 'connect_timed_out',
+    message: expect.stringContaining('accepted the connection but did not finish the SSH handshake'),
+  });
 });
 
 test('a test without a credential is subject to the policy', async () => {

@@ -74,7 +74,12 @@ export class TargetTester {
       }
       const opened = credential === undefined ? undefined : await this.#opener.open(credential, target);
       const { target: reached, checkAddresses } = opened ?? (await this.#nobody(target));
-      const tested = await testConnection(reached, opened?.credential, { checkAddresses, signal });
+      const tested = await testConnection(reached, opened?.credential, {
+        checkAddresses,
+        signal,
+        // Ends before the test does, because it knows more of what did not answer.
+        authTimeoutMs: Math.round(timeoutMs * handshakeShare),
+      });
       if (!tested.ok) return failure(tested.error, credential !== undefined);
       const { serverVersion, latencyMs } = tested;
       return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs };
@@ -100,6 +105,9 @@ export class TargetTester {
     };
   }
 }
+
+/** The part of a test's time that the SSH handshake and the login may take. */
+const handshakeShare = 0.8;
 
 /** With WinRM the login comes before anything else. */
 const noWinrmCredential: TestResult = {

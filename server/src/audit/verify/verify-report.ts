@@ -41,7 +41,7 @@ export function describeVerification(result: Verification): string {
       result.remarks.map((remark) => `note   ${remark}`),
       'notes',
     ),
-    result.findings.length === 0 ? 'All that is sealed holds.' : `${result.findings.length} findings.`,
+    howMany(result.findings.length),
     '',
     'What this shows:',
     ...shown(result).map((line) => `- ${line}`),
@@ -93,4 +93,9 @@ function listed(lines: readonly string[], what: string): string[] {
   const more = lines.length - maxLines;
   if (more > 0) return [...lines.slice(0, maxLines), `… and ${more} more ${what}; --json lists all`, ''];
   return lines.length === 0 ? [] : [...lines, ''];
+}
+
+function howMany(findings: number): string {
+  if (findings === 0) return 'All that is sealed holds.';
+  return findings === 1 ? '1 finding.' : `${findings} findings.`;
 }
