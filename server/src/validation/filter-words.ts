@@ -1,4 +1,4 @@
-// Filters in the query of a list: words from a fixed set, and times.
+// Filters in the query of a list: words from a fixed set, times, and ids.
 import { AppError } from '../errors.ts';
 
 /**
@@ -29,4 +29,14 @@ export function readTime(text: string | undefined, path: string): Date | undefin
 function refused(path: string, message: string, found: string, allowed: string): AppError {
   const details = [{ path, message, found, allowed }];
   return new AppError('invalid', `${path}: ${message} Allowed: ${allowed}.`, { details });
+}
+
+/**
+ * Returns the ids that a query names, one in a parameter and several in another; undefined for all. Both narrow: what is
+ * in only one of them is left out.
+ */
+export function idsOf(one: number | undefined, several: string | undefined): number[] | undefined {
+  if (several === undefined) return one === undefined ? undefined : [one];
+  const ids = several.split(',').map(Number);
+  return one === undefined ? ids : ids.filter((id) => id === one);
 }

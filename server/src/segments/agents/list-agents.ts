@@ -11,6 +11,7 @@ import {
 } from '../../store/agents/agent-overviews.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { pageOf } from '../../store/database/cursor.ts';
+import { idsOf } from '../../validation/filter-words.ts';
 import { refuseUnstorableText } from '../../validation/storable-text.ts';
 
 const maxStepsShown = 100;
@@ -37,7 +38,7 @@ export async function listAgents(
 }
 
 function filterOf({ segmentId, segmentIds, state, label, search }: AgentQuery): AgentFilter {
-  const segments = among(segmentId, segmentIds);
+  const segments = idsOf(segmentId, segmentIds);
   const at = label?.indexOf('=') ?? -1;
   return {
     ...(segments === undefined ? {} : { segmentIds: segments }),
@@ -52,13 +53,6 @@ function filterOf({ segmentId, segmentIds, state, label, search }: AgentQuery): 
           },
         }),
   };
-}
-
-/** Both parameters narrow: what is in only one of them is left out. */
-function among(segmentId: number | undefined, segmentIds: string | undefined): number[] | undefined {
-  if (segmentIds === undefined) return segmentId === undefined ? undefined : [segmentId];
-  const ids = segmentIds.split(',').map(Number);
-  return segmentId === undefined ? ids : ids.filter((id) => id === segmentId);
 }
 
 /** @throws {AppError} `not_found`, also for an agent outside the reaches. */

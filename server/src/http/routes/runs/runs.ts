@@ -26,6 +26,7 @@ import { listSeenTargetRuns, seeRun } from '../../../runs/view/seen-run.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../../../store/database/cursor.ts';
 import { listSteps, type RunRecord } from '../../../store/runs/runs.ts';
+import { idsOf } from '../../../validation/filter-words.ts';
 import {
   runDetailExample,
   runPageExample,
@@ -112,7 +113,7 @@ function reads(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[] {
         const { run, rows } = await listSeenTargetRuns(sql, params.id, authority, ({ stepNames }) => ({
           above: aboveOf(query),
           limit: targetRunsOnPage(query, stepNames) + 1,
-          ids: namedTargetRuns(query),
+          ids: idsOf(query.targetRunId, query.targetRunIds),
         }));
         const limit = targetRunsOnPage(query, run.stepNames);
         const page = rows.slice(0, limit);
@@ -171,12 +172,4 @@ function targetRunsOnPage({ limit }: { limit?: number }, stepNames: readonly str
 /** Returns the id after which a page of target runs begins. */
 function aboveOf({ cursor }: { cursor?: string }): number {
   return cursor === undefined ? 0 : (decodeCursor(cursor, ['number'])[0] ?? 0);
-}
-
-/** Returns the target runs that a query names; undefined for all. */
-function namedTargetRuns(query: { targetRunId?: number; targetRunIds?: string }): number[] | undefined {
-  const { targetRunId, targetRunIds } = query;
-  if (targetRunIds === undefined) return targetRunId === undefined ? undefined : [targetRunId];
-  const ids = targetRunIds.split(',').map(Number);
-  return targetRunId === undefined ? ids : ids.filter((id) => id === targetRunId);
 }
