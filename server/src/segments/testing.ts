@@ -211,7 +211,8 @@ export async function openSession(
       from agents where id = ${agentId}
     on conflict (agent_id) do update
        set session_number = excluded.session_number, draining = excluded.draining, expires_at = excluded.expires_at,
-           disconnected_at = null, clean_shutdown = false, last_heartbeat_at = clock_timestamp()`;
+           disconnected_at = null, clean_shutdown = false, connected_at = clock_timestamp(),
+           last_heartbeat_at = clock_timestamp()`;
 }
 
 /** Resolves once this many connections to this test's database wait for a lock; fails if they never do. */
