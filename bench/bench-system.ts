@@ -7,6 +7,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { EnrollmentTokenReply, RunDetail, SealingKey, Target } from '@opsconductor/protocol';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { accountsMissing, type SshdFixture, startSshd } from '../test/support/sshd.ts';
@@ -21,6 +22,7 @@ export type BenchTarget = Pick<
 const root = resolve(import.meta.dirname, '..');
 const agentBundle = join(root, '.cache/build/agent.mjs');
 const serverBundle = join(root, '.cache/build/server.mjs');
+const sourceMaps = pathToFileURL(join(root, 'scripts/source-maps.mjs')).href;
 
 export interface BenchSystem {
   baseUrl: string;
@@ -68,7 +70,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   const baseUrl = `http://127.0.0.1:${port}`;
   const target = options.target ?? (await startSshd(benchAccount()));
   const server = run(
-    ['--enable-source-maps', serverBundle, '--no-demo', '--port', String(port), '--data', join(dir, 'data')],
+    ['--import', sourceMaps, serverBundle, '--no-demo', '--port', String(port), '--data', join(dir, 'data')],
     {
       OPSCONDUCTOR_BOOTSTRAP_TOKEN: token,
       LOG_LEVEL: 'warn',

@@ -21,5 +21,5 @@ const build = spawnSync(process.execPath, [resolve(import.meta.dirname, 'build.m
   stdio: isHelp ? ['inherit', 2, 'inherit'] : 'inherit',
 });
 if (build.status !== 0) process.exit(build.status ?? 1);
-process.setSourceMapsEnabled(true);
+await import('./source-maps.mjs');
 await import('../.cache/build/server.mjs');

@@ -1,15 +1,19 @@
 // The product's server and agents as processes that a test can end, kill and start at will.
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { vi } from 'vitest';
 import { withoutProxy } from '../../agent/src/connection/proxy.ts';
 import { enroll } from '../../agent/src/enrollment/enroll.ts';
 import { createLog } from '../../agent/src/log.ts';
+import { machineNode } from './machine-node.ts';
 import { kill, WatchedProcess } from './watched-process.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const agentFile = join(root, '.cache/build/agent.mjs');
 const serverFile = join(root, '.cache/build/test-server.mjs');
+const sourceMaps = pathToFileURL(join(root, 'scripts/source-maps.mjs')).href;
+const agentNode = machineNode();
 const journalWaitMs = 30_000;
 
 // The product's are 5 s and 20 s.
@@ -26,12 +30,7 @@ class Restartable {
    */
   protected spawn(command: string[], env: Record<string, string>, mark: string): WatchedProcess {
     if (this.process !== undefined) this.#past.push(this.process);
-    this.process = new WatchedProcess({
-      command: [process.execPath, ...command],
-      cwd: root,
-      env,
-      marks: [mark],
-    });
+    this.process = new WatchedProcess({ command, cwd: root, env, marks: [mark] });
     return this.process;
   }
 
@@ -94,14 +93,16 @@ export class TestServer extends Restartable {
     this.#dir = dir;
     this.#args =
       checkout === undefined
-        ? ['--enable-source-maps', serverFile]
+        ? ['--import', sourceMaps, serverFile]
         : ['--import', 'tsx', join(checkout, 'test/support/server-main.ts')];
     this.#args.push('--no-demo', '--port', String(port), '--data', join(dir, 'data'));
     this.#env = { ...env, OPSCONDUCTOR_TEST_TIMINGS: JSON.stringify(timings) };
   }
 
   async start(): Promise<void> {
-    await this.spawn(this.#args, this.#env, join(this.#dir, 'data/')).says(/listening at/);
+    await this.spawn([process.execPath, ...this.#args], this.#env, join(this.#dir, 'data/')).says(
+      /listening at/,
+    );
   }
 }
 
@@ -133,7 +134,7 @@ export class TestAgent extends Restartable {
     }
     const args = ['enroll', '--server', server, '--token-file', '-', '--name', this.name];
     if (caFile !== undefined) args.push('--ca-file', caFile);
-    const command = [process.execPath, this.#file, ...args, '--data', this.dataDir];
+    const command = [agentNode, this.#file, ...args, '--data', this.dataDir];
     const enrolling = new WatchedProcess({ command, cwd: root, input: `${token}\n` });
     if ((await enrolling.ended()) !== 0) throw new Error(`not enrolled: ${enrolling.output}`);
   }
@@ -143,7 +144,7 @@ export class TestAgent extends Restartable {
     const policy = this.policy === undefined ? [] : ['--policy', this.policy];
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
     const environment = { OPSCONDUCTOR_LOG_LEVEL: 'info', ...this.environment };
-    const child = this.spawn([this.#file, ...args], environment, `${this.dataDir}/`);
+    const child = this.spawn([agentNode, this.#file, ...args], environment, `${this.dataDir}/`);
     if (connected) await child.says(/"msg":"connected"/);
   }
 
