@@ -36,9 +36,12 @@ import { userGroupRoutes } from './http/routes/people/user-groups.ts';
 import { userRoutes } from './http/routes/people/users.ts';
 import { decisionRoutes } from './http/routes/runs/decisions.ts';
 import { executorRoutes } from './http/routes/runs/executor.ts';
+import { runEndRoutes } from './http/routes/runs/run-ends.ts';
 import { type RunEventsDeps, runEventRoutes } from './http/routes/runs/run-events.ts';
 import { runPreparationRoutes } from './http/routes/runs/run-preparation.ts';
+import { runStartRoutes } from './http/routes/runs/run-starts.ts';
 import { runRoutes } from './http/routes/runs/runs.ts';
+import { stepOutputRoutes } from './http/routes/runs/step-output.ts';
 import { agentEnrollmentRoutes } from './http/routes/segments/agent-enrollment.ts';
 import { agentRoutes } from './http/routes/segments/agents.ts';
 import { segmentRosterRoutes } from './http/routes/segments/segment-rosters.ts';
@@ -254,7 +257,19 @@ export function createServices(options: ServiceOptions): Services {
     ...schemaRoutes(),
     ...siteRuleRoutes({ sql, masterKey }),
     ...decisionRoutes({ sql, publish }),
-    ...runRoutes({ sql, queue, masterKey, identity: installation, keys, publish, events, claims: gateway }),
+    ...runStartRoutes({
+      sql,
+      queue,
+      masterKey,
+      identity: installation,
+      keys,
+      publish,
+      events,
+      claims: gateway,
+    }),
+    ...runEndRoutes({ sql, publish }),
+    ...runRoutes({ sql, masterKey }),
+    ...stepOutputRoutes({ sql, keys }),
     ...runEventRoutes(events),
     ...fileRoutes({ sql, masterKey, keys, maxStoredBytes }),
     ...executorRoutes({ sql }),

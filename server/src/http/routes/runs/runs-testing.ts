@@ -6,8 +6,11 @@ import type { ClaimedStep } from '../../../store/queue/claims.ts';
 import { setupApp, type TestApp, type TestRequest } from '../../testing.ts';
 import { decisionRoutes } from './decisions.ts';
 import { executorRoutes } from './executor.ts';
+import { runEndRoutes } from './run-ends.ts';
 import { type RunEventsDeps, runEventRoutes } from './run-events.ts';
+import { runStartRoutes } from './run-starts.ts';
 import { runRoutes } from './runs.ts';
+import { stepOutputRoutes } from './step-output.ts';
 
 export interface TestRunsApp extends TestOutput {
   app: TestApp;
@@ -34,7 +37,10 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
       };
       return [
         ...decisionRoutes({ sql, publish }),
-        ...runRoutes({ sql, masterKey, identity, keys, publish, events }),
+        ...runStartRoutes({ sql, masterKey, identity, keys, publish, events }),
+        ...runEndRoutes({ sql, publish }),
+        ...runRoutes({ sql, masterKey }),
+        ...stepOutputRoutes({ sql, keys }),
         ...runEventRoutes(events),
         ...executorRoutes({ sql }),
       ];

@@ -34,9 +34,6 @@ import {
   targetRunsExample,
 } from '../../description/examples/runs.ts';
 import { type RouteSpec, route } from '../../route.ts';
-import { runEndRoutes } from './run-ends.ts';
-import { type RunStartDeps, runStartRoutes } from './run-starts.ts';
-import { stepOutputRoutes } from './step-output.ts';
 
 const tag = 'runs';
 const params = Closed({ id: Id });
@@ -44,11 +41,7 @@ const maxTargetRunsPerPage = 100;
 /** Limit on the steps of one answer. If a job has many steps, a page holds fewer target runs. */
 const maxStepsPerPage = 2_000;
 
-export function runRoutes(deps: RunStartDeps): RouteSpec[] {
-  return [...runStartRoutes(deps), ...runEndRoutes(deps), ...reads(deps), ...stepOutputRoutes(deps)];
-}
-
-function reads(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[] {
+export function runRoutes(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[] {
   const { sql } = deps;
   const explanations = new Explanations(sql);
   const partEvents = new PartEvents();
