@@ -24,6 +24,11 @@ const tlsHandshakeMs = 30_000;
  */
 const slowClients = { headersTimeout: 15_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 /**
+ * How much of a body or an answer waits before its source is told to, in bytes. That of Node 20; four times as much, as in
+ * newer versions, lets 190 KB of each refused body in instead of 64.
+ */
+const highWaterMark = 16 * 1024;
+/**
  * A person’s console sends some dozens of requests at once; a program that sends one after the other has nothing under
  * way between two.
  */
@@ -89,11 +94,11 @@ export class Listener {
       createHttpsServer(
         {
           ...{ cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
-          ...{ handshakeTimeout: tlsHandshakeMs, ...slow },
+          ...{ handshakeTimeout: tlsHandshakeMs, ...slow, highWaterMark },
         },
         requests.listener,
       );
-    const server = (secure ?? createHttpServer(slow, requests.listener)) as Server;
+    const server = (secure ?? createHttpServer({ ...slow, highWaterMark }, requests.listener)) as Server;
     // Without this listener, Node would answer without a body.
     server.on('checkExpectation', requests.refuseExpectation);
     endFaultyClients(server, (socket) => requests.asked(socket));
