@@ -6,14 +6,12 @@ import { vi } from 'vitest';
 import { withoutProxy } from '../../agent/src/connection/proxy.ts';
 import { enroll } from '../../agent/src/enrollment/enroll.ts';
 import { createLog } from '../../agent/src/log.ts';
-import { machineNode } from './machine-node.ts';
 import { kill, WatchedProcess } from './watched-process.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const agentFile = join(root, '.cache/build/agent.mjs');
 const serverFile = join(root, '.cache/build/test-server.mjs');
 const sourceMaps = pathToFileURL(join(root, 'scripts/source-maps.mjs')).href;
-const agentNode = machineNode();
 const journalWaitMs = 30_000;
 
 // The product's are 5 s and 20 s.
@@ -134,7 +132,7 @@ export class TestAgent extends Restartable {
     }
     const args = ['enroll', '--server', server, '--token-file', '-', '--name', this.name];
     if (caFile !== undefined) args.push('--ca-file', caFile);
-    const command = [agentNode, this.#file, ...args, '--data', this.dataDir];
+    const command = [process.execPath, this.#file, ...args, '--data', this.dataDir];
     const enrolling = new WatchedProcess({ command, cwd: root, input: `${token}\n` });
     if ((await enrolling.ended()) !== 0) throw new Error(`not enrolled: ${enrolling.output}`);
   }
@@ -144,7 +142,7 @@ export class TestAgent extends Restartable {
     const policy = this.policy === undefined ? [] : ['--policy', this.policy];
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
     const environment = { OPSCONDUCTOR_LOG_LEVEL: 'info', ...this.environment };
-    const child = this.spawn([agentNode, this.#file, ...args], environment, `${this.dataDir}/`);
+    const child = this.spawn([process.execPath, this.#file, ...args], environment, `${this.dataDir}/`);
     if (connected) await child.says(/"msg":"connected"/);
   }
 

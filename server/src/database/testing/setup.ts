@@ -9,7 +9,6 @@ import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import postgres from 'postgres';
 import { onTestFinished } from 'vitest';
-import { readEnvironment } from '../../config.ts';
 import { clusterAt, listClusterProcesses, signal, waitUntilGone } from '../cluster-processes.ts';
 import {
   type EmbeddedPostgres,
@@ -85,13 +84,8 @@ export async function startServerProcess(
 ): Promise<ServerProcess> {
   bundled ??= bundleServerProcess();
   const asked = JSON.stringify({ packageFolder: findBinaryPackage(), ...options });
-  // Another user may not reach the Node.js of the packages, in a home that is closed to them: they get the machine's.
-  const environment = readEnvironment();
-  const PATH = environment.PATH?.split(':').filter((place) => !place.includes('node_modules'));
-  const node = account.uid === undefined ? process.execPath : 'node';
-  const child = spawn(node, [await bundled, asked], {
+  const child = spawn(process.execPath, [await bundled, asked], {
     ...account,
-    env: { ...environment, PATH: PATH?.join(':') },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let errors = '';
