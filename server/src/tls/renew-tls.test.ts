@@ -47,6 +47,8 @@ async function setup({ nowMs }: { nowMs?: (validTo: number) => number } = {}) {
     await stop();
     server.close();
   });
+  // It looks at once: files that were written meanwhile would be read half.
+  await vi.waitFor(() => expect(load.mock.settledResults).toHaveLength(1), { timeout: 10_000 });
   return {
     first,
     second,
