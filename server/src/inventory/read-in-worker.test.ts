@@ -14,10 +14,13 @@ it('a worker thread reads with the same result as the main thread, two inventori
   expect((await readInWorker('ansible_ini', ini, {})).findings).toHaveLength(1);
 });
 
+// So much that what is read must stay above 8 MB, whenever memory is collected.
+const large = Array.from({ length: 20_000 }, (_, n) => `host${n} note=${'x'.repeat(400)}${n}\n`).join('');
+
 it.each([
   ['time', { timeoutMs: 1, maxHeapMb: 1_024 }],
   ['memory', { timeoutMs: 60_000, maxHeapMb: 8 }],
 ])('reading ends when it exceeds its limit of %s, and the server continues', async (_, bounds) => {
-  const refused = readInWorker('ansible_ini', ini, {}, bounds);
+  const refused = readInWorker('ansible_ini', [{ path: 'hosts', content: large }], {}, bounds);
   await expect(refused).rejects.toMatchObject({ code: 'too_large' });
 });
