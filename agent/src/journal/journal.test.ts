@@ -66,7 +66,7 @@ test('what was noted reaches the disk by itself, soon', async () => {
   const journal = await Journal.open(t.path, { ...fresh, notedMs: 5 });
   await journal.durable(starting(1));
   journal.note(settled(1));
-  await vi.waitFor(async () => expect(replay(await readFile(t.path)).attempts.size).toBe(0), 5_000);
+  await vi.waitFor(async () => expect(replay(await readFile(t.path)).attempts.size).toBe(0), 20_000);
   await journal.close();
 });
 

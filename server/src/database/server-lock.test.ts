@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { utimesSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -8,7 +9,6 @@ async function setup() {
   const folder = await mkdtemp(join(tmpdir(), 'server-lock-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, 'server.lock.7');
-  const silentAfterMs = 600;
   const messages: string[] = [];
   return {
     path,
@@ -16,8 +16,12 @@ async function setup() {
     own: await describeProcess(process.pid),
     hold: (holder: object) => writeFile(path, JSON.stringify(holder)),
     messages,
-    async take() {
-      const lock = await takeServerLock(folder, (message) => void messages.push(message), silentAfterMs);
+    async take({ silentAfterMs = 600, whenWaiting = () => {} } = {}) {
+      const log = (message: string) => {
+        messages.push(message);
+        whenWaiting();
+      };
+      const lock = await takeServerLock(folder, log, silentAfterMs);
       onTestFinished(() => lock.release());
       return lock;
     },
@@ -56,13 +60,21 @@ test('a lock file truncated by a power loss is taken over', async () => {
 test('a lock from another container is taken over only when nobody touches it', async () => {
   const t = await setup();
   await t.hold({ ...t.own, realm: 'elsewhere' });
-  const touching = setInterval(() => void utimes(t.path, new Date(), new Date()), 100);
-  try {
-    await expect(t.take()).rejects.toThrow(/Another server process/);
-  } finally {
-    clearInterval(touching);
-  }
+  let touches = 0;
+  const touch = () => {
+    touches += 1;
+    utimesSync(t.path, touches, touches);
+  };
+  await expect(t.take({ whenWaiting: touch })).rejects.toThrow(/Another server process/);
   await t.take();
+});
+
+test('a process that stood still while it waited for a lock sees that it was touched meanwhile', async () => {
+  const t = await setup();
+  await t.hold({ ...t.own, realm: 'elsewhere' });
+  // The wait is over after the first look, before the lock is touched.
+  const whenWaiting = () => void setTimeout(() => utimesSync(t.path, 1, 1), 20);
+  await expect(t.take({ silentAfterMs: 1, whenWaiting })).rejects.toThrow(/Another server process/);
 });
 
 test('a process that lost the lock does not release it for the new holder', async () => {

@@ -165,14 +165,14 @@ async function isHeld(
   if (touchedAtMs === undefined) return false;
   log('The database was last used by a server on another host or in another container: waiting for its lock');
   // Measured by our own clock, so that a difference between the two clocks doesn't matter.
-  for (
-    const deadline = performance.now() + silentAfterMs;
-    performance.now() < deadline;
-    await delay(pollMs)
-  ) {
+  const deadline = performance.now() + silentAfterMs;
+  for (;;) {
+    // The last look comes after the deadline: this process may have stood still for as long.
+    const isLast = performance.now() >= deadline;
     if ((await lastTouchMs(path)) !== touchedAtMs) return true;
+    if (isLast) return false;
+    await delay(pollMs);
   }
-  return false;
 }
 
 async function lastTouchMs(path: string): Promise<number | undefined> {

@@ -267,7 +267,7 @@ export async function holdTransaction(
 
 /** Resolves when at least this many backends of this database wait for a lock. */
 export async function blockedBackends(sql: Sql, count: number): Promise<void> {
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; ) {
     const rows = await sql`
       select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
     if (rows.length >= count) return;

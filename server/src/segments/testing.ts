@@ -217,7 +217,7 @@ export async function openSession(
 
 /** Resolves once this many connections to this test's database wait for a lock; fails if they never do. */
 export async function waitUntilBlocked({ sql }: TestInstallation, count: number): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const [row] = await sql<{ blocked: number }[]>`
       select count(*)::int as blocked from pg_stat_activity

@@ -175,7 +175,7 @@ describe('a session', () => {
     const { asked } = await serveApi({ '/api/v1/me': (_request, response) => json(response, me) });
     const stop = session.keepAsking();
     vi.advanceTimersByTime(5_000);
-    await vi.waitFor(() => expect(session.state).toBe('signed-in'));
+    await vi.waitFor(() => expect(session.state).toBe('signed-in'), { timeout: 10_000 });
     stop();
     vi.advanceTimersByTime(60_000);
     expect(asked).toEqual(['GET /api/v1/me']);

@@ -15,11 +15,17 @@ beforeEach(async () => {
   t = await setupRuns();
   published = [];
   const log = createLog({ level: 'silent', plain: false });
-  sweeper = new Sweeper({ sql: t.sql, serverId: testServerId, log, publish: (news) => published.push(news) });
-  await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+  const publish = (news: ProgressNews) => published.push(news);
+  sweeper = new Sweeper({ sql: t.sql, serverId: testServerId, log, publish });
 });
 afterEach(() => t[Symbol.asyncDispose]());
 
+const touchClock = () => t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+const sweep = async () => {
+  // After a longer gap, a sweep would only extend leases.
+  await touchClock();
+  await sweeper.sweep();
+};
 const hosts = async (runId: number) =>
   (
     await t.sql<{ status: string }[]>`
@@ -45,13 +51,13 @@ test('the next step that was made ready there is cancelled, and the clean-up run
   await t.settle(endOf(mine, success));
   await markCancelled(mine.targetRunId, 'cancelling');
   expect(await steps(runId)).toEqual(['succeeded', 'ready', 'pending', 'running', 'pending', 'pending']);
-  await sweeper.sweep();
+  await sweep();
   expect(await steps(runId)).toEqual(['succeeded', 'cancelled', 'ready', 'running', 'pending', 'pending']);
   expect(await hosts(runId)).toEqual(['cancelling', 'queued']);
   const eventSeq = async () => (await t.sql`select event_seq from job_runs where id = ${runId}`)[0]?.eventSeq;
   const before = await eventSeq();
   // A clean-up that waits is no reason to do it again.
-  await sweeper.sweep();
+  await sweep();
   expect(await eventSeq()).toBe(before);
 });
 
@@ -59,6 +65,7 @@ test('it is cancelled also if another server sweeps for all', async () => {
   const { runId, mine } = await started([{}, {}]);
   await t.settle(endOf(mine, success));
   await markCancelled(mine.targetRunId, 'cancelling');
+  await touchClock();
   await sweeper.sweep(60);
   expect(await hosts(runId)).toEqual(['cancelled', 'queued']);
 });
@@ -68,7 +75,7 @@ test('a step that is held there ends unknown, and with it the host', async () =>
   await t.settle(givenUp(mine));
   expect(await hosts(runId)).toEqual(['held', 'queued']);
   await markCancelled(mine.targetRunId, 'held');
-  await sweeper.sweep();
+  await sweep();
   expect(await steps(runId)).toEqual(['unknown', 'cancelled', 'running', 'pending']);
   expect(await hosts(runId)).toEqual(['unknown', 'queued']);
 });
@@ -76,7 +83,7 @@ test('a step that is held there ends unknown, and with it the host', async () =>
 test('what runs on a host that was reopened there is told to stop', async () => {
   const { runId, mine } = await started([{}, {}]);
   await markCancelled(mine.targetRunId, 'running');
-  await sweeper.sweep();
+  await sweep();
   expect(await hosts(runId)).toEqual(['cancelling', 'queued']);
   expect(published.flatMap(({ cancelTargetRuns = [] }) => cancelTargetRuns)).toContain(mine.targetRunId);
   expect(await attemptsToStopOn(t.sql, [mine.targetRunId])).toMatchObject([{ stepId: mine.id }]);

@@ -21,9 +21,13 @@ async function setup({ others = true } = {}) {
   await markLeased(t.sql, [lease], [{ step, epoch, agentId, sessionNumber, survives: true }]);
   const log = createLog({ level: 'silent', plain: false });
   const sweeper = new Sweeper({ sql: t.sql, serverId: testServerId, log, publish: () => undefined });
-  await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+  const sweep = async () => {
+    // After a longer gap, a sweep would only extend leases.
+    await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+    await sweeper.sweep();
+  };
   const takeOver = () => takeOverOrphans(t.sql, testServerId, 10);
-  return Object.assign(t, { runId, lease, holder, other, sweep: () => sweeper.sweep(), takeOver });
+  return Object.assign(t, { runId, lease, holder, other, sweep, takeOver });
 }
 
 async function silence(t: TestRuns, { agentId }: TestAgent): Promise<void> {

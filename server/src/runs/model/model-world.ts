@@ -140,7 +140,13 @@ export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
     t,
     agents,
     begun,
-    sweep: () => sweeper.sweep(),
+    async sweep() {
+      // However long it was since the last one: unless the database was down, sweeps are seconds apart.
+      await sql`
+        update cluster_clock set touched_at = clock_timestamp()
+        where touched_at > clock_timestamp() - interval '30 minutes'`;
+      await sweeper.sweep();
+    },
     async reset() {
       await sql`delete from job_runs`;
       await sql`delete from locks`;

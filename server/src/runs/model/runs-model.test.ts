@@ -9,6 +9,7 @@ import { RunInvariants } from './run-invariants.ts';
 const seconds = Number(process.env.OPSCONDUCTOR_MODEL_SECONDS ?? 4);
 const seed = process.env.OPSCONDUCTOR_MODEL_SEED;
 const maxRounds = 60;
+const minTries = 5;
 
 /** Agents are back and do everything they are given. Nobody decides, so held steps reach their deadlines. */
 async function playOut(world: ModelWorld, invariants: RunInvariants): Promise<void> {
@@ -41,17 +42,18 @@ test('whatever happens to runs, nothing is counted wrong, run twice, left open o
   await using world = await setupWorld();
   const invariants = new RunInvariants(world);
   const real: Real = { world, invariants };
+  const endsAtMs = performance.now() + seconds * 1_000;
+  let tries = 0;
   await fc.assert(
     fc.asyncProperty(fc.commands(happenings, { maxCommands: 60, size: 'max' }), async (commands) => {
+      // A machine that is too slow to try as many as this in the time tries them all the same.
+      if (tries >= minTries && performance.now() > endsAtMs) return;
+      tries += 1;
       await world.reset();
       invariants.reset();
       await fc.asyncModelRun(() => ({ model: {}, real }), commands);
       await playOut(world, invariants);
     }),
-    {
-      numRuns: seconds * 20,
-      interruptAfterTimeLimit: seconds * 1_000,
-      ...(seed === undefined ? {} : { seed: Number(seed) }),
-    },
+    { numRuns: Math.max(minTries, seconds * 20), ...(seed === undefined ? {} : { seed: Number(seed) }) },
   );
 });
