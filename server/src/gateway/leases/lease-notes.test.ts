@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { blockedBackends, holdTransaction, setupRuns } from '../../runs/testing.ts';
@@ -117,8 +117,15 @@ test('an attempt’s note waits its whole time, although an earlier attempt’s 
   expect(t.news).toEqual([]);
 });
 
+/** Nothing is tried by itself until the end of the test, however long it takes. */
+function timeStandsStill(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
 test('notes that the database refused are written once it is back', async () => {
   await using t = await setup();
+  timeStandsStill();
   await t.sql`alter table run_events rename to away`;
   t.notes.leased([t.lease]);
   await t.notes.flush();
@@ -165,8 +172,28 @@ test('if the database goes away while notes are written one by one, the others a
   await notes.stop();
 });
 
+test('notes that were refused are tried again after a second, and not when they would have been due', async () => {
+  timeStandsStill();
+  let asked = 0;
+  const notes = new LeaseNotes({
+    sql: Object.assign(() => undefined, {
+      begin: () => Promise.reject(new Error(`refused ${++asked} times`)),
+    }) as unknown as Sql,
+    log: createLog({ level: 'fatal', plain: false }),
+    onNews: () => undefined,
+  });
+  notes.leased([{ id: 1, epoch: 1 }]);
+  await notes.flush();
+  await vi.advanceTimersByTimeAsync(999);
+  expect(asked).toBe(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(asked).toBe(2);
+  await notes.stop();
+});
+
 test('however many notes are refused, one line tells of them', async () => {
   await using t = await setup();
+  timeStandsStill();
   const warnings: string[] = [];
   const notes = new LeaseNotes({
     sql: t.sql,

@@ -118,8 +118,9 @@ export class LeaseNotes {
   async #onTimer(): Promise<void> {
     const [first] = this.#notes.values();
     const nowMs = performance.now();
-    // The note that the timer was set for may be gone, and the first one may have come a moment ago.
-    if (first !== undefined && first.dueMs <= nowMs) await this.#writeThoseDueBy(nowMs + togetherMs);
+    // The note that the timer was set for may be gone or was refused, and the first one may have come a moment ago.
+    if (first !== undefined && Math.max(first.dueMs, this.#retryAtMs) <= nowMs)
+      await this.#writeThoseDueBy(nowMs + togetherMs);
     this.#timer = undefined;
     this.#schedule();
   }
