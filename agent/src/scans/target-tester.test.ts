@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import type { AgentMessage, LeaseTarget } from '@opsconductor/protocol';
+import type { AgentMessage, LeaseCredential, LeaseTarget } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import type { UsableCredential } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
-import { setupSshd, sshTest } from '../ssh/sshd-setup.ts';
+import { accountTest, setupSshd, sshTest } from '../ssh/sshd-setup.ts';
 import { TargetTester } from './target-tester.ts';
 
 const log = pino({ level: 'silent' });
@@ -38,6 +39,29 @@ sshTest('a test without a credential checks the host key, and logs nobody in', a
   await t.sshd.stop();
   expect(t.sshd.log()).toContain('Connection');
   expect(t.sshd.log()).not.toMatch(/user|Failed|Accepted/i);
+});
+
+accountTest('a test with a credential fails if the login works and no command runs', async () => {
+  const t = await setupSshd({ account: { name: 'opsdeploy', shell: '/usr/sbin/nologin' } });
+  const { jumps: _, ...target } = t.target;
+  const { credential, request } = t;
+  const opened = { target, credential, checkAddresses: request.checkAddresses };
+  const tester = new TargetTester({
+    opener: {
+      open: async () => opened as unknown as UsableCredential,
+      openWay: () => Promise.reject(new Error('There is a credential')),
+      refused: () => {},
+    },
+    winrmPolicy: {},
+    policy: new PolicyGuard({ policy: emptyPolicy }),
+    log,
+  });
+  const sealed = { id: '7', version: 1 } as LeaseCredential;
+  const told = await new Promise<AgentMessage>((resolve) => {
+    const asked = { requestId: 'a', target, credential: sealed, timeoutMs: 20_000 };
+    void tester.test({ type: 'test_target', ...asked }, resolve);
+  });
+  expect(told).toMatchObject({ ok: false, reason: 'channel_refused' });
 });
 
 test('a host that accepts the connection and says nothing is told from one that can’t be reached', async () => {

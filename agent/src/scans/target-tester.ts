@@ -1,5 +1,5 @@
-// Tests whether a target can be reached and logged in to, outside any run, and reports the host keys that targets
-// presented.
+// Tests whether a target can be reached and logged in to, and what works there then, outside any run. Reports the host
+// keys that targets presented.
 import type {
   AgentMessage,
   Lease,
@@ -17,6 +17,7 @@ import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
 import type { WinrmPolicy } from '../steps/winrm/winrm-connection-options.ts';
+import { checkLogin } from './check-login.ts';
 import { type TestResult, testWinrm } from './test-winrm.ts';
 
 const hostKeyTimeoutMs = 30_000;
@@ -66,6 +67,9 @@ export class TargetTester {
     timeoutMs: number,
   ): Promise<TestResult> {
     const signal = AbortSignal.timeout(timeoutMs);
+    const [shellLimit, sftpLimit] = [shellShare, sftpShare].map((share) =>
+      AbortSignal.timeout(Math.round(timeoutMs * share)),
+    ) as [AbortSignal, AbortSignal];
     try {
       if (target.winrm !== undefined) {
         if (credential === undefined) return noWinrmCredential;
@@ -79,10 +83,20 @@ export class TargetTester {
         signal,
         // Ends before the test does, because it knows more of what did not answer.
         authTimeoutMs: Math.round(timeoutMs * handshakeShare),
+        check: (connection) =>
+          checkLogin(connection, {
+            ...{ host: reached.host, user: opened?.credential.user ?? '' },
+            ...{ shellLimit, sftpLimit },
+          }),
       });
       if (!tested.ok) return failure(tested.error, credential !== undefined);
-      const { serverVersion, latencyMs } = tested;
-      return { ok: true, serverVersion: serverVersion.slice(0, 255), latencyMs };
+      const { serverVersion, latencyMs, found } = tested;
+      return {
+        ok: true,
+        serverVersion: serverVersion.slice(0, 255),
+        latencyMs,
+        ...(found === undefined ? {} : { message: found.slice(0, 2_000) }),
+      };
     } catch (error) {
       if (error instanceof SshError) return failure(error, true);
       const problem = describe(error, signal, timeoutMs);
@@ -106,8 +120,10 @@ export class TargetTester {
   }
 }
 
-/** The part of a test's time that the SSH handshake and the login may take. */
+/** The parts of a test's time by which the handshake with the login, the shell, and SFTP must be done. */
 const handshakeShare = 0.8;
+const shellShare = 0.9;
+const sftpShare = 0.97;
 
 /** With WinRM the login comes before anything else. */
 const noWinrmCredential: TestResult = {

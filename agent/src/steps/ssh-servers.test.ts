@@ -7,6 +7,7 @@ import { startOtherSshd } from '../../../test/support/other-sshd.ts';
 import { ensureOtherSshd } from '../../../test/support/packages.ts';
 import { fixturePassword } from '../../../test/support/sshd.ts';
 // biome-ignore-end lint/style/noRestrictedImports: see above
+import { checkLogin } from '../scans/check-login.ts';
 import { accountTest, type ServerFixture, setupServer } from '../ssh/sshd-setup.ts';
 import { testConnection } from '../ssh/test-connection.ts';
 import { type ExecSetup, setupExec, setupExecOn } from './ssh-exec/ssh-exec-setup.ts';
@@ -15,9 +16,16 @@ type Setup = ExecSetup<ServerFixture>;
 const account = { name: 'opsdeploy' };
 
 const checks = {
-  /** Host key, login, nothing started. */
+  /** Host key, login, a shell, and SFTP if there is any. */
   connection: async (t: Setup) => {
-    const tested = await testConnection(t.target, t.credential, { checkAddresses: () => {} });
+    const limit = AbortSignal.timeout(60_000);
+    const tested = await testConnection(t.target, t.credential, {
+      checkAddresses: () => {},
+      check: (connection) =>
+        checkLogin(connection, {
+          ...{ host: t.target.host, user: t.credential.user, shellLimit: limit, sftpLimit: limit },
+        }),
+    });
     return tested.ok ? 'ok' : tested.error.reason;
   },
   /** A long script with input and environment: both streams and the exit code come back. */
@@ -104,13 +112,16 @@ accountTest('OpenSSH that asks for the password by keyboard-interactive passes e
   expect(await passesOf(t)).toEqual(all);
 });
 
-accountTest('OpenSSH with a forced command accepts the login, but starts none of our commands', async () => {
-  const t = await setupExec({ account, config: ['ForceCommand echo only this'] });
-  expect(await checks.connection(t)).toBe('ok');
-  expect(await checks.command(t)).toBe('channel_refused');
-  expect(await checks.survives(t)).toBe('no_supervisor');
-  expect(await checks.jump(t)).toBe('ok');
-});
+accountTest(
+  'OpenSSH with a forced command accepts the login, but starts none of our commands, and the test says so',
+  async () => {
+    const t = await setupExec({ account, config: ['ForceCommand echo only this'] });
+    expect(await checks.connection(t)).toBe('channel_refused');
+    expect(await checks.command(t)).toBe('channel_refused');
+    expect(await checks.survives(t)).toBe('no_supervisor');
+    expect(await checks.jump(t)).toBe('ok');
+  },
+);
 
 for (const [name, passes] of [
   ['dropbear', all],

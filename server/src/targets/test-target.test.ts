@@ -173,6 +173,9 @@ describe('testing a target', () => {
     };
     expect(await healthAfter('offline')).toEqual(['never', null]);
     expect(await healthAfter({ ok: false, reason: 'auth_failed' })).toEqual(['failing', 'auth_failed']);
+    // The login worked, as a jump host needs it.
+    expect(await healthAfter({ ok: false, reason: 'channel_refused' })).toEqual(['ok', null]);
+    expect(await healthAfter({ ok: false, reason: 'auth_failed' })).toEqual(['failing', 'auth_failed']);
     expect(await healthAfter({ ok: true })).toEqual(['ok', null]);
     expect(await healthAfter({ ok: false, reason: 'credential_bounds' })).toEqual(['ok', null]);
     for (const reason of [

@@ -1,5 +1,5 @@
-// The test of a target, outside of any run: an agent of its segment dials it, checks the host key or certificate, and
-// logs in.
+// The test of a target, outside of any run: an agent of its segment dials it, checks the host key or certificate, logs
+// in, and tries whether a command runs.
 import type { LeaseCredential, LeaseTarget, TargetTested, TestResult } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -60,7 +60,7 @@ export async function testTarget(
   const contact = contactOf(result);
   if (contact !== undefined) await writeContact(deps.sql, targetId, contact);
   // A login needs an accepted key, and the test uses a new connection.
-  if (result.ok) await forgetChangedKeys(deps.sql, [targetId]);
+  if (contact?.ok === true) await forgetChangedKeys(deps.sql, [targetId]);
   await recordAudit(deps.sql, {
     ...auditedBy(caller),
     action: 'target.tested',
@@ -72,7 +72,8 @@ export async function testTarget(
 }
 
 function contactOf({ ok, reason }: TestResult): Contact | undefined {
-  if (ok) return { ok, reason: null };
+  // Where no command runs, the login worked nevertheless, and a jump host needs no more.
+  if (ok || reason === 'channel_refused') return { ok: true, reason: null };
   return reason === 'timed_out' ? { ok, reason } : contactFailure(reason);
 }
 

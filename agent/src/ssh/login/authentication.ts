@@ -125,10 +125,10 @@ export class Authentication {
       return `Use a credential of a kind that the server allows (${this.#allowed.join(', ')}).`;
     }
     if (this.#hasCertificate) {
-      return "Check that the host trusts the certificate's authority (TrustedUserCAKeys), and that the certificate names the user as a principal.";
+      return "Check that the host trusts the certificate's authority (TrustedUserCAKeys), that the certificate names the user as a principal, and that the account is not locked or expired.";
     }
     return hasKey
-      ? "Check the user, and that the key's public half is in the user's authorized_keys on the host."
+      ? "Check the user, that the key's public half is in the user's authorized_keys on the host, and that the account is not locked or expired (chage -l)."
       : 'Check the user and the password, and that the account is not locked or expired.';
   }
 }

@@ -23,6 +23,8 @@ export function testAnswer(result: TestResult): TestAnswer {
       return { state: 'failed', lead: 'Refused: the host key changed' };
     case 'auth_failed':
       return { state: 'failed', lead: 'Reached, but it does not accept the credential' };
+    case 'channel_refused':
+      return { state: 'failed', lead: 'Logged in, but no command runs there' };
     case 'credential_bounds':
       return { state: 'failed', lead: 'Not sent: the credential’s bounds do not allow this target' };
     case 'credential_unusable':
