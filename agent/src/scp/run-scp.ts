@@ -8,7 +8,7 @@ import { ProgressMeter } from '../sftp/report/progress-meter.ts';
 import { TransferLines } from '../sftp/report/transfer-lines.ts';
 import { endOutcome, failureOutcome } from '../sftp/report/transfer-outcomes.ts';
 import { TransferReport } from '../sftp/report/transfer-report.ts';
-import type { TransferDeps } from '../sftp/run-transfer.ts';
+import { retireIfDenied, type TransferDeps } from '../sftp/run-transfer.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { bytesOf } from '../sftp/tree/name-bytes.ts';
 import { partsOf } from '../sftp/tree/safe-name.ts';
@@ -29,7 +29,9 @@ export async function runScp(
   plan: TransferPlan,
   context: StepContext,
 ): Promise<StepOutcome> {
-  return new ScpCopy(deps, plan, context).run();
+  const outcome = await new ScpCopy(deps, plan, context).run();
+  retireIfDenied(deps, context, outcome);
+  return outcome;
 }
 
 class ScpCopy {

@@ -50,13 +50,15 @@ export interface TargetEnd {
   shownPath?(path: string): string;
 }
 
-export function runTransfer(
+/** @param options.hasOtherWay whether the caller can do without SFTP on the same login */
+export async function runTransfer(
   deps: TransferDeps,
   plan: TransferPlan,
   context: StepContext,
+  options: { hasOtherWay?: boolean } = {},
 ): Promise<StepOutcome> {
-  const link = new SftpLink(deps.pool, context);
-  return transferBetween(deps, plan, context, {
+  const link = new SftpLink(deps.pool, context, options);
+  const outcome = await transferBetween(deps, plan, context, {
     tree: new RemoteTree(link),
     get carrier() {
       return link.carrier;
@@ -64,9 +66,19 @@ export function runTransfer(
     open: () => link.session(),
     removeLeft: () => link.removeLeft(),
     close: () => link.close(),
-    mover: (options) =>
-      plan.direction === 'push' ? new TarUpload(link, options) : new TarDownload(link, options),
+    mover: (how) => (plan.direction === 'push' ? new TarUpload(link, how) : new TarDownload(link, how)),
   });
+  retireIfDenied(deps, context, outcome);
+  return outcome;
+}
+
+/** A login has the groups that its user had when it began; the next step may find a user who belongs to more of them. */
+export function retireIfDenied(
+  { pool }: Pick<TransferDeps, 'pool'>,
+  context: StepContext,
+  { reason }: StepOutcome,
+): void {
+  if (reason === 'permission_denied') pool.retireLogins(context);
 }
 
 /** The same as `runTransfer`, for any target end. */

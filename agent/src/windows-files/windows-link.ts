@@ -37,6 +37,11 @@ export class WindowsLink {
     return this.#opening;
   }
 
+  /** Has the next transfer log in anew. */
+  retire(): void {
+    winrmConnections(this.#context, this.#deps).retire?.();
+  }
+
   async close(): Promise<void> {
     await this.#opening?.catch(() => undefined);
     await this.#current?.close();
@@ -45,12 +50,14 @@ export class WindowsLink {
   async #open(): Promise<FileSession> {
     const { signal } = this.#context;
     await this.#current?.close();
+    const connections = winrmConnections(this.#context, this.#deps);
     try {
-      const connections = winrmConnections(this.#context, this.#deps);
       this.#current = await FileSession.open({ connections, signal });
       return this.#current;
     } catch (error) {
       if (!(error instanceof WinrmError)) throw error;
+      // A login has the rights that its user had when it began.
+      connections.retire?.();
       const { kind, message, advice, cause } = error;
       if (cause instanceof SshError) throw cause;
       throw new SshError({ reason: reasons[kind], message, advice, cause: error });

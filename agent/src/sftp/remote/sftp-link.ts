@@ -29,9 +29,13 @@ export class SftpLink {
   /** Those of them that the target has refused to remove. */
   readonly #refused: string[] = [];
 
-  constructor(pool: SshPool, context: LinkContext) {
+  readonly #hasOtherWay: boolean;
+
+  /** @param options.hasOtherWay whether the caller can do without SFTP on the same login */
+  constructor(pool: SshPool, context: LinkContext, { hasOtherWay = false }: { hasOtherWay?: boolean } = {}) {
     this.#pool = pool;
     this.#context = context;
+    this.#hasOtherWay = hasOtherWay;
   }
 
   get host(): string {
@@ -84,7 +88,8 @@ export class SftpLink {
     const request = this.#request();
     const signal = patience === undefined ? request.signal : AbortSignal.any([request.signal, patience]);
     try {
-      return await this.#pool.open({ ...request, signal }, (connection) =>
+      // Without a shell, small files go over SFTP.
+      return await this.#pool.open({ ...request, signal, hasOtherWay: true }, (connection) =>
         startShell(connection, this.#context.become, command),
       );
     } catch (error) {
@@ -144,7 +149,8 @@ export class SftpLink {
   }
 
   async #open(how: Pick<OpenRequest, 'signal' | 'urgent' | 'fresh'> = {}): Promise<Lease<SftpSession>> {
-    const lease = await this.#pool.open({ ...this.#request(), ...how }, (connection) =>
+    const request = { ...this.#request(), ...how, hasOtherWay: this.#hasOtherWay };
+    const lease = await this.#pool.open(request, (connection) =>
       openSftp(connection, this.host, this.#context.become),
     );
     this.#current = lease;

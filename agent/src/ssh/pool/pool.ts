@@ -54,6 +54,11 @@ export interface OpenRequest {
   fresh?: boolean;
   /** Opens a new channel even if there is a spare. For when the spare was found to be gone. */
   ownChannel?: boolean;
+  /**
+   * The caller has another way to do the same on this login. Otherwise a login on which the channel can't be started is
+   * no good, and nothing new begins on it.
+   */
+  hasOtherWay?: boolean;
   /** Identifies the request; a channel that `reserve` kept under this name is used for it, and for no other request. */
   name?: string;
 }
@@ -176,13 +181,19 @@ export class SshPool {
           deadSeen = true;
           continue;
         }
-        if (!(error instanceof SshError) || error.reason !== 'channel_refused') throw error;
+        if (!(error instanceof SshError) || error.reason !== 'channel_refused') {
+          if (error instanceof SshError) this.#doubt(pooled, request);
+          throw error;
+        }
         if (others > 0) {
           pooled.limitTo(others);
           continue;
         }
         // A server that allows one session may still count the one just closed, but a fresh connection has had none.
-        if (refusedSeen || !reused) throw error;
+        if (refusedSeen || !reused) {
+          this.#doubt(pooled, request);
+          throw error;
+        }
         refusedSeen = true;
         this.#discard(pooled);
       }
@@ -240,6 +251,15 @@ export class SshPool {
    */
   retire(): void {
     for (const pooled of [...this.#all()]) pooled.retire();
+  }
+
+  /**
+   * Lets nothing new begin on the connections to this target with this credential: their login has shown to be no good,
+   * and may have been mended since.
+   */
+  retireLogins({ target, credential }: Pick<OpenRequest, 'target' | 'credential'>): void {
+    const own = this.#connections.get(`at ${connectionKey(target, credential)}`);
+    for (const pooled of [...(own ?? [])]) pooled.retire();
   }
 
   /** Closes every connection, with the channels on it. */
@@ -326,6 +346,14 @@ export class SshPool {
     if (longest === undefined) return false;
     this.#discard(longest);
     return true;
+  }
+
+  /**
+   * A login on which a shell or a program could not be started is as it was when it logged in, whatever has been mended
+   * since: the shell, the groups, the configuration of the server. What a jump host can't reach says nothing about it.
+   */
+  #doubt(pooled: PooledConnection, { isJumpHost, hasOtherWay }: OpenRequest): void {
+    if (isJumpHost !== true && hasOtherWay !== true) pooled.retire();
   }
 
   #release(pooled: PooledConnection): void {

@@ -21,7 +21,7 @@ export function sshCopy(deps: TransferDeps, contents: Contents): StepType<SshCop
 }
 
 async function copy(deps: TransferDeps, plan: TransferPlan, context: StepContext): Promise<StepOutcome> {
-  const outcome = await runTransfer(deps, plan, context);
+  const outcome = await runTransfer(deps, plan, context, { hasOtherWay: true });
   // `sftp_missing` is reported before anything was copied.
   return outcome.reason === 'sftp_missing' ? runScp(deps, plan, context) : outcome;
 }

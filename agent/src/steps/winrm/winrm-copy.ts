@@ -32,6 +32,7 @@ async function execute(
     close: () => link.close(),
     shownPath: windowsPath,
   });
+  if (outcome.reason === 'permission_denied') link.retire();
   if (outcome.status !== 'succeeded' || chosen.hasAny()) return outcome;
   const source = plan.direction === 'push' ? config.local_path : config.remote_path;
   return {

@@ -3,6 +3,7 @@
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { CommandEnd } from '../../winrm/commands/run-command.ts';
+import type { ConnectionSource } from '../../winrm/connection/pool.ts';
 import { scriptCommand } from '../../winrm/powershell/script-command.ts';
 import { removeTask, runTask, type TaskStart } from '../../winrm/tasks/task-command.ts';
 import { WinrmError } from '../../winrm/winrm-error.ts';
@@ -79,9 +80,11 @@ async function followTask(
   const output = new WinrmOutput(context.output, signal);
   const taken = { stdout: 0, stderr: 0 };
   let end: CommandEnd;
+  let connections: ConnectionSource | undefined;
   try {
+    connections = winrmConnections(context, options);
     end = await runTask({
-      connections: winrmConnections(context, options),
+      connections,
       name: context.directoryName,
       // The step's own configuration decides whether it runs as another user; a `runAs` sent without that is ignored.
       user: config.run_as_credential === undefined ? undefined : context.runAs?.user,
@@ -98,8 +101,10 @@ async function followTask(
   } catch (error) {
     if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
     if (error instanceof SshError) return failedBeforeStart(error);
-    if (error instanceof WinrmError) return outcomeOfError(error);
-    throw error;
+    if (!(error instanceof WinrmError)) throw error;
+    // A login has the rights that its user had when it began.
+    connections?.retire?.();
+    return outcomeOfError(error);
   }
   return outcomeOfEnd(end, config, target.host, signal.aborted ? (signal.reason as StopRequest) : undefined);
 }

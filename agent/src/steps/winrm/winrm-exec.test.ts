@@ -301,3 +301,17 @@ winrmTest('the shipped programs are valid PowerShell, and fit a command line of 
   const { command, arguments: words } = powershellLine('powershell');
   expect([command, ...words].join(' ').length).toBeLessThan(8_000);
 });
+
+winrmTest(
+  'after a host refused a login its rights, the next step logs in anew: they may have been mended',
+  async () => {
+    const t = setup();
+    const script = { command: 'exit 0', shell: 'cmd' } as const;
+    expect(await t.run(script)).toMatchObject({ status: 'succeeded' });
+    expect(t.pool.idle).toBeGreaterThan(0);
+    await host.fixture.mishap({ action: 'Create', what: 'fault:denied', times: 2 });
+    expect(await t.run(script)).toMatchObject({ reason: 'not_authorized' });
+    expect(t.pool.idle).toBe(0);
+    expect(await t.run(script)).toMatchObject({ status: 'succeeded' });
+  },
+);

@@ -7,6 +7,7 @@ import {
   type RunOptions,
   runCommand,
 } from '../../winrm/commands/run-command.ts';
+import type { ConnectionSource } from '../../winrm/connection/pool.ts';
 import type { ShellSettings } from '../../winrm/messages/soap.ts';
 import { scriptCommand } from '../../winrm/powershell/script-command.ts';
 import { WinrmError } from '../../winrm/winrm-error.ts';
@@ -50,9 +51,11 @@ async function execute(
   let startedMs: number | undefined;
   let end: CommandEnd;
   const { removal, ...command } = scriptCommand(scriptOf(config, context));
+  let connections: ConnectionSource | undefined;
   try {
+    connections = winrmConnections(context, options);
     end = await runCommand({
-      connections: winrmConnections(context, options),
+      connections,
       settings: settingsIn(config.working_directory),
       ...command,
       onOutput: (stream, bytes) => output.write(stream, bytes),
@@ -67,8 +70,10 @@ async function execute(
   } catch (error) {
     if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
     if (error instanceof SshError) return failedBeforeStart(error);
-    if (error instanceof WinrmError) return outcomeOfError(error);
-    throw error;
+    if (!(error instanceof WinrmError)) throw error;
+    // A login has the rights that its user had when it began.
+    connections?.retire?.();
+    return outcomeOfError(error);
   }
   output.end();
   const took = startedMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - startedMs) };

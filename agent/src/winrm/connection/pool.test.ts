@@ -60,6 +60,20 @@ winrmTest('no connection is lent again after the pool was told to retire them', 
   expect(t.pool.idle).toBeGreaterThan(0);
 });
 
+winrmTest('retired logins of one host are not lent again, and those of others are', async () => {
+  const t = setup();
+  await t.runWhole('exit 0');
+  const other = t.of('2 1');
+  await runOn(host.fixture, 'exit 0', { connections: other });
+  await t.pool.settled();
+  const lent = t.of().connect();
+  t.of().retire?.();
+  await t.pool.settled();
+  t.of().release(lent);
+  expect(t.of().connectWarm?.()).toBeUndefined();
+  expect(other.connectWarm?.()).toBeDefined();
+});
+
 winrmTest('a shell that was made ahead and is gone, or takes the room of another, does no harm', async () => {
   const t = setup();
   for (let n = 0; n < 2; n += 1) await t.runWhole('exit 0');

@@ -13,6 +13,10 @@ export interface ConnectionSource {
   connectWarm?(): WinrmConnection | undefined;
   /** Takes back an idle connection, in whatever state. */
   release(connection: WinrmConnection): void;
+  /**
+   * Lends the connections that exist now no more: their login has shown to be no good, and may have been mended since.
+   */
+  retire?(): void;
   /** Takes back a connection on which a command's shell is being removed. */
   finish?(connection: WinrmConnection, removal: Promise<void>, settings: ShellSettings): void;
   /** Returns a shell with these settings that was made ahead. Nothing was run in it, and only one command will be. */
@@ -64,8 +68,8 @@ export class WinrmPool {
   readonly #tickets = new KerberosTickets('');
   /** Connections that have carried a command before. */
   readonly #used = new WeakSet<WinrmConnection>();
-  /** Connections that were made since the rules last changed. */
-  #usable = new WeakSet<WinrmConnection>();
+  /** By key: connections that were made since the rules last changed, or the logins with that key were retired. */
+  readonly #usable = new Map<string, Set<WinrmConnection>>();
   #closed = false;
 
   constructor(options: WinrmPoolOptions = {}) {
@@ -88,9 +92,10 @@ export class WinrmPool {
     const key = keyOf(options, owner);
     const tickets = this.#tickets.of(owner);
     const source: ConnectionSource = {
-      connect: () => this.#take(key) ?? this.#made(new WinrmConnection({ ...options, tickets })),
+      connect: () => this.#take(key) ?? this.#made(key, new WinrmConnection({ ...options, tickets })),
       connectWarm: () => this.#take(key),
       release: (connection) => this.#give(key, connection),
+      retire: () => this.#retire(key),
       takeShell: (settings) => this.#takeShell(key, settings),
       settle: async () => {
         this.#dropShell(key);
@@ -121,10 +126,14 @@ export class WinrmPool {
    * Those that a command uses are closed when it has ended.
    */
   retire(): void {
-    // On connections that still exist.
-    for (const key of this.#spares.keys()) this.#dropShell(key);
-    for (const each of this.#idle) this.#discard(each);
-    this.#usable = new WeakSet();
+    for (const key of new Set([...this.#spares.keys(), ...this.#usable.keys()])) this.#retire(key);
+  }
+
+  #retire(key: string): void {
+    // On a connection that still exists.
+    this.#dropShell(key);
+    for (const each of [...this.#idle]) if (each.key === key) this.#discard(each);
+    this.#usable.delete(key);
   }
 
   /** Closes unused connections, and removes shells that were made ahead. */
@@ -194,14 +203,22 @@ export class WinrmPool {
     return undefined;
   }
 
-  #made(connection: WinrmConnection): WinrmConnection {
-    this.#usable.add(connection);
+  #made(key: string, connection: WinrmConnection): WinrmConnection {
+    const own = this.#usable.get(key) ?? new Set();
+    this.#usable.set(key, own.add(connection));
     return connection;
   }
 
+  #close(key: string, connection: WinrmConnection): void {
+    const own = this.#usable.get(key);
+    own?.delete(connection);
+    if (own?.size === 0) this.#usable.delete(key);
+    connection.close();
+  }
+
   #give(key: string, connection: WinrmConnection): void {
-    if (this.#closed || !this.#usable.has(connection) || !connection.isWarm) {
-      connection.close();
+    if (this.#closed || this.#usable.get(key)?.has(connection) !== true || !connection.isWarm) {
+      this.#close(key, connection);
       return;
     }
     const entry: Idle = {
@@ -218,7 +235,7 @@ export class WinrmPool {
 
   #discard(entry: Idle): void {
     this.#forget(entry);
-    entry.connection.close();
+    this.#close(entry.key, entry.connection);
   }
 
   #forget(entry: Idle): void {
