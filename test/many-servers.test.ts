@@ -29,6 +29,12 @@ function expectNothingLost(report: LoadReport): void {
   expect(report.steps).toBeGreaterThan(0);
 }
 
+/** Returns the value of a metric in the text of Prometheus; 0 if it was never counted. */
+function metricOf(text: string, name: string): number {
+  const line = text.split('\n').find((one) => one.startsWith(`${name} `));
+  return Number(line?.slice(name.length) ?? 0);
+}
+
 let t: Cluster;
 // With only one agent, requests from one of the servers have to go through the other.
 beforeAll(async () => {
@@ -92,6 +98,30 @@ test('a start with one Idempotency-Key that reaches both servers at the same mom
   const [{ runs = 0 } = {}] = await t.database.sql`
     select count(*)::int as runs from job_runs where job_id = ${job.id}`;
   expect(runs).toBe(12);
+});
+
+test('each server counts what it ended itself, so that their metrics add up to what happened', async () => {
+  const names = [
+    'runs_ended_total{status="succeeded"}',
+    'steps_ended_total{status="succeeded"}',
+    'output_bytes_total',
+  ];
+  const sums = async () => {
+    const texts = await Promise.all(t.direct.map(async (api) => (await api.get('/api/v1/metrics')).text));
+    return names.map((name) => texts.reduce((sum, text) => sum + metricOf(text, `opsconductor_${name}`), 0));
+  };
+  const before = await sums();
+  const job = await t.api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'counted',
+    steps: [1, 2].map((n) => ({ name: `step ${n}`, type: 'ssh.exec', config: { command: 'echo 1234' } })),
+  });
+  for (const api of t.direct) {
+    const run = await api.made<{ id: number }>(`/api/v1/jobs/${job.id}/run`, { targetIds: [t.targetId] });
+    expect(await t.read(run.id).end()).toBe('succeeded');
+  }
+  await expect
+    .poll(async () => (await sums()).map((sum, n) => sum - (before[n] ?? 0)), { timeout: 20_000 })
+    .toEqual([2, 4, 20]);
 });
 
 test('servers that are stopped, killed and started in turn under load lose nothing and double nothing', {

@@ -19,6 +19,7 @@ import { Listener } from './listener/listener.ts';
 import { tryPort } from './listener/take-port.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
+import { ServerMetrics } from './metrics/server-metrics.ts';
 import { signRaisedRosters } from './segments/sign-raised-rosters.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, connectQueue, type Sql } from './store/database/connection.ts';
@@ -100,6 +101,7 @@ export async function startServer(
       now: () => new Date(),
       bootstrapToken: config.bootstrapToken,
     });
+    const metrics = new ServerMetrics();
     const tls = await openTls(config);
     // Before the routes are made, because they contain its port. It may have become busy since it was tried.
     const listener = await Listener.start({ ...config.listen, tls });
@@ -107,7 +109,10 @@ export async function startServer(
     if (tls !== undefined) {
       const server = listener.server as unknown as HttpsServer;
       closers.push(
-        renewTls({ server, current: tls, load: () => openTls(config), log, intervalMs: tlsIntervalMs }),
+        renewTls({
+          ...{ server, current: tls, load: () => openTls(config), log, intervalMs: tlsIntervalMs },
+          onExpiry: (validTo) => metrics.setCertificateExpiry(validTo),
+        }),
       );
     }
     const scheme = tls === undefined ? 'http' : 'https';
@@ -137,6 +142,7 @@ export async function startServer(
           .digest('hex'),
       audit: config.audit,
       retention: config.retention,
+      metrics,
       detectsSecrets: config.detectsSecrets,
       ...(config.maxStoredBytes === undefined ? {} : { maxStoredBytes: config.maxStoredBytes }),
       ...timings,

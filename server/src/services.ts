@@ -30,6 +30,7 @@ import { jobVersionRoutes } from './http/routes/jobs/job-versions.ts';
 import { jobRoutes } from './http/routes/jobs/jobs.ts';
 import { schemaRoutes } from './http/routes/jobs/schemas.ts';
 import { siteRuleRoutes } from './http/routes/jobs/site-rules.ts';
+import { metricsRoutes } from './http/routes/metrics.ts';
 import { grantRoutes } from './http/routes/people/grants.ts';
 import { identityRoutes } from './http/routes/people/identity.ts';
 import { userGroupRoutes } from './http/routes/people/user-groups.ts';
@@ -57,6 +58,7 @@ import { sessionCookie } from './http/session-cookie.ts';
 import { JobImports } from './jobs/bundles/job-imports.ts';
 import type { Asker } from './listener/listener.ts';
 import type { Log } from './log.ts';
+import { ServerMetrics } from './metrics/server-metrics.ts';
 import { peerAddress } from './peer-address.ts';
 import { CleanUpRequests } from './runs/ends/clean-up-requests.ts';
 import { Housekeeper } from './runs/ends/housekeeper.ts';
@@ -111,6 +113,8 @@ export interface ServiceOptions {
    * Whether output is also masked by the form of secrets, for jobs that don't set this themselves; false by default.
    */
   detectsSecrets?: boolean;
+  /** Where this server counts its work. */
+  metrics?: ServerMetrics;
   /** Whether replies that differ from their schema are errors; for tests. */
   checkReplies?: boolean;
 }
@@ -157,7 +161,9 @@ export function createServices(options: ServiceOptions): Services {
       'no separate database connection for output could be opened; the connections of the queue store it',
     ),
   );
-  const writer = new OutputWriter({ sql: queue, appends, keys, hub });
+  const metrics = options.metrics ?? new ServerMetrics();
+  const onStored = (bytes: number) => metrics.countOutput(bytes);
+  const writer = new OutputWriter({ sql: queue, appends, keys, hub, onStored });
   const contacts = new ContactNotes({ sql: queue, log });
   const builder = new LeaseBuilder({
     sql: queue,
@@ -197,6 +203,7 @@ export function createServices(options: ServiceOptions): Services {
     keys,
     hub,
     log,
+    onEnded: (ended) => metrics.countEnded(ended),
     checkpoints: new CheckpointFeed({ sql, installation, log }),
     takeKeyGeneration: (agentId, offer) =>
       takeKeyGeneration({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
@@ -207,6 +214,7 @@ export function createServices(options: ServiceOptions): Services {
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
     ...(options.handshakeSettings === undefined ? {} : { settings: options.handshakeSettings }),
   });
+  metrics.showConnectedAgents(() => gateway.connectedAgents());
   const sweeper = new Sweeper({
     sql,
     serverId,
@@ -273,6 +281,7 @@ export function createServices(options: ServiceOptions): Services {
     ...runEventRoutes(events),
     ...fileRoutes({ sql, masterKey, keys, maxStoredBytes }),
     ...executorRoutes({ sql }),
+    ...metricsRoutes({ sql, metrics }),
     ...auditRoutes({ sql, installation, now }),
   ];
   const app = createApp({
@@ -282,6 +291,7 @@ export function createServices(options: ServiceOptions): Services {
     cookieName: cookie.name,
     authenticator,
     limits: new RequestLimits(now),
+    onAnswered: (answered) => metrics.countRequest(answered),
     onForbidden: refusalRecorder({ sql, now }),
     checkReplies: options.checkReplies ?? false,
     probes: {

@@ -12,7 +12,7 @@ import type { ClaimAlong, ClaimsAlong } from '../runs/leases/claim-along.ts';
 import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
 import type { LiveHub } from '../runs/live/live-hub.ts';
 import type { OutputWriter } from '../runs/output/output-writer.ts';
-import type { ProgressNews } from '../runs/progress/run-ledger.ts';
+import type { EndedCounts, ProgressNews } from '../runs/progress/run-ledger.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
@@ -75,6 +75,8 @@ export interface GatewayDeps {
    * have been missed.
    */
   onForget?(notice: ForgetNotice | undefined): void;
+  /** Told what has ended in each transaction of this server. */
+  onEnded?(ended: EndedCounts): void;
   maxUnauthenticatedPerAddress?: number;
   /** Whether a proxy in front adds the agent's address to X-Forwarded-For. */
   behindTlsProxy?: boolean;
@@ -254,6 +256,7 @@ export class Gateway implements TargetTester, ClaimsAlong {
    * bus.
    */
   publish(news: ProgressNews | ProgressNotice): void {
+    if ('ended' in news && news.ended !== undefined) this.#deps.onEnded?.(news.ended);
     if (!this.#heard.isNew(news.runs)) return;
     this.#deps.hub.publishRuns(news.runs);
     if (news.segments.length > 0) this.#dispatcher.wake();

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { AnsweredRequest } from '../metrics/server-metrics.ts';
 import { checkAnswer } from './answers/check-answer.ts';
 import { errorReply } from './answers/error-reply.ts';
 import { RefusedRequest } from './answers/refused-request.ts';
@@ -21,6 +22,8 @@ export interface AppDeps extends RouteDeps {
   log: Log;
   probes: ProbeDeps;
   console: Console;
+  /** Told of each request when its answer begins. */
+  onAnswered?(answered: AnsweredRequest): void;
   /** Whether an answer that differs from the description of its route becomes an error; for tests. */
   checkReplies: boolean;
 }
@@ -37,7 +40,10 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     const requestId = randomBytes(9).toString('base64url');
     context.set('requestId', requestId);
     await next();
-    logRequest(deps, context, requestId, performance.now() - startedMs);
+    const elapsedMs = performance.now() - startedMs;
+    logRequest(deps, context, requestId, elapsedMs);
+    const { method, path: route } = context.get('route') ?? { method: '', path: undefined };
+    deps.onAnswered?.({ method, route, status: context.res.status, seconds: elapsedMs / 1_000 });
   });
   app.use('*', async (context, next) => {
     checkHost(context, deps.access);

@@ -31,6 +31,7 @@ const meanings: Record<Permission, string> = {
   'agents.manage':
     'drain, disable, revoke and label agents, ask for new keys; if an owner holds the root, submit rosters and recovered keys',
   'audit.read': 'read the audit log; on a scope, what happened there',
+  'metrics.read': 'fetch metrics, for a monitoring system',
   'categories.edit': 'create, change and delete categories',
   'site_rules.edit': 'see and change what the installation requires of job definitions',
   'target_groups.edit': 'create, change and delete target groups',

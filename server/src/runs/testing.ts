@@ -17,6 +17,7 @@ import {
   setupInstallation,
   type TestInstallation,
   testOrigin,
+  testSessionMs,
 } from '../segments/testing.ts';
 import { lockAgent, openSessions, readySessions } from '../store/agents/agent-sessions.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
@@ -115,7 +116,10 @@ export async function setupRuns(database?: Promise<TestDatabase>): Promise<TestR
         generation: (row?.generation ?? 0) + 1,
         address: testOrigin.address,
       };
-      await openSessions(tx, [opened], { serverId: options.serverId ?? testServerId, leaseTtlMs: 20_000 });
+      await openSessions(tx, [opened], {
+        serverId: options.serverId ?? testServerId,
+        leaseTtlMs: testSessionMs,
+      });
       return { agentId, sessionNumber: opened.sessionNumber };
     });
     if (options.ready ?? true) {

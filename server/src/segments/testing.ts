@@ -197,6 +197,12 @@ export async function sealedCredentialRequest(
   return { id, segmentId, name, kind: testSecret.kind, sealed };
 }
 
+/**
+ * How long the session of a test's agent lasts without a heartbeat, in ms: longer than a test takes on a machine that is
+ * slow. A test of expiry sets its own.
+ */
+export const testSessionMs = 600_000;
+
 /** Gives an agent a session, as the gateway does when it connects. */
 export async function openSession(
   t: TestInstallation,
@@ -207,7 +213,7 @@ export async function openSession(
   await t.sql`
     insert into agent_sessions (agent_id, session_number, server_id, slots, draining, ready, expires_at)
     select id, session_number, gen_random_uuid(), 8, ${session.draining ?? false}, true,
-           clock_timestamp() + ${session.expiresInS ?? 20} * interval '1 second'
+           clock_timestamp() + ${session.expiresInS ?? testSessionMs / 1_000} * interval '1 second'
       from agents where id = ${agentId}
     on conflict (agent_id) do update
        set session_number = excluded.session_number, draining = excluded.draining, expires_at = excluded.expires_at,

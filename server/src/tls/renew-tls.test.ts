@@ -33,6 +33,7 @@ async function setup({ nowMs }: { nowMs?: (validTo: number) => number } = {}) {
   const log = createLog({ level: 'silent', plain: false });
   const errors = vi.spyOn(log, 'error');
   const warnings = vi.spyOn(log, 'warn');
+  const expiries: string[] = [];
   const validTo = Date.parse(new X509Certificate(first.certPem).validTo);
   const load = vi.fn(() => loadGivenTls(files));
   const stop = renewTls({
@@ -41,6 +42,7 @@ async function setup({ nowMs }: { nowMs?: (validTo: number) => number } = {}) {
     load,
     log,
     intervalMs: 3_600_000,
+    onExpiry: (date) => expiries.push(date.toISOString()),
     ...(nowMs === undefined ? {} : { nowMs: () => nowMs(validTo) }),
   });
   onTestFinished(async () => {
@@ -56,6 +58,7 @@ async function setup({ nowMs }: { nowMs?: (validTo: number) => number } = {}) {
     write,
     errors,
     warnings,
+    expiries,
     /** Returns the issuer that a new connection is shown. */
     async issuer() {
       const socket = connect({
@@ -85,6 +88,18 @@ test('new certificate files are used after SIGHUP, without a restart', async () 
   await t.write(t.second);
   await t.reload();
   await vi.waitFor(async () => expect(await t.issuer()).not.toBe(before), { timeout: 10_000 });
+});
+
+test('metrics are told when the certificate in use expires, also after a new one', async () => {
+  const t = await setup();
+  const expiryOf = ({ certPem }: { certPem: string }) =>
+    new Date(new X509Certificate(certPem).validTo).toISOString();
+  await vi.waitFor(() => expect(t.expiries).toEqual([expiryOf(t.first)]), { timeout: 10_000 });
+  await t.write(t.second);
+  await t.reload();
+  await vi.waitFor(() => expect(t.expiries).toEqual([expiryOf(t.first), expiryOf(t.second)]), {
+    timeout: 10_000,
+  });
 });
 
 test('files that do not belong together leave the old certificate in use, and are reported once', async () => {

@@ -16,6 +16,8 @@ export interface RenewTlsOptions {
   /** Reads the certificate again. Throws if it can't be used; the old one then stays in use. */
   load(): Promise<RenewableTls | undefined>;
   log: Log;
+  /** Told at each look when the certificate in use expires. */
+  onExpiry?(validTo: Date): void;
   /** In ms. */
   intervalMs: number;
   /** For tests: the time, in ms. */
@@ -50,7 +52,11 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
     }
   };
   const look = () => {
-    reading = reading.then(readAgain).then(() => warnOfEnd(current.certPem));
+    reading = reading.then(readAgain).then(() => {
+      const { validTo } = new X509Certificate(current.certPem);
+      options.onExpiry?.(new Date(validTo));
+      warnOfEnd(validTo);
+    });
   };
   look();
   const timer = setInterval(look, options.intervalMs);
@@ -63,10 +69,9 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
 }
 
 /** Returns a function that warns, once a day, of a certificate that expires soon or has expired. */
-function onceADay(log: Log, nowMs: () => number): (certPem: string) => void {
+function onceADay(log: Log, nowMs: () => number): (validTo: string) => void {
   let told = '';
-  return (certPem) => {
-    const { validTo } = new X509Certificate(certPem);
+  return (validTo) => {
     const leftMs = Date.parse(validTo) - nowMs();
     const about = `${validTo} ${Math.floor(leftMs / dayMs)}`;
     if (leftMs > warnBeforeMs || about === told) return;

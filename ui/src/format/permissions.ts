@@ -17,6 +17,7 @@ export const permissionWords: Record<Permission, string> = {
   'agents.enroll': 'Enroll agents',
   'agents.manage': 'Drain, disable and revoke agents',
   'audit.read': 'Read the audit log',
+  'metrics.read': 'Fetch metrics, with the names of segments and agents',
   'categories.edit': 'Create, rename and delete categories',
   'site_rules.edit': 'Set the rules that job definitions have to keep',
   'target_groups.edit': 'Create, change and delete target groups',

@@ -32,6 +32,8 @@ export const permissionReach = {
   'agents.manage': ['segments'],
   /** Reads the audit log; on a scope, only what happened there. */
   'audit.read': ['jobs', 'targets'],
+  /** Fetches metrics: numbers of the queue, the agents and the servers. For monitoring systems, which need no more. */
+  'metrics.read': [],
   'categories.edit': [],
   /** An installation's own rules for job definitions. */
   'site_rules.edit': [],

@@ -3,6 +3,7 @@ import {
   allOf,
   type Case,
   each,
+  everywhere,
   listing,
   type Needs,
   oneOf,
@@ -124,6 +125,7 @@ export const runNeeds: Record<string, Needs> = {
     sides(world).map((side) => ({ text: `"name":"${side.name}"`, seen: [side.segment] })),
   ),
   'GET executor/overview': listing('segments: the segment; steps: those that are seen', () => []),
+  'GET metrics': everywhere('metrics.read'),
   'GET worker/status': listing(theSegment, (world) =>
     sides(world).map((side) => ({ text: `"name":"${side.name}-agent"`, seen: [side.segment] })),
   ),

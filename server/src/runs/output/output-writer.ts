@@ -60,6 +60,7 @@ export class OutputWriter {
   readonly #appends: BinaryQueryable;
   readonly #keys: RunKeys;
   readonly #hub: LiveHub;
+  readonly #onStored: ((bytes: number) => void) | undefined;
   readonly #queue: PendingChunk[] = [];
   #queuedBytes = 0;
   /**
@@ -70,8 +71,18 @@ export class OutputWriter {
   #writing: Promise<void> | undefined;
   #closed = false;
 
-  /** @param deps.appends connection for the common case, in which chunks are the next ones of live attempts. */
-  constructor(deps: { sql: Sql; appends: BinaryQueryable; keys: RunKeys; hub: LiveHub }) {
+  /**
+   * @param deps.appends connection for the common case, in which chunks are the next ones of live attempts.
+   * @param deps.onStored is called with how many bytes of output each batch has stored, before compression.
+   */
+  constructor(deps: {
+    sql: Sql;
+    appends: BinaryQueryable;
+    keys: RunKeys;
+    hub: LiveHub;
+    onStored?(bytes: number): void;
+  }) {
+    this.#onStored = deps.onStored;
     this.#sql = deps.sql;
     this.#appends = deps.appends;
     this.#keys = deps.keys;
@@ -134,7 +145,9 @@ export class OutputWriter {
     for (const chunk of batch) this.#queuedBytes -= chunk.frame.bytes.length;
     if (!(outcome instanceof Error)) {
       const results = outcome;
-      this.#hub.publishChunks(liveChunks(batch.filter((chunk) => results.get(chunk) === 'stored')));
+      const stored = batch.filter((chunk) => results.get(chunk) === 'stored');
+      this.#onStored?.(stored.reduce((bytes, { frame }) => bytes + frame.rawLength, 0));
+      this.#hub.publishChunks(liveChunks(stored));
     }
     for (const chunk of batch)
       chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));

@@ -37,6 +37,12 @@ import {
   type StepChange,
 } from './run-changes.ts';
 
+/** How many runs and steps ended with which status. */
+export interface EndedCounts {
+  runs: ReadonlyMap<RunStatus, number>;
+  steps: ReadonlyMap<StepStatus, number>;
+}
+
 /** What other parts of the system are told once the transaction has committed. */
 export interface ProgressNews {
   runs: { id: number; seq: number; ended: boolean }[];
@@ -46,6 +52,8 @@ export interface ProgressNews {
   cancel: number[];
   /** Ids of target runs that were cancelled by themselves, whose running steps have to be stopped. */
   cancelTargetRuns?: number[];
+  /** For this server's metrics only: other servers count their own. */
+  ended?: EndedCounts;
 }
 
 interface RunEntry extends ChangedRun {
@@ -85,6 +93,7 @@ export class RunLedger {
   /** Who cancelled target runs here, by target run. */
   readonly #cancelledBy = new Map<number, string>();
   readonly #reopened = new Set<TargetRunRow>();
+  readonly #stepEnds = new Map<StepStatus, number>();
 
   private constructor(tx: Tx) {
     this.#tx = tx;
@@ -127,6 +136,7 @@ export class RunLedger {
   /** Counts steps that ended with this status; a negative number counts steps that are open again. */
   countStepEnds(runId: number, status: StepStatus, steps = 1): void {
     const { row } = this.#entry(runId);
+    if (steps > 0) addTo(this.#stepEnds, status, steps);
     row.completedSteps += steps;
     if (isStepFailed(status)) row.failedSteps += steps;
   }
@@ -376,11 +386,16 @@ export class RunLedger {
       numberedEvents(entry.row, changesOf(entry, this.#cancelledBy), this.now),
     );
     const cancelTargetRuns = [...this.#cancelTargetRuns];
+    const endedRuns = new Map<RunStatus, number>();
+    for (const { row, ended } of touched) if (ended) addTo(endedRuns, row.status, 1);
     const news: ProgressNews = {
       runs: touched.map(({ row, ended }) => ({ id: row.id, seq: row.eventSeq, ended })),
       segments: [...this.#segments],
       cancel: [...this.#cancel],
       ...(cancelTargetRuns.length > 0 ? { cancelTargetRuns } : {}),
+      ...(endedRuns.size + this.#stepEnds.size > 0
+        ? { ended: { runs: endedRuns, steps: this.#stepEnds } }
+        : {}),
     };
     // Whoever cancels a run or a target run has touched its run.
     const hasNews = news.runs.length + news.segments.length > 0;
@@ -421,4 +436,8 @@ export class RunLedger {
 
 function targetRunValues({ id, status, firstFailure, startedAt, completedAt }: TargetRunRow) {
   return { id, status, firstFailure, startedAt, completedAt };
+}
+
+function addTo<Key>(counts: Map<Key, number>, key: Key, count: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + count);
 }

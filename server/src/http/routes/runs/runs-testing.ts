@@ -1,9 +1,11 @@
 // Runs, queue and output over HTTP, on a segment whose steps and output the test itself drives.
+import { ServerMetrics } from '../../../metrics/server-metrics.ts';
 import { chunkOf, setupOutput, type TestOutput } from '../../../runs/output/output-testing.ts';
 import type { ProgressNews } from '../../../runs/progress/run-ledger.ts';
 import { endOf } from '../../../runs/testing.ts';
 import type { ClaimedStep } from '../../../store/queue/claims.ts';
 import { setupApp, type TestApp, type TestRequest } from '../../testing.ts';
+import { metricsRoutes } from '../metrics.ts';
 import { decisionRoutes } from './decisions.ts';
 import { executorRoutes } from './executor.ts';
 import { runEndRoutes } from './run-ends.ts';
@@ -28,6 +30,7 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
   const t = await setupOutput();
   const { sql, masterKey, identity, keys, hub } = t;
   const stopping = new AbortController();
+  const metrics = new ServerMetrics();
   const publish = (news: ProgressNews) => hub.publishRuns(news.runs);
   const app = await setupApp(
     ({ authenticator }) => {
@@ -43,9 +46,10 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
         ...stepOutputRoutes({ sql, keys }),
         ...runEventRoutes(events),
         ...executorRoutes({ sql }),
+        ...metricsRoutes({ sql, metrics }),
       ];
     },
-    { database: t },
+    { database: t, onAnswered: (answered) => metrics.countRequest(answered) },
   );
   const { token } = await app.user('root', ['admin']);
   const request: TestRunsApp['request'] = (method, path, more) =>
