@@ -23,6 +23,7 @@ let rareGroup: number;
 let rareCategory: number;
 let oldCategory: number;
 let ann: number;
+let bob: number;
 beforeAll(async () => {
   t = await setupRuns();
   rareSegment = (await makeSegment(t, 'new')).id;
@@ -38,8 +39,9 @@ beforeAll(async () => {
   oldCategory = await categoryOf('old', oldJob);
   const targetId = await t.addTarget();
   await t.sql`insert into target_group_members (target_group_id, target_id) values (${rareGroup}, ${targetId})`;
-  const [user] = await t.sql<{ id: number }[]>`insert into users (name) values ('ann') returning id`;
-  ann = user?.id ?? 0;
+  const users = await t.sql<{ id: number }[]>`
+    insert into users (name) values ('ann'), ('bob') returning id`;
+  [ann, bob] = users.map(({ id }) => id) as [number, number];
   // Otherwise, thousands of times in one transaction, each insert would update the newest run of its job.
   await t.sql`alter table job_runs disable trigger job_runs_started`;
   await t.sql`
@@ -48,7 +50,9 @@ beforeAll(async () => {
         when n <= ${rareRuns} then ${rareJob}::bigint when n <= ${oldRuns} then ${oldJob}::bigint else 1 + n % ${jobs} end)
       || case when n <= ${rareRuns} then jsonb_build_object('job_version', 2, 'version_ref', 'stable', 'status', case n % 2 when 0 then 'unknown' else 'timed_out' end,
         'created_by', ${ann}::bigint, 'created_at', ${`${day}T12:00:00Z`}::text)
-      else jsonb_build_object('created_at', '2025-06-01T00:00:00Z'::timestamptz + n * interval '1 minute') end)).*
+      else jsonb_build_object('created_at', '2025-06-01T00:00:00Z'::timestamptz + n * interval '1 minute') end
+      || case when n > ${rareRuns} and n <= ${oldRuns} then jsonb_build_object('version_ref', 'early', 'created_by', ${bob}::bigint)
+        else '{}' end)).*
     from job_runs r cross join generate_series(1, ${manyRuns}) n where r.id = ${model}`;
   await t.sql`
     insert into job_run_targets (job_run_id, segment_id, target_id, target_name, status)
@@ -184,6 +188,53 @@ test('a reader who sees most runs gets the newest without reading all', async ()
   const { rows, found } = await read((db) => listRuns(db, { reaches, limit: 51 }));
   expect(found).toHaveLength(51);
   expect(rows).toBeLessThan(few);
+});
+
+test.each<[string, () => Partial<RunFilter>]>([
+  ['of an early version', () => ({ version: 'early' })],
+  ['by somebody who starts none any more', () => ({ createdBy: bob })],
+])('the newest of many runs %s are found without reading all newer ones', async (_, filterOf) => {
+  const filter = filterOf();
+  const { rows, found } = await read((db) => listRuns(db, { ...filter, reaches: unrestricted, limit: 3 }));
+  expect(found.map(({ id }) => id)).toEqual([0, -1, -2].map((n) => 1000 + oldRuns + n));
+  expect(rows).toBeLessThan(few);
+});
+
+test('a reader who sees most runs only in part is told that none is running without looking at all target runs', async () => {
+  const filter = {
+    reaches: within({ segmentIds: [t.segmentId] }),
+    statuses: ['running'],
+    partStatuses: ['queued', 'running', 'cancelling', 'held'],
+  } as const;
+  const { rows, found } = await rowsRead(t.sql, 'job_run_targets', (db) =>
+    listRuns(db, { ...filter, limit: 51 }),
+  );
+  expect(found).toEqual([]);
+  // Some are read to find out that there are many.
+  expect(rows).toBeLessThan(manyRuns);
+});
+
+test('a reader of a part finds it by its status, which can be another one than that of the run', async () => {
+  const id = 1000 + rareRuns;
+  await t.sql`
+    insert into job_run_targets (job_run_id, segment_id, target_name, status)
+    values (${id}, ${t.segmentId}, 'other', 'timed_out')`;
+  const filter = {
+    reaches: within({ segmentIds: [t.segmentId] }),
+    statuses: ['timed_out'],
+    partStatuses: ['timed_out'],
+  } as const;
+  const found = await listRuns(t.sql, { ...filter, limit: 3 });
+  expect(found.map((run) => [run.id, run.status])).toEqual([[id, 'unknown']]);
+});
+
+test('runs are counted without looking at each of them', async () => {
+  await t.sql`vacuum job_runs`;
+  const { found, rows } = await rowsRead(t.sql, 'jobs', (db) =>
+    countRuns(db, { reaches: unrestricted, version: 'early' }, 10_000),
+  );
+  expect(found).toBe(oldRuns - rareRuns);
+  expect(rows).toBe(0);
 });
 
 test.each<[string, 'newest' | 'oldest', number[]]>([

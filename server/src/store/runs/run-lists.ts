@@ -1,6 +1,6 @@
 // Lists of runs across jobs: filtered, counted, and within what the caller may see. There may be millions, so what few
 // runs have is found without going through all of them.
-import type { RunSort, RunStatus } from '@opsconductor/protocol';
+import { isRunEnded, type RunSort, type RunStatus, runStatuses } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import { type Queryable, type Sql, sqlState, unprepared } from '../database/connection.ts';
 import { containsPattern } from '../database/cursor.ts';
@@ -80,16 +80,42 @@ export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunR
   const isOldest = query.sort === 'oldest';
   const edge = isOldest ? db`and r.id > ${beyond ?? 0}` : db`and r.id < ${beyond ?? 0}`;
   const after = beyond === undefined ? db`` : edge;
-  const order = db`order by id ${isOldest ? db`asc` : db`desc`} limit ${limit}`;
+  const direction = isOldest ? db`asc` : db`desc`;
+  const order = db`order by id ${direction} limit ${limit}`;
+  const column = ownIndex(query);
+  const first = column === undefined ? db`` : db`${db.unsafe(column)} ${direction},`;
   const fitting = fittingRuns(db, query, {
-    select: (condition) => db`(select r.id from job_runs r join jobs j on j.id = r.job_id
-      where ${condition} ${after} ${idBound(db, query)} ${order})`,
+    select: (condition) => db`(select r.id from ${runsAndJobs(db, query)}
+      where ${condition} ${after} ${idBound(db, query)} order by ${first} id ${direction} limit ${limit})`,
     ofEachJob: { isOldest, after, most: limit, isInOrder: true },
   });
   return unprepared(db<RunRecord[]>`
     ${fitting.first} select ${runColumns(db)}
     where r.id = any(array(select id from (${fitting.ids}) fitting ${order}))
     order by r.id ${isOldest ? db`asc` : db`desc`}`);
+}
+
+/** SQL: the runs `r`, with their jobs `j` if anything is asked of these. Without them, an index is often all that is read. */
+function runsAndJobs(db: Queryable, { reaches, category, search }: RunFilter): Condition {
+  if (reachesEverything(reaches) && category === undefined && search === undefined) return db`job_runs r`;
+  return db`job_runs r join jobs j on j.id = r.job_id`;
+}
+
+/**
+ * The column by whose index runs are read if a filter asks for one value of it, and for nothing else that has an index.
+ * What many runs have, perhaps none of the newer ones have, such as an earlier version. The database doesn't know that,
+ * and would go through all runs from the newest on. So it is asked for a range, in the order of that index.
+ */
+function ownIndex(filter: RunFilter): 'r.job_version' | 'r.version_ref' | 'r.created_by' | undefined {
+  const { statuses, jobId, targetId, target, version, createdBy } = filter;
+  if ([statuses, jobId, targetId, target].some((value) => value !== undefined)) return undefined;
+  if (version === undefined) return createdBy === undefined ? undefined : 'r.created_by';
+  if (createdBy !== undefined) return undefined;
+  return isNumber(version) ? 'r.job_version' : 'r.version_ref';
+}
+
+function isNumber(version: string): boolean {
+  return /^\d{1,9}$/.test(version);
 }
 
 /** Passing over fewer runs than this is faster than looking up all ids of a longer period. */
@@ -129,8 +155,7 @@ export async function findStarter(db: Queryable, name: string): Promise<number |
 /** Counts the matching runs; `most` stands for that many or more. */
 export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
   const fitting = fittingRuns(db, filter, {
-    select: (condition) =>
-      db`(select r.id from job_runs r join jobs j on j.id = r.job_id where ${condition} limit ${most})`,
+    select: (condition) => db`(select r.id from ${runsAndJobs(db, filter)} where ${condition} limit ${most})`,
     ofEachJob: { isOldest: false, after: db``, most, isInOrder: false },
   });
   const [row] = await unprepared(db<{ count: number }[]>`
@@ -163,8 +188,13 @@ function fittingRuns(db: Queryable, filter: RunFilter, listing: Listing) {
   if (reachesEverything(reaches)) return { first: withAll(db, whole.ctes), ids: union(db, whole.ids) };
   const inStatus =
     partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
-  const part = db`not ${jobWithin(db, reaches)} and exists (select from job_run_targets tr where tr.job_run_id = r.id
-    and ${inStatus} and ${targetRunWithin(db, reaches)}) and ${also}`;
+  // Without this, a status that no part is in would be looked for in all runs there ever were.
+  const statusesOfRun = partStatuses === undefined ? undefined : runStatusesWith(partStatuses);
+  const mayFit =
+    statusesOfRun === undefined ? db`true` : db`r.status = any(${statusesOfRun as string[]}::text[])`;
+  const part = db`${mayFit} and not ${jobWithin(db, reaches)} and exists (
+    select from job_run_targets tr where tr.job_run_id = r.id
+      and ${inStatus} and ${targetRunWithin(db, reaches)}) and ${also}`;
   const onTargets = targetRunOnTargets(db, reaches);
   if (onTargets === undefined)
     return { first: withAll(db, whole.ctes), ids: union(db, [...whole.ids, listing.select(part)]) };
@@ -182,6 +212,16 @@ function fittingRuns(db: Queryable, filter: RunFilter, listing: Listing) {
       listing.select(db`not (select so from few) and ${part}`),
     ]),
   };
+}
+
+/**
+ * In which statuses a run can be that has a target run in one of the given ones; `undefined` if in any. A run has ended
+ * when all of its target runs have, and has succeeded only if they all have.
+ */
+function runStatusesWith(targetStatuses: readonly RunStatus[]): readonly RunStatus[] | undefined {
+  if (targetStatuses.includes('succeeded')) return undefined;
+  const isOpen = !targetStatuses.some(isRunEnded);
+  return runStatuses.filter((status) => status !== 'succeeded' && !(isOpen && isRunEnded(status)));
 }
 
 /**
@@ -263,10 +303,15 @@ function fits(db: Queryable, filter: RunFilter): Condition {
   if (target !== undefined) {
     conditions.push(onTarget(db`t.target_name ilike ${containsPattern(target)}`));
   }
-  if (createdBy !== undefined) conditions.push(db`r.created_by = ${createdBy}`);
+  const column = ownIndex(filter);
+  const has = (name: NonNullable<typeof column>, value: string | number) =>
+    name === column
+      ? db`${db.unsafe(name)} between ${value} and ${value}`
+      : db`${db.unsafe(name)} = ${value}`;
+  if (createdBy !== undefined) conditions.push(has('r.created_by', createdBy));
   if (version !== undefined) {
     conditions.push(
-      /^\d{1,9}$/.test(version) ? db`r.job_version = ${Number(version)}` : db`r.version_ref = ${version}`,
+      isNumber(version) ? has('r.job_version', Number(version)) : has('r.version_ref', version),
     );
   }
   if (createdAfter !== undefined) conditions.push(db`r.created_at >= ${createdAfter}`);
