@@ -414,10 +414,14 @@ const ofOthers: Reading[] = [
   ],
   ['hastenCleanUpsOfTargetRun', [ofTargetRun], (db) => hastenCleanUpsOfTargetRun(db as unknown as Tx, 1)],
   ['giveEndReason', ['job_run_targets_pkey'], (db) => giveEndReason(db as unknown as Tx, 1, 'Cancelled.')],
-  ['lockTargetRun', ['job_run_targets_pkey'], (db) => lockTargetRun(db as unknown as Tx, openRunId, 1)],
+  [
+    'lockTargetRun',
+    ['job_run_targets_pkey or job_run_targets_run'],
+    (db) => lockTargetRun(db as unknown as Tx, openRunId, 1),
+  ],
   [
     'lockOpenTargetRuns, one of them',
-    ['job_run_targets_pkey'],
+    ['job_run_targets_pkey or job_run_targets_run'],
     (db) => lockOpenTargetRuns(db as unknown as Tx, openRunId, [1]),
   ],
   ['waitingStepsOf', [], (db) => waitingStepsOf(db as unknown as Tx, [1, 2])],
