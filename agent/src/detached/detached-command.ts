@@ -12,6 +12,7 @@ import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec/ssh-exec-atte
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
 import { type MeasuredUse, measuredUse } from './measured-use.ts';
 import { type ReadEvent, ReadStream, type RefusedEvent } from './read-stream.ts';
+import { SilenceWatch, silentAfterMs } from './silence-watch.ts';
 import type { StopNote } from './stop-note.ts';
 import { readScript, stopNote } from './supervisor-script.ts';
 
@@ -56,6 +57,8 @@ export interface DetachedCommandOptions {
   begunAt?: Date;
   /** How often it has been taken over; 0 for the agent that began it. */
   collector?: number;
+  /** See `StepContext`. */
+  onSilence?: ((heardAtMs: number | undefined) => void) | undefined;
   /** The channel whose shell is to start it; if left out, a running command is looked for. */
   start?: { lease: Lease<ClientChannel>; script: Buffer; nonce: string };
 }
@@ -86,6 +89,7 @@ export class DetachedCommand implements RunningCommand {
   #isLetGo = false;
   #isStartMute = false;
   readonly #closed = new AbortController();
+  readonly #silence: SilenceWatch;
   /** The channel whose bytes are used. What an earlier channel still holds is sent again on this one. */
   #reading: ClientChannel | undefined;
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
@@ -93,6 +97,11 @@ export class DetachedCommand implements RunningCommand {
 
   constructor(options: DetachedCommandOptions) {
     this.#options = options;
+    this.#silence = new SilenceWatch({
+      limitMs: silentAfterMs(options.request.target),
+      wasReported: options.start === undefined,
+      report: (heardAtMs) => options.onSilence?.(heardAtMs),
+    });
     this.reported = new Promise((resolve) => {
       this.#onReport = resolve;
     });
@@ -133,6 +142,14 @@ export class DetachedCommand implements RunningCommand {
   }
 
   async #follow(): Promise<AttemptEnd> {
+    try {
+      return await this.#readToEnd();
+    } finally {
+      this.#silence.close();
+    }
+  }
+
+  async #readToEnd(): Promise<AttemptEnd> {
     let start = this.#options.start;
     let early = 0;
     let mute = 0;
@@ -289,6 +306,7 @@ export class DetachedCommand implements RunningCommand {
     switch (event.is) {
       case 'begin':
         this.seenOn = lease;
+        this.#silence.follow(lease.connection);
         this.#onBegun();
         return undefined;
       case 'output':

@@ -36,6 +36,24 @@ async function settle(connection: FakeConnection) {
   return complete;
 }
 
+test('a target that does not answer is reported with for how long, and that it answers again', async () => {
+  await using t = await setup();
+  const { connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  step.context.targetSilence?.(performance.now() - 40_000);
+  const { silentMs, leftMs, ...silent } = await connection.next('target_silence');
+  const { step: id, epoch, leaseToken } = lease(1);
+  expect(silent).toEqual({ type: 'target_silence', step: id, epoch, leaseToken });
+  expect(silentMs).toBeGreaterThanOrEqual(40_000);
+  expect(leftMs).toBeGreaterThan(0);
+  step.context.targetSilence?.(undefined);
+  expect(await connection.next('target_silence')).toEqual(silent);
+  step.end(success);
+  await settle(connection);
+});
+
 test('a leased step is begun, its output sent, and its outcome reported after the output', async () => {
   await using t = await setup();
   const { connection } = await connected(t);

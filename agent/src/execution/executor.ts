@@ -172,7 +172,10 @@ export class Executor {
     }
     this.#starts.tellUntold(session);
     for (const attempt of this.#attempts) {
-      if (!attempt.forgotten) session.output.offer(attempt.output);
+      if (attempt.forgotten) continue;
+      session.output.offer(attempt.output);
+      // The one before may have been lost with a session, and the server takes none between sessions.
+      this.#tellSilence(attempt);
     }
   }
 
@@ -367,6 +370,10 @@ export class Executor {
         secrets: this.#options.secrets,
         onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
         onProgress: (transfer) => this.#tellProgress(attempt, transfer),
+        onTargetSilence: (silence) => {
+          attempt.silence = silence ?? 'answers';
+          this.#tellSilence(attempt);
+        },
         askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
         followedBy: () => this.#markerAfter(attempt),
         onUnexpected: (stack) =>
@@ -398,6 +405,19 @@ export class Executor {
     attempt.stop({ cause: 'cancelled', killGraceMs: killGraceOf(lease) });
     if (!this.#slots.withdraw(attempt)) return;
     void this.#ends.ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
+  }
+
+  #tellSilence({ name, silence, forgotten }: Attempt): void {
+    if (silence === undefined || forgotten || this.#session?.server.can('target_silence') !== true) return;
+    const now = performance.now();
+    const told =
+      silence === 'answers'
+        ? {}
+        : {
+            silentMs: Math.round(Math.max(0, now - silence.heardAtMs)),
+            leftMs: Math.round(Math.max(0, silence.endsAtMs - now)),
+          };
+    this.#session.send({ type: 'target_silence', ...name, ...told });
   }
 
   /** Nothing depends on progress, so it is dropped when there is no session. */

@@ -99,6 +99,7 @@ export class SshConnection {
   /** Resolves when either side has ended the connection. */
   readonly closed: Promise<void>;
   #open = true;
+  #heardAtMs = performance.now();
   readonly #client: ssh2.Client;
   readonly #socket: Duplex;
 
@@ -109,6 +110,9 @@ export class SshConnection {
     this.serverVersion = facts.serverVersion;
     this.hostKeyFingerprint = facts.hostKeyFingerprint;
     this.latencyMs = facts.latencyMs;
+    socket.on('data', () => {
+      this.#heardAtMs = performance.now();
+    });
     boundAnswers(socket);
     boundChannels(client, socket);
     this.closed = new Promise((resolve) => {
@@ -130,6 +134,11 @@ export class SshConnection {
 
   get open(): boolean {
     return this.#open;
+  }
+
+  /** When anything came from the server last, on the monotonic clock; at the latest, the answer to a probe. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
   }
 
   /**

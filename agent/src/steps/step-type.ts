@@ -154,6 +154,11 @@ export interface StepContext {
   askServer: AskServer;
   /** Aborted to stop the attempt; its reason is a `StopRequest`. */
   signal: AbortSignal;
+  /**
+   * Called when the target of a command that goes on without a connection has stopped answering, with when it was last
+   * heard on the monotonic clock; and with undefined when it answers again.
+   */
+  targetSilence?(heardAtMs: number | undefined): void;
   /** Returns the marker of the attempt that is to follow this one on the same target, if its lease is here already. */
   followedBy?(): string | undefined;
   /**

@@ -71,6 +71,17 @@ export const ProgressSchema = message('progress', {
   epoch: Epoch,
   transfer: TransferProgressSchema,
 });
+/**
+ * Whether the target of a command that survives its agent answers. Nothing depends on it; only to servers with the
+ * capability `target_silence`.
+ */
+export const TargetSilenceSchema = message('target_silence', {
+  ...attempt,
+  /** For how long it has not answered, in ms; left out if it answers again. */
+  silentMs: Type.Optional(Count()),
+  /** In how many ms the step's time is up. */
+  leftMs: Type.Optional(Count()),
+});
 /** Requests a file that the step names, or sends one of its artifacts. May be repeated: nothing is done twice. */
 export const ContentSchema = message('content', {
   requestId: RequestId,

@@ -18,6 +18,7 @@ import {
   SegmentKeyMadeSchema,
   SegmentReadySchema,
   StartedSchema,
+  TargetSilenceSchema,
   TargetTestedSchema,
   WrappedKeySchema,
 } from './agent-messages.ts';
@@ -53,6 +54,7 @@ export const agentToServer = {
   started: StartedSchema,
   complete: CompleteSchema,
   progress: ProgressSchema,
+  target_silence: TargetSilenceSchema,
   return: ReturnSchema,
   target_tested: TargetTestedSchema,
   host_key_seen: HostKeySeenSchema,

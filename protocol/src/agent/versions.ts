@@ -95,6 +95,8 @@ export const serverCapabilities = [
   'policy_read',
   /** Accepts detections in an outcome: what was masked because of its form. */
   'detections',
+  /** Accepts `target_silence`. */
+  'target_silence',
 ] as const;
 export type ServerCapability = (typeof serverCapabilities)[number];
 

@@ -9,6 +9,7 @@ import type { SettleResult } from '../runs/progress/settle-attempts.ts';
 import { setDraining } from '../store/agents/agent-sessions.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { writeTargetSilence } from '../store/queue/silent-targets.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { Batches } from './batches.ts';
@@ -50,6 +51,8 @@ export interface AgentEventsDeps {
 /** Sessions that are resumed together, and batches of them at the same time, as those with attempts take a while. */
 const maxResumesTogether = 32;
 const resumesAtATime = 3;
+/** A year: what an agent says of a silent target is not believed beyond it. */
+const maxSilenceMs = 31_536_000_000;
 
 export class AgentEvents implements LinkEvents {
   readonly #deps: AgentEventsDeps;
@@ -124,6 +127,13 @@ export class AgentEvents implements LinkEvents {
 
   progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void {
     this.#deps.transfers.progressed(attempt, transfer);
+  }
+
+  async targetSilence({ agentId }: AgentLink, message: AgentMessageOf<'target_silence'>): Promise<void> {
+    const { step: stepId, epoch, leaseToken, silentMs, leftMs } = message;
+    const bounded = (ms: number | undefined) => (ms === undefined ? undefined : Math.min(ms, maxSilenceMs));
+    const silence = { silentMs: bounded(silentMs), leftMs: bounded(leftMs) };
+    await writeTargetSilence(this.#deps.sql, { stepId, epoch, leaseToken, agentId, ...silence });
   }
 
   async returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void> {

@@ -39,6 +39,8 @@ export class Attempt {
   completion: Completion | undefined;
   /** Whether what was leased to follow it may begin; undefined until it has ended. */
   mayBeFollowed: boolean | undefined;
+  /** Whether its target answers, as last reported; undefined if nothing was to be reported. */
+  silence: { heardAtMs: number; endsAtMs: number } | 'answers' | undefined;
   /** The server wants no more reports about it. */
   forgotten = false;
   /** When its command was begun, if the command outlives the process that began it. */

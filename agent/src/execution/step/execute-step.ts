@@ -63,6 +63,8 @@ export interface ExecuteStepOptions {
   onSecrets(masking: Masking): void;
   /** Called with the progress of a transfer. */
   onProgress(progress: TransferProgress): void;
+  /** Called when the target stops answering, with when it was last heard and when the step's time is up; see `StepContext`. */
+  onTargetSilence(silence: { heardAtMs: number; endsAtMs: number } | undefined): void;
   /** Asks the server for the attempt's files and artifacts. */
   askServer: AskServer;
   /** See `StepContext`. */
@@ -104,6 +106,9 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
     attempt.output.limit(maxBytes, onReached);
   }
   const timer = setTimeout(() => attempt.stop({ cause: 'timed_out', killGraceMs }), timeoutMs);
+  const endsAtMs = performance.now() + timeoutMs;
+  const targetSilence = (heardAtMs: number | undefined) =>
+    given.onTargetSilence(heardAtMs === undefined ? undefined : { heardAtMs, endsAtMs });
   let masked = maskingOf(given, new PatternSet([]));
   try {
     if (!toReattach) given.policy.checkStep(given.lease);
@@ -128,7 +133,12 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
     const held = heldStreamsOf(lease);
     const sink = held.size === 0 ? attempt.output : new HeldStreams(attempt.output, held);
     const notes = new TransferNotes(masked, (progress) => options.onProgress(progress));
-    const context = { ...contextOf(options, usable, sink), transfers: notes, bindings: filled.bindings };
+    const context = {
+      ...contextOf(options, usable, sink),
+      transfers: notes,
+      targetSilence,
+      bindings: filled.bindings,
+    };
     const outcome = await runStep(stepType, { config: filled.config, context, attempt, goneMs });
     const execution = await withOutputs({ ...options, stepType, context, masked, outcome });
     return { ...maskExecution(execution, masked), ...notes.told };

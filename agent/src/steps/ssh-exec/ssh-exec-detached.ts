@@ -216,7 +216,8 @@ function whyOf(noEnd: NoEnd): string {
 
 function optionsOf({ pool, context }: Detached) {
   const { directoryName: name, become, output: sink } = context;
-  return { pool, request: requestOf(context), name, become, sink };
+  const onSilence = context.targetSilence;
+  return { pool, request: requestOf(context), name, become, sink, onSilence };
 }
 
 function requestOf({

@@ -31,6 +31,7 @@ export const waitCodes = [
   /** Steps that an agent has. */
   'leased',
   'agent_unheard',
+  'target_silent',
   'stopping',
 ] as const;
 export type WaitCode = (typeof waitCodes)[number];
@@ -47,7 +48,7 @@ export const WaitSchema = Type.Object({
   until: Nullable(Timestamp),
   targets: Type.Integer({ description: 'Target runs that wait for this' }),
   examples: Type.Array(Type.Object({ targetRunId: Id, targetName: Type.String() }), {
-    description: 'The first 5',
+    description: 'The first 5; of `target_silent` the first 50',
   }),
   segmentId: Nullable(Id),
   segmentName: Nullable(Type.String()),

@@ -53,6 +53,7 @@ export interface LinkEvents {
   completing(attempt: { step: number; epoch: number }): number | undefined;
   /** Reports the progress of an attempt's transfer. */
   progressed(attempt: { runId: number; stepId: number; epoch: number }, transfer: TransferProgress): void;
+  targetSilence(link: AgentLink, message: AgentMessageOf<'target_silence'>): Promise<void>;
   returned(link: AgentLink, message: AgentMessageOf<'return'>): Promise<void>;
   hostKeySeen(link: AgentLink, message: AgentMessageOf<'host_key_seen'>): Promise<void>;
   hostsScanned(link: AgentLink, message: AgentMessageOf<'hosts_scanned'>): Promise<void>;
@@ -398,6 +399,7 @@ export class AgentLink {
     else if (message.type === 'wrapped_key') await keyMessages.wrapped(this, message);
     else if (message.type === 'recovery_wrapped') await keyMessages.wrappedForRecovery(this, message);
     else if (message.type === 'segment_ready') await keyMessages.opened(this, message);
+    else if (message.type === 'target_silence') await events.targetSilence(this, message);
     else if (message.type === 'host_key_seen') await events.hostKeySeen(this, message);
     else if (message.type === 'hosts_scanned') await events.hostsScanned(this, message);
     else if (message.type === 'audit_checkpoint_refused') await events.checkpointRefused(this, message);

@@ -1,6 +1,7 @@
 import type { RunExplanation, Wait } from '@opsconductor/protocol';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
+import { writeTargetSilence } from '../../store/queue/silent-targets.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { endOf, failure, givenUp, setupRuns, type TestRuns } from '../testing.ts';
 import { explainRun } from './explain-run.ts';
@@ -217,6 +218,34 @@ test('held, retried, unheard and stopping steps say until or since when', async 
   const [retry] = await waitsOf(again);
   expect(retry).toMatchObject({ code: 'retry', targets: 1 });
   expect(Date.parse(retry?.until ?? '')).toBeGreaterThan(Date.now());
+});
+
+test('a running step whose target does not answer its agent says since when and until when, until it answers', async () => {
+  const runId = await t.start({});
+  const { id: stepId, epoch, leaseToken } = await t.claimOne();
+  const silence = { stepId, epoch, leaseToken, agentId: t.agent.agentId, silentMs: 40_000, leftMs: 600_000 };
+  // Not begun yet, so its agent does not watch anything.
+  await writeTargetSilence(t.sql, silence);
+  expect((await waitsOf(runId)).map(({ code }) => code)).toEqual(['leased']);
+  await t.sql`update job_run_steps set started_at = now() where id = ${stepId}`;
+  const [wait] = await waitsOf(runId);
+  expect(wait).toMatchObject({
+    code: 'target_silent',
+    message: expect.stringContaining('does not answer agent'),
+    advice: expect.stringContaining('cancel'),
+    agentName: t.agent.name,
+    targets: 1,
+  });
+  const { at } = await explainRun(t.sql, runId, everyone);
+  expect(Date.parse(at) - Date.parse(wait?.since ?? '')).toBeGreaterThanOrEqual(40_000);
+  expect(Date.parse(wait?.until ?? '')).toBeGreaterThan(Date.parse(at));
+  for (const foreign of [{ epoch: epoch + 1 }, { agentId: 0 }])
+    await writeTargetSilence(t.sql, { ...silence, ...foreign, silentMs: undefined });
+  expect((await waitsOf(runId)).map(({ code }) => code)).toEqual(['target_silent']);
+  await writeTargetSilence(t.sql, { ...silence, silentMs: undefined });
+  expect(await waitsOf(runId)).toEqual([]);
+  await writeTargetSilence(t.sql, { ...silence, leaseToken: 'of another lease' });
+  expect(await waitsOf(runId)).toEqual([]);
 });
 
 test('a run’s own limits are told while they apply, and only to readers of the whole run', async () => {

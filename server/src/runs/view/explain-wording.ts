@@ -232,6 +232,14 @@ export function whyWithAgent({ kind, agentName, since, until }: WaitingRow): Why
         since,
         until,
       };
+    case 'target_silent':
+      return {
+        code: 'target_silent',
+        message: `The host does not answer ${agent[0]?.toLowerCase()}${agent.slice(1)}. The command may be going on there. The agent keeps asking, and reads on where it was once the host answers; if it does not in time, the step ends unknown.`,
+        advice: 'Look at the host’s console and the network to it, or cancel the host.',
+        since,
+        until,
+      };
     default:
       return { code: 'leased', message: `${agent} was given the step, and has not started it yet.`, since };
   }

@@ -14,6 +14,7 @@ export type WaitKind =
   | 'unopened'
   | 'leased'
   | 'agent_unheard'
+  | 'target_silent'
   | 'stopping';
 
 export interface WaitingRow {
@@ -34,10 +35,12 @@ export interface WaitingRow {
 }
 
 const examples = 5;
+/** A host that does not answer says so on its own page, too. */
+const silentExamples = 50;
 
 /**
  * Returns target runs within the reaches that wait, grouped by what they wait for and where. A step that has begun does
- * not wait, unless its agent is not heard from or the step is being stopped. Open steps are read, not ended ones,
+ * not wait, unless its agent is not heard from, its target does not answer that agent, or the step is being stopped. Open steps are read, not ended ones,
  * because this is repeated every few seconds while somebody looks at the run.
  *
  * @param options.ends for a run that has begun: also say until when ready steps wait in segments where nothing of the
@@ -49,7 +52,7 @@ export async function listWaiting(
   reaches: readonly Reach[],
   { ends }: { ends: boolean },
 ): Promise<WaitingRow[]> {
-  const columns = db`st.target_run_id, st.segment_id, st.status, st.agent_id, st.not_before, st.waits_lock, st.waits_since,
+  const columns = db`st.id, st.epoch, st.target_run_id, st.segment_id, st.status, st.agent_id, st.not_before, st.waits_lock, st.waits_since,
     st.needs, st.is_clean_up, st.leased_at, st.started_at, st.deadline_at, st.held_until`;
   // One select for each status, by its own index; a single one for several would read all steps of the run.
   const inSegments = (status: 'ready' | 'running') => db`
@@ -80,6 +83,7 @@ export async function listWaiting(
         case when st.status = 'held' then 'decision'
           when st.status = 'running' and seen.is_cancelling and not st.is_clean_up then 'stopping'
           when st.status = 'running' and not heard.ok then 'agent_unheard'
+          when st.status = 'running' and silent.since is not null then 'target_silent'
           when st.status = 'running' then 'leased'
           when st.not_before > clock_timestamp() and st.waits_lock is not null then 'lock'
           when st.not_before > clock_timestamp() then 'retry'
@@ -90,10 +94,12 @@ export async function listWaiting(
         case when st.status = 'running' and seen.is_cancelling and not st.is_clean_up
             then seen.cancel_requested_at
           when st.status = 'running' and not heard.ok then s.last_heartbeat_at
+          when st.status = 'running' and silent.since is not null then silent.since
           when st.status = 'running' then st.leased_at end,
         case when st.status = 'held' then st.held_until
           when st.status = 'running' and not heard.ok
             then least(st.deadline_at, s.last_heartbeat_at + make_interval(secs => ag.unknown_after_s))
+          when st.status = 'running' and silent.since is not null then least(st.deadline_at, silent.until)
           when st.status = 'running' then st.deadline_at
           when st.not_before > clock_timestamp() and st.waits_lock is null then st.not_before
           ${ends ? db`when place.segment_id is not null then ${waitsUntil(db)}` : db``} end
@@ -103,9 +109,11 @@ export async function listWaiting(
       left join agents a on a.id = st.agent_id
       left join segments ag on ag.id = a.segment_id
       left join agent_sessions s on s.agent_id = st.agent_id
+      left join silent_targets silent on silent.job_run_step_id = st.id and silent.epoch = st.epoch
+        and silent.agent_id = st.agent_id and st.started_at is not null
       cross join lateral (select coalesce(
         s.disconnected_at is null and s.expires_at > clock_timestamp(), false) as ok) heard
-      where st.status <> 'running' or st.started_at is null or not heard.ok
+      where st.status <> 'running' or st.started_at is null or not heard.ok or silent.since is not null
         or (seen.is_cancelling and not st.is_clean_up)
     )
     select w.kind, w.segment_id, g.name as segment_name, ${segmentWithin(db, reaches, 'g.id')} as segment_seen,
@@ -114,7 +122,8 @@ export async function listWaiting(
         else 'installation' end as lock_scope, w.needs,
       min(w.since) as since, min(w.until) as until, count(distinct w.id)::int as targets,
       to_jsonb((array_agg(jsonb_build_object('targetRunId', w.id, 'targetName', w.target_name) order by w.id))
-        [1:${db.unsafe(String(examples))}]) as examples
+        [1:case w.kind when 'target_silent' then ${db.unsafe(String(silentExamples))}
+          else ${db.unsafe(String(examples))} end]) as examples
     from waiting w join segments g on g.id = w.segment_id
     group by 1, 2, 3, g.id, 5, 6, 7, 8
     order by targets desc, w.kind, g.name, w.agent_name, lock_name, lock_scope, w.needs`;

@@ -22,11 +22,22 @@ it('a wait for another run links to that run, and one that ends by itself has no
 it('a running step with a silent agent has no contact, which is not a wait', () => {
   const silent = wait({ code: 'agent_unheard', agentName: 'a' });
   const step = { status: 'running', agentName: 'a' } as const;
-  expect(unheardOf([silent], { segmentId: 3 }, step)).toBe(silent);
-  expect(unheardOf([silent], { segmentId: 3 }, { ...step, status: 'succeeded' })).toBeUndefined();
-  expect(unheardOf([silent], { segmentId: 3 }, { ...step, agentName: 'b' })).toBeUndefined();
-  expect(unheardOf([silent], { segmentId: 4 }, step)).toBeUndefined();
-  expect(unheardOf([wait({ code: 'leased', agentName: 'a' })], { segmentId: 3 }, step)).toBeUndefined();
+  expect(unheardOf([silent], { id: 9, segmentId: 3 }, step)).toBe(silent);
+  expect(unheardOf([silent], { id: 9, segmentId: 3 }, { ...step, status: 'succeeded' })).toBeUndefined();
+  expect(unheardOf([silent], { id: 9, segmentId: 3 }, { ...step, agentName: 'b' })).toBeUndefined();
+  expect(unheardOf([silent], { id: 9, segmentId: 4 }, step)).toBeUndefined();
+  expect(
+    unheardOf([wait({ code: 'leased', agentName: 'a' })], { id: 9, segmentId: 3 }, step),
+  ).toBeUndefined();
+  expect(isWait(silent)).toBe(false);
+});
+
+it('a running step whose host does not answer is told from others of its agent, and is not a wait', () => {
+  const examples = [{ targetRunId: 9, targetName: 'c' }];
+  const silent = wait({ code: 'target_silent', agentName: 'a', examples });
+  const step = { status: 'running', agentName: 'a' } as const;
+  expect(unheardOf([silent], { id: 9, segmentId: 3 }, step)).toBe(silent);
+  expect(unheardOf([silent], { id: 8, segmentId: 3 }, step)).toBeUndefined();
   expect(isWait(silent)).toBe(false);
 });
 

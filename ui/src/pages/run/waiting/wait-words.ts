@@ -71,19 +71,27 @@ export function waitOf(
  * Whether it holds a host up before it begins or between its steps. A running step is not a wait, whether its agent has
  * contact or not.
  */
-export function isWait({ code }: Pick<Wait, 'code'>): boolean {
-  return code !== 'leased' && code !== 'agent_unheard';
+export function isWait(wait: Pick<Wait, 'code'>): boolean {
+  return wait.code !== 'leased' && !isUnheard(wait);
 }
 
-/** For a running step: what is known about its agent if that has no contact. */
+/** Whether what a running step is doing now isn't known: its agent has no contact, or its host does not answer the agent. */
+export function isUnheard({ code }: Pick<Wait, 'code'>): boolean {
+  return code === 'agent_unheard' || code === 'target_silent';
+}
+
+/** For a running step: what is known about its agent if that has no contact, or about its host if that does not answer. */
 export function unheardOf(
   waits: readonly Wait[],
-  { segmentId }: Pick<TargetRun, 'segmentId'>,
+  { id, segmentId }: Pick<TargetRun, 'id' | 'segmentId'>,
   step: Pick<Step, 'status' | 'agentName'>,
 ): Wait | undefined {
   if (step.status !== 'running') return undefined;
   return waits.find(
     (wait) =>
-      wait.code === 'agent_unheard' && wait.segmentId === segmentId && wait.agentName === step.agentName,
+      isUnheard(wait) &&
+      wait.segmentId === segmentId &&
+      wait.agentName === step.agentName &&
+      (wait.code === 'agent_unheard' || wait.examples.some(({ targetRunId }) => targetRunId === id)),
   );
 }
