@@ -274,6 +274,7 @@ function placeScript(paths: { room: string; from: string; to: string }, keepsMod
     prepare,
     `if [ ! -d ${from} ]; then`,
     `if [ -d ${to} ]; then echo 'is a directory'; exit 1; fi`,
+    `if [ -p ${to} ] || [ -c ${to} ] || [ -b ${to} ]; then [ -h ${to} ] || { echo 'a device or a pipe is there'; exit 1; }; fi`,
     `like ${from} ${to} && move ${from} ${to} || exit 1`,
     `elif [ ! -e ${to} ] && [ ! -h ${to} ]; then move ${from} ${to} || exit 1`,
     `elif [ -h ${to} ] || [ ! -d ${to} ]; then echo 'not a directory'; exit 1`,

@@ -45,6 +45,7 @@ export class ScpChannel {
   async answer(path: string, doing: string): Promise<void> {
     const [code] = await this.exactly(1);
     if (code === 0) return;
+    if (code !== 1 && code !== 2) throw this.#noScp();
     throw this.refusal(await this.line(), path, doing);
   }
 

@@ -15,6 +15,7 @@ import { leadsOut } from './leads-out.ts';
 import type { Listings } from './listings.ts';
 import { changedAttributes, directoryAttributes, fileAttributes } from './new-attributes.ts';
 import { type Part, type Reckoned, Reckoning } from './reckoning.ts';
+import { refusePlace } from './refuse-place.ts';
 import { entriesOf, folded, isTaken, sameName } from './same-names.ts';
 import { Slots } from './slots.ts';
 import {
@@ -284,7 +285,7 @@ export class TreeCopy {
   async #file(item: Item): Promise<void> {
     const { plan, report, progress } = this.#options;
     const { entry, from, to, toName, there } = item;
-    if (there?.kind === 'directory') throw fileError({ code: 'EISDIR' }, '', toName, 'replaced');
+    refusePlace(there, toName);
     if (there !== undefined && !mayReplace(plan.overwrite, entry, there)) {
       if (plan.overwrite === 'fail') throw fileError({ code: 'EEXIST' }, '', toName, 'written');
       report.count('unchanged');
@@ -429,7 +430,7 @@ export class TreeCopy {
     const target = await withRetries(conduct, () => from.readLink(entry.name));
     // On the agent a link must not lead out of what was transferred, because others would follow it.
     if (plan.direction === 'pull' && leadsOut(relative, target)) throw linkLeadsOut(target);
-    if (there?.kind === 'directory') throw fileError({ code: 'EISDIR' }, '', toName, 'replaced');
+    refusePlace(there, toName);
     if (there?.kind === 'link' && (await to.readLink(toName)) === target) {
       report.count('unchanged');
       return;
