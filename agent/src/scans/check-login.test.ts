@@ -122,3 +122,13 @@ accountTest('a shell that hangs in a startup file fails the test', async () => {
     message: 'The login works, but the login shell of opsdeploy on 127.0.0.1 did not run a command in time.',
   });
 });
+
+accountTest(
+  'an account whose login shell does not exist fails the test, which names that among the causes',
+  async () => {
+    const t = await setupSshd({ account: { ...account, shell: '/nonexistent/shell' } });
+    const result = await testOf(t);
+    expect(result).toMatchObject({ ok: false, reason: 'auth_failed' });
+    expect(result.advice).toContain('login shell exists');
+  },
+);

@@ -128,7 +128,7 @@ export class Authentication {
       return "Check that the host trusts the certificate's authority (TrustedUserCAKeys), that the certificate names the user as a principal, and that the account is not locked or expired.";
     }
     return hasKey
-      ? "Check the user, that the key's public half is in the user's authorized_keys on the host, and that the account is not locked or expired (chage -l)."
+      ? "Check the user, that the key's public half is in the user's authorized_keys on the host, that the account is not locked or expired (chage -l), and that its login shell exists."
       : 'Check the user and the password, and that the account is not locked or expired.';
   }
 }

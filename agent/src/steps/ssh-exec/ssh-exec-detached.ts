@@ -168,7 +168,10 @@ function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: Ste
         status: 'failed',
         reason: 'no_supervisor',
         message: `The command was not started: ${host} can't keep it running without an agent: ${whyOf(noEnd)}.`,
-        advice: 'Fix that on the host, or set survive_agent_restart of the step to false.',
+        advice:
+          noEnd.is === 'refused' && noEnd.shellEnded !== undefined
+            ? 'Test the target: that says what its login shell prints. Usual causes: an expired password, nologin, a restricted shell.'
+            : 'Fix that on the host, or set survive_agent_restart of the step to false.',
       };
     case 'exists':
       return {

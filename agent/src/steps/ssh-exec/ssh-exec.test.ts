@@ -205,6 +205,9 @@ accountTest('with a login shell that lets nobody in, the step says that nothing 
   const outcome = await t.run({ command: 'echo started' });
   expect(outcome).toMatchObject({ status: 'failed', reason: 'channel_refused' });
   expect(t.sink.stdout).not.toContain('started');
+  // Nothing of what it printed is in the output of a command that survives its agent.
+  const kept = await t.run({ command: 'echo started', survive_agent_restart: true });
+  expect(kept).toMatchObject({ reason: 'no_supervisor', advice: expect.stringMatching(/^Test the target/) });
 });
 
 accountTest(
