@@ -155,12 +155,13 @@ export function createServices(options: ServiceOptions): Services {
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const maxStoredBytes = options.maxStoredBytes ?? defaultStoredBytes;
-  const appends = connectBinary(queue, (error) =>
-    log.warn(
-      { err: error },
-      'no separate database connection for output could be opened; the connections of the queue store it',
-    ),
-  );
+  const appends = connectBinary(queue, {
+    onNotDialled: (error) =>
+      log.warn(
+        { err: error },
+        'no separate database connection for output could be opened; the connections of the queue store it',
+      ),
+  });
   const metrics = options.metrics ?? new ServerMetrics();
   const onStored = (bytes: number) => metrics.countOutput(bytes);
   const writer = new OutputWriter({ sql: queue, appends, keys, hub, onStored });

@@ -25,7 +25,7 @@ export async function setupOutput(): Promise<TestOutput> {
   const t = await setupRuns();
   const keys = new RunKeys(t.masterKey);
   const hub = new LiveHub();
-  const appends = connectBinary(t.sql);
+  const appends = connectBinary(t.sql, { dialMs: 30_000 });
   const writer = new OutputWriter({ sql: t.sql, appends, keys, hub });
   const disposeRuns = t[Symbol.asyncDispose].bind(t);
   return Object.assign(t, {

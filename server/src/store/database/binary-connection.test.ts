@@ -8,12 +8,15 @@ import { isDatabaseLost } from './database-lost.ts';
 import { DriverSocket } from './driver-socket.ts';
 import { setupDatabase, type TestDatabase } from './testing.ts';
 
+/** Waits for a database that has much to do. */
+const patient = { dialMs: 30_000 };
+
 let t: TestDatabase;
 let binary: BinaryConnection;
 beforeAll(async () => {
   t = await setupDatabase();
   await t.sql`create table pieces (name text constraint one_of_a_name primary key, bytes bytea)`;
-  binary = connectBinary(t.sql);
+  binary = connectBinary(t.sql, patient);
 });
 afterAll(async () => {
   await binary?.end();
@@ -129,11 +132,14 @@ test('a statement that another one has deallocated fails once, then runs again',
 });
 
 test('ending the connection waits two seconds for a running statement, then cuts it off', async () => {
-  const other = connectBinary(t.sql);
+  const other = connectBinary(t.sql, patient);
   const slow = other.query('select pg_sleep(60)', []).catch((error: unknown) => error);
   await vi.waitFor(
     async () =>
-      expect(await t.sql`select from pg_stat_activity where wait_event = 'PgSleep'`).toHaveLength(1),
+      expect(
+        await t.sql`
+          select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`,
+      ).toHaveLength(1),
     { timeout: 10_000 },
   );
   await other.end();
@@ -148,8 +154,8 @@ const fatal = 'E'.charCodeAt(0);
 /** A server of the protocol that sends the given pieces, one after each message it receives. */
 async function serverThatSays(
   pieces: Buffer[],
-  onNotDialled?: (cause: unknown) => void,
-  notBefore = Promise.resolve(),
+  onNotDialled: (cause: unknown) => void = () => {},
+  { notBefore = Promise.resolve(), ...more }: { notBefore?: Promise<void>; dialMs?: number } = patient,
 ) {
   const server = createServer((socket) => {
     const say = (piece: Buffer = Buffer.alloc(0)) =>
@@ -161,7 +167,7 @@ async function serverThatSays(
   await once(server.listen(0, '127.0.0.1'), 'listening');
   onTestFinished(() => void server.close());
   const sql = connect(`postgres://u:p@127.0.0.1:${(server.address() as AddressInfo).port}/d`, { max: 1 });
-  const other = connectBinary(sql, onNotDialled);
+  const other = connectBinary(sql, { onNotDialled, ...more });
   onTestFinished(() => other.end());
   return other;
 }
@@ -200,9 +206,10 @@ test('without a connection no statement was sent; this is reported once, and dia
   const other = await serverThatSays([refusal, refusal, begun, dialled, answered], (cause) =>
     causes.push(cause),
   );
-  await other.open();
+  // The pause is counted from the refusal.
   const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now());
   onTestFinished(() => now.mockRestore());
+  await other.open();
   await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
   now.mockReturnValue(performance.now() + 2_001);
   await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
@@ -217,11 +224,9 @@ test('only one statement waits for a slow dial, and the connection is used once 
   const late = new Promise<void>((resolve) => {
     come = resolve;
   });
-  const other = await serverThatSays(
-    [begun, dialled, dialled, answered],
-    (cause) => causes.push(cause),
-    late,
-  );
+  const other = await serverThatSays([begun, dialled, dialled, answered], (cause) => causes.push(cause), {
+    notBefore: late,
+  });
   await expect(other.query('a', [])).rejects.toBeInstanceOf(NotDialled);
   const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 10_000);
   onTestFinished(() => now.mockRestore());

@@ -29,6 +29,11 @@ export interface BinaryConnectionParts {
   newestSocket(): DriverSocket | undefined;
   /** Called once when there is no connection, and not again until there has been one. */
   onNotDialled?: ((cause: unknown) => void) | undefined;
+  /**
+   * A dial that takes longer continues in the background; the statement that waited for it fails with `NotDialled`.
+   * Default: 1,000.
+   */
+  dialMs?: number;
 }
 
 interface Dialled {
@@ -37,8 +42,7 @@ interface Dialled {
   prepared: Set<string>;
 }
 
-/** A dial that takes longer continues in the background; the statement that waited for it fails with `NotDialled`. */
-const dialMs = 1_000;
+const defaultDialMs = 1_000;
 const dialAgainMs = 2_000;
 const endMs = 2_000;
 const notThere = 'There is no connection to the database for output.';
@@ -137,6 +141,7 @@ export class BinaryConnection implements BinaryQueryable {
     });
     dialling.catch(() => undefined);
     this.#dialling = dialling;
+    const { dialMs = defaultDialMs } = this.#parts;
     const enough = new AbortController();
     const tooLate = delay(dialMs, undefined, { signal: enough.signal }).then(() => {
       throw new Error(`The database did not answer within ${dialMs / 1_000} s.`);

@@ -92,7 +92,7 @@ export function connectListener(
  */
 export function connectBinary(
   sql: Sql,
-  onNotDialled?: BinaryConnectionParts['onNotDialled'],
+  options: Pick<BinaryConnectionParts, 'onNotDialled' | 'dialMs'> = {},
 ): BinaryConnection {
   const url = urlOf(sql);
   const driver = driverOptions(url);
@@ -109,7 +109,7 @@ export function connectBinary(
       return newest;
     },
   } as never);
-  return new BinaryConnection({ driver: pool, newestSocket: () => newest, onNotDialled });
+  return new BinaryConnection({ ...options, driver: pool, newestSocket: () => newest });
 }
 
 function driverOptions(url: string) {

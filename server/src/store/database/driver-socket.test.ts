@@ -94,7 +94,7 @@ test('bytes that bypass the driver are encrypted, too', async () => {
   const url = new URL(secure.url);
   url.searchParams.set('sslmode', 'require');
   const sql = connect(url.href, { max: 1 });
-  const binary = connectBinary(sql);
+  const binary = connectBinary(sql, { dialMs: 30_000 });
   const bytes = randomBytes(300_000);
   expect(
     await binary.query('select ssl, md5($1::bytea) from pg_stat_ssl where pid = pg_backend_pid()', [
