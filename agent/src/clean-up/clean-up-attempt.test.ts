@@ -7,11 +7,12 @@ import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
 import { type ExecSetup, setupExec } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import { cleanUpAttempt } from './clean-up-attempt.ts';
 
-const times = { graceMs: 100, killMs: 500 };
+// Those that are killed may take their time to be gone.
+const times = { graceMs: 100, killMs: 30_000 };
 const waits = 'echo ready $$; while :; do sleep 1000; done';
 
 function reach(t: ExecSetup): StopTarget {
-  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 5_000, giveUpAfterMs: 5_000 };
+  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 30_000, giveUpAfterMs: 30_000 };
 }
 
 function runs(pid: string | undefined): boolean {
@@ -93,7 +94,7 @@ accountTest('processes that can not be ended are named', async () => {
   await t.sink.seen(/ready/);
   await t.warm.close();
   await running;
-  expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({
+  expect(await cleanUpAttempt(reach(t), marker, { ...times, killMs: 500 })).toEqual({
     found: 'survivors',
     survivors: [{ pid: Number(pid), command: 'sleep' }],
   });

@@ -203,13 +203,15 @@ test('the command says what it did, and refuses while a server works on the data
   await t.claimOne();
   const said: string[] = [];
   const command = { sql: t.sql, migrations, say: (text: string) => said.push(text) };
-  let isServed = true;
-  const serving = (async () => {
-    while (isServed) await t.sql`update cluster_clock set touched_at = clock_timestamp()`;
-  })();
-  expect(await runRestoredCommand({ ...command, lookMs: 200 })).toBe(1);
-  isServed = false;
-  await serving;
+  // A server touches the clock while the command waits for that.
+  const touched = () => t.sql`update cluster_clock set touched_at = clock_timestamp()`;
+  const served = new Proxy(t.sql, {
+    apply(target, self, args: [TemplateStringsArray]) {
+      const query = Reflect.apply(target, self, args);
+      return args[0].raw?.join('').includes('pg_sleep') ? touched().then(() => query) : query;
+    },
+  });
+  expect(await runRestoredCommand({ ...command, sql: served, lookMs: 1 })).toBe(1);
   expect(said.splice(0)).toEqual([
     'A server is working on this database. Stop every server, then run this again.',
   ]);

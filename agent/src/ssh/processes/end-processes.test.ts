@@ -8,7 +8,7 @@ import { endProcesses } from './end-processes.ts';
 import { attemptProcesses, listProcesses } from './remote-processes.ts';
 
 function stopTarget(t: SshSetup) {
-  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 5000, giveUpAfterMs: 5000 };
+  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 30_000, giveUpAfterMs: 30_000 };
 }
 
 function openFolder(): string {
@@ -33,7 +33,7 @@ sshTest('each process is sent TERM once: with its group if its group is known, o
       // The target's shell records the signals instead of sending them.
       note: `kill() { echo "$2 $4" >>'${sent}'; }`,
     },
-    { graceMs: 5000, killMs: 5000 },
+    { graceMs: 5000, killMs: 30_000 },
   );
   const receivers = ['-10', '-30', '41'];
   const expected = ['TERM', 'CONT'].flatMap((signal) => receivers.map((to) => `${signal} ${to}`));
@@ -73,7 +73,7 @@ sshTest(
           return found;
         },
       },
-      { graceMs: 60_000, killMs: 5000 },
+      { graceMs: 60_000, killMs: 30_000 },
     );
     expect(survivors).toEqual([]);
     // It would hold the channel's output open.

@@ -6,7 +6,7 @@ import { attemptProcesses, listProcesses, parseProcessTable, signalProcesses } f
 const proc = (lines: string[]) => `welcome to web-1\nproc table\n${lines.join('\n')}\ntable end\n`;
 
 function stopTarget(t: SshSetup): StopTarget {
-  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 5000, giveUpAfterMs: 5000 };
+  return { pool: t.pool(), request: t.request, scriptTimeoutMs: 30_000, giveUpAfterMs: 30_000 };
 }
 
 test('a table of /proc is read, with names of any kind and without zombies', () => {

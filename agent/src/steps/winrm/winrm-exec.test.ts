@@ -45,7 +45,7 @@ function setup(more: Partial<StepContext> = {}) {
   };
   const pool = new WinrmPool();
   onTestFinished(() => pool.close());
-  const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 500 } });
+  const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 30_000 } });
   return {
     sink,
     pool,
