@@ -19,13 +19,14 @@ test('a step that a killed agent was running is unknown once the agent is back, 
   // The target's SSH server decides which of the two streams comes first.
   const isWhole = () => reader.text(first, 'stdout') === 'one\n' && reader.text(first, 'stderr') === 'two\n';
   await reader.until(isWhole, 'the first lines');
+  const attempt = await t.attempt(id, first);
   await t.agent.kill9();
   await reader.until(() => reader.status === 'running', 'the run to go on');
   await t.agent.start();
   expect(await reader.end()).toBe('unknown');
   expect(isWhole()).toBe(true);
   expect(await t.steps(id)).toMatchObject([
-    { status: 'unknown', reason: 'agent_restarted', outputState: 'complete', attempt: 1, outputBytes: 8 },
+    { status: 'unknown', reason: 'agent_restarted', outputState: 'complete', attempt, outputBytes: 8 },
     { status: 'skipped', reason: 'predecessor' },
   ]);
 });

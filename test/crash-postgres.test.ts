@@ -46,6 +46,7 @@ test.each<[string, () => Promise<void>]>([
   ]);
   const [first = 0, second = 0] = stepIds;
   await reader.until(() => reader.bytes > 1_000_000, 'a megabyte');
+  const attempt = await t.attempt(id, first);
   await crash();
   await gate.open();
   expect(await reader.end()).toBe('succeeded');
@@ -53,7 +54,7 @@ test.each<[string, () => Promise<void>]>([
   expect(reader.text(second)).toBe('first\nsecond\n');
   expect(await t.stored(id, first)).toEqual({ bytes: file.bytes, sha256: file.sha256 });
   expect(await t.steps(id)).toMatchObject([
-    { status: 'succeeded', attempt: 1, outputState: 'complete', outputBytes: file.bytes },
+    { status: 'succeeded', attempt, outputState: 'complete', outputBytes: file.bytes },
     // Its lease may have been lost with the database and made again; its output shows that it ran once.
     { status: 'succeeded', outputState: 'complete' },
   ]);

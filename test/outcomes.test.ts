@@ -41,6 +41,7 @@ test('while an agent is frozen, a person can cancel and decide without it, and i
   for (const run of [late, decided, forced]) {
     await run.reader.until(() => run.reader.text(run.stepIds[0] ?? 0) === 'begun\n', 'the first line');
   }
+  const attempt = await t.attempt(decided.id, decided.stepIds[0] ?? 0);
   t.agent.signal('SIGSTOP');
 
   expect((await t.api.send('DELETE', `/api/v1/runs/${forced.id}?force=true`)).status).toBe(202);
@@ -59,11 +60,11 @@ test('while an agent is frozen, a person can cancel and decide without it, and i
     groups: [{ stepNumber: 1, reason: 'agent_silent', count: 1 }],
   });
   const [step] = held.groups[0]?.steps ?? [];
-  const request = { decision: 'succeeded', note: 'seen on the host', steps: [{ id: step?.id, attempt: 1 }] };
+  const request = { decision: 'succeeded', note: 'seen on the host', steps: [{ id: step?.id, attempt }] };
   expect(await t.api.made(decisions, request)).toEqual({ decided: 1, stillHeld: 0 });
   const again = await t.api.post<{ error: { message: string } }>(decisions, request);
   expect(again.status).toBe(409);
-  expect(again.body.error.message).toMatch(/is succeeded now, with attempt 1\.$/);
+  expect(again.body.error.message).toContain(`is succeeded now, with attempt ${attempt}.`);
 
   t.agent.signal('SIGCONT');
   await gates[0].open();

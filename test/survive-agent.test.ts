@@ -40,13 +40,14 @@ test('an agent killed in mid step resumes its command: complete output, real exi
     >`select output_bytes as bytes from job_run_steps where id = ${step}`;
     expect(row?.bytes).toBeGreaterThan(1_000_000);
   });
+  const attempt = await t.attempt(id, step);
   await t.agent.kill9();
   await t.agent.start();
   await gate.open();
   expect(await reader.end()).toBe('failed');
   expect(await t.stored(id, step)).toEqual({ bytes: pieces * 1_000_000, sha256 });
   expect(await t.steps(id)).toMatchObject([
-    { status: 'failed', reason: 'exit_code', exitCode: 3, attempt: 1, outputState: 'complete' },
+    { status: 'failed', reason: 'exit_code', exitCode: 3, attempt, outputState: 'complete' },
   ]);
   expect(readFileSync(ran, 'utf8')).toBe('ran\n');
   await t.until(async () => expect(leftOvers(t)).toEqual({ files: [], processes: 0 }));

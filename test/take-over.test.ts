@@ -33,16 +33,17 @@ async function begun(t: TestSystem, name: string, config: Record<string, unknown
       select output_bytes as bytes from job_run_steps where id = ${step}`;
     expect(row?.bytes).toBeGreaterThan(pieceBytes);
   });
+  const attempt = await t.attempt(id, step);
   const holder = async () => (await t.steps(id))[0]?.agentName;
   const isWhole = async () => {
     expect(await reader.end()).toBe('failed');
     expect(await t.stored(id, step)).toEqual({ bytes: pieces * pieceBytes, sha256: hash.digest('hex') });
     expect(await t.steps(id)).toMatchObject([
-      { status: 'failed', reason: 'exit_code', exitCode: 3, attempt: 1, outputState: 'complete' },
+      { status: 'failed', reason: 'exit_code', exitCode: 3, attempt, outputState: 'complete' },
     ]);
     expect(readFileSync(ran, 'utf8')).toBe('ran\n');
   };
-  return { id, gate, holder, isWhole, ran };
+  return { id, attempt, gate, holder, isWhole, ran };
 }
 
 function filesLeft(t: TestSystem, home = 'home'): string[] {
@@ -106,7 +107,7 @@ test('a target that says another agent collects a command, though none does, end
   const other = await begun(t, 'other');
   await t.until(async () =>
     expect(await t.steps(lied.id)).toMatchObject([
-      { status: 'unknown', reason: 'supervisor_lost', attempt: 1 },
+      { status: 'unknown', reason: 'supervisor_lost', attempt: lied.attempt },
     ]),
   );
   await other.gate.open();

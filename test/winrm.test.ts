@@ -388,6 +388,7 @@ test.skipIf(missing)(
     );
     const [step, second] = await t.steps(id);
     await reader.until(() => reader.text(step?.id ?? 0) === 'ready\n', 'that it runs');
+    const attempt = await t.attempt(id, step?.id ?? 0);
     await t.agent.kill9();
     t.agent.environment = { KRB5_CONFIG: host.krb5Config };
     await appendFile(`${t.agent.policy}`, `ticket_caches: [{ name: deploy, path: ${host.dir}/tickets }]\n`);
@@ -398,7 +399,7 @@ test.skipIf(missing)(
     // The password of the user that it runs as is masked like any secret.
     expect(reader.text(second?.id ?? 0)).toBe('worker\n********, for win-http\n0\n');
     expect(await t.steps(id)).toMatchObject([
-      { status: 'succeeded', exitCode: 3, attempt: 1 },
+      { status: 'succeeded', exitCode: 3, attempt },
       { status: 'failed', exitCode: 4 },
     ]);
     await expect.poll(() => host.tasks, { timeout: 20_000 }).toEqual([]);

@@ -178,6 +178,14 @@ export class TestSystem {
     return (await this.api.get<RunSteps>(`/api/v1/runs/${runId}/steps`)).body.steps;
   }
 
+  /**
+   * Returns the number of a step's newest attempt. It is not 1 if a lease was given back unbegun, as it is when nothing
+   * moved for longer than the time of a lease.
+   */
+  async attempt(runId: number, stepId: number): Promise<number> {
+    return (await this.steps(runId)).find(({ id }) => id === stepId)?.attempt ?? 0;
+  }
+
   /** Returns the stored bytes of a step, as downloaded. */
   async stored(runId: number, stepId: number): Promise<{ bytes: number; sha256: string }> {
     const url = `${this.#parts.url}/api/v1/runs/${runId}/steps/${stepId}/output?format=raw`;
