@@ -130,19 +130,19 @@ test('a file of the server goes to a target, and comes back as artifacts of the 
 
 test('an agent killed in mid transfer leaves no half file, and the retry continues with the part that is there', async () => {
   const directory = await inbox();
-  const bytes = randomBytes(9_000_000);
+  // Three seconds are left once there is enough to continue with.
+  const bytes = randomBytes(14_000_000);
   await writeFile(join(t.filesDir, 'large'), bytes);
   const config = {
     local_path: `${t.filesDir}/large`,
     remote_path: `${directory}/large`,
-    // Seconds are left after the look that finds the first third.
-    bandwidth_limit: 1_500,
+    bandwidth_limit: 3_000,
   };
   const rules = { on_unknown: 'retry', idempotent: true };
   const runId = await t.runSteps([{ name: 'up', type: 'sftp.upload', ...rules, config }]);
   await t.until(async () => {
     const [name = ''] = await readdir(directory);
-    expect((await stat(join(directory, name))).size).toBeGreaterThan(3_000_000);
+    expect((await stat(join(directory, name))).size).toBeGreaterThan(5_000_000);
   });
   await t.agent.kill9();
   expect(await readdir(directory)).not.toContain('large');
