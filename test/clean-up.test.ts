@@ -19,13 +19,13 @@ function alive(pid: number): boolean {
 
 test('a command whose agent is permanently gone is ended by another agent after its deadline, and the attempt says so', async () => {
   await using t = await setup();
-  await t.sql`update segments set unknown_after_s = 2`;
   const { id, stepIds, reader } = await t.run([`trap '' HUP; echo pid $$; while :; do sleep 1000; done`]);
   const [step = 0] = stepIds;
   await reader.until(() => /pid \d+\n/.test(reader.text(step)), 'the command');
   const pid = Number(/pid (\d+)/.exec(reader.text(step))?.[1]);
   await t.addAgent('agent-b');
   await t.agent.kill9();
+  await t.sql`update segments set unknown_after_s = 2`;
   expect(await reader.end()).toBe('unknown');
   expect(alive(pid)).toBe(true);
   await t.sql`update attempt_clean_ups set due_at = clock_timestamp()`;

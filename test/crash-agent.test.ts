@@ -12,6 +12,12 @@ beforeAll(async () => {
 });
 afterAll(() => t?.[Symbol.asyncDispose]());
 
+/** Not before the agent is gone: one that has little processor time may be silent for as long. */
+async function soonUnknown(): Promise<void> {
+  await t.sql`update segments set unknown_after_s = 2`;
+  onTestFinished(async () => void (await t.sql`update segments set unknown_after_s = default`));
+}
+
 test('a step that a killed agent was running is unknown once the agent is back, with the output so far', async () => {
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; echo two >&2; ${gate.wait}`, 'echo never']);
@@ -32,13 +38,12 @@ test('a step that a killed agent was running is unknown once the agent is back, 
 });
 
 test('a step of a killed agent becomes unknown after the deadline, and gets a late result if the agent comes back', async () => {
-  await t.sql`update segments set unknown_after_s = 2`;
-  onTestFinished(async () => void (await t.sql`update segments set unknown_after_s = default`));
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`]);
   const [stepId = 0] = stepIds;
   await reader.until(() => reader.text(stepId) === 'one\n', 'the first line');
   await t.agent.kill9();
+  await soonUnknown();
   expect(await reader.end()).toBe('unknown');
   const [silent] = await t.steps(id);
   expect(silent).toMatchObject({ status: 'unknown', reason: 'agent_silent', outputState: 'gapped' });
@@ -54,13 +59,12 @@ test('a step of a killed agent becomes unknown after the deadline, and gets a la
 });
 
 test('commands that still run after their run ended unknown are stopped on request', async () => {
-  await t.sql`update segments set unknown_after_s = 2`;
-  onTestFinished(async () => void (await t.sql`update segments set unknown_after_s = default`));
   const gate = await t.gate();
   const { id, stepIds, reader } = await t.run([`echo one; ${gate.wait}`]);
   const [stepId = 0] = stepIds;
   await reader.until(() => reader.text(stepId) === 'one\n', 'the first line');
   t.agent.signal('SIGSTOP');
+  await soonUnknown();
   expect(await reader.end()).toBe('unknown');
   const untold = async () => (await t.api.get<RunDetail>(`/api/v1/runs/${id}`)).body.untoldAttempts;
   expect(await untold()).toBe(1);

@@ -66,6 +66,7 @@ test('while an agent is frozen, a person can cancel and decide without it, and i
   expect(again.status).toBe(409);
   expect(again.body.error.message).toContain(`is succeeded now, with attempt ${attempt}.`);
 
+  await t.sql`update segments set unknown_after_s = default`;
   t.agent.signal('SIGCONT');
   await gates[0].open();
   await gates[1].open();

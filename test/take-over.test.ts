@@ -55,12 +55,12 @@ test('a command whose agent is gone is finished by another agent, and an agent t
   await using t = await setup({ account: true });
   const agents = new Map<string | null | undefined, TestAgent>([['agent-a', t.agent]]);
   agents.set('agent-b', await t.addAgent('agent-b'));
-  await t.sql`update segments set unknown_after_s = 8`;
 
   // It is stopped, the other one takes over its command, and then it continues reading where it was.
   const first = await begun(t, 'first');
   const stopped = await first.holder();
   agents.get(stopped)?.signal('SIGSTOP');
+  await t.sql`update segments set unknown_after_s = 8`;
   await t.until(async () => expect(await first.holder()).not.toBe(stopped));
   agents.get(stopped)?.signal('SIGCONT');
   await t.until(async () => expect(await t.agentState(stopped ?? '')).toBe('connected'));
@@ -122,7 +122,6 @@ sudoTest(
   async () => {
     await using t = await setup({ account: true, sudoers: ['opsdeploy ALL=(ALL) NOPASSWD: ALL'] });
     const agents = [t.agent, await t.addAgent('agent-b')];
-    await t.sql`update segments set unknown_after_s = 8`;
     const command = await begun(t, 'root', { become: { method: 'sudo', user: 'root' } });
     const name = await command.holder();
     const holder = agents.find((agent) => agent.name === name);
@@ -131,6 +130,7 @@ sudoTest(
     await t.until(async () => expect(await t.agentState(name ?? '')).toBe('connected'));
     expect(await command.holder()).toBe(name);
     await holder?.kill9();
+    await t.sql`update segments set unknown_after_s = 8`;
     await t.until(async () => expect(await command.holder()).not.toBe(name));
     await command.gate.open();
     await command.isWhole();
