@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
 import { SearchTime, searchPattern } from './search-pattern.ts';
 
+/** The processor time of this process: whatever else the machine does takes none of it. */
+const cpuMs = () => process.cpuUsage().user / 1_000;
+
 const search = (source: string, text: string, isWhole = true) =>
-  searchPattern(source, text, new SearchTime(), isWhole);
+  searchPattern(source, text, new SearchTime(cpuMs), isWhole);
 
 test('the last match counts; its group “value”, else its first group, else the whole', async () => {
   const text = 'v=1 x\nv=2 y\n';
@@ -23,12 +26,12 @@ test('a line whose beginning was cut off is not mistaken for a whole one', async
 
 test('a long pattern looks at less of a long text, so that one search stays short', async () => {
   const text = `needle\n${'ab'.repeat(130_000)}`;
-  const began = performance.now();
+  const began = cpuMs();
   // Without a bound this pattern takes many seconds.
   expect(await search('(?:.?[ab]){0,90}(c|d)', text)).toEqual({
     missing: 'its pattern is not in the last 21 KiB',
   });
-  expect(performance.now() - began).toBeLessThan(5_000);
+  expect(cpuMs() - began).toBeLessThan(5_000);
   expect(await search('needle', `x${text}`)).toEqual({ value: 'needle' });
 });
 

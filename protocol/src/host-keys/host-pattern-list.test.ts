@@ -19,9 +19,10 @@ test('a negated pattern excludes a host, wherever it is in the list', () => {
 });
 
 test('a pattern with many stars is matched quickly', () => {
-  const startedAt = performance.now();
+  // Processor time, whatever else the machine does.
+  const before = process.cpuUsage();
   expect(matchesHostPattern('a'.repeat(2_000), `${'*a'.repeat(200)}*b`)).toBe(false);
-  expect(performance.now() - startedAt).toBeLessThan(1_000);
+  expect(process.cpuUsage(before).user).toBeLessThan(1_000_000);
 });
 
 test('a port other than 22 is part of the name', () => {
