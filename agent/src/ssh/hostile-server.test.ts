@@ -197,7 +197,7 @@ test('data sent beyond the window ends the connection, and is not kept', async (
     });
   });
   expect(await step(target, sink)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
-}, 20_000);
+});
 
 /** A stream through a jump host that doesn't close it when it is asked to. */
 class OpenStream extends Duplex {

@@ -213,4 +213,5 @@ test('an agent that reconnects to report its policy does not wait for a server t
   await writeFile(file, 'parallelism: 1\n', { mode: 0o644 });
   await agent.readPolicyAgain(file);
   expect((await t.server.nextSession()).resume.slots).toBe(1);
-}, 10_000);
+  // A close that has to be answered is given up after 30 s.
+}, 25_000);
