@@ -80,7 +80,7 @@ sshTest(
       expect(error.reason).toBe('credential_unusable');
       expect(error.message).toContain(words);
     };
-    await unusable(certify(t, path, '-V', '20200101:20200102'), 'expired at 2020-01-02');
+    await unusable(certify(t, path, '-V', '20200101000000Z:20200102000000Z'), 'expired at 2020-01-02');
     await unusable(certify(t, path, '-h'), 'for hosts');
     const stranger = makeKey(t.sshd.dir, 'ecdsa');
     await unusable(certify(t, stranger.path), 'belongs to another key');
