@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
-import { type Browser, chromium, type Page, type Route } from 'playwright-core';
+import { type Browser, chromium, type Page, type Request, type Route } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mockApi } from '../ui/dev/mock-api.ts';
 
@@ -75,6 +75,7 @@ async function answerOneByOne(page: Page, late: string): Promise<() => boolean> 
 test.for([
   ['/runs/4127', 'a run with decisions', '/decisions', '.output .body > *'],
   ['/runs/6300', 'a run that has ended', '/attempts', '.output .body > *'],
+  ['/runs/6400', 'a run that is being cancelled', '/attempts', '[aria-label="Hosts"] [role="row"]'],
   ['/agents', 'agents', '/targets', '[aria-label="Add an agent"]'],
   ['/agents/1', 'an agent', '/segments', '.actions'],
   ['/targets/groups/1', 'a target group', '/entries', '[aria-label="Rights granted on this group"]'],
@@ -168,5 +169,92 @@ test('on a phone, the filters of people and of the audit log are folded away, al
   await page.getByLabel('Actor', { exact: true }).fill('admin');
   await page.getByRole('button', { name: 'Filters, 1 set' }).click();
   await page.getByLabel('Actor', { exact: true }).waitFor({ state: 'hidden' });
+  await context.close();
+});
+
+test.for([1440, 390, 320])(
+  'no page is wider or taller than the window, %i px wide: only its parts scroll',
+  async (width, { skip }) => {
+    if (missing !== undefined) skip(missing);
+    const context = await browser.newContext({ viewport: { width, height: 850 }, reducedMotion: 'reduce' });
+    const page = await context.newPage();
+    /** What the page has asked for and has no answer to yet. */
+    const asked = new Set<Request>();
+    page.on('request', (request) => {
+      if (!request.url().endsWith('/events')) asked.add(request);
+    });
+    page.on('requestfinished', (request) => asked.delete(request));
+    page.on('requestfailed', (request) => asked.delete(request));
+    const scrolled: Record<string, unknown> = {};
+    for (const path of [
+      ...['', 'jobs/new', 'jobs/1', 'jobs/1/edit', 'jobs/1/versions', 'jobs/1/versions/1', 'jobs/1/compare'],
+      ...['jobs/1/history', 'jobs/1/statistics', 'jobs/health', 'jobs/starters', 'jobs/import', 'jobs/rules'],
+      ...[
+        'jobs/rules/new',
+        'runs',
+        'runs/4127',
+        'runs/5000',
+        'runs/6300',
+        'runs/6400',
+        'targets',
+        'targets/groups',
+      ],
+      ...[
+        'targets/groups/1',
+        'targets/groups/1/edit',
+        'targets/inventories',
+        'targets/inventories/1',
+        'targets/scans',
+      ],
+      ...[
+        'targets/scans/15',
+        'targets/known-hosts',
+        'targets/host-trust',
+        'agents',
+        'agents/1',
+        'credentials',
+      ],
+      ...['categories', 'files', 'people', 'people/users/3', 'people/groups', 'people/groups/1'],
+      ...['people/permissions', 'audit', 'account'],
+    ]) {
+      await page.goto(`${url}/${path}`);
+      await page.locator('main h1').waitFor();
+      await expect.poll(() => asked.size, { timeout: 10_000 }).toBe(0);
+      await isDrawn(page);
+      const size = await page.evaluate(
+        '(({ scrollWidth, scrollHeight }) => ({ scrollWidth, scrollHeight }))(document.documentElement)',
+      );
+      if (JSON.stringify(size) !== JSON.stringify({ scrollWidth: width, scrollHeight: 850 }))
+        scrolled[path] = size;
+    }
+    expect(scrolled).toEqual({});
+    await context.close();
+  },
+  120_000,
+);
+
+test('on a phone, the buttons of scans are of one width, and the counts of a run take two lines', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const context = await browser.newContext({ viewport: { width: 390, height: 900 } });
+  const page = await context.newPage();
+  await page.goto(`${url}/targets/scans`);
+  const boxOf = async (name: string) =>
+    page.getByRole('main').getByText(name).locator('visible=true').first().boundingBox();
+  const known = await boxOf('Import known_hosts…');
+  const trust = await boxOf('Authorities and revoked keys');
+  const scan = await boxOf('Scan targets…');
+  expect({ y: trust?.y, width: trust?.width, height: trust?.height }).toEqual({
+    y: known?.y,
+    width: known?.width,
+    height: known?.height,
+  });
+  expect(scan?.width).toBeGreaterThan(2 * (known?.width ?? Number.NaN));
+  await page.goto(`${url}/runs/5000`);
+  const counts = page.getByRole('group', { name: 'Filter hosts by state' }).getByRole('button');
+  await counts.nth(4).waitFor();
+  const lines = await counts.evaluateAll((all) => all.map((one) => one.getBoundingClientRect().top));
+  expect(new Set(lines).size).toBe(2);
   await context.close();
 });
