@@ -166,6 +166,50 @@ test('a file picker that is closed without a choice leaves the form as it is, an
   expect(faults).toEqual([]);
 });
 
+test('a target gets a new credential without leaving its form, which keeps what was typed, and opens beside the list', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  // The segment's credentials, until one is added here.
+  let isAdded = false;
+  await page.route(/\/api\/v1\/credentials\?/, (route) =>
+    isAdded ? route.continue() : route.fulfill({ json: { items: [], nextCursor: null } }),
+  );
+  await page.goto(`${c.url}/targets`);
+  await page.getByRole('button', { name: 'Add target…' }).click();
+  const form = page.getByRole('dialog', { name: 'Add a target' });
+  await form.getByRole('textbox', { name: 'Name', exact: true }).fill('db-7');
+  await form.getByRole('textbox', { name: 'Host', exact: true }).fill('db-7.example.net');
+  await form.getByRole('button', { name: 'Add one…' }).click();
+  const sealing = page.getByRole('dialog', { name: 'Add a credential' });
+  await sealing.getByRole('textbox', { name: 'Name', exact: true }).fill('db key');
+  await sealing.getByRole('textbox', { name: 'User', exact: true }).fill('deploy');
+  const pem = (kind: string, text: string) => `-----BEGIN ${kind}-----\n${text}\n-----END ${kind}-----\n`;
+  await sealing
+    .getByRole('textbox', { name: 'Private key' })
+    .fill(pem('RSA PRIVATE KEY', 'Proc-Type: 4,ENCRYPTED'));
+  await sealing.getByRole('textbox', { name: 'Hosts' }).fill('db-*');
+  const passphrase = sealing.getByLabel('Passphrase of the key');
+  await sealing.getByRole('button', { name: 'Seal and save' }).click();
+  // What is missing is said where it is missing.
+  await eventually(() => passphrase.evaluate((one) => one.matches(':focus'))).toBe(true);
+  expect(await passphrase.getAttribute('aria-invalid')).toBe('true');
+  await passphrase.fill('correct horse');
+  isAdded = true;
+  await sealing.getByRole('button', { name: 'Seal and save' }).click();
+  await sealing.waitFor({ state: 'detached' });
+  const chosen = form.getByRole('combobox', { name: 'Credential' });
+  await eventually(() => chosen.locator('option:checked').textContent()).toBe('db key');
+  expect(await chosen.evaluate((one) => one.matches(':focus'))).toBe(true);
+  expect(await form.getByRole('textbox', { name: 'Host', exact: true }).inputValue()).toBe(
+    'db-7.example.net',
+  );
+  await form.getByRole('button', { name: 'Add target' }).click();
+  await page.getByRole('complementary', { name: 'Target db-7' }).getByText('None seen yet.').waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('a form that is refused shows its first field with a problem, from the form itself and from the server', async ({
   skip,
 }) => {

@@ -295,6 +295,10 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   await dialog.getByRole('button', { name: 'Run on 1 target' }).click();
   await page.locator('.lines').getByText('first', { exact: true }).waitFor();
   await page.getByText('as good').waitFor();
+  // Whoever has just saved a version is told that it is not the one that runs again.
+  await page.getByRole('region', { name: 'Run', exact: true }).getByText('succeeded').first().waitFor();
+  await page.getByRole('button', { name: 'Run again…' }).click();
+  await page.getByRole('dialog').getByText('The job is at version 3 now.').waitFor();
   expect(faults).toEqual([]);
 });
 

@@ -5,7 +5,7 @@ import { auditedBy, type Caller } from '../caller.ts';
 import { deleteOldEnrollmentTokens, insertEnrollmentToken } from '../store/agents/enrollment-tokens.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { enrollmentSteps } from './enrollment-steps.ts';
+import { enrollmentCaution, enrollmentSteps } from './enrollment-steps.ts';
 import { segmentFor } from './segment-for.ts';
 
 export interface EnrollmentTokenDeps {
@@ -52,10 +52,12 @@ export async function createEnrollmentToken(
       rootSha256: createHash('sha256').update(segment.rootKey).digest('hex'),
       ...(deps.caPin === undefined ? {} : { caPin: deps.caPin }),
     });
+    const caution = enrollmentCaution(deps.publicUrl);
     return {
       id,
       token,
       expiresAt: expiresAt.toISOString(),
+      ...(caution === undefined ? {} : { caution }),
       steps: enrollmentSteps({ publicUrl: deps.publicUrl, agentSha256, privateCa: deps.caPin !== undefined }),
     };
   });

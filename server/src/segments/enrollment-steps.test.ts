@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { agentDownloadPath, enrollmentSteps } from './enrollment-steps.ts';
+import { agentDownloadPath, enrollmentCaution, enrollmentSteps } from './enrollment-steps.ts';
 
 const program = 'console.log("agent", ...process.argv.slice(2));\n';
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
@@ -88,4 +88,16 @@ describe('the commands for a new agent’s machine', () => {
     expect((await run(command)).stdout).toBe(`enroll|--server|${address}|--token-file|enrollment-token|`);
     await expect(stat(join(directory, 'hacked'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
+});
+
+it.each([
+  ['http://127.0.0.1:7700', '127.0.0.1'],
+  ['http://localhost:7700', 'localhost'],
+  ['https://[::1]:7700', '[::1]'],
+])('commands that lead to %s are said to work on the server’s own machine only', (url, host) => {
+  expect(enrollmentCaution(url)).toContain(`lead to ${host}, so they work on the server’s own machine only`);
+});
+
+it('commands that lead to another address need no such word', () => {
+  expect(enrollmentCaution('https://ops.example.com:7700')).toBeUndefined();
 });

@@ -1,6 +1,7 @@
 // The shell commands that a person pastes on a new agent's machine, which has POSIX sh, curl, sha256sum and node. The
 // hash in the first command came over the console's connection, so the download itself needs no trust.
 import type { EnrollmentTokenReply } from '@opsconductor/protocol';
+import { isLoopback } from '../config/read-tls.ts';
 
 type Steps = EnrollmentTokenReply['steps'];
 
@@ -32,8 +33,19 @@ export function enrollmentSteps(options: {
       command: `node agent.mjs enroll --server ${shellQuote(url)} --token-file enrollment-token`,
       takesToken: false,
     },
-    { title: 'Start the agent', command: 'node agent.mjs run', takesToken: false },
+    {
+      title: 'Start the agent. It runs until this terminal is closed',
+      command: 'node agent.mjs run',
+      takesToken: false,
+    },
   ];
+}
+
+/** Returns what keeps the commands from working on another machine than the server's, or `undefined`. */
+export function enrollmentCaution(publicUrl: string): string | undefined {
+  const { hostname } = new URL(publicUrl);
+  if (!isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'))) return undefined;
+  return `The commands lead to ${hostname}, so they work on the server’s own machine only. To add agents on other machines, start the server with --listen and --public-url.`;
 }
 
 function shellQuote(text: string): string {

@@ -150,6 +150,11 @@ export const EnrollmentTokenReplySchema = Type.Object({
   id: Id,
   token: Type.String({ description: 'Shown once; valid for one agent' }),
   expiresAt: Timestamp,
+  caution: Type.Optional(
+    Type.String({
+      description: 'What keeps the commands from working on other machines; absent if nothing does',
+    }),
+  ),
   /** Shell commands to run on the machine in the segment, in order. None contains the token. */
   steps: Type.Array(
     Type.Object({

@@ -35,9 +35,15 @@ function newConfig(type: string, schema: FieldSchema | undefined): Record<string
   if (command !== undefined) return { command: type.startsWith('winrm') ? 'Get-Date' : 'true' };
   if (local === undefined || remote === undefined) return {};
   const remotePath = type === 'winrm.copy' ? 'C:\\Temp\\example' : '/tmp/example';
+  // Of the two sources, the one that needs nothing on the agent's machine.
+  if (type !== 'sftp.download' && schema?.properties?.file !== undefined)
+    return { file: 'example', remote_path: remotePath };
   const paths = { local_path: '/srv/files/example', remote_path: remotePath };
   return type === 'sftp.download' ? { remote_path: paths.remote_path, local_path: paths.local_path } : paths;
 }
+
+/** Fields of which the label alone doesn't say what to write. */
+export const hinted = ['command', 'shell', 'local_path', 'file'];
 
 /** Fields that most steps have; the others are folded away. */
 export const commonConfig = [

@@ -3,7 +3,8 @@
 
 const publicKey =
   /^(ssh-(rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+) AAAA|^-----BEGIN (RSA )?PUBLIC KEY-----|^---- BEGIN SSH2 PUBLIC KEY ----/;
-const needsPassphrase = 'This key is encrypted: enter its passphrase, too';
+/** What is missing is not in the text of the key: it belongs beside the passphrase. */
+export const needsPassphrase = 'This key is encrypted: enter its passphrase, too';
 const opensshMagic = 'openssh-key-v1\0';
 
 /**

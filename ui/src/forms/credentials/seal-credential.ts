@@ -5,7 +5,7 @@ import { createCredential, replaceCredential } from '../../api/agents/credential
 import { fetchVerifiedKey } from '../verified-key.ts';
 
 /**
- * Checks the roster, then seals and saves a new credential or the next version of an existing one.
+ * Checks the roster, then seals and saves a new credential or the next version of an existing one. Returns its id.
  *
  * @throws {ApiError} `untrusted` if the roster isn't signed by the root, or names another key
  */
@@ -18,7 +18,7 @@ export async function saveSealed(credential: {
   secret: CredentialSecret;
   /** The credential that gets a new secret, and its current version. */
   replacing?: { id: string; version: number } | undefined;
-}): Promise<void> {
+}): Promise<string> {
   const key = await fetchVerifiedKey(credential.segmentId);
   const { replacing, description, expiresOn } = credential;
   const beside = { description, expiresOn };
@@ -38,7 +38,7 @@ export async function saveSealed(credential: {
   });
   if (replacing !== undefined) {
     await replaceCredential(id, { version, ...beside, sealed });
-    return;
+    return id;
   }
   await createCredential({
     id,
@@ -48,4 +48,5 @@ export async function saveSealed(credential: {
     kind: credential.secret.kind,
     sealed,
   });
+  return id;
 }
