@@ -95,7 +95,7 @@ export async function buildAgentIfChanged() {
 }
 
 /** The owner's program as a single file, to be copied to the owner's machine. */
-export async function buildOpsconductorIfChanged() {
+async function buildOpsconductorIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   await buildIfChanged('opsconductor', ['agent', 'protocol'], '.cache/build/opsconductor.mjs', () =>
     buildAgent('agent/src/owner-main.ts', 'opsconductor'),
@@ -110,7 +110,7 @@ export async function buildKilledAgent() {
   );
 }
 
-export async function buildServerIfChanged() {
+async function buildServerIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   const sources = ['server', 'protocol', 'scripts'];
   await buildIfChanged('server', sources, '.cache/build/server.mjs', () =>

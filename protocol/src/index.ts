@@ -61,6 +61,7 @@ export * from './detections.ts';
 export * from './expressions/expression.ts';
 export type { ExpressionScope, ExpressionValues, ScopedOutput } from './expressions/scope.ts';
 export * from './host-keys/host-pattern-list.ts';
+export { firstRepeated } from './json-values.ts';
 export * from './limits.ts';
 export * from './outcome.ts';
 export * from './parameters/check-parameters.ts';

@@ -3,6 +3,7 @@
 // `errorDetails`.
 import type { ErrorObject } from 'ajv';
 import type { ErrorDetail } from './api/common.ts';
+import { firstRepeated, isEqualJson, pointerPart } from './json-values.ts';
 import { type ErrorDetailsOptions, errorDetails, validatorOptions } from './validation.ts';
 
 type Schema = Record<string, unknown>;
@@ -75,9 +76,9 @@ class SchemaCheck {
       this.at(this.#resolve(schema.$ref), data, `${schemaPath}/$ref`, instancePath);
     }
     if (schema.type !== undefined && !isOfType(data, schema.type)) tell('type', { type: schema.type });
-    if (Array.isArray(schema.enum) && !schema.enum.some((one) => equal(one, data)))
+    if (Array.isArray(schema.enum) && !schema.enum.some((one) => isEqualJson(one, data)))
       tell('enum', { allowedValues: schema.enum });
-    if ('const' in schema && !equal(schema.const, data)) tell('const', { allowedValue: schema.const });
+    if ('const' in schema && !isEqualJson(schema.const, data)) tell('const', { allowedValue: schema.const });
     // As in ajv: keywords for the value's actual type apply even if its type is wrong, for example 1.5 for an integer.
     if (typeof data === 'number') numberErrors(schema, data, tell);
     else if (typeof data === 'string') this.#stringErrors(schema, data, tell);
@@ -225,38 +226,10 @@ function isOfType(data: unknown, type: unknown): boolean {
   }
 }
 
-/** Like ajv, names the later of the two first; but needs only one pass, where ajv compares every pair. */
-export function firstRepeated(items: readonly unknown[]): { i: number; j: number } | undefined {
-  const seen = new Map<unknown, number>();
-  for (const [at, item] of items.entries()) {
-    const key = typeof item === 'object' ? canonical(item) : item;
-    const before = seen.get(key);
-    if (before !== undefined) return { i: at, j: before };
-    seen.set(key, at);
-  }
-  return undefined;
-}
-
-function equal(a: unknown, b: unknown): boolean {
-  return a === b || (typeof a === 'object' && typeof b === 'object' && canonical(a) === canonical(b));
-}
-
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, inner) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
-}
-
 function isSchema(value: unknown): value is Schema {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function schemasOf(value: unknown): Schema[] {
   return Array.isArray(value) ? value.filter(isSchema) : [];
-}
-
-function pointerPart(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }

@@ -20,7 +20,7 @@ import { fail, until } from './waiting.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const buildFolder = join(root, '.cache/build');
-export const leaseTtlMs = 2_000;
+const leaseTtlMs = 2_000;
 const timings = { heartbeatIntervalMs: 400, leaseTtlMs };
 const unknownAfterS = 4;
 const slots = 16;

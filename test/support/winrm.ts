@@ -14,11 +14,11 @@ import { ensureWinrmFixture, faketimeLibraries } from './packages.ts';
 export const winrmUser = 'opsdeploy';
 // No double quote, because kadmin interprets it.
 export const winrmPassword = "Gülden & 'Süß'!";
-export const winrmDomain = 'FIXTURE';
+const winrmDomain = 'FIXTURE';
 export const winrmRealm = 'FIXTURE.TEST';
 
 /** `http` requires every message to be sealed; `plain` accepts clear text, like Windows with AllowUnencrypted. */
-export const winrmListeners = ['http', 'plain', 'https', 'strict', 'sha384', 'pss'] as const;
+const winrmListeners = ['http', 'plain', 'https', 'strict', 'sha384', 'pss'] as const;
 export type WinrmListener = (typeof winrmListeners)[number];
 
 export interface Mishap {

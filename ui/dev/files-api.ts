@@ -34,7 +34,7 @@ const rows: Row[] = [
   ],
   ['spooler-reset.ps1', 'Stops the spooler, empties its folder, starts it', 'general', 901, 0],
 ];
-export const files: StoredFile[] = rows.map(([name, description, category, size, jobCount], at) => ({
+const files: StoredFile[] = rows.map(([name, description, category, size, jobCount], at) => ({
   id: `0a6f3c1e-77aa-4d52-9d0b-5b1f6d2e40${String(at).padStart(2, '0')}`,
   name,
   description,

@@ -28,7 +28,7 @@ const group = (id: number, name: string, more: Partial<TargetGroup>): TargetGrou
   updatedAt: ago(3 * hour),
   ...more,
 });
-export const targetGroups: TargetGroup[] = [
+const targetGroups: TargetGroup[] = [
   group(1, 'Web servers', {
     description: 'Everything behind the public load balancers',
     memberCount: 11_142,

@@ -148,11 +148,6 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   audit: 'audit.read',
 };
 
-/** Returns whether the page is one of those about a single job. */
-export function isJobPart(page: PageName): boolean {
-  return page === 'job' || page.startsWith('job-');
-}
-
 export function matchRoute(path: string): Route {
   const clean = path.length > 1 ? path.replace(/\/+$/, '') : path;
   for (const [pattern, page] of table) {

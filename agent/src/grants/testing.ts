@@ -12,7 +12,7 @@ import { encodeBase64, generateSigningKeyPair, type KeyPair } from '@opsconducto
 import type { RequireGrant } from '../policy/policy-schema.ts';
 
 export const identity = { installationId: 'c5c0…-of-tests', segmentId: 3, agentId: 7 };
-export const startedAt = '2027-03-01T12:00:00.000Z';
+const startedAt = '2027-03-01T12:00:00.000Z';
 export const definition: JobDefinition = {
   name: 'Restart',
   parameters: {

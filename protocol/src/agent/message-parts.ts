@@ -11,8 +11,8 @@ export const Seq = (minimum: number) => Type.Integer({ minimum, maximum: maxSeq 
 export const Generation = (minimum = 1) => Type.Integer({ minimum, maximum: 2_147_483_647 });
 export const Epoch = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
 /** Compared and stored unchanged, so nothing that a database or a log could interpret differently is allowed. */
-export const Opaque = (minLength: number) => Type.String({ minLength, maxLength: 64, pattern: '^[!-~]*$' });
-export const LeaseToken = Opaque(16);
+const Opaque = (minLength: number) => Type.String({ minLength, maxLength: 64, pattern: '^[!-~]*$' });
+const LeaseToken = Opaque(16);
 export const RequestId = Opaque(1);
 export const message = <T extends string, P extends Record<string, TSchema>>(type: T, properties: P) =>
   Type.Object({ type: Type.Literal(type), ...properties });

@@ -1,6 +1,5 @@
 // The sealed audit log: its tree, proofs and checkpoints. Only for Node; the console doesn't verify.
 export {
-  type Checkpoint,
   CheckpointError,
   isSignedNote,
   maxNoteLength,

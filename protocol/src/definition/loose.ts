@@ -42,7 +42,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** The value that was found, as text for a detail. */
-export function found(value: unknown): string {
+function found(value: unknown): string {
   return typeof value === 'string' ? visibleJson(value.slice(0, 100)) : String(value);
 }
 

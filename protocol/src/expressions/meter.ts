@@ -15,7 +15,7 @@ export class TooCostly extends Error {
 const tooCostly = new TooCostly();
 
 /** What one evaluation has cost so far, in steps. */
-export class Meter {
+class Meter {
   steps = 0;
   /** Stays true if the library continues after the error, as `||` does if its other side is true. */
   exceeded = false;

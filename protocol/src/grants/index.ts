@@ -9,4 +9,4 @@ export {
   sha256Hex,
   signGrant,
 } from './sign-grant.ts';
-export { type Unsignable, unsignablePart } from './unsignable.ts';
+export { unsignablePart } from './unsignable.ts';

@@ -16,14 +16,14 @@ const Instant = Type.String({
   pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$',
 });
 
-export const GrantedJobSchema = Closed({
+const GrantedJobSchema = Closed({
   id: Id,
   version: Type.Integer({ minimum: 1 }),
   /** SHA-256 of the definition in canonical JSON, as in the job's version. */
   checksum: Sha256,
 });
 /** A secret value in its sealed form. */
-export const GrantedSecretSchema = Closed({
+const GrantedSecretSchema = Closed({
   id: Type.String({ maxLength: 64 }),
   name: Type.String({ maxLength: 64 }),
   sha256: Sha256,
@@ -35,7 +35,7 @@ const GrantedCredentialSchema = Closed({
   sha256: Sha256,
 });
 /** How some steps reach their target, and with which credential. */
-export const GrantedReachSchema = Closed({
+const GrantedReachSchema = Closed({
   /** Numbers of the steps. */
   steps: Type.Array(Type.Integer({ minimum: 1, maximum: limits.maxStepsPerJob }), { minItems: 1 }),
   /** As in a lease, with SHA-256 instead of sealed parts. */

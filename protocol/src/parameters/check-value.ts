@@ -4,6 +4,7 @@
 // (validation.ts).
 import type { ErrorObject } from 'ajv';
 import type { ValueDefinition } from '../api/jobs/parameters.ts';
+import { firstRepeated, isEqualJson, pointerPart } from '../json-values.ts';
 import { limits } from '../limits.ts';
 import { compilePattern, isPattern, type PatternBudget } from '../patterns/pattern.ts';
 import { isMultipleOf } from './decimal.ts';
@@ -27,7 +28,7 @@ export function checkValue(check: ValueCheck, value: unknown, definition: ValueD
     if (definition.type === 'integer' && Number.isInteger(value)) {
       add(check, value, definition, at, 'text', {}, inexactMessage);
     } else add(check, value, definition, at, 'type', { type: definition.type });
-  } else if (definition.enum !== undefined && !definition.enum.some((one) => isEqual(one, value))) {
+  } else if (definition.enum !== undefined && !definition.enum.some((one) => isEqualJson(one, value))) {
     add(check, value, definition, at, 'enum', { allowedValues: definition.enum });
   } else if (typeof value === 'string') checkText(check, value, definition, at);
   else if (typeof value === 'number') checkNumber(check, value, definition, at);
@@ -145,8 +146,8 @@ function checkArray(check: ValueCheck, value: unknown[], definition: ValueDefini
   }
   if (value.length > limits.maxParameterItems) return;
   if (uniqueItems === true) {
-    const twice = firstRepeated(value);
-    if (twice !== undefined) add(check, value, definition, at, 'uniqueItems', { i: twice[0], j: twice[1] });
+    const repeated = firstRepeated(value);
+    if (repeated !== undefined) add(check, value, definition, at, 'uniqueItems', repeated);
   }
   value.forEach((item, index) => {
     if (items === undefined) checkAnything(check, item, `${at}/${index}`);
@@ -189,40 +190,8 @@ export function isRequired(definition: ValueDefinition): boolean {
   return definition.required ?? definition.default === undefined;
 }
 
-/** Escapes a name for a JSON pointer (RFC 6901, section 3). */
-export function pointerPart(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1');
-}
-
 function charactersOf(text: string): number {
   let count = 0;
   for (const _ of text) count++;
   return count;
-}
-
-/** Returns the positions of the first two items that are equal. */
-export function firstRepeated(values: readonly unknown[]): [number, number] | undefined {
-  const seen = new Map<string, number>();
-  for (const [index, value] of values.entries()) {
-    const key = spelled(value);
-    const before = seen.get(key);
-    if (before !== undefined) return [before, index];
-    seen.set(key, index);
-  }
-  return undefined;
-}
-
-/** Whether two JSON values are equal; the order of properties does not count. */
-export function isEqual(a: unknown, b: unknown): boolean {
-  if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a === b;
-  return spelled(a) === spelled(b);
-}
-
-/** Serializes equal JSON values equally, with sorted properties. */
-function spelled(value: unknown): string {
-  return JSON.stringify(value, (_, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
 }

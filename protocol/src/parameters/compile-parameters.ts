@@ -3,10 +3,11 @@
 import type { ErrorObject } from 'ajv';
 import type { ErrorDetail } from '../api/common.ts';
 import type { ParameterRule, Parameters, ValueDefinition } from '../api/jobs/parameters.ts';
+import { pointerPart } from '../json-values.ts';
 import { limits } from '../limits.ts';
 import { PatternBudget } from '../patterns/pattern.ts';
 import { errorDetails } from '../validation.ts';
-import { checkValue, isRequired, pointerPart, type ValueCheck } from './check-value.ts';
+import { checkValue, isRequired, type ValueCheck } from './check-value.ts';
 import { type JsonSchema, parametersJsonSchema, schemaOf } from './json-schema.ts';
 import { ruleProblems } from './rule-problems.ts';
 

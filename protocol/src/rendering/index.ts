@@ -8,7 +8,6 @@ export type { RenderableStep } from './placeholders/read-step.ts';
 export { parseReference, placeholderText, type Reference, referenceText } from './placeholders/reference.ts';
 export { referencesOf } from './placeholders/references-of.ts';
 export {
-  leanScope,
   type RenderScope,
   type ScopeOutput,
   scopeOf,

@@ -5,7 +5,7 @@ import { SealingError } from './sealing-error.ts';
 
 export const publicKeyBytes = 32;
 export const privateKeyBytes = 32;
-export const signatureBytes = 64;
+const signatureBytes = 64;
 
 export interface KeyPair {
   /** 32 bytes, raw. */

@@ -4,7 +4,7 @@ import { agentPathPattern, fileNamePattern, noNulPattern, targetPathPattern } fr
 import { BecomeSchema } from './ssh-exec.ts';
 
 /** Default timeout of a transfer, in seconds. */
-export const transferTimeoutS = 3_600;
+const transferTimeoutS = 3_600;
 
 const Pattern = Type.String({ minLength: 1, maxLength: 1_000, pattern: noNulPattern });
 const Patterns = (title: string, description: string) =>

@@ -39,7 +39,7 @@ export async function tryPort(at: ListenAddress): Promise<void> {
 }
 
 /** The port can't be taken. The message says which one and what to do. */
-export class ListenError extends Error {
+class ListenError extends Error {
   constructor({ address, port }: ListenAddress, cause: NodeJS.ErrnoException) {
     const advice: Record<string, string> = {
       EADDRINUSE:

@@ -2,7 +2,7 @@
 // someone reads it.
 
 /** How long what is below waits: not for ever, as it may be what the reader needs. Longer while answers come. */
-export const longestWaitMs = 5_000;
+const longestWaitMs = 5_000;
 
 export class ShownBelow {
   #shown = $state.raw<object>();

@@ -1,6 +1,6 @@
 // The content of `${{ … }}`: a source, a path into it, and whether its text is spliced raw.
 
-export const referenceSources = ['parameters', 'target', 'run', 'job', 'steps'] as const;
+const referenceSources = ['parameters', 'target', 'run', 'job', 'steps'] as const;
 export type ReferenceSource = (typeof referenceSources)[number];
 
 export interface Reference {

@@ -227,43 +227,6 @@ export function absenceProblem(
   };
 }
 
-/** Reduces a scope to what a step refers to, and to the fields that rendering needs. */
-export function leanScope(references: readonly Reference[], scope: RenderScope): RenderScope {
-  const parameters: Parameters = {};
-  const steps: RenderScope['steps'] = {};
-  for (const { source, path } of references) {
-    const [first, , third] = path;
-    const parameter = source === 'parameters' ? ownOf(scope.parameters, first) : undefined;
-    if (parameter !== undefined) parameters[String(first)] = leanParameter(parameter);
-    const outputs = source === 'steps' ? ownOf(scope.steps, first)?.outputs : undefined;
-    const output = ownOf(outputs ?? {}, third);
-    if (output === undefined) continue;
-    steps[String(first)] = { outputs: { ...steps[String(first)]?.outputs, [String(third)]: output } };
-  }
-  return { path: scope.path, parameters, steps };
-}
-
-function leanParameter(parameter: Parameter): Parameter {
-  const { title: _, description: _2, order: _3, enum: values, default: _4, ...rest } = parameter;
-  const isGivenNow = isGiven(parameter);
-  return { ...leanValue(rest), ...(values === undefined ? {} : { enum: values }), required: isGivenNow };
-}
-
-function leanValue<T extends ValueDefinition>(value: T): T {
-  const { title: _, description: _2, ...rest } = value;
-  return {
-    ...(rest as T),
-    ...(value.items === undefined ? {} : { items: leanValue(value.items) }),
-    ...(value.properties === undefined
-      ? {}
-      : {
-          properties: Object.fromEntries(
-            Object.entries(value.properties).map(([name, inner]) => [name, leanValue(inner)]),
-          ),
-        }),
-  };
-}
-
 function isGiven(value: ValueDefinition): boolean {
   return value.default !== undefined || value.required !== false;
 }

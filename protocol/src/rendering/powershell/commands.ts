@@ -12,7 +12,7 @@ const verbs = new Set(
 );
 
 /** Cmdlets by the short names that people write. */
-export const aliases: Readonly<Record<string, string>> = {
+const aliases: Readonly<Record<string, string>> = {
   iex: 'invoke-expression',
   icm: 'invoke-command',
   saps: 'start-process',

@@ -22,7 +22,7 @@ export function readableInPowershell(value: unknown, site: Site): string {
 }
 
 /** Returns the text as one argument for people to read: in single quotes unless it needs none. */
-export function powershellWord(text: string): string {
+function powershellWord(text: string): string {
   return /^[A-Za-z][\w.:\\/-]*$/.test(text)
     ? text
     : `'${text.replaceAll(/['\u2018\u2019\u201a\u201b]/g, '$&$&')}'`;

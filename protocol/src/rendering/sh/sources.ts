@@ -138,7 +138,7 @@ export function* inWords(words: readonly Word[], holds: Holds): Generator<Source
   for (const word of words) yield* inSegments(word.segments, holds);
 }
 
-export function* inRedirects(redirects: readonly Redirect[], holds: Holds): Generator<Source> {
+function* inRedirects(redirects: readonly Redirect[], holds: Holds): Generator<Source> {
   for (const { operator, word, body } of redirects) {
     yield* inSegments(word.segments, holds);
     if (operator === '<' || operator === '<>') yield* inFile(word, holds);
@@ -229,7 +229,7 @@ export function* listsIn(command: Command): Generator<List> {
   yield* command.lists;
 }
 
-export function* listsInSegments(segments: readonly Segment[]): Generator<List> {
+function* listsInSegments(segments: readonly Segment[]): Generator<List> {
   for (const segment of segments) {
     if (segment.kind === 'command') yield segment.body;
     else if (segment.kind === 'parameter') yield* listsInSegments(segment.operator ?? []);

@@ -31,6 +31,6 @@ export function readableInShell(value: unknown, site: Site): string {
 }
 
 /** Quotes a text as one word of a POSIX shell. */
-export function shellWord(text: string): string {
+function shellWord(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

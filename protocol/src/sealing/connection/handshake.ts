@@ -4,7 +4,7 @@ import { encodeBase64, encodeFields } from '../encoding.ts';
 import { sign, verifyBase64 } from '../keys.ts';
 import { SealingError } from '../sealing-error.ts';
 
-export const handshakeNonceBytes = 32;
+const handshakeNonceBytes = 32;
 export type HandshakeRole = 'agent' | 'server';
 
 export interface Handshake {

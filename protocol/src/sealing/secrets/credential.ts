@@ -16,7 +16,7 @@ const SourceName = Type.String({ minLength: 1, maxLength: maxPolicyNameLength, p
 /** The password that sudo or su asks for on the target; a single line, because it is read as one. */
 const BecomePassword = Type.String({ minLength: 1, maxLength: 1_024, pattern: '^[^\\u0000\\n\\r]*$' });
 
-export const SshPasswordSecretSchema = Type.Object(
+const SshPasswordSecretSchema = Type.Object(
   {
     kind: Type.Literal('ssh_password'),
     user: User,
@@ -26,7 +26,7 @@ export const SshPasswordSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const SshPrivateKeySecretSchema = Type.Object(
+const SshPrivateKeySecretSchema = Type.Object(
   {
     kind: Type.Literal('ssh_private_key'),
     user: User,
@@ -45,7 +45,7 @@ export const SshPrivateKeySecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const WinrmPasswordSecretSchema = Type.Object(
+const WinrmPasswordSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_password'),
     /** `DOMAIN\\name`, `name@domain`, or the name of a local user of the host. */
@@ -55,7 +55,7 @@ export const WinrmPasswordSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const WinrmCertificateSecretSchema = Type.Object(
+const WinrmCertificateSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_certificate'),
     /** The user that the host maps the certificate to, as bounds and policies see it. The host decides in the end. */
@@ -77,7 +77,7 @@ export const WinrmCertificateSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const WinrmKeytabSecretSchema = Type.Object(
+const WinrmKeytabSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_keytab'),
     /** `name@REALM` or `REALM\\name`. */
@@ -88,7 +88,7 @@ export const WinrmKeytabSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const WinrmTicketCacheSecretSchema = Type.Object(
+const WinrmTicketCacheSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_ticket_cache'),
     /** User whose tickets they must be: `name@REALM` or `REALM\\name`. */
@@ -99,7 +99,7 @@ export const WinrmTicketCacheSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const SshPasswordSourceSecretSchema = Type.Object(
+const SshPasswordSourceSecretSchema = Type.Object(
   {
     kind: Type.Literal('ssh_password_source'),
     user: User,
@@ -109,7 +109,7 @@ export const SshPasswordSourceSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const SshKeySourceSecretSchema = Type.Object(
+const SshKeySourceSecretSchema = Type.Object(
   {
     kind: Type.Literal('ssh_key_source'),
     user: User,
@@ -120,7 +120,7 @@ export const SshKeySourceSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const WinrmPasswordSourceSecretSchema = Type.Object(
+const WinrmPasswordSourceSecretSchema = Type.Object(
   {
     kind: Type.Literal('winrm_password_source'),
     /** As for a WinRM password. */
@@ -130,7 +130,7 @@ export const WinrmPasswordSourceSecretSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export const CredentialSecretSchema = Type.Union([
+const CredentialSecretSchema = Type.Union([
   SshPasswordSecretSchema,
   SshPrivateKeySecretSchema,
   WinrmPasswordSecretSchema,

@@ -14,8 +14,8 @@ const dataKeyBytes = 32;
 const nonceBytes = 12;
 const lengthBytes = 4;
 /** Plaintexts are padded to a multiple of this, to hide their length. */
-export const paddingBlockBytes = 256;
-export const maxSealedPlaintextBytes = 128 * 1024;
+const paddingBlockBytes = 256;
+const maxSealedPlaintextBytes = 128 * 1024;
 
 /**
  * The purpose of an envelope; opening takes the same values. `domain` separates purposes, `fields` identify the object.

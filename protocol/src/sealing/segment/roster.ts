@@ -9,7 +9,7 @@ const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 const Generation = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
 const PublicKey = Type.String({ minLength: 44, maxLength: 44 });
 
-export const RosterSchema = Type.Object(
+const RosterSchema = Type.Object(
   {
     installationId: Type.String({ minLength: 1, maxLength: 64 }),
     segmentId: Id,

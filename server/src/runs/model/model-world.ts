@@ -107,7 +107,7 @@ export interface ModelWorld {
   drain(agent: ModelAgent): Promise<void>;
 }
 
-export const keyOf = ({ id, epoch }: { id: number; epoch: number }) => `${id}.${epoch}`;
+const keyOf = ({ id, epoch }: { id: number; epoch: number }) => `${id}.${epoch}`;
 
 export async function setupWorld(): Promise<ModelWorld & AsyncDisposable> {
   const t = await setupRuns();

@@ -129,7 +129,7 @@ export async function listWaiting(
     order by targets desc, w.kind, g.name, w.agent_name, lock_name, lock_scope, w.needs`;
 }
 
-export const agentStates = [
+const agentStates = [
   'able',
   'busy',
   'draining',

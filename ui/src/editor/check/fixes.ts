@@ -94,7 +94,7 @@ function inShell({ text, value }: DefinitionText, { place, message }: Problem): 
 }
 
 /** Turns the single quotes around a column into double quotes and escapes what those would expand. */
-export function inDoubleQuotes(line: string, column: number): string | undefined {
+function inDoubleQuotes(line: string, column: number): string | undefined {
   for (const found of line.matchAll(/'[^']*'/g)) {
     const [from, to] = [found.index, found.index + found[0].length];
     if (column < from || column >= to) continue;
@@ -109,7 +109,7 @@ export function inDoubleQuotes(line: string, column: number): string | undefined
 }
 
 /** Puts quotes around the placeholder at a column. */
-export function quoted(line: string, column: number): string | undefined {
+function quoted(line: string, column: number): string | undefined {
   const from = line.startsWith('${{', column) ? column : line.lastIndexOf('${{', column);
   const end = from === -1 ? -1 : line.indexOf('}}', from);
   if (end === -1) return undefined;

@@ -2,7 +2,7 @@
 // header.
 import type { ErrorDetail } from '@opsconductor/protocol';
 import { isWithin, type Path, parsePath } from '../text/path.ts';
-import { type DefinitionText, markOf, nodeAt } from '../text/read-definition.ts';
+import { type DefinitionText, markOf } from '../text/read-definition.ts';
 import { lineAndColumn, offsetInValue } from './place-in-text.ts';
 
 export interface Fix {
@@ -94,9 +94,4 @@ export function problemText({ place, message, found, allowed }: Problem): string
   if (allowed !== undefined && !message.includes(allowed))
     parts.push(`Allowed: ${allowed.replace(/\.$/, '')}.`);
   return parts.join(' ');
-}
-
-/** Returns whether the definition has a place to show. */
-export function isThere(read: DefinitionText, place: Path): boolean {
-  return nodeAt(read, place) !== undefined;
 }

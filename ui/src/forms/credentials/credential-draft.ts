@@ -88,7 +88,7 @@ export function withKind(draft: CredentialDraft, kind: CredentialKind): Credenti
   return { ...draft, kind, ports: isUsual ? usualPorts[kind] : draft.ports };
 }
 
-export function splitList(text: string): string[] {
+function splitList(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean);
 }
 

@@ -110,7 +110,7 @@ function optionTakes(text: string, isLiteral: boolean, { short, long = [] }: Wra
 }
 
 /** Returns the program that a word names, if known: literal text, or a literal end after a variable for the folder. */
-export function programName(word: Word | undefined): string | undefined {
+function programName(word: Word | undefined): string | undefined {
   const literal = literalOf(word);
   if (word === undefined || word.segments.some((segment) => segment.quoting === 'ansi')) return undefined;
   const bare = word.segments.map((each) =>
