@@ -5,7 +5,7 @@
 // signature would not match and the connection would fail; a wrong host could not be accepted because of that.
 import type { Client } from 'ssh2';
 import constants from 'ssh2/lib/protocol/constants.js';
-import { type Certificate, readCertificate } from './host-certificate.ts';
+import { type Certificate, certificateSuffix, readCertificate } from './host-certificate.ts';
 import { WireReader } from './wire-reader.ts';
 
 /** The certificate algorithms to offer, best first, without SHA-1. */
@@ -17,7 +17,6 @@ export const certificateAlgorithms = [
   'rsa-sha2-512-cert-v01@openssh.com',
   'rsa-sha2-256-cert-v01@openssh.com',
 ] as const;
-const suffix = '-cert-v01@openssh.com';
 
 // ssh2 refuses to offer algorithms that are not on this list.
 const supported = constants.SUPPORTED_SERVER_HOST_KEY as string[];
@@ -48,16 +47,16 @@ export function takeCertificates(client: Client, onOffer?: (algorithms: string[]
       current = exchange;
       if (exchange === undefined) return;
       if (exchange._remoteKexinit !== undefined) onOffer?.(offeredAlgorithms(exchange._remoteKexinit));
-      if (exchange.negotiated.serverHostKey.endsWith(suffix)) takeCertificate(exchange);
+      if (exchange.negotiated.serverHostKey.endsWith(certificateSuffix)) takeCertificate(exchange);
     },
   });
 }
 
 function takeCertificate(exchange: KeyExchange): void {
   const { negotiated } = exchange;
-  const signedBy = negotiated.serverHostKey.slice(0, -suffix.length);
+  const signedBy = negotiated.serverHostKey.slice(0, -certificateSuffix.length);
   // RSA certificates have only one type, whichever hash the key signs with.
-  if (signedBy.startsWith('rsa-')) negotiated.serverHostKey = `ssh-rsa${suffix}`;
+  if (signedBy.startsWith('rsa-')) negotiated.serverHostKey = `ssh-rsa${certificateSuffix}`;
   const finish = exchange.finish.bind(exchange);
   const getPublicKey = exchange.getPublicKey.bind(exchange);
   exchange.finish = (...given) => {

@@ -21,7 +21,8 @@ export interface Certificate {
   signed: Buffer;
 }
 
-const suffix = '-cert-v01@openssh.com';
+/** Ends the name of each certificate's type and algorithm. */
+export const certificateSuffix = '-cert-v01@openssh.com';
 const publicParts: Record<string, number> = {
   'ssh-ed25519': 1,
   'ecdsa-sha2-nistp256': 2,
@@ -39,8 +40,8 @@ const hostCertificateType = 2;
 export function readCertificate(blob: Buffer): Certificate | undefined {
   const reader = new WireReader(blob);
   const type = reader.text();
-  if (!type.endsWith(suffix)) return undefined;
-  const plainType = type.slice(0, -suffix.length);
+  if (!type.endsWith(certificateSuffix)) return undefined;
+  const plainType = type.slice(0, -certificateSuffix.length);
   const parts = publicParts[plainType];
   if (parts === undefined) throw new WireError('it certifies a key of an unknown type');
   reader.string();
@@ -103,7 +104,8 @@ export function refuseCertificate(
   return isGenuine ? undefined : 'has a signature that its authority did not make';
 }
 
-function moment(seconds: bigint): string {
+/** Returns a time of a certificate for people; one that is never reached has no date. */
+export function moment(seconds: bigint): string {
   const ms = Number(seconds) * 1_000;
   return ms <= 8.64e15 ? new Date(ms).toISOString() : 'the end of time';
 }

@@ -48,6 +48,20 @@ test('something that answers but is not an SSH server is reported as such', asyn
   expect(refusal.message).toContain('did not answer as an SSH server');
 });
 
+test('a host that hangs up without a word is reported at once, whatever is scanned', async () => {
+  const hangsUp = createServer((socket) => void socket.end()).listen(0, '127.0.0.1');
+  await once(hangsUp, 'listening');
+  onTestFinished(() => void hangsUp.close());
+  const target = { id: 7, host: '127.0.0.1', port: (hangsUp.address() as AddressInfo).port };
+  for (const kind of ['reach', 'keys'] as const) {
+    const refusal = await scanHost(target, { kind, signal: signal() }).catch((error) =>
+      failedScan(7, error, 1_000),
+    );
+    expect(refusal).toMatchObject({ ok: false, reason: 'unreachable' });
+    expect(refusal.message).toContain('did not answer as an SSH server');
+  }
+});
+
 test('a host that says nothing is given up on in time, with a reason', async () => {
   const target = await listen('');
   for (const kind of ['reach', 'keys'] as const) {

@@ -70,12 +70,17 @@ class Look {
 
   /** Waits for the server's identification line, and hangs up. */
   async greet(): Promise<void> {
+    const { signal } = this.#options;
     const socket = await this.#dial();
     try {
-      const [bytes] = (await once(socket, 'data', { signal: this.#options.signal })) as [Buffer];
+      // A busy SSH server hangs up without a word, and without an error.
+      const hungUp = once(socket, 'close', { signal }).then(() => {
+        throw new Error('the connection was closed');
+      });
+      const [bytes] = (await Promise.race([once(socket, 'data', { signal }), hungUp])) as [Buffer];
       this.#note(bytes);
     } catch (error) {
-      this.#options.signal.throwIfAborted();
+      signal.throwIfAborted();
       throw handshakeError(this.#target, error as Error, '', connectTimeoutMs);
     } finally {
       socket.destroy();
@@ -85,6 +90,7 @@ class Look {
     }
   }
 
+  /** Connects once for each type of key, because a server presents one key at a time; first for a certificate. */
   async readKeys(): Promise<ScannedHost> {
     const result: ScannedHost = { targetId: this.#target.id, ok: true, keys: [] };
     const authorities = this.#options.hostAuthorities ?? [];

@@ -1,7 +1,7 @@
 // Reads the private key of a credential, with a distinct error for each way it can be unusable.
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import ssh2, { type ParsedKey } from 'ssh2';
-import { WireError, WireReader } from '../host-keys/wire-reader.ts';
+import { WireError, WireReader, wireString } from '../host-keys/wire-reader.ts';
 import { SshError } from '../ssh-error.ts';
 
 /** Parses OpenSSH, PEM (PKCS#1, SEC 1, PKCS#8) or PuTTY text. Throws `credential_unusable`. */
@@ -85,35 +85,28 @@ function openSshEd25519(key: KeyObject): string {
   const jwk = key.export({ format: 'jwk' });
   const seed = Buffer.from(jwk.d ?? '', 'base64url');
   const point = Buffer.from(jwk.x ?? '', 'base64url');
-  const name = sshString('ssh-ed25519');
+  const name = wireString('ssh-ed25519');
   const secret = Buffer.concat([
     Buffer.alloc(8),
     name,
-    sshString(point),
-    sshString(Buffer.concat([seed, point])),
-    sshString(''),
+    wireString(point),
+    wireString(Buffer.concat([seed, point])),
+    wireString(''),
   ]);
   const padding = Buffer.from([1, 2, 3, 4, 5, 6, 7]).subarray(0, (8 - (secret.length % 8)) % 8);
   const body = Buffer.concat([
     Buffer.from('openssh-key-v1\0'),
-    sshString('none'),
-    sshString('none'),
-    sshString(''),
+    wireString('none'),
+    wireString('none'),
+    wireString(''),
     Buffer.from([0, 0, 0, 1]),
-    sshString(Buffer.concat([name, sshString(point)])),
-    sshString(Buffer.concat([secret, padding])),
+    wireString(Buffer.concat([name, wireString(point)])),
+    wireString(Buffer.concat([secret, padding])),
   ]);
   const lines = body.toString('base64').match(/.{1,70}/g) ?? [];
   return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join(
     '\n',
   );
-}
-
-function sshString(value: string | Buffer): Buffer {
-  const bytes = Buffer.from(value);
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(bytes.length);
-  return Buffer.concat([length, bytes]);
 }
 
 function missingPassphrase(): SshError {

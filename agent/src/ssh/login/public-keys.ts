@@ -4,11 +4,15 @@ import { createPrivateKey, sign } from 'node:crypto';
 import type { SshAlgorithmPolicy } from '@opsconductor/protocol';
 import type { Client, ParsedKey } from 'ssh2';
 import { keyType } from '../host-key.ts';
-import { type Certificate, readCertificate } from '../host-keys/host-certificate.ts';
+import {
+  type Certificate,
+  certificateSuffix,
+  moment,
+  readCertificate,
+} from '../host-keys/host-certificate.ts';
 import { WireError, WireReader, wireString } from '../host-keys/wire-reader.ts';
 import { SshError } from '../ssh-error.ts';
 
-const certificateSuffix = '-cert-v01@openssh.com';
 const userAuthRequest = 50;
 
 /** One way in which a key is offered. */
@@ -98,9 +102,7 @@ function certificateBlob(key: ParsedKey, text: string, nowMs: number): Buffer {
   if (now < certificate.validAfter || now >= certificate.validBefore) {
     const when = now < certificate.validAfter ? certificate.validAfter : certificate.validBefore;
     const what = now < certificate.validAfter ? 'is not valid before' : 'expired at';
-    const ms = Number(when) * 1_000;
-    const moment = ms <= 8.64e15 ? new Date(ms).toISOString() : 'the end of time';
-    throw unusable(`${what} ${moment}`, 'Have the key signed again, and store the credential again.');
+    throw unusable(`${what} ${moment(when)}`, 'Have the key signed again, and store the credential again.');
   }
   return blob;
 }
