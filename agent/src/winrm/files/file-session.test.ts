@@ -36,3 +36,28 @@ winrmTest(
     expect((await readFile(join(host.fixture.drive, 'file'))).equals(content)).toBe(true);
   },
 );
+
+winrmTest('a write that begins while the host is being lost ends, with the reason', async () => {
+  const connections = withoutPool(optionsFor(host.fixture, 'http'));
+  const gone = new Error('the host is gone');
+  // Losing the host takes a few turns of the promises: the write begins before, between and after them.
+  for (let turns = 0; turns < 10; turns += 1) {
+    let lose = () => {};
+    const connect = () => {
+      const connection = connections.connect();
+      const request = connection.request.bind(connection);
+      connection.request = (envelope, options) => {
+        if (!envelope.includes('shell/Receive<')) return request(envelope, options);
+        return new Promise((_, reject) => {
+          lose = () => reject(gone);
+        });
+      };
+      return connection;
+    };
+    const session = await FileSession.open({ connections: { ...connections, connect } });
+    onTestFinished(() => session.close());
+    lose();
+    for (let turn = 0; turn < turns; turn += 1) await undefined;
+    await expect(session.write('1', 0, Buffer.from('some bytes'))).rejects.toBe(gone);
+  }
+});

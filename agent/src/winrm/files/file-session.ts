@@ -221,6 +221,11 @@ export class FileSession {
   }
 
   #post(line: string, sent?: () => void): void {
+    // The host may have been lost since the caller looked, and then nothing sends any more.
+    if (this.#lost !== undefined) {
+      sent?.();
+      return;
+    }
     this.#outbox.push({ line: `${line}\n`, sent });
     this.#sending ??= this.#send();
   }
