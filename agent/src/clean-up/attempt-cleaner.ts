@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { becomeOf } from '../ssh/become/become.ts';
 import type { SshPool } from '../ssh/pool/pool.ts';
+import { requestFor } from '../ssh/pool/request-for.ts';
 import { type CleanUpTimes, cleanUpAttempt } from './clean-up-attempt.ts';
 
 type Asked = ServerMessageOf<'clean_up'>['attempts'][number] & { requestId: string };
@@ -85,8 +86,7 @@ export class AttemptCleaner {
     try {
       if (become !== undefined) policy.checkBecome(become, target);
       const usable = await open(credential, target);
-      const checkAddresses = (found: readonly string[]) => usable.checkAddresses(found);
-      const request = { target: usable.target, credential: usable.credential, checkAddresses };
+      const request = requestFor(usable);
       const as = becomeOf(become, usable.credential);
       const reach = { pool, request, become: as, scriptTimeoutMs: giveUpAfterMs, giveUpAfterMs };
       return await cleanUpAttempt(reach, `${installationId}.${step}.${epoch}`, {

@@ -2,7 +2,7 @@
 import { chmodSync, copyFileSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import type { StopTarget } from '../ssh/run-script.ts';
+import type { ScriptTarget } from '../ssh/run-script.ts';
 import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
 import { type ExecSetup, setupExec } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import { cleanUpAttempt } from './clean-up-attempt.ts';
@@ -11,7 +11,7 @@ import { cleanUpAttempt } from './clean-up-attempt.ts';
 const times = { graceMs: 100, killMs: 30_000 };
 const waits = 'echo ready $$; while :; do sleep 1000; done';
 
-function reach(t: ExecSetup): StopTarget {
+function reach(t: ExecSetup): ScriptTarget {
   return { pool: t.pool(), request: t.request, scriptTimeoutMs: 30_000, giveUpAfterMs: 30_000 };
 }
 

@@ -4,7 +4,7 @@ import { detachedLeader, removeAllDetached } from '../detached/clean-up-detached
 import { stopNote } from '../detached/supervisor-script.ts';
 import { endProcesses } from '../ssh/processes/end-processes.ts';
 import { attemptProcesses, listProcesses, type RemoteProcess } from '../ssh/processes/remote-processes.ts';
-import type { StopTarget } from '../ssh/run-script.ts';
+import type { ScriptTarget } from '../ssh/run-script.ts';
 
 export type Found = Pick<AgentMessageOf<'cleaned_up'>['results'][number], 'found' | 'survivors'>;
 
@@ -21,7 +21,7 @@ export interface CleanUpTimes {
  * @param how `keepsOutput`: keeps what the command has written, for the agent that will collect it
  */
 export async function cleanUpAttempt(
-  target: StopTarget,
+  target: ScriptTarget,
   marker: string,
   { keepsOutput = false, ...times }: CleanUpTimes & { keepsOutput?: boolean },
 ): Promise<Found> {

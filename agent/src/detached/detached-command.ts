@@ -10,6 +10,7 @@ import type { Lease, OpenRequest, SshPool } from '../ssh/pool/pool.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
 import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec/ssh-exec-attempt.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
+import { pauseAtMost } from '../timing/pause.ts';
 import { type MeasuredUse, measuredUse } from './measured-use.ts';
 import { type ReadEvent, ReadStream, type RefusedEvent } from './read-stream.ts';
 import { SilenceWatch, silentAfterMs } from './silence-watch.ts';
@@ -174,7 +175,7 @@ export class DetachedCommand implements RunningCommand {
         // Out of reach, or its answer made no sense: ask again until the step's time is up.
       }
       start = undefined;
-      await pause(Math.min(100 * 2 ** Math.min(tries, 10), maxPauseMs), this.#closed.signal);
+      await pauseAtMost(Math.min(100 * 2 ** Math.min(tries, 10), maxPauseMs), this.#closed.signal);
     }
     this.noEnd ??= { is: 'closed' };
     return this.#end(undefined);
@@ -351,17 +352,4 @@ export class DetachedCommand implements RunningCommand {
     };
     sink.drained().then(goOn, goOn);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const finish = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', finish);
-      resolve();
-    };
-    const timer = setTimeout(finish, ms);
-    signal.addEventListener('abort', finish);
-  });
 }

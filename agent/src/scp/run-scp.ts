@@ -16,6 +16,7 @@ import { temporaryName } from '../sftp/tree/temporary-name.ts';
 import { fileError, isCut, TransferError } from '../sftp/tree/transfer-error.ts';
 import { startShell } from '../ssh/become/start-as.ts';
 import type { Lease } from '../ssh/pool/pool.ts';
+import { requestFor } from '../ssh/pool/request-for.ts';
 import { quote } from '../ssh/quote.ts';
 import { runScript } from '../ssh/run-script.ts';
 import { sshContext } from '../ssh/ssh-context.ts';
@@ -140,9 +141,8 @@ class ScpCopy {
    * whether it is gone.
    */
   async #remove(room: string): Promise<boolean> {
-    const { target, credential, become, signal } = this.#context;
-    const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
-    const request = { target, credential, checkAddresses };
+    const { become, signal } = this.#context;
+    const request = requestFor(this.#context);
     const giveUp = cleanUpLimit(signal);
     const times = { scriptTimeoutMs: 5_000, giveUpAfterMs: cleanUpMs, giveUp };
     const reach = { pool: this.#deps.pool, request, become, ...times };
@@ -210,9 +210,8 @@ class ScpCopy {
   }
 
   async #shell(signal: AbortSignal = this.#context.signal): Promise<Lease<ClientChannel>> {
-    const { target, credential, become } = this.#context;
-    const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
-    const lease = await this.#deps.pool.open({ target, credential, checkAddresses, signal }, (connection) =>
+    const { become } = this.#context;
+    const lease = await this.#deps.pool.open({ ...requestFor(this.#context), signal }, (connection) =>
       startShell(connection, become, 'exec /bin/sh'),
     );
     this.#carrier = sshContext(lease);

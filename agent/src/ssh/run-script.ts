@@ -2,12 +2,14 @@
 import { timeLimit } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { GatheredBytes } from '../gathered-bytes.ts';
+import { pauseAtMost } from '../timing/pause.ts';
 import type { Become } from './become/become.ts';
 import { plainShellFor } from './become/become-shell.ts';
 import type { OpenRequest, SshPool } from './pool/pool.ts';
 import { SshError } from './ssh-error.ts';
 
-export interface StopTarget {
+/** Where scripts run, as whom, and how long that is tried. */
+export interface ScriptTarget {
   pool: SshPool;
   request: Omit<OpenRequest, 'signal' | 'urgent' | 'fresh'>;
   /** The user that the scripts run as, if not the login user. */
@@ -26,7 +28,7 @@ const maxOutputBytes = 16 * 1024 * 1024;
  * Returns the script's stdout, decoded as Latin-1. Tries a warm connection first and then fresh ones, until
  * `giveUpAfterMs` has passed. Rejects with an `SshError`.
  */
-export async function runScript(target: StopTarget, script: string | Buffer): Promise<string> {
+export async function runScript(target: ScriptTarget, script: string | Buffer): Promise<string> {
   const late = timeLimit(target.giveUpAfterMs);
   const giveUp = target.giveUp === undefined ? late : AbortSignal.any([late, target.giveUp]);
   let last: unknown;
@@ -39,13 +41,13 @@ export async function runScript(target: StopTarget, script: string | Buffer): Pr
       if (error instanceof SshError || last === undefined) last = error;
       const hopeless = error instanceof SshError && !error.retryable;
       if (giveUp.aborted || hopeless) throw outOfReach(target, last);
-      await pause(Math.min(100 * 2 ** tries, 2000), giveUp);
+      await pauseAtMost(Math.min(100 * 2 ** tries, 2000), giveUp);
     }
   }
 }
 
 async function runOnce(
-  target: StopTarget,
+  target: ScriptTarget,
   script: string | Buffer,
   fresh: boolean,
   signal: AbortSignal,
@@ -81,19 +83,7 @@ function talk(channel: ClientChannel, script: string | Buffer, signal: AbortSign
   });
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', finish);
-      resolve();
-    };
-    const timer = setTimeout(finish, ms);
-    signal.addEventListener('abort', finish);
-  });
-}
-
-function outOfReach(target: StopTarget, cause: unknown): SshError {
+function outOfReach(target: ScriptTarget, cause: unknown): SshError {
   if (cause instanceof SshError) return cause;
   return new SshError({
     reason: 'unreachable',

@@ -1,13 +1,13 @@
 // Copies one file from one side to the other: in chunks, several in flight, under a temporary name until it is
 // complete.
 
+import { pause } from '../../timing/pause.ts';
 import { joinPath } from '../tree/join-path.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { temporaryName } from '../tree/temporary-name.ts';
 import { TransferError, type TransferReason } from '../tree/transfer-error.ts';
 import type { Attributes, Directory, Sink, Source } from '../tree/tree.ts';
 import { type ChunkBuffers, chunkBytes } from './chunk-buffers.ts';
-import { pause } from './pause.ts';
 import type { RateLimit } from './rate-limit.ts';
 
 const chunksInFlight = 16;

@@ -1,4 +1,4 @@
-import { pause } from './pause.ts';
+import { pause } from '../../timing/pause.ts';
 
 /** Limits a transfer to a number of bytes in any second: time in which nothing was moved is not saved up. */
 export class RateLimit {

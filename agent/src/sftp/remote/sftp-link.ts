@@ -4,11 +4,12 @@ import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { startShell } from '../../ssh/become/start-as.ts';
 import type { Lease, OpenRequest, SshPool } from '../../ssh/pool/pool.ts';
+import { requestFor } from '../../ssh/pool/request-for.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { StepContext } from '../../steps/step-type.ts';
+import { pauseAtMost } from '../../timing/pause.ts';
 import { cleanUpLimit } from '../clean-up-limit.ts';
-import { pause } from '../copy/pause.ts';
 import { bytesOf } from '../tree/name-bytes.ts';
 import { isCut, sftpStatus } from '../tree/transfer-error.ts';
 import { openSftp } from './open-sftp.ts';
@@ -114,7 +115,7 @@ export class SftpLink {
     signal.addEventListener('abort', close);
     let isHopeless = false;
     for (let tries = 0; this.#left.size > 0 && !isHopeless && !signal.aborted; tries += 1) {
-      if (tries > 0) await pause(Math.min(100 * 2 ** tries, 2_000), signal).catch(() => undefined);
+      if (tries > 0) await pauseAtMost(Math.min(100 * 2 ** tries, 2_000), signal);
       try {
         const session = this.openSession ?? (await this.#reopen({ signal, urgent: true, fresh: tries > 0 }));
         await Promise.all([...this.#left].map((path) => this.#remove(session, path)));
@@ -159,9 +160,7 @@ export class SftpLink {
   }
 
   #request() {
-    const { target, credential, signal } = this.#context;
-    const checkAddresses = (found: readonly string[]) => this.#context.checkAddresses(found);
-    return { target, credential, checkAddresses, signal };
+    return { ...requestFor(this.#context), signal: this.#context.signal };
   }
 }
 

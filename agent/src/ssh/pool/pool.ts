@@ -1,8 +1,8 @@
 // Warm connections, shared by all attempts on one target with one credential. A channel is handed out before anything
 // is sent on it, so a connection that turns out to be dead or full costs another try, but never a command.
 import type { Duplex } from 'node:stream';
-import { abortable } from '../../dialling/abortable.ts';
 import type { OpenedCredential, StepTarget } from '../../steps/step-type.ts';
+import { abortable } from '../../timing/abortable.ts';
 import {
   type ConnectOptions,
   connectSsh,

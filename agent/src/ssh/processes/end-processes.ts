@@ -1,10 +1,11 @@
 // Ends processes on a target (TERM, grace period, KILL) and then checks whether any of them is left.
 
-import type { StopTarget } from '../run-script.ts';
+import { within } from '../../timing/within.ts';
+import type { ScriptTarget } from '../run-script.ts';
 import { type RemoteProcess, signalProcesses } from './remote-processes.ts';
 
 export interface ProcessFamily {
-  target: StopTarget;
+  target: ScriptTarget;
   /** Lists the processes that are alive now; `seen` are those found the last time. */
   list(seen: readonly RemoteProcess[]): Promise<RemoteProcess[]>;
   /** The pid of the family's first process, whose group is signaled even if that process has ended. */
@@ -81,12 +82,4 @@ async function send(family: ProcessFamily, signal: 'TERM' | 'KILL', living: Remo
     others.map(({ pid }) => pid),
     { groups: [...groups], note: family.note },
   );
-}
-
-/** Resolves with the promise's value, or with undefined if the time is up first. Without a promise it only waits. */
-export function within<T>(ms: number, promise: Promise<T> | undefined): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(undefined), ms);
-    promise?.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import type { StopTarget } from '../run-script.ts';
+import type { ScriptTarget } from '../run-script.ts';
 import { refusalOf, type SshSetup, setupSshd, sshTest } from '../sshd-setup.ts';
 import { attemptProcesses, listProcesses, parseProcessTable, signalProcesses } from './remote-processes.ts';
 
 const proc = (lines: string[]) => `welcome to web-1\nproc table\n${lines.join('\n')}\ntable end\n`;
 
-function stopTarget(t: SshSetup): StopTarget {
+function scriptTarget(t: SshSetup): ScriptTarget {
   return { pool: t.pool(), request: t.request, scriptTimeoutMs: 30_000, giveUpAfterMs: 30_000 };
 }
 
@@ -93,14 +93,14 @@ test('a target that invents its process table does not slow the agent down', () 
 
 sshTest('a real table contains the processes of the target', async () => {
   const t = await setupSshd();
-  const table = await listProcesses(stopTarget(t), 'no.such.marker');
+  const table = await listProcesses(scriptTarget(t), 'no.such.marker');
   expect(table.processes.map(({ pid }) => pid)).toEqual(expect.arrayContaining([process.pid]));
   expect(table.marked.size).toBe(0);
 });
 
 sshTest('a signal is never sent to all processes', async () => {
   const t = await setupSshd();
-  const target = stopTarget(t);
+  const target = scriptTarget(t);
   // If one of these were sent, the session that sends it would be gone.
   await signalProcesses(target, 'KILL', [-1, 0, 1, Number.NaN], { groups: [1, -1, Number.NaN] });
   await signalProcesses(target, 'KILL', [], { groups: [0] });
@@ -109,7 +109,7 @@ sshTest('a signal is never sent to all processes', async () => {
 
 sshTest('a target that refuses is given up on at once, one that is down after a while', async () => {
   const t = await setupSshd();
-  const target = stopTarget(t);
+  const target = scriptTarget(t);
   const locked = { ...target, request: { ...t.request, target: { ...t.target, id: 2, hostKeys: [] } } };
   expect((await refusalOf(listProcesses(locked, 'm'))).reason).toBe('host_key_unknown');
   await t.sshd.stop();
@@ -120,7 +120,7 @@ sshTest('a target that refuses is given up on at once, one that is down after a 
 
 sshTest('a target that comes back is asked again', async () => {
   const t = await setupSshd();
-  const target = stopTarget(t);
+  const target = scriptTarget(t);
   await t.sshd.stop();
   const listing = listProcesses(target, 'm');
   await t.sshd.restart();

@@ -1,5 +1,5 @@
 // Finds the processes of an attempt on its target by session, process group, descent and marker, and signals them.
-import type { StopTarget } from '../run-script.ts';
+import type { ScriptTarget } from '../run-script.ts';
 import { runScript } from '../run-script.ts';
 
 export interface RemoteProcess {
@@ -20,7 +20,7 @@ export interface ProcessTable {
 
 /** Reads the target's process table. Rejects if the target can't be asked. */
 export async function listProcesses(
-  target: StopTarget,
+  target: ScriptTarget,
   marker: string,
   variable: 'OPSCONDUCTOR_ATTEMPT' | 'OPSCONDUCTOR_SUPERVISOR' = 'OPSCONDUCTOR_ATTEMPT',
 ): Promise<ProcessTable> {
@@ -29,7 +29,7 @@ export async function listProcesses(
 
 /** Runs `note` on the target, then sends a signal to the process groups and the processes. */
 export async function signalProcesses(
-  target: StopTarget,
+  target: ScriptTarget,
   signal: 'TERM' | 'KILL',
   pids: readonly number[],
   { groups = [], note }: { groups?: readonly number[]; note?: string | undefined } = {},

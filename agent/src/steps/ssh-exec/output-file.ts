@@ -3,6 +3,7 @@
 import { limits } from '@opsconductor/protocol';
 import { compound, prelude } from '../../detached/supervisor-script.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
+import { requestFor } from '../../ssh/pool/request-for.ts';
 import { runScript } from '../../ssh/run-script.ts';
 import type { AttemptOnTarget } from '../step-type.ts';
 import { newNonce } from './bootstrap-report.ts';
@@ -31,18 +32,14 @@ export function makeOutputFile(directoryName: string): string[] {
 /** Returns what the command wrote to its output file, or the problem. Never rejects. */
 export async function readOutputFile(
   pool: SshPool,
-  { directoryName, target, credential, become, checkAddresses }: AttemptOnTarget,
+  attempt: AttemptOnTarget,
 ): Promise<Buffer | { problem: string }> {
   const nonce = newNonce();
-  const request = {
-    target,
-    credential,
-    checkAddresses: (found: readonly string[]) => checkAddresses(found),
-  };
+  const { become } = attempt;
   try {
     const said = await runScript(
-      { pool, request, become, scriptTimeoutMs: 10_000, giveUpAfterMs: 30_000 },
-      readScript(outputDirectory(directoryName), nonce),
+      { pool, request: requestFor(attempt), become, scriptTimeoutMs: 10_000, giveUpAfterMs: 30_000 },
+      readScript(outputDirectory(attempt.directoryName), nonce),
     );
     return fileIn(said, nonce);
   } catch (error) {

@@ -6,6 +6,7 @@ import { removeScript, startScript } from '../../detached/supervisor-script.ts';
 import { plainShellFor } from '../../ssh/become/become-shell.ts';
 import { exitOf } from '../../ssh/connection.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
+import { requestFor } from '../../ssh/pool/request-for.ts';
 import { runScript } from '../../ssh/run-script.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import { type AttemptOnTarget, type KeptOutput, type StepContext, TakenOverElsewhere } from '../step-type.ts';
@@ -120,7 +121,7 @@ export async function removeAttemptFiles(
   const said = await runScript(
     {
       pool,
-      request: requestOf(attempt),
+      request: requestFor(attempt),
       become: attempt.become,
       scriptTimeoutMs: 30_000,
       giveUpAfterMs: 60_000,
@@ -220,13 +221,5 @@ function whyOf(noEnd: NoEnd): string {
 function optionsOf({ pool, context }: Detached) {
   const { directoryName: name, become, output: sink } = context;
   const onSilence = context.targetSilence;
-  return { pool, request: requestOf(context), name, become, sink, onSilence };
-}
-
-function requestOf({
-  target,
-  credential,
-  checkAddresses,
-}: Pick<AttemptOnTarget, 'target' | 'credential' | 'checkAddresses'>) {
-  return { target, credential, checkAddresses: (found: readonly string[]) => checkAddresses(found) };
+  return { pool, request: requestFor(context), name, become, sink, onSilence };
 }

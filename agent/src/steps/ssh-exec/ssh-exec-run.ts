@@ -4,6 +4,7 @@ import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
 import { exitOf, type SshConnection } from '../../ssh/connection.ts';
 import type { Lease, OpenRequest, SshPool } from '../../ssh/pool/pool.ts';
+import { requestFor } from '../../ssh/pool/request-for.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
 import type { StepContext, StopRequest } from '../step-type.ts';
@@ -37,7 +38,7 @@ export async function runToEnd(
   config: SshExecConfig,
   context: StepContext,
 ): Promise<StepOutcome> {
-  const { target, credential, signal } = context;
+  const { signal } = context;
   const end = await endOrStop(attempt, signal);
   if (typeof end === 'number') return lateShell(end, context);
   const wasStopped = end?.stoppedFor !== undefined;
@@ -54,7 +55,7 @@ export async function runToEnd(
     context.marker,
     {
       pool,
-      request: { target, credential, checkAddresses: (found) => context.checkAddresses(found) },
+      request: requestFor(context),
       become: context.become,
       scriptTimeoutMs: options.scriptTimeoutMs ?? 10_000,
       giveUpAfterMs: options.giveUpAfterMs ?? 30_000,
@@ -110,10 +111,9 @@ export async function openShell(
   start: (connection: SshConnection) => Promise<ClientChannel>,
   how: Pick<OpenRequest, 'ownChannel'> = {},
 ): Promise<Lease<ClientChannel> | StepOutcome> {
-  const { target, credential, signal, marker } = context;
-  const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
+  const { signal, marker } = context;
   try {
-    return await pool.open({ target, credential, checkAddresses, signal, name: marker, ...how }, start);
+    return await pool.open({ ...requestFor(context), signal, name: marker, ...how }, start);
   } catch (error) {
     if (signal.aborted) return stoppedBeforeStart(signal.reason as StopRequest);
     if (error instanceof SshError) return failedBeforeStart(error);

@@ -1,7 +1,8 @@
 // Ends an attempt on its target (TERM, grace period, KILL) and then checks whether anything of it is left.
-import { endProcesses, type ProcessFamily, within } from '../../ssh/processes/end-processes.ts';
+import { endProcesses, type ProcessFamily } from '../../ssh/processes/end-processes.ts';
 import { attemptProcesses, listProcesses, type RemoteProcess } from '../../ssh/processes/remote-processes.ts';
-import type { StopTarget } from '../../ssh/run-script.ts';
+import type { ScriptTarget } from '../../ssh/run-script.ts';
+import { within } from '../../timing/within.ts';
 import type { StopRequest } from '../step-type.ts';
 import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 
@@ -31,7 +32,7 @@ export const stopLimits: StopLimits = { reportMs: 5000, closeMs: 5000, killMs: 5
 export async function stopAttempt(
   attempt: RunningCommand,
   marker: string,
-  target: StopTarget,
+  target: ScriptTarget,
   { cause, killGraceMs }: StopRequest,
   limits: StopLimits,
 ): Promise<StopResult> {
@@ -74,7 +75,7 @@ export async function stopAttempt(
 function familyOf(
   attempt: RunningCommand,
   marker: string,
-  target: StopTarget,
+  target: ScriptTarget,
   cause: StopRequest['cause'],
 ): ProcessFamily {
   const leader = () => (attempt.report?.kind === 'started' ? attempt.report.pid : undefined);

@@ -1,5 +1,5 @@
 // Finds out whether a target was restarted, from its boot id or from how long it has been up.
-import { runScript, type StopTarget } from '../../ssh/run-script.ts';
+import { runScript, type ScriptTarget } from '../../ssh/run-script.ts';
 import { newNonce } from '../ssh-exec/bootstrap-report.ts';
 
 export interface BootTime {
@@ -13,7 +13,7 @@ export interface BootTime {
 }
 
 /** Reads the target's boot id and uptime. Rejects with an `SshError` if the target can't be asked. */
-export async function readBootTime(target: StopTarget): Promise<BootTime> {
+export async function readBootTime(target: ScriptTarget): Promise<BootTime> {
   const nonce = newNonce();
   const said = await runScript(target, bootScript(nonce));
   const id = new RegExp(`^${nonce} id (.*)$`, 'm').exec(said)?.[1]?.trim();

@@ -1,9 +1,10 @@
 // Step type reboot: asks the target to restart, and waits until it is back with another boot id.
 import { defaultRebootCommand, type RebootConfig, type StepOutcome } from '@opsconductor/protocol';
-import { pause } from '../../sftp/copy/pause.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
-import type { StopTarget } from '../../ssh/run-script.ts';
+import { requestFor } from '../../ssh/pool/request-for.ts';
+import type { ScriptTarget } from '../../ssh/run-script.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
+import { pauseAtMost } from '../../timing/pause.ts';
 import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
 import { sshExec } from '../ssh-exec/ssh-exec.ts';
 import type { StepContext, StepType, StopRequest } from '../step-type.ts';
@@ -110,19 +111,12 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
       last = error;
     }
     // An abort is handled at the top of the loop.
-    await pause(options.pollMs ?? 3_000, signal).catch(() => undefined);
+    await pauseAtMost(options.pollMs ?? 3_000, signal);
   }
 }
 
-function lookAt(pool: SshPool, context: StepContext, { lookMs = 10_000 }: RebootOptions): StopTarget {
-  const { target, credential } = context;
-  const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
-  return {
-    pool,
-    request: { target, credential, checkAddresses },
-    scriptTimeoutMs: lookMs,
-    giveUpAfterMs: lookMs,
-  };
+function lookAt(pool: SshPool, context: StepContext, { lookMs = 10_000 }: RebootOptions): ScriptTarget {
+  return { pool, request: requestFor(context), scriptTimeoutMs: lookMs, giveUpAfterMs: lookMs };
 }
 
 /** Whether the host may be restarting. If it goes down before it has answered, the command can end in several ways. */

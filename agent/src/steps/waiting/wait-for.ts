@@ -1,9 +1,9 @@
 // Step type wait_for: waits until a port is open or closed, a command succeeds, or a time has passed.
 import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
-import { pause } from '../../sftp/copy/pause.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { quote } from '../../ssh/quote.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
+import { pauseAtMost } from '../../timing/pause.ts';
 import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
 import { sshExec } from '../ssh-exec/ssh-exec.ts';
 import type { StepContext, StepType, StopRequest } from '../step-type.ts';
@@ -67,7 +67,7 @@ async function watch(pool: SshPool, config: WaitForConfig, context: StepContext)
   if (port !== undefined) return untilPort(pool, { ...config, port }, context);
   const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
   // An abort is handled below.
-  await pause(Math.max(0, (seconds ?? 0) * 1_000 - goneMs), context.signal).catch(() => undefined);
+  await pauseAtMost(Math.max(0, (seconds ?? 0) * 1_000 - goneMs), context.signal);
   if (context.signal.aborted)
     return stopped(context.signal.reason as StopRequest, 'The time had not passed.');
   return { status: 'succeeded', exitCode: 0 };
@@ -97,7 +97,7 @@ async function untilPort(
       if (state === 'closed' && isClosed(error)) return reached(context, `${place} is closed.`);
       last = error.message;
     }
-    await pause(interval * 1_000, signal).catch(() => undefined);
+    await pauseAtMost(interval * 1_000, signal);
   }
 }
 

@@ -224,7 +224,8 @@ async function verifyFiles(connections: ConnectionSource, limitMs: number): Prom
     await session.ask('delete', final);
     const isSame = Buffer.from(data, 'base64').equals(content);
     const isHashed = sha256 === createHash('sha256').update(content).digest('hex');
-    return { what, ok: isSame && isHashed, found: isSame ? 'a different SHA-256' : 'other bytes came back' };
+    if (!isSame) return { what, ok: false, found: 'other bytes came back' };
+    return { what, ok: isHashed, found: isHashed ? 'the same bytes' : 'a different SHA-256' };
   } catch (error) {
     if (error instanceof WinrmError || error instanceof FileRefused)
       return { what, ok: false, found: error.message };

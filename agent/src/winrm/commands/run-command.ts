@@ -1,11 +1,12 @@
 // Runs a command on a WinRM host from its start to its end: its input is sent while its output arrives, it can be
 // stopped, and its shell is removed whatever happens.
+import { pause } from '../../timing/pause.ts';
+import { within } from '../../timing/within.ts';
 import type { WinrmConnection } from '../connection/connection.ts';
 import type { ConnectionSource } from '../connection/pool.ts';
 import { signals } from '../messages/namespaces.ts';
 import type { CommandLine, ShellSettings } from '../messages/soap.ts';
 import { WinrmError } from '../winrm-error.ts';
-import { pause } from './pause.ts';
 import { inputBytesPerMessage, isLost, WinrmShell } from './shell.ts';
 
 export interface RunOptions {
@@ -382,16 +383,4 @@ function aborted(signal: AbortSignal): { promise: Promise<undefined>; release():
     if (signal.aborted) onAbort();
   });
   return { promise, release: () => signal.removeEventListener('abort', onAbort) };
-}
-
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

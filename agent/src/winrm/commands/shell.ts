@@ -1,4 +1,5 @@
 // A shell on a WinRM host, and the operations on it (MS-WSMV 3.1.4). Decides which of them may be sent twice.
+import { pause } from '../../timing/pause.ts';
 import type { RequestOptions, WinrmConnection } from '../connection/connection.ts';
 import { faultCodes } from '../messages/faults.ts';
 import type { signals } from '../messages/namespaces.ts';
@@ -15,7 +16,6 @@ import {
   signalMessage,
 } from '../messages/soap.ts';
 import { WinrmError } from '../winrm-error.ts';
-import { pause } from './pause.ts';
 
 /** After this long without news the host replies anyway. */
 const operationTimeoutS = 60;

@@ -1,8 +1,8 @@
 // Opens a socket to a WinRM listener: to the first of the host's addresses that answers, with TLS for HTTPS.
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { abortable } from '../../dialling/abortable.ts';
 import { firstToAnswer } from '../../dialling/first-to-answer.ts';
+import { abortable } from '../../timing/abortable.ts';
 import { WinrmError } from '../winrm-error.ts';
 
 export interface TlsOptions {

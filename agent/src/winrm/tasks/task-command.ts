@@ -1,6 +1,7 @@
 // A script that runs as a scheduled task: it goes on whether or not an agent is connected, and is found again by its
 // name.
 import { powershellInput } from '@opsconductor/protocol';
+import { pause } from '../../timing/pause.ts';
 import { type CommandEnd, type RunLimits, runCommand } from '../commands/run-command.ts';
 import type { ConnectionSource } from '../connection/pool.ts';
 import { Lines } from '../messages/lines.ts';
@@ -338,18 +339,5 @@ function problem(kind: 'ambiguous' | 'fault', message: string): WinrmError {
     message,
     advice:
       'Check on the host what the step did, what its task scheduler shows, and whether the host was restarted.',
-  });
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', finish);
-      resolve();
-    };
-    const timer = setTimeout(finish, ms);
-    signal.addEventListener('abort', finish);
-    if (signal.aborted) finish();
   });
 }

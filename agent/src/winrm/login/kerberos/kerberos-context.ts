@@ -1,7 +1,7 @@
 // Kerberos as the client of one connection, through the system's GSSAPI. Tickets are in memory and belong to one
 // credential: they are never in a cache that other processes or other credentials of this agent would use. Nothing is
 // delegated.
-import { abortable } from '../../../dialling/abortable.ts';
+import { abortable } from '../../../timing/abortable.ts';
 import { protocolError, WinrmError } from '../../winrm-error.ts';
 import type { SecurityContext } from '../security-context.ts';
 import { loginFailure } from './gss-failure.ts';

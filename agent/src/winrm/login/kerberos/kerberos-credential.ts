@@ -1,6 +1,6 @@
 // What Kerberos logs in with: the tickets of one credential, in memory of their own. Contexts share it.
 import { randomUUID } from 'node:crypto';
-import { abortable } from '../../../dialling/abortable.ts';
+import { abortable } from '../../../timing/abortable.ts';
 import { loginFailure } from './gss-failure.ts';
 import { type GssapiLibrary, isError } from './gssapi-library.ts';
 import { openMemoryFile } from './memory-file.ts';

@@ -1,7 +1,7 @@
 // Tickets that are kept for a while, separately for each credential. Without them every connection would ask the KDC
 // who the user is, and fifty hosts at a time would look like somebody guessing passwords.
 import { createHash } from 'node:crypto';
-import { abortable } from '../../../dialling/abortable.ts';
+import { abortable } from '../../../timing/abortable.ts';
 import type { GssapiLibrary } from './gssapi-library.ts';
 import { type KerberosClient, KerberosCredential } from './kerberos-credential.ts';
 

@@ -28,8 +28,14 @@ export function openMemoryFile(
     const create = koffi.load(null).func('memfd_create', 'int', ['str', 'uint32_t']);
     const fd = create('opsconductor', closeOnExec) as number;
     if (fd < 0) throw new Error('the system gave no file in memory for the keytab');
-    writeSync(fd, content);
-    return { path: `/proc/self/fd/${fd}`, close: () => closeSync(fd) };
+    const close = () => closeSync(fd);
+    try {
+      writeSync(fd, content);
+    } catch (error) {
+      close();
+      throw error;
+    }
+    return { path: `/proc/self/fd/${fd}`, close };
   } catch (error) {
     throw kerberosUnusable(error);
   }
