@@ -26,8 +26,6 @@ import type { AttemptEnd } from '../progress/settle-attempts.ts';
 import { begunEnd, returnLeasesIn } from './return-leases.ts';
 
 export interface Resume extends ReadySession {
-  /** Number of the newest roster that the agent has seen. */
-  rosterNumber?: number;
   journalIntact: boolean;
   /** Identifies the loss if the journal isn't intact; `undefined` from agents that don't support this. */
   journalLoss?: string | undefined;

@@ -1,7 +1,9 @@
 // Agents' sessions: one per agent, renewed by its heartbeat. A lease belongs to a session of its agent.
+import type { StepOutcome } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { unheardOf } from '../queue/clean-ups.ts';
 import { isAwaitedNoMore, isTargetRunCancelled } from '../queue/step-attempts.ts';
+import type { AgentRow } from './agents.ts';
 
 export interface AgentIdentityRow {
   id: number;
@@ -10,7 +12,7 @@ export interface AgentIdentityRow {
   signingKey: Buffer;
   /** The previous key, which no longer opens a connection. */
   previousSigningKey: Buffer | null;
-  state: string;
+  state: AgentRow['state'];
   sessionNumber: number;
   generation: number;
   generationAcked: boolean;
@@ -34,8 +36,8 @@ export async function lockAgents(
 export async function findAgentKey(
   db: Queryable,
   id: number,
-): Promise<{ signingKey: Buffer; segmentId: number; state: string } | undefined> {
-  const rows = await db<{ signingKey: Buffer; segmentId: number; state: string }[]>`
+): Promise<Pick<AgentRow, 'signingKey' | 'segmentId' | 'state'> | undefined> {
+  const rows = await db<Pick<AgentRow, 'signingKey' | 'segmentId' | 'state'>[]>`
     select signing_key, segment_id, state from agents where id = ${id}`;
   return rows[0];
 }
@@ -162,6 +164,8 @@ export interface ReadySession {
   hostname: string | null;
   /** Capabilities beyond those of the first version of agents. */
   capabilities?: readonly string[];
+  /** Number of the newest roster that it has seen. */
+  rosterNumber?: number;
 }
 
 /**
@@ -284,7 +288,7 @@ export interface HeldStep {
 export async function runningStepsOfAgent(db: Queryable, agentId: number): Promise<HeldStep[]> {
   return db<HeldStep[]>`
     select st.id, st.epoch, st.lease_token, st.session_number, st.job_run_id, st.target_run_id, st.step_number,
-      st.attempt_day::text as attempt_day, st.output_seq, st.output_bytes, 
+      st.attempt_day::text as attempt_day, st.output_seq, st.output_bytes,
       (r.status = 'cancelling' or ${isTargetRunCancelled(db)}) and not st.is_clean_up as is_to_stop,
       st.started_at is not null as is_noted,
       (st.leased_at <= (select g.journal_lost_at from agents g where g.id = ${agentId})) is true as is_before_loss
@@ -311,8 +315,8 @@ export interface SettledAttemptRow {
   stepId: number;
   epoch: number;
   leaseToken: string;
-  status: string;
-  lateStatus: string | null;
+  status: StepOutcome['status'];
+  lateStatus: StepOutcome['status'] | null;
   attemptDay: string;
   jobRunId: number;
   targetRunId: number;
@@ -320,7 +324,8 @@ export interface SettledAttemptRow {
   outputSeq: number;
   outputBytes: number;
   /**
-   * Nobody waits for its end any more: the run or target run was cancelled, or the step is being run again or was ended by a person.
+   * Nobody waits for its end any more: the run or target run was cancelled, or the step is being run again or was ended
+   * by a person.
    */
   isToStop: boolean;
 }

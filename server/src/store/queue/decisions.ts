@@ -1,5 +1,5 @@
 // Held steps, and what people decided about them.
-import type { Decision } from '@opsconductor/protocol';
+import type { Decision, StepStatus } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
@@ -61,8 +61,8 @@ export async function stepsNow(
   db: Queryable,
   runId: number,
   ids: readonly number[],
-): Promise<{ id: number; epoch: number; status: string; stepNumber: number; targetName: string }[]> {
-  return db<{ id: number; epoch: number; status: string; stepNumber: number; targetName: string }[]>`
+): Promise<{ id: number; epoch: number; status: StepStatus; stepNumber: number; targetName: string }[]> {
+  return db<{ id: number; epoch: number; status: StepStatus; stepNumber: number; targetName: string }[]>`
     select st.id, st.epoch, st.status, st.step_number, tr.target_name
     from job_run_steps st join job_run_targets tr on tr.id = st.target_run_id
     where st.job_run_id = ${runId} and st.id = any(${ids as number[]}::bigint[])`;

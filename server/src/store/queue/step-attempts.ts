@@ -12,7 +12,7 @@ import type { Queryable, Sql, Tx } from '../database/connection.ts';
 export interface SettledAttempt {
   stepId: number;
   epoch: number;
-  status: string;
+  status: StepOutcome['status'];
   startedAt: Date | null;
   exitCode: number | null;
   signal: string | null;
@@ -78,7 +78,7 @@ export interface EndedAttempt {
   status: StepOutcome['status'];
   message: string | null;
   reason: StepReason | null;
-  lateStatus: string | null;
+  lateStatus: StepOutcome['status'] | null;
   requestId: string | null;
   leaseToken: string;
   agentId: number;
@@ -118,7 +118,7 @@ export async function writeLateResult(
   late: {
     stepId: number;
     epoch: number;
-    status: string;
+    status: StepOutcome['status'];
     exitCode: number | null;
     requestId: string;
     outputState: OutputState;
@@ -166,7 +166,7 @@ export interface AttemptRecord {
   detections: Detections | null;
   outputState: OutputState;
   outputBytes: number;
-  lateStatus: string | null;
+  lateStatus: StepOutcome['status'] | null;
   lateAt: Date | null;
   decision: Decision | null;
   decisionNote: string | null;

@@ -1,6 +1,6 @@
 // What a run's strategy changes in its rows, for any number of target runs at once. The caller has locked the run.
 import type { Sql, Tx } from '../database/connection.ts';
-import type { RunRow, TargetRunRow } from '../runs/progress-rows.ts';
+import { type RunRow, type TargetRunRow, targetRunColumns } from '../runs/progress-rows.ts';
 
 /** Opens the next target runs in their order: the first step of each becomes ready. */
 export async function openTargetRuns(
@@ -42,8 +42,7 @@ export async function endableUnbegun(
 ): Promise<TargetRunRow[]> {
   const chosen = only === undefined ? tx`` : tx`and id = any(${only as number[]}::bigint[])`;
   const targets = await tx<TargetRunRow[]>`
-    select id, job_run_id, target_id, segment_id, target_name, status, started_at, completed_at, cancel_requested_at
-    from job_run_targets
+    select ${targetRunColumns(tx)} from job_run_targets
     where job_run_id = ${runId} and (status = 'queued' or status = 'running' and id = any(${running as number[]}::bigint[]))
       ${chosen}
     order by id for update`;

@@ -108,7 +108,8 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
  */
 export const idsOf = (rows: readonly { id: number }[]): number[] => rows.map(({ id }) => id);
 
-const targetRunColumns = (tx: Tx) => tx`
+/** The columns of a `TargetRunRow`. */
+export const targetRunColumns = (tx: Tx) => tx`
   id, job_run_id, target_id, segment_id, target_name, status, first_failure, started_at, completed_at,
   cancel_requested_at`;
 

@@ -1,6 +1,5 @@
 // Output chunks: stored once, whoever sends them again, and read by number.
-import type { OutputStreamName } from '@opsconductor/protocol';
-import { streamCode, streamOfCode } from '@opsconductor/protocol';
+import { type OutputStreamName, streamCode, streamOfCode } from '@opsconductor/protocol';
 import type { PendingQuery, Row } from 'postgres';
 import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
