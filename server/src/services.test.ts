@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { bootstrapAdministrator } from './auth/installation/bootstrap-administrator.ts';
 import { openInstallation } from './auth/installation/open-installation.ts';
 import { createLog } from './log.ts';
-import type { AttemptEnd } from './runs/progress/settle-attempts.ts';
+import type { AttemptEnd } from './runs/progress/attempt-end.ts';
 import { failure } from './runs/testing.ts';
 import { createServices, type Services } from './services.ts';
 import { connectQueue, type Sql } from './store/database/connection.ts';

@@ -25,7 +25,8 @@ import type { TestDatabase } from '../store/database/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { type ClaimedStep, claimSteps } from '../store/queue/claims.ts';
 import { createTarget } from '../targets/edit-targets.ts';
-import { type AttemptEnd, settleAttempts } from './progress/settle-attempts.ts';
+import type { AttemptEnd } from './progress/attempt-end.ts';
+import { settleAttempts } from './progress/settle-attempts.ts';
 import { startRun } from './start/start-run.ts';
 
 export const testServerId = '0b7e1c52-0000-4000-8000-000000000001';

@@ -1,6 +1,8 @@
 // Gathers the completions of all agents while the previous batch commits, and settles them together.
+
+import type { AttemptEnd, SettleResult } from '../../runs/progress/attempt-end.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
-import { type AttemptEnd, type SettleResult, settleAttempts } from '../../runs/progress/settle-attempts.ts';
+import { settleAttempts } from '../../runs/progress/settle-attempts.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { ContactNotes } from '../../targets/contact-notes.ts';

@@ -19,7 +19,7 @@ import type { AgentContents, HeldAttempt } from '../../files/agent-contents.ts';
 import type { Log } from '../../log.ts';
 import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import type { OutputWriter } from '../../runs/output/output-writer.ts';
-import type { SettleResult } from '../../runs/progress/settle-attempts.ts';
+import type { SettleResult } from '../../runs/progress/attempt-end.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';

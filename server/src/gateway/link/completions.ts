@@ -8,7 +8,7 @@ import {
   type ServerMessageOf,
   type StepOutcome,
 } from '@opsconductor/protocol';
-import type { AttemptEnd, SettleResult } from '../../runs/progress/settle-attempts.ts';
+import type { AttemptEnd, SettleResult } from '../../runs/progress/attempt-end.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
 import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';

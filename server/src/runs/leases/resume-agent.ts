@@ -20,9 +20,9 @@ import {
   orphanAttempts,
   takenByOthers,
 } from '../../store/queue/detached-attempts.ts';
+import type { AttemptEnd } from '../progress/attempt-end.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
-import type { AttemptEnd } from '../progress/settle-attempts.ts';
 import { begunEnd, returnLeasesIn } from './return-leases.ts';
 
 export interface Resume extends ReadySession {

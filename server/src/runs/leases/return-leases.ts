@@ -6,9 +6,10 @@ import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
 import { hasBegun, lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
 import { returnUnbegun } from '../../store/runs/progress-writes.ts';
 import { stopWaiting, stopWaitingOn } from '../ends/stop-run.ts';
+import type { AttemptEnd } from '../progress/attempt-end.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from '../progress/run-ledger.ts';
-import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
+import { settleAttempts } from '../progress/settle-attempts.ts';
 
 export interface UnbegunLease {
   stepId: number;

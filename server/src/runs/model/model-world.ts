@@ -10,7 +10,8 @@ import { Sweeper } from '../ends/sweeper.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { resumeAgent } from '../leases/resume-agent.ts';
 import { returnLeases } from '../leases/return-leases.ts';
-import { type AttemptEnd, settleAttempts } from '../progress/settle-attempts.ts';
+import type { AttemptEnd } from '../progress/attempt-end.ts';
+import { settleAttempts } from '../progress/settle-attempts.ts';
 import { startRun } from '../start/start-run.ts';
 import { setupRuns, type TestAgent, type TestRuns, testServerId } from '../testing.ts';
 

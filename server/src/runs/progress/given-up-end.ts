@@ -1,6 +1,6 @@
 // The end of an attempt that the server gives up, because its agent will not report one.
 import type { StepOutcome } from '@opsconductor/protocol';
-import type { AttemptEnd } from './settle-attempts.ts';
+import type { AttemptEnd } from './attempt-end.ts';
 
 /** A lease, with the session that has it. */
 export interface HeldLease {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { blockedBackends, endOf, failure, givenUp, holdTransaction, setupRuns, success } from '../testing.ts';
-import type { AttemptEnd } from './settle-attempts.ts';
+import type { AttemptEnd } from './attempt-end.ts';
 
 test('a completion ends the step, its target run and its run in one event with correct counters', async () => {
   await using t = await setupRuns();

@@ -1,77 +1,25 @@
 // Settles attempts in batches: the step's outcome, what follows in its target run, and the effects on the run, in one
 // transaction. If the agent that completed a step asks for the next one, that step is leased to it here.
-import { isStepEnded, type OutputState, type StepOutcome } from '@opsconductor/protocol';
+import { isStepEnded, type StepOutcome } from '@opsconductor/protocol';
 import type { AuditEntry } from '../../audit/record-audit.ts';
 import { recordAudits } from '../../audit/record-audits.ts';
 import { type HeldSession, holdCurrentSessions } from '../../store/agents/agent-sessions.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
-import { dropCleanUp } from '../../store/queue/clean-ups.ts';
 import { leaseDetails } from '../../store/queue/lease-details.ts';
-import {
-  annotateStep,
-  type EndedAttempt,
-  lockEndedAttempts,
-  unknownBeside,
-  writeLateResult,
-} from '../../store/queue/step-attempts.ts';
 import { readyRanks } from '../../store/queue/strategy-steps.ts';
 import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
 import { type NewStepOutputs, writeStepOutputs } from '../../store/runs/run-values.ts';
 import { recordSshContexts } from '../../store/runs/ssh-contexts.ts';
 import { type NewTransfers, writeTransfers } from '../../store/runs/transfers.ts';
-import { cleanText, outcomeText, runError } from '../clean-text.ts';
+import { cleanText } from '../clean-text.ts';
+import { type AttemptEnd, answer, type SessionRef, type SettleResult } from './attempt-end.ts';
 import { refusalAudit } from './audit-refusals.ts';
+import { annotate, decideLate, findLateResults, noteLate } from './late-results.ts';
 import { type ProgressNews, RunLedger, stoppedStatus } from './run-ledger.ts';
-import { isUndecided, StepProgress } from './step-progress.ts';
+import { StepProgress } from './step-progress.ts';
 import type { AttemptResult, NextFor } from './step-writes.ts';
-
-/** Who says that an attempt has ended: its agent, or the server when it gives the attempt up. */
-export type EndSource =
-  | {
-      kind: 'agent';
-      agentId: number;
-      sessionNumber: number;
-      requestId: string;
-      wantsNext: boolean;
-      /** How many steps the agent may be leased ahead of their turn, beyond the next one; none if omitted. */
-      ahead?: number;
-    }
-  | {
-      kind: 'server';
-      /**
-       * Settle only if this session still has the attempt: another agent may have taken it over under the same lease.
-       */
-      heldBy?: SessionRef;
-    };
-
-export interface AttemptEnd {
-  stepId: number;
-  epoch: number;
-  leaseToken: string;
-  source: EndSource;
-  /** Time since the step began, in ms, if the database has no record of its start. */
-  startedMsAgo?: number | undefined;
-  outcome: StepOutcome;
-  output: { state: OutputState; digest: string | null; gaps: readonly (readonly [number, number])[] };
-  /** What the step hands on to later steps. */
-  handsOn?: Omit<NewStepOutputs, 'stepId' | 'epoch'> | undefined;
-  /** Files that the step has moved. */
-  transfers?: Omit<NewTransfers, 'stepId' | 'epoch'> | undefined;
-}
-
-export interface SettleResult {
-  stepId: number;
-  epoch: number;
-  /** `early`: nothing was done, because the step before it has yet to be settled. */
-  result: 'settled' | 'superseded' | 'forget' | 'early';
-  next?: ClaimedStep;
-  /** Steps leased ahead of their turn, in the order in which they follow. */
-  ahead?: ClaimedStep[];
-  /** The same request had already settled the attempt. The step that was leased by it isn't returned again. */
-  isRepeated?: true;
-}
 
 export const runTimeoutMessage = 'The run’s timeout had passed.';
 
@@ -118,9 +66,9 @@ export async function settleAttempts(
     progress.decides(current.map(({ stepId }) => stepId));
     const settled = new Set(current);
     const others = ends.filter((end) => !settled.has(end) && !early.has(end));
-    const late = await lateResults(batch, others, seen);
+    const late = await findLateResults(batch, others, seen);
     for (const end of current) progress.attemptEnded(stepOf(batch, end), attemptResult(batch, end));
-    const deciding = decideLate(batch, late);
+    const deciding = decideLate(batch, late, (end) => attemptResult(batch, end));
     progress.leaseAhead();
     const leased = progress.writes.takeLeases();
     await progress.writes.closeSuccessors();
@@ -263,8 +211,6 @@ function stoppedOutcome({ ledger, progress }: Batch, { stepId, outcome }: Attemp
   return { ...outcome, status: 'timed_out', reason: 'run_timeout', message: runTimeoutMessage };
 }
 
-type SessionRef = { agentId: number; sessionNumber: number };
-
 function takesSteps({ sessions }: Batch, agent: SessionRef): boolean {
   return sessions.get(`${agent.agentId}.${agent.sessionNumber}`)?.takesSteps === true;
 }
@@ -292,130 +238,7 @@ function refusalsOf(batch: Batch, ends: readonly AttemptEnd[]): AuditEntry[] {
   });
 }
 
-// ---- ends of attempts that are no longer live
-
-interface Late {
-  results: Map<AttemptEnd, SettleResult>;
-  /** Results of attempts that are still the current ones: they decide their steps. */
-  deciding: { end: AttemptEnd; attempt: EndedAttempt }[];
-  /** Results that change no outcome. */
-  annotating: AttemptEnd[];
-}
-
-async function lateResults(batch: Batch, ends: readonly AttemptEnd[], seen: Set<number>): Promise<Late> {
-  const late: Late = { results: new Map(), deciding: [], annotating: [] };
-  const asked = ends.filter(({ source }) => source.kind === 'agent');
-  const rows = await lockEndedAttempts(batch.tx, asked);
-  const attempts = new Map(rows.map((row) => [`${row.stepId}.${row.epoch}`, row]));
-  const told = new Set<EndedAttempt>();
-  // If steps that follow one another became unknown together, no result of one of them says how the target run ended.
-  const besides = await unknownBeside(
-    batch.tx,
-    rows.filter(({ status }) => status === 'unknown').map(({ stepId }) => stepId),
-  );
-  for (const end of asked) {
-    const attempt = attempts.get(`${end.stepId}.${end.epoch}`);
-    const step = batch.progress.step(end.stepId);
-    if (attempt === undefined) {
-      // An attempt that is being settled in this batch has no row yet.
-      late.results.set(end, answer(end, step?.epoch === end.epoch ? 'superseded' : 'forget'));
-      continue;
-    }
-    late.results.set(
-      end,
-      isSameRequest(attempt, end)
-        ? { ...answer(end, 'settled'), isRepeated: true }
-        : answer(end, 'superseded'),
-    );
-    if (!isNews(attempt, end) || told.has(attempt)) continue;
-    told.add(attempt);
-    const mayDecide =
-      step !== undefined &&
-      !besides.has(step.id) &&
-      step.epoch === end.epoch &&
-      !seen.has(step.id) &&
-      end.outcome.status !== 'unknown' &&
-      isStillUndecided(batch, step);
-    if (mayDecide) late.deciding.push({ end, attempt });
-    else late.annotating.push(end);
-  }
-  return late;
-}
-
-function isOfLease(attempt: EndedAttempt, end: AttemptEnd): boolean {
-  return (
-    end.source.kind === 'agent' &&
-    attempt.leaseToken === end.leaseToken &&
-    attempt.agentId === end.source.agentId
-  );
-}
-
-function isSameRequest(attempt: EndedAttempt, end: AttemptEnd): boolean {
-  return isOfLease(attempt, end) && end.source.kind === 'agent' && attempt.requestId === end.source.requestId;
-}
-
-/** Whether it tells the outcome of an attempt that ended unknown, and is the first to do so. */
-function isNews(attempt: EndedAttempt, end: AttemptEnd): boolean {
-  const isOpen = attempt.status === 'unknown' && attempt.lateStatus === null;
-  return isOpen && isOfLease(attempt, end) && !isSameRequest(attempt, end);
-}
-
-function isStillUndecided({ progress, ledger }: Batch, step: StepRow): boolean {
-  return isUndecided(step, progress.targetRun(step), ledger.run(step.jobRunId)?.status);
-}
-
-/**
- * Lets late results decide their steps, and returns their ends. If something else in this batch has ended the run, a late
- * result is only recorded, as if it had come after that.
- */
-function decideLate(batch: Batch, late: Late): AttemptEnd[] {
-  const decided: AttemptEnd[] = [];
-  for (const { end, attempt } of late.deciding) {
-    const step = stepOf(batch, end);
-    if (!isStillUndecided(batch, step)) {
-      late.annotating.push(end);
-      continue;
-    }
-    const { targetName } = batch.progress.targetRun(step);
-    const error = runError(targetName, step.stepNumber, attempt);
-    batch.progress.resultCameLate(step, { ...attemptResult(batch, end), nextFor: undefined }, error);
-    late.results.set(end, answer(end, 'settled'));
-    decided.push(end);
-  }
-  return decided;
-}
-
-/** Records a late result with the attempt that it belongs to. */
-async function noteLate(tx: Tx, { stepId, epoch, source, outcome, output }: AttemptEnd): Promise<void> {
-  if (source.kind !== 'agent') return;
-  await writeLateResult(tx, {
-    stepId,
-    epoch,
-    status: outcome.status,
-    exitCode: outcome.exitCode ?? null,
-    requestId: source.requestId,
-    outputState: output.state,
-    outputDigest: output.digest,
-  });
-  if (outcome.status !== 'unknown') await dropCleanUp(tx, stepId, epoch);
-}
-
-/** Leaves the run's outcome unchanged, but says at the step what its agent has reported since. */
-async function annotate({ tx, ledger, progress }: Batch, end: AttemptEnd): Promise<void> {
-  const step = progress.step(end.stepId);
-  if (step === undefined) return;
-  ledger.countLateResult(step.jobRunId);
-  if (step.epoch !== end.epoch) return;
-  const advice = `The agent has since reported: ${end.outcome.status.replace('_', ' ')}, ${outcomeText(end.outcome)}`;
-  await annotateStep(tx, { id: step.id, epoch: step.epoch, advice, outputState: end.output.state });
-  ledger.noteStep(step.jobRunId, { id: step.id, advice, outputState: end.output.state });
-}
-
 // ---- answers
-
-function answer(end: AttemptEnd, result: SettleResult['result']): SettleResult {
-  return { stepId: end.stepId, epoch: end.epoch, result };
-}
 
 /** What was leased to the agents that ended steps of these target runs, by target run. */
 type Leases = ReadonlyMap<number, ClaimedStep[]>;
