@@ -1,8 +1,8 @@
 // A run of the mock API that progresses while one watches: each step is leased, begins a moment later, prints, and
 // ends; the third one fails. POST /dev/live starts it again.
 import type { ChunkEvent, RunChange, RunDetail, Step, TargetRun } from '@opsconductor/protocol';
-import { makeRun } from './fixtures.ts';
 import { pack } from './outputs.ts';
+import { makeRun } from './run-fixtures.ts';
 
 type Listener = (event: 'change' | 'chunk' | 'end', id: string, data: unknown) => void;
 

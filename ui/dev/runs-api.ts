@@ -2,11 +2,11 @@
 // many chunks as FAST_CHUNKS says, one every FAST_DELAY_MS; run 6002 happens while it is watched.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { OutputChunk, Run, Step } from '@opsconductor/protocol';
-import { makeRun } from './fixtures.ts';
 import { LiveRun } from './live-run.ts';
 import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
 import { fail, json } from './replies.ts';
+import { makeRun } from './run-fixtures.ts';
 
 const webName = (at: number) =>
   at < 14 ? `dmz-web-${String(at + 1).padStart(2, '0')}` : `core-web-${String(at - 13).padStart(2, '0')}`;

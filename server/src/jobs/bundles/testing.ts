@@ -1,9 +1,10 @@
 // Imports for tests.
 import type { ExportJobsQuery, JobImport } from '@opsconductor/protocol';
+import { stringify } from 'yaml';
 import type { Caller } from '../../caller.ts';
 import { createLog } from '../../log.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-import { setupJobs, type TestJobs } from '../testing.ts';
+import { setupJobs, step, type TestJobs } from '../testing.ts';
 import { exportJobs } from './export-jobs.ts';
 import { JobImports } from './job-imports.ts';
 
@@ -39,3 +40,16 @@ export async function setupImports(): Promise<TestImports> {
     },
   });
 }
+
+/** Returns a bundle of jobs as its text. */
+export const bundle = (...jobs: object[]) => stringify({ format: 'opsconductor-jobs', version: 1, jobs });
+/** Returns a job of a bundle. `beside`: what it has beside its definition. */
+export const job = (name: string, fields: object = {}, beside: object = {}) => ({
+  definition: { name, steps: [step('ask')], ...fields },
+  ...beside,
+});
+/** Returns each planned job as one short text. */
+export const short = (planned: Awaited<ReturnType<TestImports['plan']>>) =>
+  planned.items.map(
+    ({ name, action, conflict }) => `${name}: ${action}${conflict === null ? '' : ` (${conflict.reason})`}`,
+  );

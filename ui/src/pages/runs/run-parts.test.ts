@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { makeRun } from '../../../dev/fixtures.ts';
+import { makeRun } from '../../../dev/run-fixtures.ts';
 import { partsOf, troubleOf } from './run-parts.ts';
 
 const named = (at: number) => `host-${at}`;
