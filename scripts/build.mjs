@@ -110,7 +110,7 @@ export async function buildKilledAgent() {
   );
 }
 
-async function buildServerIfChanged() {
+export async function buildServerIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   const sources = ['server', 'protocol', 'scripts'];
   await buildIfChanged('server', sources, '.cache/build/server.mjs', () =>

@@ -129,8 +129,6 @@ test('a changed host key is shown beside the known one where agents are, replace
   await dialog.getByText('The accepted key is removed.').waitFor();
   await dialog.getByRole('button', { name: 'It is the same: replace' }).click();
   await waiting.getByText('reinstalled', { exact: true }).waitFor({ state: 'detached' });
-  // Its button is gone with it; the keyboard goes on beside it, not at the top of the page.
-  await eventually(() => page.evaluate('document.activeElement.closest("main") !== null')).toBe(true);
 
   await page.goto(`${c.url}/targets?hostKey=accepted`);
   await page.getByRole('button', { name: /^reinstalled / }).click();

@@ -47,6 +47,20 @@ async function runSample(api: ApiClient, name: string) {
   return api.run(job.id, [target.id]);
 }
 
+/** Starts a command on the demo's target that takes longer than anybody waits; resolves when it runs. */
+async function startLong(api: ApiClient): Promise<void> {
+  const { body: targets } = await api.get<{ items: { id: number }[] }>('/api/v1/targets');
+  const job = await api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'Take long',
+    steps: [{ name: 'wait', type: 'ssh.exec', config: { command: 'sleep 120' } }],
+  });
+  const run = await api.made<{ id: number }>(`/api/v1/jobs/${job.id}/run`, {
+    targetIds: targets.items.map(({ id }) => id),
+  });
+  const read = () => api.get<{ status: string }>(`/api/v1/runs/${run.id}`);
+  await expect.poll(async () => (await read()).body.status).toBe('running');
+}
+
 async function everythingIsGone(product: NpmStart): Promise<void> {
   await vi.waitFor(() => expect(product.processes()).toEqual([]), { timeout: 10_000 });
 }
@@ -172,7 +186,13 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     await last.says(/\/#code=(\S+)/);
     const again = await runSample(new ApiClient({ url: lastUrl, token }), 'Look around');
     expect(again.status).toBe('succeeded');
-    expect(await last.interrupt()).toBe(0);
+
+    // The agent would wait for a command that goes on, and the person doesn't.
+    await startLong(new ApiClient({ url: lastUrl, token }));
+    const ended = last.interrupt();
+    await last.says(/agent finishes what it runs/);
+    void last.interrupt();
+    expect(await ended).toBe(130);
     await everythingIsGone(last);
   });
 

@@ -4,6 +4,7 @@ import { createAdministratorCode } from './auth/sign-in/sign-in-codes.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { isLoopback } from './config/read-tls.ts';
 import { type Config, readConfig, readEnvironment } from './config.ts';
+import { endEverythingAtOnce } from './ends-at-once.ts';
 import { createLog, outliveOutput } from './log.ts';
 import { noteWanted, startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';
@@ -79,7 +80,7 @@ async function saySignIn(config: Config, server: RunningServer): Promise<void> {
 
 /**
  * Settles at the first SIGINT or SIGTERM, even while the server is still starting. A signal more than a second later
- * ends the process.
+ * ends everything at once.
  */
 function stopRequested(): { isRequested: boolean; requested: Promise<'signal'> } {
   let first: number | undefined;
@@ -93,7 +94,11 @@ function stopRequested(): { isRequested: boolean; requested: Promise<'signal'> }
         stopping.isRequested = true;
         done('signal');
         // npm passes the terminal's signal on, so one Ctrl-C arrives twice.
-        if (now - first > 1_000) process.exit(130);
+        if (now - first > 1_000) {
+          say('Stopped at once. The next start recovers.');
+          endEverythingAtOnce();
+          process.exit(130);
+        }
       };
       process.on('SIGINT', onSignal);
       process.on('SIGTERM', onSignal);

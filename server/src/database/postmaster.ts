@@ -5,6 +5,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { endsAtOnce } from '../ends-at-once.ts';
 import {
   type Cluster,
   endOrphans,
@@ -79,6 +80,7 @@ export async function startPostmaster(context: PostmasterContext, port: number):
       stdio: ['ignore', output.fd, output.fd],
     });
     ended = watchChild(child);
+    endWithServer(child.pid, ended);
     await once(child, 'spawn');
   } finally {
     await output.close();
@@ -87,6 +89,13 @@ export async function startPostmaster(context: PostmasterContext, port: number):
   if (pid === undefined) throw new Error('a spawned process has no id');
   await untilReady(context, pid, ended, logSize);
   return { pid, port, ended };
+}
+
+/** An immediate shutdown loses nothing that was committed; the next start recovers. */
+function endWithServer(pid: number | undefined, ended: Promise<string>): void {
+  if (pid === undefined) return;
+  const forget = endsAtOnce(() => signal(pid, 'SIGQUIT'));
+  void ended.then(forget);
 }
 
 /** Call it in the same turn as the spawn, or the end of a process that fails at once would be missed. */
@@ -144,6 +153,7 @@ export async function adoptPostmaster(
       continue;
     }
     const found = { pid: file.pid, port: file.port, ended: watchForeignProcess(file.pid) };
+    endWithServer(found.pid, found.ended);
     if (file.status === 'ready') return found;
     await stopPostmaster(found, cluster, log);
   }

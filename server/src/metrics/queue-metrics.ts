@@ -25,9 +25,15 @@ export async function readQueueMetrics(sql: Queryable): Promise<Registry> {
   const registry = new Registry();
   addSegments(registry, segments, Date.now());
   addAgents(registry, agents);
-  add(registry, 'opsconductor_runs_open', 'Runs that have not ended, by status.', ['status'], (set) => {
-    for (const [status, count] of Object.entries(runs)) set({ status }, count);
-  });
+  add(
+    registry,
+    'opsconductor_runs_open',
+    'Runs that have not ended and do not wait for a decision, by status.',
+    ['status'],
+    (set) => {
+      for (const [status, count] of Object.entries(runs)) set({ status }, count);
+    },
+  );
   addOne(registry, 'opsconductor_steps_held', 'Steps that wait for a person’s decision.', held);
   addOne(
     registry,

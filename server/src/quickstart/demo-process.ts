@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
+import { endsAtOnce } from '../ends-at-once.ts';
 import type { Log } from '../log.ts';
 
 export interface DemoProcessOptions {
@@ -36,6 +37,7 @@ export class DemoProcess {
   #shortLives = 0;
   #failedStarts = 0;
   #stopping = false;
+  #forget = () => {};
 
   constructor(options: DemoProcessOptions) {
     this.#options = options;
@@ -43,6 +45,7 @@ export class DemoProcess {
 
   /** Adopts the process of an earlier server, or starts one. */
   async start(): Promise<void> {
+    this.#forget = endsAtOnce(() => this.#pid !== undefined && signal(this.#pid, 'SIGKILL'));
     const pid = readPid(this.#options.pidFile);
     if (pid !== undefined && isOurs(pid, this.#options.args)) {
       this.#pid = pid;
@@ -79,6 +82,7 @@ export class DemoProcess {
       signal(pid, 'SIGKILL');
       await this.#gone(pid, 2_000);
     }
+    this.#forget();
     await rm(this.#options.pidFile, { force: true });
   }
 
