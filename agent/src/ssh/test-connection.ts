@@ -21,8 +21,8 @@ export interface ConnectionTestOptions extends ConnectOptions {
 
 /**
  * Opens and authenticates one fresh connection and closes it again; starts nothing on the target but what `check` does.
- * `latencyMs` is the time from dialing to being authenticated. Without a credential the result is `auth_failed`, at the point where the
- * login would begin. Rejects only with the signal's reason.
+ * `latencyMs` is the time from dialing to being authenticated. Without a credential the result is `auth_failed`, at the
+ * point where the login would begin. Rejects only with the signal's reason.
  */
 export async function testConnection(
   target: StepTarget,

@@ -40,8 +40,8 @@ const silentExamples = 50;
 
 /**
  * Returns target runs within the reaches that wait, grouped by what they wait for and where. A step that has begun does
- * not wait, unless its agent is not heard from, its target does not answer that agent, or the step is being stopped. Open steps are read, not ended ones,
- * because this is repeated every few seconds while somebody looks at the run.
+ * not wait, unless its agent is not heard from, its target does not answer that agent, or the step is being stopped.
+ * Open steps are read, not ended ones, because this is repeated every few seconds while somebody looks at the run.
  *
  * @param options.ends for a run that has begun: also say until when ready steps wait in segments where nothing of the
  *   run is going on. Only for this are ended steps read, those of such segments.
