@@ -363,10 +363,12 @@ async function lateResultsAreTold(
   const runIds = started.map(({ id }) => id);
   // It can't report anything about leases from before its disk was lost.
   const lost = lostDisks.map(({ agentId, toMs }) => ({ agentId, until: new Date(toMs).toISOString() }));
+  // Nor is anything reported about attempts that a restore marked: their agents may have reported them in the lost time.
   const isTold = async () => {
     const rows = await cluster.sql`
       select from job_run_step_attempts a where job_run_id = any(${runIds}::bigint[]) and status = 'unknown'
         and late_status is null and output_state = 'gapped' and reason <> 'database_restored'
+        and coalesce(request_id, '') not like 'restored-%'
         and not exists (
           select from jsonb_to_recordset(${cluster.sql.json(lost)}::jsonb) as l("agentId" bigint, until timestamptz)
           where l."agentId" = a.agent_id and a.leased_at <= l.until)
