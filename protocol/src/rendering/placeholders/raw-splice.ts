@@ -36,14 +36,17 @@ export function rawProblem(
 }
 
 const named = /\[:\^?[a-z]+:\]/y;
+/** `^*` need not be at the beginning of the text; flags in between change nothing about that. */
+const repeatedStart = /^\^(?:\(\?[A-Za-z-]*\))*(?:[*+?]|\{\d)/;
 
 /**
- * Whether a pattern (RE2) only matches whole texts: begins with `^`, ends with `$`, has no alternative at the top
- * level, and no flag that changes what these mean.
+ * Whether a pattern (RE2) only matches whole texts: begins with `^` exactly once, ends with `$`, has no alternative at
+ * the top level, and no flag that changes what these mean.
  */
 export function isAnchored(pattern: string): boolean {
   if (!pattern.startsWith('^') || !pattern.endsWith('$') || pattern.length < 2) return false;
   if (/\(\?[a-zA-Z-]*m/.test(pattern) || pattern.includes('\\Q')) return false;
+  if (repeatedStart.test(pattern)) return false;
   let depth = 0;
   /** Where the open character class began; `undefined` outside of one. */
   let classAt: number | undefined;
