@@ -1,6 +1,6 @@
 // Sends a JSON request to the server's API over a verified connection.
 import { once } from 'node:events';
-import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { type ProxySettings, proxyAgent, proxyFor } from '../connection/proxy.ts';
 
@@ -52,7 +52,7 @@ export async function requestJson(
     },
   });
   request.end(text);
-  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  const response = await responseTo(request);
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of response as AsyncIterable<Buffer>) {
@@ -68,6 +68,15 @@ export async function requestJson(
     serverTimeMs: Number.isNaN(serverTimeMs) ? undefined : serverTimeMs,
     retryAfterS: /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) : undefined,
   };
+}
+
+async function responseTo(request: ClientRequest): Promise<IncomingMessage> {
+  // After a reply that switches protocols, Node.js reports no error any more, not even at the time limit.
+  const closed = once(request, 'close').then(() => {
+    throw new Error('The connection was closed without a reply');
+  });
+  const [response] = (await Promise.race([once(request, 'response'), closed])) as [IncomingMessage];
+  return response;
 }
 
 function parse(text: string): unknown {

@@ -68,6 +68,7 @@ export function exchange(options: Exchange): Promise<HttpReply> {
     });
     const timer = setTimeout(() => sent.destroy(noAnswer(host, timeoutMs)), timeoutMs);
     const onAbort = () => sent.destroy(signal?.reason as Error);
+    let answered = false;
     signal?.addEventListener('abort', onAbort);
     const settle = (then: () => void) => {
       clearTimeout(timer);
@@ -76,7 +77,13 @@ export function exchange(options: Exchange): Promise<HttpReply> {
     };
     const fail = (error: Error) => settle(() => reject(failureOf(error, host, signal)));
     sent.once('error', fail);
+    // After a reply that switches protocols, Node.js reports no error any more: neither the time limit nor the signal
+    // would end the wait.
+    sent.once('close', () => {
+      if (!answered) fail(protocolError('it ended the connection with a reply that is none'));
+    });
     sent.once('response', (reply) => {
+      answered = true;
       const { socket } = reply;
       const gathered = new GatheredBytes();
       reply.on('data', (part: Buffer) => {
