@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { powershellBootstrap } from '@opsconductor/protocol';
 import { expect, onTestFinished } from 'vitest';
 import { withoutPool } from '../connection/pool.ts';
+import { namespaces } from '../messages/namespaces.ts';
 import { cmdRunner } from '../powershell/powershell.ts';
 import { hostOfFile, optionsFor, winrmTest } from '../testing/winrm-setup.ts';
 import { fileServer } from './file-server.ts';
@@ -60,4 +61,26 @@ winrmTest('a write that begins while the host is being lost ends, with the reaso
     for (let turn = 0; turn < turns; turn += 1) await undefined;
     await expect(session.write('1', 0, Buffer.from('some bytes'))).rejects.toBe(gone);
   }
+});
+
+winrmTest('a host whose list of files has no end is left, before it fills the memory', async () => {
+  const connections = withoutPool(optionsFor(host.fixture, 'http'));
+  const line = `1 more ${wordOf('x'.repeat(500_000))} f 0 0\n`;
+  const output = Buffer.from(line.repeat(12)).toString('base64');
+  let replies = 0;
+  const connect = () => {
+    const connection = connections.connect();
+    const request = connection.request.bind(connection);
+    connection.request = async (envelope, options) => {
+      if (!envelope.includes('shell/Receive<')) return request(envelope, options);
+      replies += 1;
+      if (replies > 20) throw new Error('it asks for more and more');
+      return `<s:Envelope xmlns:s="${namespaces.soap}" xmlns:r="${namespaces.shell}"><s:Body><r:ReceiveResponse>
+        <r:Stream Name="stdout">${output}</r:Stream></r:ReceiveResponse></s:Body></s:Envelope>`;
+    };
+    return connection;
+  };
+  const session = await FileSession.open({ connections: { ...connections, connect } });
+  onTestFinished(() => session.close());
+  await expect(session.request('list', wordOf('C:\\'))).rejects.toThrow('it lists too many files');
 });

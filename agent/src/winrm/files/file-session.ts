@@ -30,6 +30,8 @@ export class FileRefused extends Error {
 
 interface Asked {
   rows: string[][];
+  /** Length of the rows. */
+  chars: number;
   resolve(rows: string[][]): void;
   reject(error: unknown): void;
 }
@@ -48,6 +50,8 @@ const endMs = 2_000;
 const unansweredBytes = 4 * 1024 * 1024;
 const maxLineBytes = 1024 * 1024;
 const maxRows = 500_000;
+/** Of all rows of one answer: a host that sends nonsense must not fill the agent's memory. */
+const maxRowChars = 64 * 1024 * 1024;
 const maxComplaint = 2_000;
 
 export class FileSession {
@@ -135,7 +139,7 @@ export class FileSession {
   request(verb: string, ...words: string[]): Promise<string[][]> {
     return new Promise((resolve, reject) => {
       if (this.#lost !== undefined) return reject(this.#lost);
-      this.#asked.set(this.#number(), { rows: [], resolve, reject });
+      this.#asked.set(this.#number(), { rows: [], chars: 0, resolve, reject });
       this.#post([String(this.#last), verb, ...words].join(' '));
     });
   }
@@ -292,10 +296,11 @@ export class FileSession {
   #read(text: string): void {
     const lines = this.#lines.take(text);
     if (this.#lines.isTooLong) throw protocolError('a line of its answer is too long');
-    for (const line of lines) this.#answer(line.replace(/\r$/, '').split(' '));
+    for (const line of lines) this.#answer(line.replace(/\r$/, ''));
   }
 
-  #answer([word = '', kind, ...words]: string[]): void {
+  #answer(line: string): void {
+    const [word = '', kind, ...words] = line.split(' ');
     const number = Number(word);
     const handle = this.#writes.get(number);
     if (handle !== undefined && kind === 'no') {
@@ -308,7 +313,10 @@ export class FileSession {
       throw protocolError('it answered something that was not asked');
     }
     if (kind !== 'no') asked.rows.push(words);
-    if (asked.rows.length > maxRows) throw protocolError('it lists too many files');
+    asked.chars += line.length;
+    if (asked.rows.length > maxRows || asked.chars > maxRowChars) {
+      throw protocolError('it lists too many files');
+    }
     if (kind === 'more') return;
     this.#asked.delete(number);
     if (kind === 'no') asked.reject(refusal(words));
