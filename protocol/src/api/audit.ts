@@ -1,6 +1,6 @@
 // The audit log: what was done, by whom, from where; and the checkpoints that seal it.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
 
 export const auditActorKinds = ['user', 'agent', 'system', 'anonymous'] as const;
 export type AuditActorKind = (typeof auditActorKinds)[number];
@@ -60,6 +60,18 @@ const filters = {
 /** GET /api/v1/audit, newest first. */
 export const AuditQuerySchema = Closed({ ...pageQuery, ...filters });
 export type AuditQuery = Static<typeof AuditQuerySchema>;
+
+export const AuditPageSchema = Type.Object({
+  ...Page(AuditRowSchema).properties,
+  searchedTo: Type.Optional(
+    Type.String({
+      maxLength: 40,
+      description:
+        'Present if the search was ended before it was done: how far back it has looked. `nextCursor` goes on from there; `items` may be few, or none',
+    }),
+  ),
+});
+export type AuditPage = Static<typeof AuditPageSchema>;
 
 export const auditExportFormats = ['jsonl', 'csv'] as const;
 /** GET /api/v1/audit/export: all rows that match the same filters, oldest first. */

@@ -2,9 +2,8 @@ import {
   type AuditCheckpoint,
   AuditCheckpointSchema,
   AuditExportQuerySchema,
+  AuditPageSchema,
   AuditQuerySchema,
-  AuditRowSchema,
-  Page,
 } from '@opsconductor/protocol';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { type ExportDeps, exportLog } from '../../audit/export-log.ts';
@@ -31,10 +30,10 @@ export function auditRoutes(deps: ExportDeps): RouteSpec[] {
       scoped: true,
       summary: 'Search the audit log, newest first',
       description:
-        'If your right is limited to a segment, a target group or a category, only what happened there. `position` is the place in the sealed log; it is null for about a second.',
+        'If your right is limited to a segment, a target group or a category, only what happened there. `position` is the place in the sealed log; it is null for about a second. A search that reads much is ended after about a second: `searchedTo` then tells how far back it has looked, and `nextCursor` goes on from there.',
       tag,
       query: AuditQuerySchema,
-      success: { status: 200, schema: Page(AuditRowSchema) },
+      success: { status: 200, schema: AuditPageSchema },
       handle: ({ query, principal }) => searchLog(sql, query, principal.authority.reach('audit.read')),
     }),
     route({

@@ -30,24 +30,50 @@ export interface FoundAuditRow extends SealedRow {
   position: number | null;
 }
 
-/** How long a search may take; filters without an index read the log backwards from its end. */
-const searchTimeoutMs = 10_000;
-
-/** Returns rows with ids below `page.below`, newest first. */
+/**
+ * Returns rows with ids from `page.from` on and below `page.below`, newest first. Filters without an index read the log
+ * backwards, so the database ends the statement after `timeoutMs`.
+ */
 export async function searchAudit(
   sql: Sql,
   filter: AuditFilter,
-  page: { below: number | undefined; limit: number },
+  page: { from?: number; below: number | undefined; limit: number },
+  timeoutMs: number,
 ): Promise<FoundAuditRow[]> {
   return sql.begin(async (tx) => {
-    await tx`select set_config('statement_timeout', ${String(searchTimeoutMs)}, true)`;
+    await tx`select set_config('statement_timeout', ${String(timeoutMs)}, true)`;
     return tx<FoundAuditRow[]>`
       select ${sealedColumns(tx)}, l.position, s.name as segment_name, c.name as category_name
       from audit_log a left join audit_leaves l on l.audit_id = a.id
         left join segments s on s.id = a.segment_id left join categories c on c.id = a.category_id
-      where ${matching(tx, filter)} and a.id < ${page.below ?? Number.MAX_SAFE_INTEGER}
+      where ${matching(tx, filter)} and a.id < ${page.below ?? Number.MAX_SAFE_INTEGER} and a.id >= ${page.from ?? 0}
       order by a.id desc limit ${page.limit}`;
   }) as Promise<FoundAuditRow[]>;
+}
+
+/**
+ * Returns the lowest and the highest id of the rows of a period. Ids nearly follow the time, but a search must not miss
+ * a row, so all rows of the period are asked. `+ 0` keeps the database from reading all rows in the order of their ids.
+ * Without a row, the lowest is above the highest.
+ */
+export async function idsOfPeriod(
+  sql: Sql,
+  { from, to }: Pick<AuditFilter, 'from' | 'to'>,
+  timeoutMs: number,
+): Promise<{ lowest: number; highest: number }> {
+  return sql.begin(async (tx) => {
+    await tx`select set_config('statement_timeout', ${String(timeoutMs)}, true)`;
+    const [row] = await tx<{ lowest: number; highest: number }[]>`
+      select coalesce(min(a.id + 0), 1) as lowest, coalesce(max(a.id + 0), 0) as highest from audit_log a
+      where ${within(tx, { from, to })}`;
+    return row ?? { lowest: 1, highest: 0 };
+  }) as Promise<{ lowest: number; highest: number }>;
+}
+
+/** Returns when the first row with this id or a higher one was written. */
+export async function timeOfRow(sql: Queryable, id: number): Promise<Date | undefined> {
+  const [row] = await sql<{ at: Date }[]>`select at from audit_log where id >= ${id} order by id limit 1`;
+  return row?.at;
 }
 
 /** Returns a page of an export: rows with ids above `above` and up to `upTo`, oldest first. */
@@ -86,7 +112,11 @@ function matching(sql: Queryable, filter: AuditFilter) {
     ${equal('a.segment_id', filter.segmentId)} ${equal('a.category_id', filter.categoryId)}
     ${equal('a.address', filter.address)}
     ${filter.action === undefined ? sql`` : sql`and starts_with(a.action, ${filter.action})`}
-    ${filter.from === undefined ? sql`` : sql`and a.at >= ${filter.from}`}
-    ${filter.to === undefined ? sql`` : sql`and a.at < ${filter.to}`}
+    and ${within(sql, filter)}
     ${filter.text === undefined ? sql`` : sql`and a.detail::text ilike ${containsPattern(filter.text)}`}`;
+}
+
+function within(sql: Queryable, { from, to }: Pick<AuditFilter, 'from' | 'to'>) {
+  return sql`true ${from === undefined ? sql`` : sql`and a.at >= ${from}`}
+    ${to === undefined ? sql`` : sql`and a.at < ${to}`}`;
 }

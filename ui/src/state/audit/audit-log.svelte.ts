@@ -1,22 +1,24 @@
 // The audit log as far as a reader has gone back in it. It only grows at the newer end, so what was read is kept. New
 // rows are only counted until the reader asks for them, so that no row moves under the pointer.
-import type { AuditRow } from '@opsconductor/protocol';
+import type { AuditPage, AuditRow } from '@opsconductor/protocol';
 import { ApiError, isPassing } from '../../api/client.ts';
-import type { Page, PageQuery } from '../../api/page.ts';
+import type { PageQuery } from '../../api/page.ts';
 
 const pageItems = 100;
 
-type Read = (query: PageQuery, signal: AbortSignal) => Promise<Page<AuditRow>>;
+type Read = (query: PageQuery, signal: AbortSignal) => Promise<AuditPage>;
 
 export class AuditLog {
   rows = $state.raw<readonly AuditRow[]>();
   /** Whether there are older rows. */
   more = $state(false);
+  /** How far back was searched, if the server ended the search before it was done. It goes on when asked to. */
+  searchedTo = $state<string>();
   loading = $state(false);
   slow = $state(false);
   error = $state.raw<ApiError>();
   /** Rows that are newer than the first one shown. */
-  #newer = $state.raw<Page<AuditRow>>();
+  #newer = $state.raw<AuditPage>();
   readonly newerCount = $derived(this.#newer?.items.length ?? 0);
   /** Whether there may be more new rows than were counted. */
   readonly newerMore = $derived(this.#newer !== undefined && this.#newer.items.length >= pageItems);
@@ -46,8 +48,7 @@ export class AuditLog {
     const reading = async (signal: AbortSignal) => {
       const page = await this.#read({ limit: pageItems, cursor }, signal);
       this.rows = [...(this.rows ?? []), ...page.items];
-      this.#cursor = page.nextCursor ?? undefined;
-      this.more = page.nextCursor !== null;
+      this.#endWith(page);
     };
     await this.#reading(reading, () => this.loadMore());
   }
@@ -94,11 +95,16 @@ export class AuditLog {
     this.#owner.abort();
   }
 
-  #show(page: Page<AuditRow>) {
+  #show(page: AuditPage) {
     this.rows = page.items;
-    this.#cursor = page.nextCursor ?? undefined;
-    this.more = page.nextCursor !== null;
+    this.#endWith(page);
     this.#newer = undefined;
+  }
+
+  #endWith({ nextCursor, searchedTo }: AuditPage) {
+    this.#cursor = nextCursor ?? undefined;
+    this.more = nextCursor !== null;
+    this.searchedTo = searchedTo;
   }
 
   #renew(items: readonly AuditRow[]) {

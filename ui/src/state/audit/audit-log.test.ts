@@ -1,6 +1,6 @@
-import type { AuditRow } from '@opsconductor/protocol';
+import type { AuditPage, AuditRow } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import type { Page, PageQuery } from '../../api/page.ts';
+import type { PageQuery } from '../../api/page.ts';
 import { load } from '../testing.ts';
 
 const { AuditLog } = await load<typeof import('./audit-log.svelte.ts')>('state/audit/audit-log.svelte.ts');
@@ -8,8 +8,14 @@ const { ApiError } = await load<typeof import('../../api/client.ts')>('api/clien
 
 /** A log with the rows 1 to `last`, newest first. The newest `server.open` of them are not sealed. */
 function setup(last: number) {
-  const server = { last, open: 0, failing: false, asked: [] as PageQuery[] };
-  const read = async (query: PageQuery): Promise<Page<AuditRow>> => {
+  const server = {
+    last,
+    open: 0,
+    failing: false,
+    searchedTo: undefined as string | undefined,
+    asked: [] as PageQuery[],
+  };
+  const read = async (query: PageQuery): Promise<AuditPage> => {
     server.asked.push(query);
     if (server.failing) throw new ApiError('unavailable', 'No database.');
     const from = query.cursor === undefined ? server.last : Number(query.cursor);
@@ -18,7 +24,12 @@ function setup(last: number) {
     const items = ids.map(
       (id) => ({ id, position: id > server.last - server.open ? null : id - 1 }) as AuditRow,
     );
-    return { items, nextCursor: next > 0 ? String(next) : null };
+    const { searchedTo } = server;
+    return {
+      items,
+      nextCursor: next > 0 ? String(next) : null,
+      ...(searchedTo === undefined ? {} : { searchedTo }),
+    };
   };
   const log = new AuditLog(read);
   const ids = () => log.rows?.map((row) => row.id) ?? [];
@@ -36,6 +47,16 @@ describe('the audit log', () => {
     expect([ids(), log.more]).toEqual([down(230, 1), false]);
     await log.loadMore();
     expect(ids()).toHaveLength(230);
+  });
+
+  it('tells how far the server searched, until the search has gone on to its end', async () => {
+    const { server, log } = setup(150);
+    server.searchedTo = '2026-01-31T08:00:00.000Z';
+    await log.load();
+    expect([log.searchedTo, log.more]).toEqual(['2026-01-31T08:00:00.000Z', true]);
+    server.searchedTo = undefined;
+    await log.loadMore();
+    expect([log.searchedTo, log.more]).toEqual([undefined, false]);
   });
 
   it('counts new rows, but moves no row until they are asked for', async () => {
