@@ -1,4 +1,5 @@
 // Converts an inventory's files to hosts that are valid as targets. Pure: it uses nothing but its arguments.
+import { setImmediate } from 'node:timers/promises';
 import {
   type Finding,
   type ImportedHost,
@@ -38,6 +39,7 @@ export interface ReadInventory {
 }
 
 const maxUnused = 200;
+const hostsAtATime = 100;
 const parsers = { ansible_ini: parseIni, ansible_yaml: parseYaml, ansible_json: parseJson };
 
 /** Reads all files of an inventory; all their problems are reported together. */
@@ -55,13 +57,25 @@ export function readInventory(
     if (!(error instanceof InventoryTooLarge)) throw error;
     report.error(error.place, error.message);
   }
-  return finish(read.hosts, report, files, read.unused, options);
+  const kept = read.hosts.map((host) => checked(host, options, report));
+  return conclude(kept, report, files, read.unused);
 }
 
-/** The same for hosts that are given as JSON; their places are their positions in the list. */
-export function checkHosts(hosts: readonly ImportedHost[], options: InventoryOptions): ReadInventory {
-  const placed = hosts.map((host, at) => ({ host, place: { file: `hosts[${at}]`, line: null } }));
-  return finish(placed, new Report(), [], new Map(), options);
+/**
+ * The same for hosts that are given as JSON; their places are their positions in the list. There can be fifty thousand,
+ * and this runs in the server's own thread, so other work gets its turn in between.
+ */
+export async function checkHosts(
+  hosts: readonly ImportedHost[],
+  options: InventoryOptions,
+): Promise<ReadInventory> {
+  const report = new Report();
+  const kept: PlacedHost[] = [];
+  for (const [at, host] of hosts.entries()) {
+    if (at % hostsAtATime === 0) await setImmediate();
+    kept.push(checked({ host, place: { file: `hosts[${at}]`, line: null } }, options, report));
+  }
+  return conclude(kept, report, [], new Map());
 }
 
 function refuseSamePaths(files: readonly InventoryFile[], report: Report): void {
@@ -104,15 +118,19 @@ function readAnsible(
   return { hosts: hostsOfTree(tree, labelVariables), unused: tree.unused };
 }
 
-function finish(
-  placed: readonly PlacedHost[],
+/** Returns the host as it will be a target; what is wrong with it goes into the report. */
+function checked({ host, place }: PlacedHost, options: InventoryOptions, report: Report): PlacedHost {
+  const grouped = withGroups(host, options, report, place);
+  checkHost(grouped, place, report);
+  return { host: grouped, place };
+}
+
+function conclude(
+  kept: readonly PlacedHost[],
   report: Report,
   files: readonly InventoryFile[],
   unused: ReadonlyMap<string, number>,
-  options: InventoryOptions,
 ): ReadInventory {
-  const kept = placed.map(({ host, place }) => ({ host: withGroups(host, options, report, place), place }));
-  for (const { host, place } of kept) checkHost(host, place, report);
   resolveLines(
     [...report.errors, ...report.findings, ...kept].map(({ place }) => place),
     files,
@@ -147,14 +165,15 @@ function withGroups(
 ): ImportedHost {
   if (groups.length === 0 || treatment === 'none') return host;
   if (treatment === 'target_groups') return { ...host, groups };
-  const labels = Object.fromEntries(groups.map((group) => [`group/${group}`, '']));
-  const count = Object.keys({ ...labels, ...host.labels }).length;
+  const own = host.labels ?? {};
+  const names = groups.map((group) => `group/${group}`);
+  const count = Object.keys(own).length + names.filter((name) => !Object.hasOwn(own, name)).length;
   if (count > limits.maxLabels) {
     const message = `The host ${quoted(host.name)} would have ${count} labels, and a target has ${limits.maxLabels} at most. Import its groups as target groups, or not at all.`;
     report.error(place, message);
     return host;
   }
-  return { ...host, labels: { ...labels, ...host.labels } };
+  return { ...host, labels: { ...Object.fromEntries(names.map((name) => [name, ''])), ...own } };
 }
 
 function checkHost(host: ImportedHost, place: Place, report: Report): void {

@@ -18,7 +18,8 @@ export async function putHosts(
 ): Promise<InventoryPlan> {
   const inventory = await requireSeen(sql, id, caller);
   requireApiFormat(inventory);
-  const planId = await planHosts(sql, inventory, checkHosts(hosts, inventory.options), adopt, caller);
+  const read = await checkHosts(hosts, inventory.options);
+  const planId = await planHosts(sql, inventory, read, adopt, caller);
   if (apply !== undefined) return applyPlan(sql, id, planId, apply, caller);
   return getPlan(sql, id, planId, {}, caller.authority.reach('targets.edit'));
 }
