@@ -5,6 +5,7 @@ import { type ErrorDetail, generalCategory, type JobDefinition } from '@opscondu
 import type { AuditEntry } from '../../audit/record-audit.ts';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { recordAudits } from '../../audit/record-audits.ts';
+import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError } from '../../errors.ts';
@@ -173,11 +174,18 @@ class Application {
   async #makeCategories(): Promise<void> {
     const { row, caller } = this.#import;
     if (row.newCategories.length === 0) return;
+    if (!caller.authority.holdsEverywhere('categories.edit')) {
+      throw new MissingPermission(
+        caller,
+        'categories.edit',
+        'everything, because the import makes categories',
+      );
+    }
     await lockCategoryTree(this.#tx);
     for (const name of row.newCategories) {
       const at = name.lastIndexOf('/');
-      const parent = at < 0 ? undefined : await holdCategory(this.#tx, name.slice(0, at));
-      const id = await insertCategory(this.#tx, { name, description: '', parentId: parent?.id ?? null });
+      const parentId = at < 0 ? null : await this.#heldCategory(name.slice(0, at));
+      const id = await insertCategory(this.#tx, { name, description: '', parentId });
       await recordAudit(this.#tx, {
         ...auditedBy(caller),
         action: 'category.created',
@@ -226,11 +234,19 @@ class Application {
     }
   }
 
-  async #categoryId({ category = generalCategory.name }: JobDefinition): Promise<number> {
-    const known = this.#categories.get(category) ?? (await holdCategory(this.#tx, category))?.id;
+  #categoryId({ category = generalCategory.name }: JobDefinition): Promise<number> {
+    return this.#heldCategory(category);
+  }
+
+  /** Returns the id of a category, which nobody can delete until the transaction ends. */
+  async #heldCategory(name: string): Promise<number> {
+    const known = this.#categories.get(name) ?? (await holdCategory(this.#tx, name))?.id;
     if (known === undefined)
-      throw new AppError('conflict', `Category “${category}” has been deleted since this was planned.`);
-    this.#categories.set(category, known);
+      throw new AppError(
+        'conflict',
+        `Category “${name}” has been renamed or deleted since this was planned. Import the file again.`,
+      );
+    this.#categories.set(name, known);
     return known;
   }
 

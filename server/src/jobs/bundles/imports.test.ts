@@ -1,6 +1,7 @@
 // Imports on a real database: applied once and whole, and refused if the jobs have changed.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { createCategory } from '../../categories/edit-categories.ts';
 import { bundle, job, setupImports, short, type TestImports } from './testing.ts';
 
 let t: TestImports;
@@ -77,6 +78,26 @@ describe('an import that is applied', () => {
       ],
     });
     expect(await t.sql`select 1 from jobs where name = 'new'`).toEqual([]);
+  });
+
+  it('makes categories only for someone who may still do that, and only below those that are still there', async () => {
+    await createCategory(t.sql, { name: 'prod' }, t.caller);
+    const planned = await t.plan(bundle(job('new', { category: 'prod/db' })));
+    const author = t.callerWith({ role: 'author', permission: null, scope: null });
+    const refused = await t.apply(planned, author);
+    expect(refused).toMatchObject({
+      status: 'interrupted',
+      message: expect.stringContaining('categories.edit'),
+    });
+    const again = await t.plan(bundle(job('new', { category: 'prod/db' })));
+    await t.sql`update categories set name = 'production' where name = 'prod'`;
+    const late = await t.apply(again);
+    expect(late).toMatchObject({
+      status: 'interrupted',
+      message: 'Category “prod” has been renamed or deleted since this was planned. Import the file again.',
+    });
+    expect(await t.sql`select name from categories where name like 'prod/%'`).toEqual([]);
+    expect(await t.sql`select 1 from jobs`).toEqual([]);
   });
 
   it('leaves nothing if one job can’t be created', async () => {
