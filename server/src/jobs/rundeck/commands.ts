@@ -348,7 +348,7 @@ function isPowerShell(interpreter: string | undefined, text: string): boolean {
   return /\b(powershell|pwsh)(\.exe)?\b/i.test(interpreter ?? /^#!.*/.exec(text)?.[0] ?? '');
 }
 
-const inSingleQuotes = /'([^'\n]*(?:\$\{[a-z]+\.[^}]+\}|@[a-z]+\.[\w.:-]+@)[^'\n]*)'/g;
+const inSingleQuotes = /'([^'\n]*(?:\$\{[a-z]+\.[^}]{1,200}\}|@[a-z]+\.[\w.:-]+@)[^'\n]*)'/g;
 
 /** Replaces single quotes around a reference with double ones, unless other characters in them have a meaning there. */
 function doubleQuoted(text: string): { text: string; isChanged: boolean } {
@@ -367,8 +367,10 @@ function problemsOf(
   { parameters }: CommandContext,
   before: readonly ConvertedStep[],
 ): string[] {
-  const steps = [...before.map((one) => one.step), step];
-  const at = `steps[${steps.length - 1}].`;
+  // Of the steps before it only what it can refer to: checking their scripts each time takes too long.
+  const stubs = before.map(({ step: one }) => ({ ...one, type: 'ssh.exec', config: { command: 'true' } }));
+  const steps = [...stubs, step];
+  const at = `steps[${stubs.length}].`;
   const problems = checkDefinition(structuredClone({ name: 'job', parameters, steps }));
   return problems.filter(({ path }) => path.startsWith(at)).map(({ message }) => message);
 }
@@ -431,6 +433,8 @@ function outputsOf(
   return Object.keys(outputs).length === 0 ? undefined : outputs;
 }
 
+/** A longer one is no pattern here. */
+const maxRegexChars = 2_000;
 const usualPattern = '^RUNDECK:DATA:\\s*([^\\s]+?)\\s*=\\s*(.+)$';
 
 /** Returns the pattern with the key in place of the group that captures it. */
@@ -439,7 +443,7 @@ function patternFor(key: string, config: Loose): string | undefined {
   const literal = key.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
   const named = asText(config.name);
   if (named !== undefined) return named === key ? `(?m)${regex}` : undefined;
-  const group = /(?<!\\)\((?!\?)(?:[^()\\[]|\\.|\[(?:[^\]\\]|\\.)*\])*\)/.exec(regex);
+  const group = /(?<!\\)\((?!\?)(?:[^()\\[]|\\.|\[(?:[^\]\\]|\\.)*\])*\)/.exec(regex.slice(0, maxRegexChars));
   if (group === null) return undefined;
   return `(?m)${regex.slice(0, group.index)}${literal}${regex.slice(group.index + group[0].length)}`;
 }
@@ -466,7 +470,7 @@ function dataReference(key: string, before: readonly ConvertedStep[]): string | 
 export function dataKeysOf(value: unknown): Set<string> {
   const text = JSON.stringify(value ?? null);
   const keys = [
-    ...text.matchAll(/\$\{(?:unquoted)?data\.([^}"]+)\}|@data\.([\w.-]+)@|\bRD_DATA_([A-Z0-9_]+)\b/g),
+    ...text.matchAll(/\$\{(?:unquoted)?data\.([^}"]{1,200})\}|@data\.([\w.-]+)@|\bRD_DATA_([A-Z0-9_]+)\b/g),
   ];
   return new Set(keys.map(([, braced, at, variable]) => braced ?? at ?? variable?.toLowerCase() ?? ''));
 }

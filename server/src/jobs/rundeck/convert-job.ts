@@ -1,6 +1,13 @@
 // Converts a job as Rundeck exports it, in YAML or JSON, to a definition; reports what could not be carried over or was
 // changed, by path.
-import type { ErrorDetail, JobDefinition, JobState, Labels, StepDefinition } from '@opsconductor/protocol';
+import {
+  type ErrorDetail,
+  type JobDefinition,
+  type JobState,
+  type Labels,
+  limits,
+  type StepDefinition,
+} from '@opsconductor/protocol';
 import { type CommandContext, type ConvertedStep, convertCommand, dataKeysOf } from './commands.ts';
 import { asBoolean, asDescription, asList, asName, asObject, asText, type Loose } from './loose.ts';
 import { convertOptions } from './options.ts';
@@ -32,6 +39,11 @@ export function convertRundeckJob(value: unknown): ConvertedJob {
   if (job === undefined || name === '') return refused('', 'This is not a Rundeck job: it has no name.');
   if (commands.length === 0)
     return refused('sequence', 'The job has no commands: `sequence.commands` is empty or missing.');
+  const count = commands.length + commands.filter((one) => asObject(one)?.errorhandler !== undefined).length;
+  if (count > limits.maxStepsPerJob) {
+    const message = `The job has ${count} commands and error handlers; a job has at most ${limits.maxStepsPerJob} steps. Split it.`;
+    return refused('sequence.commands', message);
+  }
   const report = new Report();
   const { parameters, names, paths } = convertOptions(job.options, report);
   const steps = convertSteps(job, { parameters, options: names }, report);

@@ -6,6 +6,7 @@ import type { BundledJob, ImportFormat } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
 import { type ReadJob, readJobs } from '../bundles/reading/read-jobs.ts';
 import { writeBundle } from '../bundles/write-bundle.ts';
+import { convertRundeckJob } from './convert-job.ts';
 
 const folder = join(import.meta.dirname, 'fixtures');
 const fixtures = readdirSync(folder).filter((name) => /\.(yaml|json)$/.test(name));
@@ -82,6 +83,38 @@ it.each([
   const messages = job?.findings.filter(({ path }) => path === 'retry.delay').map(({ message }) => message);
   expect(messages).toEqual(told);
 });
+
+it('a job with more commands than a job has steps is refused before any of them is converted', () => {
+  const commands = (count: number) =>
+    Array.from({ length: count }, () => ({ exec: 'uptime', errorhandler: { exec: 'false' } }));
+  const told = (count: number) =>
+    convertRundeckJob({ name: 'Long', sequence: { commands: commands(count) } }).problems;
+  expect(told(50)).toEqual([]);
+  expect(told(20_000)).toEqual([
+    {
+      path: 'sequence.commands',
+      message: 'The job has 40000 commands and error handlers; a job has at most 100 steps. Split it.',
+    },
+  ]);
+});
+
+// Each of them took minutes where a search began anew at each of its beginnings.
+it.each([
+  ["'${a.", (text: string) => ({ exec: text })],
+  ["'@a.b", (text: string) => ({ exec: text })],
+  ['${option.', (text: string) => ({ exec: text })],
+  ['${data.', (text: string) => ({ script: text })],
+  ['([', (text: string) => logFilter(text)],
+])('a megabyte of “%s” is converted', (piece, commandOf) => {
+  const command = commandOf(piece.repeat(1_000_000 / piece.length));
+  const { definition } = convertRundeckJob({ name: 'Hostile', sequence: { commands: [command] } });
+  expect(definition?.steps).toHaveLength(1);
+});
+
+function logFilter(regex: string) {
+  const filter = { type: 'key-value-data', config: { regex } };
+  return { exec: 'echo ${data.x}', plugins: { LogFilter: [filter] } };
+}
 
 it('XML is recognized and refused', () => {
   const steps = [...readJobs('\n<joblist><job/></joblist>', 'rundeck')];

@@ -33,6 +33,8 @@ const jobFields: ReadonlyMap<string, string> = new Map([
 export class References {
   readonly #sources: Sources;
   readonly #report: Report;
+  /** Option names as variables spell them, the first option of each spelling. */
+  readonly #spelled: ReadonlyMap<string, string>;
   /** Variables that the scripts read, with the placeholders that they hold. */
   readonly environment = new Map<string, string>();
   /** Why the text can't be carried over. */
@@ -41,11 +43,12 @@ export class References {
   constructor(sources: Sources, report: Report) {
     this.#sources = sources;
     this.#report = report;
+    this.#spelled = new Map([...sources.options.keys()].reverse().map((name) => [spelled(name), name]));
   }
 
   /** Converts a command line, with references such as `${option.x}`. */
   inCommand(text: string, path: string, write: (reference: string) => string): string {
-    return this.#replace(text, /\$\{([a-z]+)\.([^}\s]+)\}/g, path, write);
+    return this.#replace(text, /\$\{([a-z]+)\.([^}\s]{1,200})\}/g, path, write);
   }
 
   /** Converts the text of a script, with references such as `@option.x@`. */
@@ -146,23 +149,27 @@ export class References {
   }
 
   #variable(name: string): Found {
-    const same = (one: string) => one.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
     const [, kind, rest = ''] = /^RD_([A-Z]+)_(.+)$/.exec(name) ?? [];
     if (kind === 'OPTION') {
-      const option = [...this.#sources.options.keys()].find((one) => same(one) === rest);
+      const option = this.#spelled.get(rest);
       return option === undefined
         ? { problem: 'no option with this name was carried over.' }
         : this.#option(option);
     }
     if (kind === 'NODE' || kind === 'JOB') {
       const fields = kind === 'NODE' ? targetFields : jobFields;
-      const [, reference] = [...fields].find(([one]) => same(one) === rest) ?? [];
+      const [, reference] = [...fields].find(([one]) => spelled(one) === rest) ?? [];
       if (reference !== undefined) return { reference };
       return kind === 'JOB' ? this.#job(rest.toLowerCase()) : { problem: 'there is no equivalent here.' };
     }
     if (kind === 'DATA') return this.#data(rest.toLowerCase());
     return { problem: 'there is no equivalent here.' };
   }
+}
+
+/** `my-option` is `$RD_OPTION_MY_OPTION`. */
+function spelled(name: string): string {
+  return name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
 }
 
 export function placeholder(reference: string): string {

@@ -6,8 +6,8 @@ import { ranOutOfMemory, startThread } from '../../../threads/start-thread.ts';
 import { type ReadBatch, readBatches } from './read-batches.ts';
 
 const readingBounds = { batchTimeoutMs: 120_000, maxHeapMb: 1_024 };
-/** Up to this size, reading takes less time than starting a thread. */
-const maxBytesHere = 128 * 1024;
+/** Up to this size, reading takes less time than starting a thread. Converting a job takes several checks of it. */
+const maxBytesHere = { bundle: 128 * 1024, rundeck: 16 * 1024 };
 
 /** Reads a file, a few jobs at a time as they are taken: a small one in this thread, others in their own. */
 export function readFile(
@@ -15,7 +15,9 @@ export function readFile(
   format: ImportFormat,
   signal: AbortSignal,
 ): AsyncGenerator<ReadBatch> {
-  return bytes.length > maxBytesHere ? readInThread(bytes, format, signal) : readHere(bytes, format, signal);
+  return bytes.length > maxBytesHere[format]
+    ? readInThread(bytes, format, signal)
+    : readHere(bytes, format, signal);
 }
 
 async function* readHere(
