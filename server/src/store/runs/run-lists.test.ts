@@ -219,6 +219,7 @@ test('a reader of a part finds it by its status, which can be another one than t
   await t.sql`
     insert into job_run_targets (job_run_id, segment_id, target_name, status)
     values (${id}, ${t.segmentId}, 'other', 'timed_out')`;
+  await t.sql`update job_runs set targets_total = 2, targets_timed_out = 1 where id = ${id}`;
   const filter = {
     reaches: within({ segmentIds: [t.segmentId] }),
     statuses: ['timed_out'],

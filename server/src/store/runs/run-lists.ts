@@ -85,7 +85,7 @@ export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunR
   const column = ownIndex(query);
   const first = column === undefined ? db`` : db`${db.unsafe(column)} ${direction},`;
   const fitting = fittingRuns(db, query, {
-    select: (condition) => db`(select r.id from ${runsAndJobs(db, query)}
+    select: (condition, from = runsAndJobs(db, query)) => db`(select r.id from ${from}
       where ${condition} ${after} ${idBound(db, query)} order by ${first} id ${direction} limit ${limit})`,
     ofEachJob: { isOldest, after, most: limit, isInOrder: true },
   });
@@ -99,6 +99,14 @@ export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunR
 function runsAndJobs(db: Queryable, { reaches, category, search }: RunFilter): Condition {
   if (reachesEverything(reaches) && category === undefined && search === undefined) return db`job_runs r`;
   return db`job_runs r join jobs j on j.id = r.job_id`;
+}
+
+/**
+ * SQL: like `runsAndJobs`, but the runs are read first, each with its job, so that they are read in the order of the list.
+ * Otherwise the database might read all runs of the jobs that fit, since it takes these for few.
+ */
+function runsThenJobs(db: Queryable): Condition {
+  return db`job_runs r cross join lateral (select x.* from jobs x where x.id = r.job_id offset 0) j`;
 }
 
 /**
@@ -155,7 +163,8 @@ export async function findStarter(db: Queryable, name: string): Promise<number |
 /** Counts the matching runs; `most` stands for that many or more. */
 export async function countRuns(db: Queryable, filter: RunFilter, most: number): Promise<number> {
   const fitting = fittingRuns(db, filter, {
-    select: (condition) => db`(select r.id from ${runsAndJobs(db, filter)} where ${condition} limit ${most})`,
+    select: (condition, from = runsAndJobs(db, filter)) =>
+      db`(select r.id from ${from} where ${condition} limit ${most})`,
     ofEachJob: { isOldest: false, after: db``, most, isInOrder: false },
   });
   const [row] = await unprepared(db<{ count: number }[]>`
@@ -171,7 +180,7 @@ const fewRuns = 20_000;
 
 interface Listing {
   /** The runs that meet a condition, as many as are asked for and in the order of the list. */
-  select: (condition: Condition) => Condition;
+  select: (condition: Condition, from?: Condition) => Condition;
   /** How to get as many of the runs of one job as are asked for; `after` is a condition on the alias `r`. */
   ofEachJob: { isOldest: boolean; after: Condition; most: number; isInOrder: boolean };
 }
@@ -181,38 +190,131 @@ interface Listing {
  * can be read by its own index and in the order of the list. `first` goes before the whole statement.
  */
 function fittingRuns(db: Queryable, filter: RunFilter, listing: Listing) {
+  const { ctes, select } = runsOnTargets(db, filter, listing);
+  const { first, ids } = seenRuns(db, filter, { ...listing, select });
+  return { first: withAll(db, [...ctes, ...first]), ids };
+}
+
+/**
+ * If few target runs are on the targets that are asked for, the runs of these are examined: the database expects to meet
+ * some of them soon wherever it looks, and would go through all runs.
+ */
+function runsOnTargets(db: Queryable, { target, targetId }: RunFilter, { select }: Listing) {
+  if (target === undefined && targetId === undefined) return { ctes: [], select };
+  const isFew = db`(select so from few_on_targets)`;
+  const isOn = db`r.id = any(array(select job_run_id from on_targets))`;
+  return {
+    ctes: [
+      db`on_targets as materialized (select t.job_run_id from job_run_targets t
+        where ${targetId === undefined ? db`true` : db`t.target_id = ${targetId}`}
+          and ${target === undefined ? db`true` : db`t.target_name ilike ${containsPattern(target)}`}
+        limit ${fewRuns + 1})`,
+      db`few_on_targets as materialized (select count(*) <= ${fewRuns} as so from on_targets)`,
+    ],
+    select: (condition: Condition, from?: Condition) =>
+      union(db, [
+        select(db`${isFew} and ${isOn} and ${condition}`),
+        select(db`not ${isFew} and ${condition}`, from),
+      ]),
+  };
+}
+
+function seenRuns(
+  db: Queryable,
+  filter: RunFilter,
+  listing: Listing,
+): { first: Condition[]; ids: Condition } {
   const { reaches, partStatuses } = filter;
   const also = fits(db, filter);
   const seesJobs = reaches.every(({ everywhere, categoryIds }) => everywhere || categoryIds.length > 0);
   const whole = seesJobs ? runsOfJobs(db, filter, listing) : { ctes: [], ids: [] };
-  if (reachesEverything(reaches)) return { first: withAll(db, whole.ctes), ids: union(db, whole.ids) };
+  if (reachesEverything(reaches)) return { first: whole.ctes, ids: union(db, whole.ids) };
   const inStatus =
     partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
   // Without this, a status that no part is in would be looked for in all runs there ever were.
-  const statusesOfRun = partStatuses === undefined ? undefined : runStatusesWith(partStatuses);
-  const mayFit =
-    statusesOfRun === undefined ? db`true` : db`r.status = any(${statusesOfRun as string[]}::text[])`;
-  const part = db`${mayFit} and not ${jobWithin(db, reaches)} and exists (
-    select from job_run_targets tr where tr.job_run_id = r.id
-      and ${inStatus} and ${targetRunWithin(db, reaches)}) and ${also}`;
+  const mayFit = partStatuses === undefined ? db`true` : mayHavePartIn(db, partStatuses);
+  const seen = db`select from job_run_targets tr where tr.job_run_id = r.id
+    and ${inStatus} and ${targetRunWithin(db, reaches)}`;
+  const inPart = (exists: Condition) =>
+    db`${mayFit} and not ${jobWithin(db, reaches)} and ${exists} and ${also}`;
+  const part = inPart(db`exists (${seen})`);
   const onTargets = targetRunOnTargets(db, reaches);
   if (onTargets === undefined)
-    return { first: withAll(db, whole.ctes), ids: union(db, [...whole.ids, listing.select(part)]) };
+    return { first: whole.ctes, ids: union(db, [...whole.ids, listing.select(part)]) };
   const mine = (within: Condition) =>
     db`(select tr.job_run_id from job_run_targets tr where ${within} limit ${fewRuns + 1})`;
+  const many = partsOfMany(db, filter, listing, { part, inOrder: inPart(db`exists (${seen} offset 0)`) });
   return {
-    first: withAll(db, [
+    first: [
       ...whole.ctes,
       db`mine as materialized (${union(db, onTargets.map(mine))})`,
       db`few as materialized (select count(*) <= ${fewRuns} as so from mine)`,
-    ]),
+      ...many.ctes,
+    ],
     ids: union(db, [
       ...whole.ids,
       listing.select(db`(select so from few) and r.id = any(array(select job_run_id from mine)) and ${part}`),
-      listing.select(db`not (select so from few) and ${part}`),
+      ...many.ids,
     ]),
   };
 }
+
+/**
+ * Parts of runs for a reader of many target runs (`few` says that they are few): if the jobs that fit have few runs,
+ * these; otherwise some of the newest runs are likely to fit, so they are read in the order of the list.
+ */
+function partsOfMany(
+  db: Queryable,
+  { category, search, jobId }: RunFilter,
+  { select }: Listing,
+  { part, inOrder }: { part: Condition; inOrder: Condition },
+) {
+  const filter = { category, search };
+  const isAnyJob = category === undefined && search === undefined;
+  if (isAnyJob || jobId !== undefined)
+    return { ctes: [], ids: [select(db`not (select so from few) and ${inOrder}`, runsThenJobs(db))] };
+  return {
+    ctes: [
+      db`of_any_jobs as materialized (select o.id from jobs j
+        cross join lateral (select r.id from job_runs r where r.job_id between j.id and j.id
+          order by r.job_id, r.id desc limit ${fewRuns + 1}) o
+        where ${jobFits(db, filter)} and not (select so from few) limit ${fewRuns + 1})`,
+      db`few_of_any as materialized (select count(*) <= ${fewRuns} as so from of_any_jobs)`,
+    ],
+    ids: [
+      select(db`not (select so from few) and (select so from few_of_any)
+        and r.id = any(array(select id from of_any_jobs)) and ${part}`),
+      select(
+        db`not (select so from few) and not (select so from few_of_any) and ${inOrder}`,
+        runsThenJobs(db),
+      ),
+    ],
+  };
+}
+
+/**
+ * SQL condition on runs `r`: whether one of their target runs can be in one of the given statuses. What a run counts of
+ * its ended target runs says so exactly.
+ */
+function mayHavePartIn(db: Queryable, targetStatuses: readonly RunStatus[]): Condition {
+  const inStatus = (statuses: readonly RunStatus[]) => db`r.status = any(${statuses as string[]}::text[])`;
+  const ofRun = runStatusesWith(targetStatuses);
+  const status = ofRun === undefined ? db`true` : inStatus(ofRun);
+  const columns = targetStatuses.map((each) => countedAs[each]);
+  if (columns.includes(undefined)) return status;
+  const counted = [...new Set(columns)].map((column) => db`r.${db.unsafe(column ?? '')} > 0`);
+  return db`${status} and (${counted.reduce((either, one) => db`${either} or ${one}`)})`;
+}
+
+/** The column of a run that counts its target runs in a status. */
+const countedAs: Partial<Record<RunStatus, string>> = {
+  succeeded: 'targets_succeeded',
+  failed: 'targets_failed',
+  partial: 'targets_failed',
+  cancelled: 'targets_cancelled',
+  timed_out: 'targets_timed_out',
+  unknown: 'targets_unknown',
+};
 
 /**
  * In which statuses a run can be that has a target run in one of the given ones; `undefined` if in any. A run has ended
@@ -237,7 +339,7 @@ function runsOfJobs(db: Queryable, filter: RunFilter, { select, ofEachJob }: Lis
       ? [within]
       : [...new Set(statuses)].map((status) => db`r.status = ${status} and ${within}`);
   const isAnyJob = reachesEverything(reaches) && category === undefined && search === undefined;
-  if (isAnyJob || jobId !== undefined) return { ctes: [], ids: each.map(select) };
+  if (isAnyJob || jobId !== undefined) return { ctes: [], ids: each.map((condition) => select(condition)) };
   const isByJob = decidesByJob(filter);
   const { isOldest, after, most } = isByJob ? ofEachJob : allOfEachJob(db);
   // This order and no equality: for `r.job_id = j.id` alone the database might go through the runs of all jobs by id
@@ -256,7 +358,7 @@ function runsOfJobs(db: Queryable, filter: RunFilter, { select, ofEachJob }: Lis
     ids: [
       db`(select so from few_of_jobs) and r.id = any(array(select id from of_jobs)) and ${inStatus} and ${within}`,
       ...each.map((condition) => db`not (select so from few_of_jobs) and ${condition}`),
-    ].map(select),
+    ].map((condition) => select(condition)),
   };
 }
 
