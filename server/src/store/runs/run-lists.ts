@@ -384,7 +384,7 @@ function union(db: Queryable, selects: readonly Condition[]): Condition {
 }
 
 /** SQL condition on the alias `j`. */
-function jobFits(db: Queryable, { category, search }: RunFilter): Condition {
+function jobFits(db: Queryable, { category, search }: Pick<RunFilter, 'category' | 'search'>): Condition {
   const conditions: Condition[] = [db`true`];
   if (category !== undefined) {
     conditions.push(db`j.category_id = any(array(select below.id from categories below
