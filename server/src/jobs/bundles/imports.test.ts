@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { createCategory } from '../../categories/edit-categories.ts';
+import { CopyNames } from './planning/copy-names.ts';
 import { bundle, job, setupImports, short, type TestImports } from './testing.ts';
 
 let t: TestImports;
@@ -170,6 +171,21 @@ describe('a job that already exists', () => {
     expect(await t.sql`select name from jobs order by name`).toEqual(
       ['one', 'one (copy)', 'two'].map((name) => ({ name })),
     );
+  });
+
+  it('is copied under a free name with one look at the existing names, however many jobs have the same', async () => {
+    await t.create({ name: 'one (copy 2)' });
+    let looks = 0;
+    const counted = ((...query: Parameters<typeof t.sql>) => {
+      looks += 1;
+      return t.sql(...query);
+    }) as typeof t.sql;
+    const names = new CopyNames(counted, new Set(['one (copy)']));
+    const given: string[] = [];
+    for (let n = 0; n < 200; n += 1) given.push(await names.free('one'));
+    expect(given.slice(0, 2)).toEqual(['one (copy 3)', 'one (copy 4)']);
+    expect(new Set(given).size).toBe(200);
+    expect(looks).toBe(200);
   });
 
   it('is not copied under a name that is taken', async () => {

@@ -15,9 +15,10 @@ import {
   updateImportItem,
 } from '../../../store/jobs/job-imports.ts';
 import type { ImportSeal } from '../seal-import.ts';
+import { CopyNames } from './copy-names.ts';
 import { decideItem, type ExistingJob } from './decide-item.ts';
 import { existingJobs } from './existing-jobs.ts';
-import { freeName, type PlanDeps, plannedFields } from './plan-import.ts';
+import { type PlanDeps, plannedFields } from './plan-import.ts';
 
 const itemsAtATime = 200;
 
@@ -62,6 +63,7 @@ class Chooser {
   readonly #caller: Caller;
   /** Positions by the name that each job has or will have. */
   readonly #names = new Map<string, number>();
+  readonly #copyNames: CopyNames;
 
   constructor(
     tx: Tx,
@@ -73,6 +75,7 @@ class Chooser {
     this.#masterKey = masterKey;
     this.#target = target;
     this.#caller = caller;
+    this.#copyNames = new CopyNames(tx, this.#names);
   }
 
   async start(): Promise<void> {
@@ -113,9 +116,7 @@ class Chooser {
     );
     const isCopy = decision.action === 'create' && (existing !== undefined || duplicateOf !== null);
     this.#forget(item);
-    const copyName = isCopy
-      ? (item.copyName ?? (await freeName(this.#tx, name, new Set(this.#names.keys()))))
-      : undefined;
+    const copyName = isCopy ? (item.copyName ?? (await this.#copyNames.free(name))) : undefined;
     const planned = plannedFields(decision, { name, copyName, existing, isDuplicate: duplicateOf !== null });
     if (planned.action === 'create' || planned.action === 'update')
       this.#names.set(planned.name, item.position);

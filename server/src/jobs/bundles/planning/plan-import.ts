@@ -10,17 +10,16 @@ import {
 import type { Caller } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { loadSiteRules, type SiteRules, siteRuleDetail } from '../../../site-rules/site-rules.ts';
-import type { Queryable, Sql } from '../../../store/database/connection.ts';
-import { takenJobNames, templatesNamed } from '../../../store/jobs/job-bundles.ts';
+import type { Sql } from '../../../store/database/connection.ts';
+import { templatesNamed } from '../../../store/jobs/job-bundles.ts';
 import { insertImportItems, type JobImportItemRow } from '../../../store/jobs/job-imports.ts';
 import { encodeDefinition, maxDefinitionBytes } from '../../definition/seal-definition.ts';
 import { type BundleEntry, inJobs, type ReadJob } from '../reading/read-jobs.ts';
 import type { ImportSeal } from '../seal-import.ts';
+import { CopyNames } from './copy-names.ts';
 import { type Decision, decideItem, type ExistingJob, wholeDefinition } from './decide-item.ts';
 import { baseOf, existingJobs } from './existing-jobs.ts';
 import { ImportRights } from './import-rights.ts';
-
-const maxNameChars = 100;
 
 export interface PlanDeps {
   sql: Sql;
@@ -44,6 +43,7 @@ export class ImportPlanner {
   readonly #rights: ImportRights;
   readonly #positions = new Map<string, number>();
   readonly #copies = new Set<string>();
+  readonly #copyNames: CopyNames;
   readonly #templates = new Set<string>();
   readonly #madeFrom = new Map<string, ReadJob[]>();
   readonly #categoryIds = new Set<number>();
@@ -63,6 +63,7 @@ export class ImportPlanner {
     this.#target = target;
     this.#caller = caller;
     this.#rights = new ImportRights(deps.sql, caller);
+    this.#copyNames = new CopyNames(deps.sql, this.#copies);
   }
 
   get jobsDone(): number {
@@ -152,7 +153,7 @@ export class ImportPlanner {
     // A job that stays unchanged may break a newer rule, as it did before the import.
     if (decision.action !== 'unchanged') await this.#holdAgainstRules(job, entry);
     const isCopy = decision.action === 'create' && (existing !== undefined || duplicateOf !== undefined);
-    const copyName = isCopy ? await freeName(this.#deps.sql, name, this.#copies) : undefined;
+    const copyName = isCopy ? await this.#copyNames.free(name) : undefined;
     if (copyName !== undefined) this.#copies.add(copyName);
     const { definition } = entry;
     return {
@@ -234,24 +235,4 @@ export function plannedFields(
     jobId: compared?.id ?? null,
     base: compared === undefined ? null : baseOf(compared),
   };
-}
-
-/** Returns `Patch (copy)`, `Patch (copy 2)` and so on: the first name that no job has and that is not in `taken`. */
-export async function freeName(sql: Queryable, name: string, taken: ReadonlySet<string>): Promise<string> {
-  for (let from = 1; ; from += 50) {
-    const names = Array.from({ length: 50 }, (_, n) => copyOf(name, from + n));
-    const inUse = await takenJobNames(sql, names);
-    const free = names.find((one) => !inUse.has(one) && !taken.has(one));
-    if (free !== undefined) return free;
-  }
-}
-
-function copyOf(name: string, n: number): string {
-  const suffix = n === 1 ? ' (copy)' : ` (copy ${n})`;
-  const room = maxNameChars - suffix.length;
-  const short = [...name].reduce(
-    (text, char) => (text.length + char.length <= room ? text + char : text),
-    '',
-  );
-  return `${short.trimEnd()}${suffix}`;
 }
