@@ -34,13 +34,18 @@ export async function openRunCounts(
   return row ?? { queued: 0, running: 0, cancelling: 0 };
 }
 
-/** Returns the age of the oldest run that has a ready step, in ms, or `null` if no step is ready. */
+/**
+ * Returns the age of the oldest run that has a ready step, in ms, or `null` if no step is ready. The steps are read once:
+ * the database may have counted none when it last analyzed them, and would go through all of them for each open run.
+ */
 export async function oldestReadyMs(db: Queryable, reaches: readonly Reach[]): Promise<number | null> {
   const [row] = await db<{ ms: number | null }[]>`
-    select (extract(epoch from clock_timestamp() - min(r.created_at)) * 1000)::bigint as ms
-    from job_runs r where r.status in ('queued', 'running')
-      and exists (select from job_run_steps s where s.job_run_id = r.id and s.status = 'ready'
-        and ${stepWithin(db, reaches)})`;
+    with waiting as materialized (
+      select distinct s.job_run_id from job_run_steps s where s.status = 'ready' and ${stepWithin(db, reaches)})
+    select (extract(epoch from clock_timestamp() - min(
+      (select r.created_at from job_runs r where r.id = w.job_run_id and r.status in ('queued', 'running'))))
+      * 1000)::bigint as ms
+    from waiting w`;
   return row?.ms ?? null;
 }
 

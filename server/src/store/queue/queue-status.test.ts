@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
+import { rowsRead } from '../database/testing/rows-read.ts';
+import { unrestricted } from '../people/visibility.ts';
+import { oldestReadyMs } from './queue-status.ts';
+
+const runs = 50;
+const stepsEach = 200;
+const endedRuns = 20_000;
+
+let t: TestRuns;
+beforeAll(async () => {
+  t = await setupRuns();
+});
+afterAll(() => t[Symbol.asyncDispose]());
+
+test('the oldest run with a ready step is found by reading each ready step about once, though the database knows of none', async () => {
+  const endedId = await t.start();
+  await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
+  await t.sql`alter table job_runs disable trigger job_runs_started`;
+  await t.sql`
+    insert into job_runs overriding system value
+    select (jsonb_populate_record(r, jsonb_build_object('id', -n))).*
+    from job_runs r cross join generate_series(1, ${endedRuns}) n where r.id = ${endedId}`;
+  await t.sql`
+    with placed as (
+      insert into job_run_targets (job_run_id, segment_id, target_name, status)
+      select -n, ${t.segmentId}, 'host', 'succeeded' from generate_series(1, ${endedRuns}) n returning id, job_run_id)
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select job_run_id, id, ${t.segmentId}, s, 'ssh.exec', 70, 'succeeded' from placed, generate_series(1, 2) s`;
+  await t.sql`vacuum analyze`;
+  const runId = await t.start();
+  await t.sql`update job_runs set created_at = now() - interval '1 hour' where id = ${runId}`;
+  await t.sql`
+    insert into job_runs overriding system value
+    select (jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'created_at', now()))).*
+    from job_runs r cross join generate_series(1, ${runs}) n where r.id = ${runId}`;
+  await t.sql`
+    with placed as (
+      insert into job_run_targets (job_run_id, segment_id, target_name)
+      select 1000 + n, ${t.segmentId}, 'host' from generate_series(1, ${runs}) n,
+        generate_series(1, ${stepsEach}) returning id, job_run_id)
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select job_run_id, id, ${t.segmentId}, 1, 'ssh.exec', 70, 'ready' from placed`;
+  const { rows, found } = await rowsRead(t.sql, 'job_run_steps', (db) => oldestReadyMs(db, unrestricted));
+  expect(Math.round((found ?? 0) / 60_000)).toBe(60);
+  expect(rows).toBeLessThan(3 * runs * stepsEach);
+});
