@@ -220,6 +220,12 @@ jobs:
       ],
     ]);
     expect(planned.findings[0]?.line).toBeGreaterThan(4);
+    const runAs = { command: 'whoami', run_as_credential: 'to come' };
+    const steps = [{ name: 'as', type: 'winrm.exec', config: runAs }];
+    const text = bundle(job('as another', { steps }));
+    const [found] = (await t.plan(text)).findings;
+    expect(found?.path).toBe('jobs[0].definition.steps[0].config.run_as_credential');
+    expect(text.split('\n')[(found?.line ?? 0) - 1]).toContain('run_as_credential: to come');
   });
 
   it('is visible only to its creator, and only while they may change all of its jobs', async () => {

@@ -18,6 +18,7 @@ import { schemaProblems } from '../../../validation/schema-problems.ts';
 import { withUnstorableText } from '../../../validation/storable-text.ts';
 import type { Place } from '../../../yaml/places.ts';
 import { type ListItem, type LongList, readLongList } from '../../../yaml/read-long-list.ts';
+import { runAsCredential } from '../../checks/require-credential-use.ts';
 import { examineDefinition } from '../../definition/validate-definition.ts';
 import { convertRundeckJob } from '../../rundeck/convert-job.ts';
 
@@ -256,6 +257,7 @@ function placesOf(
 ): Record<string, Place> {
   const steps = definition.steps.flatMap((step, n) => [
     ...(step.connection?.credential === undefined ? [] : [`definition.steps[${n}].connection.credential`]),
+    ...(runAsCredential(step) === undefined ? [] : [`definition.steps[${n}].config.run_as_credential`]),
     ...(JSON.stringify(step.config ?? null).includes('raw(')
       ? [`definition.steps[${n}].config.command`]
       : []),
