@@ -44,28 +44,43 @@ async function buildIfChanged(name, folders, output, build) {
   process.stdout.write(`done in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
 }
 
-async function buildAgent(entryPoint, name) {
+/** The globals that CommonJS dependencies expect in a module. */
+const moduleGlobals = [
+  "import { createRequire as __createRequire } from 'node:module';",
+  'const require = __createRequire(import.meta.url);',
+  'const __filename = import.meta.filename;',
+  'const __dirname = import.meta.dirname;',
+];
+/**
+ * Inside an executable, `require` only knows Node's own modules. Packages that may be installed (koffi, bufferutil) are
+ * looked for beside it, as they are beside agent.mjs.
+ */
+const executableGlobals = [
+  "var require = require('node:module').createRequire(process.execPath);",
+  "const __own = require('node:url').pathToFileURL(process.execPath).href;",
+];
+
+/**
+ * @param {string} entryPoint
+ * @param {string} outfile relative to the repository if it is not absolute.
+ * @param {{ forExecutable?: boolean }} options `forExecutable`: as a script that Node.js runs from within itself, which
+ *   can't be a module.
+ */
+async function bundleAgent(entryPoint, outfile, { forExecutable = false } = {}) {
   const { build } = await import('esbuild');
-  const unfinished = join(buildFolder, `${name}.${process.pid}.mjs`);
+  const unfinished = resolve(root, `${outfile}.${process.pid}`);
   await build({
     entryPoints: [join(root, entryPoint)],
     outfile: unfinished,
     bundle: true,
     platform: 'node',
     target: 'node20',
-    format: 'esm',
+    format: forExecutable ? 'cjs' : 'esm',
     // ssh2 and ws try to load these at run time and work without them, and Kerberos reports that it is unavailable;
     // empty stand-ins would be taken for the real packages.
     external: ['cpu-features', '*.node', 'bufferutil', 'utf-8-validate', 'koffi'],
-    // The globals that CommonJS dependencies expect in a module.
-    banner: {
-      js: [
-        "import { createRequire as __createRequire } from 'node:module';",
-        'const require = __createRequire(import.meta.url);',
-        'const __filename = import.meta.filename;',
-        'const __dirname = import.meta.dirname;',
-      ].join('\n'),
-    },
+    define: forExecutable ? { 'import.meta.url': '__own' } : {},
+    banner: { js: (forExecutable ? executableGlobals : moduleGlobals).join('\n') },
     legalComments: 'inline',
     // An agent keeps this text in memory twice, so this saves 7 MB. Short lines, because Node prints the line that
     // threw.
@@ -79,7 +94,7 @@ async function buildAgent(entryPoint, name) {
   const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`;
   writeFileSync(unfinished, text.replace(/[^\0-\xff]/g, escaped));
   // Replaced atomically, because another process may be running or building it right now.
-  renameSync(unfinished, join(buildFolder, `${name}.mjs`));
+  renameSync(unfinished, resolve(root, outfile));
 }
 
 async function buildConsole() {
@@ -90,15 +105,21 @@ async function buildConsole() {
 export async function buildAgentIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   await buildIfChanged('agent', ['agent', 'protocol'], '.cache/build/agent.mjs', () =>
-    buildAgent('agent/src/main.ts', 'agent'),
+    bundleAgent('agent/src/main.ts', '.cache/build/agent.mjs'),
   );
+}
+
+/** The agent's program for an executable. Returns `outfile`. */
+export async function buildAgentForExecutable(outfile) {
+  await bundleAgent('agent/src/main.ts', outfile, { forExecutable: true });
+  return outfile;
 }
 
 /** The owner's program as a single file, to be copied to the owner's machine. */
 async function buildOpsconductorIfChanged() {
   mkdirSync(buildFolder, { recursive: true });
   await buildIfChanged('opsconductor', ['agent', 'protocol'], '.cache/build/opsconductor.mjs', () =>
-    buildAgent('agent/src/owner-main.ts', 'opsconductor'),
+    bundleAgent('agent/src/owner-main.ts', '.cache/build/opsconductor.mjs'),
   );
 }
 
@@ -106,7 +127,7 @@ async function buildOpsconductorIfChanged() {
 export async function buildKilledAgent() {
   mkdirSync(buildFolder, { recursive: true });
   await buildIfChanged('killed-agent', ['agent', 'protocol'], '.cache/build/killed-agent.mjs', () =>
-    buildAgent('agent/src/testing/agent-process.ts', 'killed-agent'),
+    bundleAgent('agent/src/testing/agent-process.ts', '.cache/build/killed-agent.mjs'),
   );
 }
 
@@ -132,7 +153,7 @@ export async function buildForFaults() {
   await buildForTests();
   const sources = ['agent', 'protocol', 'test/faults/agent-main.ts', 'test/faults/agent-clock.ts'];
   await buildIfChanged('faults-agent', sources, '.cache/build/faults-agent.mjs', () =>
-    buildAgent('test/faults/agent-main.ts', 'faults-agent'),
+    bundleAgent('test/faults/agent-main.ts', '.cache/build/faults-agent.mjs'),
   );
 }
 

@@ -18,6 +18,7 @@ import { readIfExists } from './identity/durable-file.ts';
 import { fingerprintOf, type Identity, readIdentity, readPublicIdentity } from './identity/identity.ts';
 import { replay } from './journal/replay.ts';
 import { readRefusals } from './policy/refusal-log.ts';
+import { agentCommand } from './typed-command.ts';
 
 export interface Finding {
   ok: boolean;
@@ -64,7 +65,7 @@ export async function describeStatus(dataDir: string): Promise<string[]> {
   const identity = await readPublicIdentity(data);
   if (identity === undefined)
     return [
-      `Not enrolled: ${data.identity} does not exist. Run "node agent.mjs enroll", or name the right directory with --data.`,
+      `Not enrolled: ${data.identity} does not exist. Run "${agentCommand()} enroll", or name the right directory with --data.`,
     ];
   const holder = await lockHolder(data.lock);
   const journal = await readIfExists(data.journal);

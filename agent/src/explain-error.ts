@@ -2,6 +2,7 @@
 import { AgentError } from './agent-error.ts';
 import { type ProxySettings, proxyFor, withoutProxy } from './connection/proxy.ts';
 import { errorCode } from './identity/durable-file.ts';
+import { agentCommand } from './typed-command.ts';
 
 /**
  * Returns what happened and what to do, for an error met while reaching `server`. An AgentError is returned as it is.
@@ -71,7 +72,7 @@ export function explainFileError(error: unknown): AgentError | undefined {
   return new AgentError(`${error.message}.`, fileFixes[code] ?? dataFix, { cause: error });
 }
 
-const dataFix = 'Look at that file or folder and its disk; node agent.mjs doctor checks what an agent needs.';
+const dataFix = `Look at that file or folder and its disk; ${agentCommand()} doctor checks what an agent needs.`;
 const roomFix =
   'Make room on the disk that holds the agent’s data directory (--data); nothing is lost until then.';
 const ownerFix = 'Run the agent as the user who owns its data directory, or correct the owner there.';

@@ -1,4 +1,4 @@
-// The agent's command, `node agent.mjs`.
+// The agent's command: `node agent.mjs`, or the executable made from it.
 import { hostname } from 'node:os';
 import { limits, winrmAuthentications, winrmTransports } from '@opsconductor/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -26,7 +26,7 @@ import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
 import { startRun } from './start-run/start-run.ts';
 import { StopSignals } from './stop-signals.ts';
-import { typedCommand } from './typed-command.ts';
+import { agentCommand, typedCommand } from './typed-command.ts';
 import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 import { visible, visibleText } from './visible.ts';
@@ -51,7 +51,8 @@ process.on('unhandledRejection', (error) => {
   process.exit(exitCodes.failed);
 });
 
-await buildProgram(config, log)
+// Not awaited, because an executable of Node.js contains no module that waits at its top level.
+void buildProgram(config, log)
   .parseAsync()
   .catch((error: unknown) => {
     const told = error instanceof AgentError ? error : explainFileError(error);
@@ -227,7 +228,7 @@ async function enrollCommand(
   const { server, caPin, caFile, name, data, force } = options;
   const identity = await enroll({ server, token, caPin, caFile, name, dataDir: data, force, proxy, log });
   process.stdout.write(
-    `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: node agent.mjs run --data ${data}\n` +
+    `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: ${agentCommand()} run --data ${data}\n` +
       `Its keys are ${await fingerprintOf(dataDirectory(data))}: if an owner holds the segment's root, they need this fingerprint.\n`,
   );
 }

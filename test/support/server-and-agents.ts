@@ -109,20 +109,24 @@ export class TestAgent extends Restartable {
   readonly dataDir: string;
   readonly #slots: number;
   readonly #file: string;
+  /** How its program is called. */
+  readonly #program: string[];
   /** What its owner allows. */
   policy: string | undefined;
   /** Additions to the environment of its next process. */
   environment: Record<string, string> = {};
 
+  /** `file`: of another version, or an executable. */
   constructor(name: string, dataDir: string, slots: number, file = agentFile) {
     super();
     this.#file = file;
+    this.#program = file.endsWith('.mjs') ? [process.execPath, file] : [file];
     this.name = name;
     this.dataDir = dataDir;
     this.#slots = slots;
   }
 
-  /** Enrolls as its program does, but without another process; a program of another version does it itself. */
+  /** Enrolls as its program does, but without another process; any other program does it itself. */
   async enroll(server: string, token: string, caFile?: string): Promise<void> {
     if (this.#file === agentFile) {
       const { name, dataDir } = this;
@@ -132,7 +136,7 @@ export class TestAgent extends Restartable {
     }
     const args = ['enroll', '--server', server, '--token-file', '-', '--name', this.name];
     if (caFile !== undefined) args.push('--ca-file', caFile);
-    const command = [process.execPath, this.#file, ...args, '--data', this.dataDir];
+    const command = [...this.#program, ...args, '--data', this.dataDir];
     const enrolling = new WatchedProcess({ command, cwd: root, input: `${token}\n` });
     if ((await enrolling.ended()) !== 0) throw new Error(`not enrolled: ${enrolling.output}`);
   }
@@ -142,7 +146,7 @@ export class TestAgent extends Restartable {
     const policy = this.policy === undefined ? [] : ['--policy', this.policy];
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
     const environment = { OPSCONDUCTOR_LOG_LEVEL: 'info', ...this.environment };
-    const child = this.spawn([process.execPath, this.#file, ...args], environment, `${this.dataDir}/`);
+    const child = this.spawn([...this.#program, ...args], environment, `${this.dataDir}/`);
     if (connected) await child.says(/"msg":"connected"/);
   }
 

@@ -42,6 +42,8 @@ export interface SystemOptions {
   proxy?: boolean;
   /** The first agent may read and write below a directory of its own: `filesDir`. */
   files?: boolean;
+  /** An executable that the first agent is, in place of the agent's file for Node.js. */
+  agentProgram?: string;
   /** Additional settings of the server. */
   serverEnvironment?: Record<string, string>;
 }
@@ -265,7 +267,7 @@ export async function setup(options: SystemOptions = {}): Promise<TestSystem> {
     slots: options.slots ?? 4,
     api: new ApiClient({ url, token }),
     server,
-    agent: new TestAgent('agent-a', join(dir, 'agent-a'), options.slots ?? 4),
+    agent: new TestAgent('agent-a', join(dir, 'agent-a'), options.slots ?? 4, options.agentProgram),
     sshd,
     sql,
     proxy: options.proxy === true ? await TcpProxy.start(port) : undefined,

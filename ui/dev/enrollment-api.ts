@@ -45,7 +45,8 @@ export function enrollmentToken(forSegment: number, soon: boolean): EnrollmentTo
     expiresAt,
     steps: [
       {
-        title: 'Fetch the agent and check it. The machine needs Node.js 20.19 or newer.',
+        title:
+          'Fetch the agent and check it. The machine needs Node.js 20.19 or newer, or the executable that “npm run package:agent” makes.',
         command: `curl -fsSLk -o agent.mjs.new '${server}/agent.mjs' && echo '${sha256}  agent.mjs.new' | sha256sum -c - && mv agent.mjs.new agent.mjs`,
         takesToken: false,
       },

@@ -11,6 +11,7 @@ import {
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
+import { agentCommand } from '../typed-command.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { createDurably, readIfExists, writeDurably } from './durable-file.ts';
 import { readNextKeys } from './next-keys.ts';
@@ -78,7 +79,7 @@ export async function readIdentity(data: DataDirectory): Promise<Identity> {
   if (file === undefined) {
     throw new AgentError(
       `This agent is not enrolled: ${data.identity} does not exist.`,
-      'Run "node agent.mjs enroll" first, or name the right directory with --data.',
+      `Run "${agentCommand()} enroll" first, or name the right directory with --data.`,
     );
   }
   const signingPrivateKey = await readKey(data.signingKey);

@@ -2,6 +2,7 @@
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize } from 'node:path';
 import { AgentError } from '../agent-error.ts';
+import { agentCommand } from '../typed-command.ts';
 import { type FileRoot, isChangedByOwnerAlone, isInside } from './file-roots.ts';
 import { type PolicyProblem, parsePolicy } from './parse-policy.ts';
 import type { PolicyDocument } from './policy-schema.ts';
@@ -82,7 +83,7 @@ function wrong(file: string, problems: readonly PolicyProblem[]): AgentError {
   });
   return new AgentError(
     `The policy file ${file} is wrong. ${told.join(' ')}`,
-    `Correct it, and check it with: node agent.mjs policy check ${file}`,
+    `Correct it, and check it with: ${agentCommand()} policy check ${file}`,
   );
 }
 

@@ -23,7 +23,8 @@ export function enrollmentSteps(options: {
   const save = '(umask 077; rm -f enrollment-token; head -n 1 > enrollment-token)';
   return [
     {
-      title: 'Fetch the agent and check it. The machine needs Node.js 20.19 or newer.',
+      title:
+        'Fetch the agent and check it. The machine needs Node.js 20.19 or newer, or the executable that “npm run package:agent” makes.',
       command: download,
       takesToken: false,
     },

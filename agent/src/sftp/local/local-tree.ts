@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import type { AgentPolicy } from '../../policy/agent-policy.ts';
 import { type FileRoot, isInside } from '../../policy/file-roots.ts';
+import { agentCommand } from '../../typed-command.ts';
 import { partsOf } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
@@ -83,8 +84,7 @@ export class LocalTree implements Tree {
         message: none
           ? `${shownPath(path)} may not be used: the agent has no directories that steps may read or write.`
           : `${shownPath(path)} is in none of the directories that the agent's owner allows.`,
-        advice:
-          "Name a directory for it under file_roots in the agent's policy file (node agent.mjs run --policy FILE), and have the agent read it again (SIGHUP).",
+        advice: `Name a directory for it under file_roots in the agent's policy file (${agentCommand()} run --policy FILE), and have the agent read it again (SIGHUP).`,
       });
     }
     if (!write || nearest.mayWrite) return nearest;
