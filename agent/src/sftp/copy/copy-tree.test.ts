@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { copyPlan } from '../../steps/sftp/sftp-plan.ts';
 import { LocalTree } from '../local/local-tree.ts';
 import { TransferReport } from '../report/transfer-report.ts';
-import type { Directory } from '../tree/tree.ts';
+import type { Directory, Entry } from '../tree/tree.ts';
 import { ChunkBuffers } from './chunk-buffers.ts';
 import { TreeCopy } from './copy-tree.ts';
 
@@ -95,6 +95,67 @@ function caseless(directory: Directory): Directory {
     },
   });
 }
+
+/** Acts like a hostile server that lists these as well. */
+function listing(more: Partial<Entry>[], calls: string[] = [], ready: () => unknown = () => undefined) {
+  return (directory: Directory): Directory =>
+    new Proxy(directory, {
+      get(target, key) {
+        if (key === 'list')
+          return async () => {
+            const own = await target.list();
+            calls.push(target.path);
+            await ready();
+            const some = { kind: 'other', size: 0, mode: 0, mtimeS: 0 } as const;
+            return [...own, ...more.map((each) => ({ name: '', ...some, ...each }))];
+          };
+        if (key === 'enter')
+          return async (name: string) => listing(more, calls, ready)(await target.enter(name));
+        const value = Reflect.get(target, key) as unknown;
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+}
+
+test('a name that is longer than a name can be fails, and is compared with nothing', async () => {
+  const t = await setup();
+  await t.put('a');
+  const filtered: string[] = [];
+  const filter = (path: string) => {
+    filtered.push(path);
+    return true;
+  };
+  const long = 'e\u0301'.repeat(1_000);
+  const { totals, firstFailure } = await t.copy({ filter }, undefined, listing([{ name: long }]));
+  expect(totals).toMatchObject({ created: 1, failed: 1 });
+  expect(firstFailure?.error.message).toContain('longer than a name can be');
+  expect(filtered).toEqual(['a']);
+});
+
+test('of two large directories one is held at a time', async () => {
+  const t = await setup();
+  for (const name of ['one', 'two']) await mkdir(join(t.dir, 'from', name));
+  const calls: string[] = [];
+  let beBoth = () => {};
+  const areBoth = new Promise<void>((resolve) => {
+    beBoth = resolve;
+  });
+  const ready = () => (calls.length < 2 ? areBoth : beBoth());
+  const many = Array.from({ length: 10_001 }, (_, at) => ({ name: `f${at}` }));
+  const within = (directory: Directory): Directory =>
+    new Proxy(directory, {
+      get(target, key) {
+        const value = Reflect.get(target, key) as unknown;
+        if (key === 'enter')
+          return async (name: string) => listing(many, calls, ready)(await target.enter(name));
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  const { totals } = await t.copy({}, undefined, within);
+  expect(totals).toMatchObject({ directories: 2, failed: 20_002 });
+  // One of them was listed again once the other was done.
+  expect(calls.sort()).toHaveLength(3);
+});
 
 test('names that differ only in case are all copied if the destination distinguishes them', async () => {
   const t = await setup();

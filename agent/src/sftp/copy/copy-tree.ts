@@ -1,5 +1,7 @@
 // Walks a directory of the source together with the one at the destination, and decides about and copies each entry,
 // many at a time. An error with one entry is reported and doesn't affect the others.
+
+import { Turn } from '../../timing/turn.ts';
 import type { Ends } from '../find-ends.ts';
 import { type NewRow, rowOf, type TransferReport } from '../report/transfer-report.ts';
 import type { SmallFiles } from '../stream/small-files.ts';
@@ -11,6 +13,7 @@ import type { Directory, Entry } from '../tree/tree.ts';
 import { chunkBytes } from './chunk-buffers.ts';
 import { type Conduct, type CopiedFile, copyFile, type FileCopy, withRetries } from './copy-file.ts';
 import { isDifferent, mayReplace } from './decide.ts';
+import { type BothSides, LargeDirectories } from './large-directories.ts';
 import { leadsOut } from './leads-out.ts';
 import type { Listings } from './listings.ts';
 import { changedAttributes, directoryAttributes, fileAttributes } from './new-attributes.ts';
@@ -69,6 +72,8 @@ interface Item {
   above: readonly string[];
   /** Its part of the total. */
   part: Part;
+  /** What is held of the directories that contain it. */
+  large: LargeDirectories;
   /** As in `FileCopy`. */
   madeUnder?: string | undefined;
   /** The slots that it occupies one of, if it does. */
@@ -116,7 +121,7 @@ export class TreeCopy {
 
   async #copy({ from, entry, to, toName, there }: Ends, part: Part): Promise<void> {
     if (entry !== undefined && toName !== undefined) {
-      const top = { relative: '', above: [], slots: undefined };
+      const top = { relative: '', above: [], slots: undefined, large: new LargeDirectories() };
       await this.#entry({ entry, from, to, toName, there, part, ...top }, 0);
       return;
     }
@@ -132,7 +137,7 @@ export class TreeCopy {
   /** Copies the content of a directory if one of the two is an outermost directory, whose attributes are not copied. */
   async #intoDirectory({ from, to, toName, there }: Omit<Ends, 'entry'>, part: Part): Promise<void> {
     const { plan, report } = this.#options;
-    const top = { relative: '', above: [], part };
+    const top = { relative: '', above: [], part, large: new LargeDirectories() };
     if (toName === undefined) return this.#contents(from, to, { ...top, isNew: false }, 0);
     if (there === undefined) {
       if (!plan.dryRun) await makeIfMissing(to, toName, plan.directoryMode ?? 0o755);
@@ -156,20 +161,55 @@ export class TreeCopy {
       above,
       part,
       madeUnder,
-    }: Pick<Item, 'relative' | 'above' | 'part' | 'madeUnder'> & { isNew: boolean },
+      large,
+    }: Pick<Item, 'relative' | 'above' | 'part' | 'madeUnder' | 'large'> & { isNew: boolean },
     depth: number,
   ): Promise<void> {
-    const { conduct, report, listings } = this.#options;
+    const { conduct, listings } = this.#options;
     conduct.signal.throwIfAborted();
-    let entries: Entry[];
-    let there: Map<string, Entry>;
+    const look = (): Promise<BothSides> => {
+      const listing = isNew ? [] : (listings?.take('to', to) ?? to.list());
+      return Promise.all([listings?.take('from', from) ?? from.list(), listing]);
+    };
+    let found: Awaited<ReturnType<LargeDirectories['list']>>;
     try {
       if (depth > maxDepth) throw tooDeep(from.path);
-      [entries, there] = await withRetries(conduct, async () => {
-        const listing = isNew ? [] : (listings?.take('to', to) ?? to.list());
-        const [sources, listed] = await Promise.all([listings?.take('from', from) ?? from.list(), listing]);
-        return [sources, await entriesOf(to, sources, listed)];
-      });
+      found = await withRetries(conduct, () => large.list(from.path, look));
+    } catch (error) {
+      this.#fail(error, { path: from.path, row: {} });
+      return;
+    }
+    try {
+      await this.#listed(
+        from,
+        to,
+        { relative, above, part, madeUnder, large: found.inside },
+        found.both,
+        depth,
+      );
+    } finally {
+      found.release();
+    }
+  }
+
+  /** Copies the entries of a directory. */
+  async #listed(
+    from: Directory,
+    to: Directory,
+    {
+      relative,
+      above,
+      part,
+      madeUnder,
+      large,
+    }: Pick<Item, 'relative' | 'above' | 'part' | 'madeUnder' | 'large'>,
+    [entries, listed]: BothSides,
+    depth: number,
+  ): Promise<void> {
+    const { conduct, report } = this.#options;
+    let there: Map<string, Entry>;
+    try {
+      there = await withRetries(conduct, () => entriesOf(to, entries, listed));
     } catch (error) {
       this.#fail(error, { path: from.path, row: {} });
       return;
@@ -179,7 +219,7 @@ export class TreeCopy {
     const likely = new Map<string, string>();
     try {
       const inside = [...above, from.path];
-      const wanted = this.#wanted(entries, relative).map(
+      const wanted = (await this.#wanted(entries, relative)).map(
         ({ entry, path }): Item => ({
           entry,
           from,
@@ -190,6 +230,7 @@ export class TreeCopy {
           above: inside,
           madeUnder,
           part: this.#reckoning.open(),
+          large,
           slots: undefined,
         }),
       );
@@ -223,11 +264,21 @@ export class TreeCopy {
   }
 
   /** Returns the entries of a directory that are transferred, with their paths from the top. */
-  #wanted(entries: readonly Entry[], relative: string): { entry: Entry; path: string }[] {
-    return entries
-      .filter(({ name }) => !name.startsWith(temporaryPrefix))
-      .map((entry) => ({ entry, path: relative === '' ? entry.name : `${relative}/${entry.name}` }))
-      .filter(({ entry, path }) => this.#options.plan.filter(path, entry.kind === 'directory'));
+  async #wanted(entries: readonly Entry[], relative: string): Promise<{ entry: Entry; path: string }[]> {
+    const { plan, conduct } = this.#options;
+    const wanted: { entry: Entry; path: string }[] = [];
+    const turn = new Turn();
+    for (const entry of entries) {
+      const { name, kind } = entry;
+      if (name.startsWith(temporaryPrefix)) continue;
+      const path = relative === '' ? name : `${relative}/${name}`;
+      // What no pattern needs to be tried on is reported, however long it is.
+      if (!isSafeName(name) || plan.filter(path, kind === 'directory')) wanted.push({ entry, path });
+      if (!turn.isOver) continue;
+      await turn.next();
+      conduct.signal.throwIfAborted();
+    }
+    return wanted;
   }
 
   /** Counts a file that is missing at the destination before its turn comes, because it will certainly be moved. */

@@ -1,9 +1,11 @@
 // Finds and deletes what a mirror has to delete: what the destination has and the source doesn't.
 
+import { Turn } from '../../timing/turn.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { isSafeName } from '../tree/safe-name.ts';
 import { temporaryPrefix } from '../tree/temporary-name.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
+import { type BothSides, LargeDirectories } from './large-directories.ts';
 import type { Listings } from './listings.ts';
 import { takenFor } from './same-names.ts';
 import { Slots } from './slots.ts';
@@ -35,17 +37,32 @@ export async function findExtraneous(
     source: Directory | undefined,
     there: Directory,
     parents: string[],
+    large: LargeDirectories,
   ): Promise<Extraneous[]> => {
     signal.throwIfAborted();
     if (parents.length > maxDepth) throw tooDeep(there.path);
-    const [known, entries] = await Promise.all([
-      source === undefined ? [] : listings.list('from', source),
-      listings.list('to', there),
-    ]);
+    const { both, inside, release } = await large.list(there.path, () =>
+      Promise.all([source === undefined ? [] : listings.list('from', source), listings.list('to', there)]),
+    );
+    try {
+      return await compare(source, there, parents, both, inside);
+    } finally {
+      release();
+    }
+  };
+  const compare = async (
+    source: Directory | undefined,
+    there: Directory,
+    parents: string[],
+    [known, entries]: BothSides,
+    large: LargeDirectories,
+  ): Promise<Extraneous[]> => {
     const sources = new Map(known.map((entry) => [entry.name, entry]));
     const taken = source === undefined ? new Map<Entry, string>() : await takenFor(there, known, entries);
     const found: (Extraneous[] | Promise<Extraneous[]>)[] = [];
+    const turn = new Turn();
     for (const entry of entries) {
+      if (turn.isOver) await turn.next();
       const { name, kind } = entry;
       if (count >= most) break;
       const isOurs = name.startsWith(temporaryPrefix);
@@ -53,7 +70,8 @@ export async function findExtraneous(
       if (isOurs || !isSafeName(name) || !filter(relative, kind === 'directory')) continue;
       const counterpart = sources.get(taken.get(entry) ?? name);
       if (kind === 'directory' && (counterpart === undefined || counterpart.kind === 'directory')) {
-        const inside = () => visitInside({ source, name: counterpart?.name }, there, parents, name);
+        const inside = () =>
+          visitInside({ source, name: counterpart?.name }, there, [...parents, name], large);
         const hasPlace = slots.tryTake();
         const work = inside().finally(() => hasPlace && slots.give());
         found.push(work);
@@ -72,14 +90,15 @@ export async function findExtraneous(
   const visitInside = async (
     ours: { source: Directory | undefined; name: string | undefined },
     there: Directory,
-    parents: string[],
-    name: string,
+    path: string[],
+    large: LargeDirectories,
   ): Promise<Extraneous[]> => {
+    const name = path.at(-1) ?? '';
     const inner = ours.name === undefined ? undefined : await ours.source?.enter(ours.name);
     try {
       const inside = await there.enter(name);
       try {
-        return await visit(inner, inside, [...parents, name]);
+        return await visit(inner, inside, path, large);
       } finally {
         await inside.close();
       }
@@ -87,7 +106,7 @@ export async function findExtraneous(
       await inner?.close();
     }
   };
-  return (await visit(from, to, [])).slice(0, most);
+  return (await visit(from, to, [], new LargeDirectories())).slice(0, most);
 }
 
 /** Deletes one file, or one directory that is empty by now. */

@@ -1,5 +1,6 @@
 // Handles names that differ at the source and are the same name for the destination.
 import type { TransferPlan } from '../transfer-plan.ts';
+import { isSafeName } from '../tree/safe-name.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 
 /** Returns the destination's entries, by the names under which the source's entries look for them. */
@@ -26,12 +27,13 @@ export async function takenFor(
   const [ours, theirs] = [namesOf(sources), namesOf(listed)];
   const others = new Map(
     listed
-      .filter(({ name }) => !ours.has(sameName(to, name)))
+      .filter(({ name }) => isSafeName(name) && !ours.has(sameName(to, name)))
       .map((entry) => [folded(entry.name), entry] as const),
   );
   const taken = new Map<Entry, string>();
   if (others.size === 0) return taken;
   for (const { name } of sources) {
+    if (!isSafeName(name)) continue;
     const other = theirs.has(sameName(to, name)) ? undefined : others.get(folded(name));
     if (other !== undefined && (await to.look(name)) !== undefined) taken.set(other, name);
   }

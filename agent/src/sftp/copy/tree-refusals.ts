@@ -4,7 +4,7 @@ import { TransferError } from '../tree/transfer-error.ts';
 
 export function badName(): TransferError {
   return refused(
-    'The server lists a name that leads elsewhere.',
+    'The server lists a name that leads elsewhere or is longer than a name can be.',
     'Look at the SFTP server of the target: no file can have such a name.',
   );
 }
@@ -77,6 +77,14 @@ export function tooDeep(path: string): TransferError {
     `${shownPath(path)} is more than ${maxDepth} directories deep.`,
     'Look for links that lead in circles, or transfer a directory further below.',
   );
+}
+
+export function tooManyHeld(path: string, most: number): TransferError {
+  return new TransferError({
+    reason: 'transfer_failed',
+    message: `${shownPath(path)} and the directories that contain it have more than ${most} files: more than are compared at a time.`,
+    advice: 'Transfer the directories in it one by one, or spread its files over several.',
+  });
 }
 
 function refused(message: string, advice: string): TransferError {

@@ -79,6 +79,33 @@ test('an endless directory is given up on, and closed', async () => {
   await expect(short.list('/d')).rejects.toMatchObject({ reason: 'transfer_failed' });
 });
 
+/** Has several directories. */
+class ManyDirectories extends BareServer {
+  readonly listed = new Map<string, number>();
+
+  override answer(type: number, id: number, body: PacketReader): void {
+    if (type === requests.opendir) this.send(replies.handle, uint32(id), string(body.name()));
+    else {
+      if (type === requests.readdir) {
+        const handle = body.name();
+        this.listed.set(handle, (this.listed.get(handle) ?? 0) + 1);
+      }
+      super.answer(type, id, body);
+    }
+  }
+}
+
+test('of several long listings one goes on at a time', async () => {
+  const server = new ManyDirectories();
+  const session = await sessionWith(server, { entries: 20_000, nameBytes: 10_000_000 });
+  const first = session.list('/a');
+  const second = session.list('/b');
+  await expect(first).rejects.toMatchObject({ reason: 'transfer_failed' });
+  // Pieces of a hundred: it has waited once it had more than 10,000.
+  expect(server.listed.get('/b')).toBeLessThanOrEqual(102);
+  await expect(second).rejects.toMatchObject({ reason: 'transfer_failed' });
+});
+
 test('what an SFTP server sends is given back once it was taken', async () => {
   const server = new BareServer();
   const wire = await SftpWire.open(server);

@@ -1,4 +1,5 @@
 // One SFTP session, with a method for each operation of the protocol. Every request settles, however the session ends.
+import { Slots } from '../copy/slots.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { sftpStatus, TransferError } from '../tree/transfer-error.ts';
 import {
@@ -34,6 +35,8 @@ export interface ListBounds {
   nameBytes: number;
 }
 
+/** Of listings that are longer, only one goes on at a time: all of them together would take too much memory. */
+const longListing = 10_000;
 const listBounds: ListBounds = { entries: 500_000, nameBytes: 128 * 1024 * 1024 };
 
 /** A file was removed to be replaced, and its replacement, now the only copy, could not be renamed. */
@@ -45,6 +48,7 @@ export class SftpSession {
   readonly #most: ListBounds;
   /** OpenSSH's server expects the two paths of a symlink request in the opposite order to the protocol. */
   readonly #isOpenSsh: boolean;
+  readonly #longListings = new Slots(1);
 
   constructor(
     wire: SftpWire,
@@ -105,6 +109,7 @@ export class SftpSession {
     const handle = await this.#handle(requests.opendir, [string(path)]);
     const entries: ListedFile[] = [];
     let nameBytes = 0;
+    let isLong = false;
     try {
       for (;;) {
         const piece = await this.#piece(handle);
@@ -117,8 +122,12 @@ export class SftpSession {
         }
         if (entries.length > this.#most.entries || nameBytes > this.#most.nameBytes)
           throw listTooLong(this.#host, path, this.#most);
+        if (isLong || entries.length <= longListing) continue;
+        isLong = true;
+        await this.#longListings.take();
       }
     } finally {
+      if (isLong) this.#longListings.give();
       await this.closeFile(handle).catch(() => undefined);
     }
   }

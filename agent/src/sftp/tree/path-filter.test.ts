@@ -37,3 +37,9 @@ test('the cost of a pattern with many stars stays in proportion to its length', 
   const filter = pathFilter([], [`${'*a'.repeat(50)}b`]);
   expect(filter('a'.repeat(1_000), false)).toBe(true);
 });
+
+test('a pattern that may match any tail of a path passes over the path once', () => {
+  const filter = pathFilter([], ['**/a*b/**c']);
+  expect(filter('ab/'.repeat(10_000), false)).toBe(true);
+  expect(filter(`${'ab/'.repeat(10_000)}c`, false)).toBe(false);
+});

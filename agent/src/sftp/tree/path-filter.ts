@@ -99,16 +99,15 @@ function matches(
   if (isDirectory && !onDirectory) return false;
   if (isAnchored) return fits(tokens, path);
   if (!isPath) return fits(tokens, path.slice(path.lastIndexOf('/') + 1));
-  // A pattern that is not anchored may match any tail of the path that begins at a name.
-  for (let at = 0; ; at += 1) {
-    if (fits(tokens, path.slice(at))) return true;
-    at = path.indexOf('/', at);
-    if (at === -1) return false;
-  }
+  return fits(tokens, path, true);
 }
 
-/** Tracks all positions that the pattern can have reached, so that the cost is at most its length times the text's. */
-function fits(tokens: readonly Token[], text: string): boolean {
+/**
+ * Tracks all positions that the pattern can have reached, so that the cost is at most its length times the text's.
+ *
+ * @param anyTail whether it may match any tail of the text that begins at a name.
+ */
+function fits(tokens: readonly Token[], text: string, anyTail = false): boolean {
   let places = withSkips(tokens, new Set([0]));
   for (const character of text) {
     const next = new Set<number>();
@@ -118,7 +117,8 @@ function fits(tokens: readonly Token[], text: string): boolean {
       if (token.kind === 'deep' || (token.kind === 'star' && character !== '/')) next.add(place);
       else if (takes(token, character)) next.add(place + 1);
     }
-    if (next.size === 0) return false;
+    if (anyTail && character === '/') next.add(0);
+    if (next.size === 0 && !anyTail) return false;
     places = withSkips(tokens, next);
   }
   return places.has(tokens.length);

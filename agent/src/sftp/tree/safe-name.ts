@@ -1,9 +1,12 @@
 import { shownPath } from './shown-path.ts';
 import { TransferError } from './transfer-error.ts';
 
+/** No file system has longer names. Comparing and normalizing one takes up to the square of its length. */
+const maxNameLength = 1_024;
+
 /** Returns whether a name from a listing is a single plain name: names from the other side must not lead elsewhere. */
 export function isSafeName(name: string): boolean {
-  return name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name);
+  return name !== '' && name !== '.' && name !== '..' && name.length <= maxNameLength && !/[/\0]/.test(name);
 }
 
 export function assertSafeName(name: string): void {
