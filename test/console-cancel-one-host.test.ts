@@ -1,7 +1,7 @@
 // A person cancels one host of a run in the console, on a wide screen and on a phone, and the run goes on.
-import type { Target, TargetRunPage } from '@opsconductor/protocol';
+import type { Target, TargetRunPage, User } from '@opsconductor/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { ConsoleSystem, missing } from './console-browser.ts';
+import { ConsoleSystem, eventually, missing } from './console-browser.ts';
 
 let c: ConsoleSystem;
 let targetIds: number[];
@@ -52,3 +52,35 @@ test.for([1440, 390])(
     expect(faults).toEqual([]);
   },
 );
+
+test('an operator cancels one host on a phone, from the list of hosts', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { api, targetId } = c.system;
+  const user = await api.made<User>('/api/v1/users', { name: 'otto' });
+  await api.made('/api/v1/grants', { userId: user.id, role: 'operator', scope: null });
+  const gate = await c.system.gate();
+  const { id } = await c.system.run([`echo up; ${gate.wait}`], { targetIds });
+  const { page, faults } = await c.signedInAs('otto', 390);
+  await page.goto(`${c.url}/runs/${id}`);
+  const { name } = (await api.get<Target>(`/api/v1/targets/${targetId}`)).body;
+  await page
+    .getByRole('row', { name: new RegExp(name) })
+    .getByRole('gridcell')
+    .nth(1)
+    .click();
+  const button = page.getByRole('button', { name: 'Cancel host…' });
+  await button.waitFor();
+  expect((await button.boundingBox())?.height).toBeGreaterThanOrEqual(44);
+  await button.click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel host' }).click();
+  await page
+    .locator('.output')
+    .getByText(/otto asked for it at/)
+    .waitFor();
+  await gate.open();
+  await eventually(async () => (await c.system.steps(id)).map(({ status }) => status).toSorted()).toEqual([
+    'cancelled',
+    'succeeded',
+  ]);
+  expect(faults).toEqual([]);
+});

@@ -1,42 +1,15 @@
 // Where things are on pages, and that they stay there while the rest of a page loads. Chromium scores how much has moved:
 // the part of the window that did, times how far. The answers come from the stand-in for the server: they only have to be
 // slow.
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { join, resolve } from 'node:path';
-import { type Browser, chromium, type Page, type Request, type Route } from 'playwright-core';
+import type { Page, Request, Route } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { mockApi } from '../ui/dev/mock-api.ts';
-
-import { ensureChromium } from './support/packages.ts';
+import { noBrowser as missing, StandIn } from './console-stand-in.ts';
 
 /** A screen of which a fifth moves by a tenth of it has this score. */
 const mostShift = 0.02;
-const program = await ensureChromium();
-let browser: Browser;
-let url = '';
-/** Why there is no browser here. */
-const missing = 'missing' in program ? program.missing : undefined;
-
-beforeAll(async () => {
-  if ('missing' in program) return;
-  const build = await import(join(resolve(import.meta.dirname, '..'), 'scripts/build.mjs'));
-  await (build as { buildAll(): Promise<void> }).buildAll();
-  mockApi.listen(0, '127.0.0.1');
-  await once(mockApi, 'listening');
-  url = `http://127.0.0.1:${(mockApi.address() as AddressInfo).port}`;
-  browser = await chromium.launch({
-    executablePath: program.path,
-    env: { ...process.env, ...program.env } as Record<string, string>,
-    // Chromium has no sandbox for root.
-    args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-  });
-});
-afterAll(async () => {
-  await browser?.close();
-  mockApi.closeAllConnections();
-  mockApi.close();
-});
+const standIn = new StandIn();
+beforeAll(() => standIn.start());
+afterAll(() => standIn.stop());
 
 /** Resolves once what has changed is on the screen. */
 const isDrawn = (page: Page) =>
@@ -76,13 +49,18 @@ test.for([
   ['/runs/4127', 'a run with decisions', '/decisions', '.output .body > *'],
   ['/runs/6300', 'a run that has ended', '/attempts', '.output .body > *'],
   ['/runs/6400', 'a run that is being cancelled', '/attempts', '[aria-label="Hosts"] [role="row"]'],
+  ['/runs/6700', 'a run with silent hosts', '/explain', '[aria-label="No answer"]'],
+  ['/people/users/1', 'one’s own account among the users', '/access', '[aria-label="API tokens"]'],
   ['/agents', 'agents', '/targets', '[aria-label="Add an agent"]'],
   ['/agents/1', 'an agent', '/segments', '.actions'],
   ['/targets/groups/1', 'a target group', '/entries', '[aria-label="Rights granted on this group"]'],
 ])('%s: %s stays where it is while it loads', async ([path = '', _, late = '', last = ''], { skip }) => {
   if (missing !== undefined) skip(missing);
   for (const width of [1440, 390]) {
-    const context = await browser.newContext({ viewport: { width, height: 850 }, reducedMotion: 'reduce' });
+    const context = await standIn.browser.newContext({
+      viewport: { width, height: 850 },
+      reducedMotion: 'reduce',
+    });
     const page = await context.newPage();
     await page.addInitScript(`
       window.shifts = [];
@@ -90,7 +68,7 @@ test.for([
         .observe({ type: 'layout-shift', buffered: true });
     `);
     const isAsking = await answerOneByOne(page, late);
-    await page.goto(`${url}${path}`);
+    await page.goto(`${standIn.url}${path}`);
     await page.locator(last).first().waitFor({ state: 'attached', timeout: 30_000 });
     await expect.poll(isAsking, { timeout: 30_000 }).toBe(false);
     await isDrawn(page);
@@ -103,11 +81,11 @@ test.for([
 
 test('the hosts of a run are shown although what stands above them does not come', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const page = await browser.newPage();
+  const page = await standIn.browser.newPage();
   await page.clock.install();
   await page.route('**/runs/4127/decisions', () => {});
   const asked = page.waitForRequest('**/runs/4127/decisions');
-  await page.goto(`${url}/runs/4127`);
+  await page.goto(`${standIn.url}/runs/4127`);
   await asked;
   await isDrawn(page);
   const hosts = page.getByRole('region', { name: 'Hosts' });
@@ -122,7 +100,10 @@ test.for([1440, 390])(
   'the panels of a user appear from the top down, so that none pushes another one down, %i px wide',
   async (width, { skip }) => {
     if (missing !== undefined) skip(missing);
-    const context = await browser.newContext({ viewport: { width, height: 900 }, reducedMotion: 'reduce' });
+    const context = await standIn.browser.newContext({
+      viewport: { width, height: 900 },
+      reducedMotion: 'reduce',
+    });
     const page = await context.newPage();
     let release = () => {};
     const released = new Promise<void>((resolve) => {
@@ -135,7 +116,7 @@ test.for([1440, 390])(
     const others = ['access', 'sessions', 'tokens'].map((what) =>
       page.waitForResponse((response) => response.url().includes(`/users/2/${what}`)),
     );
-    await page.goto(`${url}/people/users/2`);
+    await page.goto(`${standIn.url}/people/users/2`);
     await page.getByRole('region', { name: 'Grants' }).waitFor();
     await Promise.all(others);
     const access = page.getByRole('region', { name: /^What may .+ do, and why$/ });
@@ -154,13 +135,13 @@ test('on a phone, the filters of people and of the audit log are folded away, al
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const context = await browser.newContext({ viewport: { width: 390, height: 900 } });
+  const context = await standIn.browser.newContext({ viewport: { width: 390, height: 900 } });
   const page = await context.newPage();
   for (const [path, search, filter] of [
     ['people', 'Search users', 'State'],
     ['audit', 'Text in the detail', 'Actor'],
   ] as const) {
-    await page.goto(`${url}/${path}`);
+    await page.goto(`${standIn.url}/${path}`);
     await page.getByLabel(search).waitFor();
     expect(await page.getByLabel(filter, { exact: true }).isVisible()).toBe(false);
     await page.getByRole('button', { name: 'Filters', exact: true }).click();
@@ -172,12 +153,15 @@ test('on a phone, the filters of people and of the audit log are folded away, al
   await context.close();
 });
 
-test('no page is wider or taller than the window, 1440, 390 and 320 px wide: only its parts scroll', {
+test('no page is wider or taller than the window, from 1440 to 320 px wide: only its parts scroll', {
   timeout: 120_000,
 }, async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const height = 850;
-  const context = await browser.newContext({ viewport: { width: 390, height }, reducedMotion: 'reduce' });
+  const context = await standIn.browser.newContext({
+    viewport: { width: 390, height },
+    reducedMotion: 'reduce',
+  });
   const page = await context.newPage();
   /** What the page has asked for and has no answer to yet. */
   const asked = new Set<Request>();
@@ -198,6 +182,7 @@ test('no page is wider or taller than the window, 1440, 390 and 320 px wide: onl
       'runs/5000',
       'runs/6300',
       'runs/6400',
+      'runs/6700',
       'targets',
       'targets/groups',
     ],
@@ -212,11 +197,11 @@ test('no page is wider or taller than the window, 1440, 390 and 320 px wide: onl
     ...['categories', 'files', 'people', 'people/users/3', 'people/groups', 'people/groups/1'],
     ...['people/permissions', 'audit', 'account'],
   ]) {
-    await page.goto(`${url}/${path}`);
+    await page.goto(`${standIn.url}/${path}`);
     await page.locator('main h1').waitFor();
     await expect.poll(() => [...asked].map((request) => request.url()), { timeout: 10_000 }).toEqual([]);
-    // Loading each page once for each width would take three times as long.
-    for (const width of [390, 1440, 320]) {
+    // Loading each page once for each width would take as many times as long.
+    for (const width of [390, 1440, 800, 720, 320]) {
       await page.setViewportSize({ width, height });
       await isDrawn(page);
       const size = await page.evaluate(
@@ -234,9 +219,9 @@ test('on a phone, the buttons of scans are of one width, and the counts of a run
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const context = await browser.newContext({ viewport: { width: 390, height: 900 } });
+  const context = await standIn.browser.newContext({ viewport: { width: 390, height: 900 } });
   const page = await context.newPage();
-  await page.goto(`${url}/targets/scans`);
+  await page.goto(`${standIn.url}/targets/scans`);
   const boxOf = async (name: string) =>
     page.getByRole('main').getByText(name).locator('visible=true').first().boundingBox();
   const known = await boxOf('Import known_hosts…');
@@ -248,7 +233,7 @@ test('on a phone, the buttons of scans are of one width, and the counts of a run
     height: known?.height,
   });
   expect(scan?.width).toBeGreaterThan(2 * (known?.width ?? Number.NaN));
-  await page.goto(`${url}/runs/5000`);
+  await page.goto(`${standIn.url}/runs/5000`);
   const counts = page.getByRole('group', { name: 'Filter hosts by state' }).getByRole('button');
   await counts.nth(4).waitFor();
   const lines = await counts.evaluateAll((all) => all.map((one) => one.getBoundingClientRect().top));

@@ -2,8 +2,8 @@
 // server's content security policy, and fixtures. POST /dev/<scenario> switches to full, empty, slow, failing or down,
 // to refusing (what changes something fails), stepless (steps of single hosts can't be read), expiring (enrollment
 // tokens expire at once), tokenless (they can't be listed), many (2,000 segments with their agents), enrolled or
-// connected (another agent has appeared); POST /dev/live starts run 6002 again; POST /dev/as-<admin|scoped|nobody>
-// changes who is signed in. With DELAY_MS=N, reads are answered one after the other, after N to 5 N ms, to see what moves
+// connected (another agent has appeared); POST /dev/live starts run 6002 again; POST /dev/as-<admin|newcomer|scoped|
+// nobody> changes who is signed in. With DELAY_MS=N, reads are answered one after the other, after N to 5 N ms, to see what moves
 // while a page loads.
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

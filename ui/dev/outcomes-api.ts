@@ -32,7 +32,7 @@ const strategy = {
   haltedReason: null as string | null,
 };
 
-/** Gives the runs something to show: strategies, locks, a halt, a cancel, attempts. */
+/** Gives the runs something to show: strategies, locks, a halt, a cancel, attempts, hosts and agents that are silent. */
 export function arrangeOutcomes(runs: Map<number, MockRun>): void {
   const change = (id: number, fields: Partial<RunDetail>) => Object.assign(runs.get(id)?.run ?? {}, fields);
   const locks = [{ name: 'lb-pool', mode: 'shared' as const, slots: 8, per: 'segment' as const }];
@@ -60,6 +60,7 @@ export function arrangeOutcomes(runs: Map<number, MockRun>): void {
   });
   change(6400, { cancelRequestedAt: ago(3 * minute), cancelRequestedBy: 'admin', rerunOf: 6300 });
   change(6600, { status: 'queued', startedAt: null });
+  for (const { step } of runningSteps(runs.get(6700)).slice(3)) step.agentName = 'dmz-1-b';
   for (const step of runs.get(6500)?.steps ?? []) {
     if (step.stepNumber !== 3 || step.status !== 'running') continue;
     step.attempt = 3;
@@ -165,12 +166,19 @@ function attemptsOf(step: Step | undefined): Attempt[] {
   });
 }
 
-function explanationOf({ run, targetRuns }: MockRun): RunExplanation {
+function explanationOf({ run, targetRuns, steps }: MockRun): RunExplanation {
   const of = (status: string) =>
     targetRuns
       .filter((one) => one.status === status)
       .map(({ id, targetName }) => ({ targetRunId: id, targetName }));
-  const wait = (fields: Partial<Wait> & Pick<Wait, 'code' | 'message'>, hosts: Wait['examples']): Wait => ({
+  const explained = {
+    runId: run.id,
+    at: new Date().toISOString(),
+    startBy: run.startedAt === null ? run.startBy : null,
+    timeoutAt: null,
+    haltedReason: null,
+  };
+  const wait: WaitMaker = (fields, hosts) => ({
     advice: null,
     since: null,
     until: null,
@@ -209,16 +217,59 @@ function explanationOf({ run, targetRuns }: MockRun): RunExplanation {
       'What happened on the host isn’t known. The step waits for a decision; without one it ends unknown.',
     until: new Date(startedAt + 57 * minute).toISOString(),
   };
+  if (run.id === 6700) return { ...explained, waits: silentWaits({ run, targetRuns, steps }, wait) };
   const waits =
     run.strategy === null
       ? [wait(offline, queued)]
       : [wait(parallel, queued.slice(1)), wait(lock, queued.slice(0, 1)), wait(decision, of('held'))];
-  return {
-    runId: run.id,
-    at: new Date().toISOString(),
-    waits: waits.filter(({ targets }) => targets > 0),
-    startBy: run.startedAt === null ? run.startBy : null,
-    timeoutAt: null,
-    haltedReason: null,
-  };
+  return { ...explained, waits: waits.filter(({ targets }) => targets > 0) };
+}
+
+type WaitMaker = (fields: Partial<Wait> & Pick<Wait, 'code' | 'message'>, hosts: Wait['examples']) => Wait;
+
+/** Of run 6700: hosts that do not answer their agent, and an agent that the server has no contact with. */
+function silentWaits(found: MockRun, wait: WaitMaker): Wait[] {
+  const running = runningSteps(found).map(({ step, host }) => ({
+    agentName: step.agentName,
+    example: { targetRunId: host.id, targetName: host.targetName },
+  }));
+  const of = (agent: string) =>
+    running.filter(({ agentName }) => agentName === agent).map(({ example }) => example);
+  const dmz = { segmentId: 1, segmentName: 'dmz-1' };
+  return [
+    wait(
+      {
+        ...dmz,
+        code: 'target_silent',
+        message:
+          'The host does not answer agent “dmz-1-a”. The command may be going on there. The agent keeps asking, and reads on where it was once the host answers; if it does not in time, the step ends unknown.',
+        advice: 'Look at the host’s console and the network to it, or cancel the host.',
+        since: ago(2 * minute),
+        until: new Date(startedAt + 26 * minute).toISOString(),
+        agentName: 'dmz-1-a',
+      },
+      of('dmz-1-a').slice(0, 2),
+    ),
+    wait(
+      {
+        ...dmz,
+        code: 'agent_unheard',
+        message:
+          'Agent “dmz-1-b” has the step, but has lost contact with the server. If it isn’t back in time, the step is given up.',
+        advice: 'Check the agent’s host and its network.',
+        since: ago(minute),
+        until: new Date(startedAt + 4 * minute).toISOString(),
+        agentName: 'dmz-1-b',
+      },
+      of('dmz-1-b'),
+    ),
+  ];
+}
+
+function runningSteps(found: MockRun | undefined): { step: Step; host: TargetRun }[] {
+  const hosts = new Map(found?.targetRuns.map((one) => [one.id, one]));
+  return (found?.steps ?? []).flatMap((step) => {
+    const host = hosts.get(step.targetRunId);
+    return step.status !== 'running' || host === undefined ? [] : [{ step, host }];
+  });
 }

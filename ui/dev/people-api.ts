@@ -18,11 +18,12 @@ export interface Answer {
 }
 
 /**
- * Changes who is signed in: `admin` has all rights, `scoped` may run jobs of one category in one segment, `nobody` may
- * do nothing.
+ * Changes who is signed in: `admin` has all rights, `newcomer` has them too but no password yet, `scoped` may run jobs
+ * of one category in one segment, `nobody` may do nothing.
  */
 export function meAs(me: Me, who: string): Me {
   if (who === 'nobody') return { ...me, name: 'd.tanaka', roles: [], permissions: ['self'], reach: [] };
+  if (who === 'newcomer') return { ...me, hasPassword: false };
   if (who !== 'scoped') return me;
   const within = [
     [

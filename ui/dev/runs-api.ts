@@ -26,6 +26,7 @@ const made = [
   makeRun(6400, 0, { cancelling: 3, cancelled: 5, succeeded: 9 }, webName),
   makeRun(6500, 0, { running: 3, queued: 1 }, webName),
   makeRun(6600, 0, { queued: 40 }, webName),
+  makeRun(6700, 0, { running: 5, succeeded: 4 }, webName),
   makeRun(4003, 4, { succeeded: 3 }, webName),
   makeRun(4002, 6, { failed: 2, succeeded: 3, timed_out: 1 }, webName),
 ];

@@ -24,33 +24,33 @@ function agentEndProblems({ type, config }: LooseStep, path: string): ErrorDetai
   const { local_path: localPath, file, artifact, direction } = config;
   if (type === 'sftp.download') {
     if (localPath !== undefined && artifact === true) {
-      const message = 'A download goes to one place: leave out local_path or artifact.';
-      return [detail(`${path}.artifact`, message, true, 'one of local_path and artifact')];
+      const message = 'A download goes to one place: leave out `local_path` or `artifact`.';
+      return [detail(`${path}.artifact`, message, true, 'one of `local_path` and `artifact`')];
     }
     if (localPath !== undefined || artifact === true) return [];
     const message = 'Is missing: name a path on the agent, or say `artifact: true` to keep it with the run.';
-    return [detail(`${path}.local_path`, message, undefined, 'local_path, or artifact: true')];
+    return [detail(`${path}.local_path`, message, undefined, '`local_path`, or `artifact: true`')];
   }
   if (type !== 'sftp.upload' && type !== 'ssh.copy') return [];
   if (file !== undefined && direction === 'pull') {
     const message =
-      'Only with `direction: push` can a file come from the server; leave out file or direction.';
+      'Only with `direction: push` can a file come from the server; leave out `file` or `direction`.';
     return [detail(`${path}.file`, message, file, 'only with `direction: push`')];
   }
   if (localPath !== undefined && file !== undefined) {
-    const message = 'A copy comes from one place: leave out local_path or file.';
-    return [detail(`${path}.file`, message, file, 'one of local_path and file')];
+    const message = 'A copy comes from one place: leave out `local_path` or `file`.';
+    return [detail(`${path}.file`, message, file, 'one of `local_path` and `file`')];
   }
   if (localPath !== undefined || file !== undefined) return [];
   const message =
     'Is missing: name a path on the agent, or, with `file`, a file that was uploaded to the server.';
-  return [detail(`${path}.local_path`, message, undefined, 'local_path, or file')];
+  return [detail(`${path}.local_path`, message, undefined, '`local_path`, or `file`')];
 }
 
 function deleteProblems({ type, config }: LooseStep, path: string): ErrorDetail[] {
   if (type !== 'sftp.sync' || !isObject(config)) return [];
   if (config['delete'] !== true || config['mode'] === 'mirror') return [];
-  const message = 'Only a mirror deletes: say `mode: mirror` as well, or leave out delete.';
+  const message = 'Only a mirror deletes: say `mode: mirror` as well, or leave out `delete`.';
   return [detail(`${path}.delete`, message, true, 'only with `mode: mirror`')];
 }
 

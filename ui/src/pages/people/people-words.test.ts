@@ -1,6 +1,6 @@
 import type { User } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import { endedWith, userState } from './people-words.ts';
+import { endedWith, fullNameOf, userState } from './people-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const later = new Date(now + 11 * 60_000).toISOString();
@@ -97,3 +97,8 @@ it.each<[Pick<User, 'kind' | 'sessions' | 'tokens'>, string]>([
 ])('what deactivating %o ends is told, and only what there is', (of, words) =>
   expect(endedWith(of)).toBe(words),
 );
+
+it('a full name that says no more than the name is not shown beside it', () => {
+  expect(fullNameOf({ name: 'admin', displayName: 'Admin' })).toBe('');
+  expect(fullNameOf({ name: 'ada', displayName: 'Ada Lovelace' })).toBe('Ada Lovelace');
+});

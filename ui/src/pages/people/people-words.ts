@@ -63,3 +63,8 @@ export function endedWith({ kind, sessions, tokens }: Pick<User, 'kind' | 'sessi
   if (parts.length === 0) return '';
   return `${parts.join(' and ')}, permanently: ${ended + tokens === 1 ? 'it doesn’t' : 'they don’t'} come back if the user is activated again.`;
 }
+
+/** The full name, or the title of a service account; empty if it says no more than the name. */
+export function fullNameOf({ name, displayName }: Pick<User, 'name' | 'displayName'>): string {
+  return displayName.trim().toLowerCase() === name.toLowerCase() ? '' : displayName;
+}

@@ -1,0 +1,144 @@
+// Dialogs and forms of the console, with the stand-in for the server: what a form says of its fields, and that nothing
+// typed is lost by a key.
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { noBrowser as missing, StandIn } from './console-stand-in.ts';
+
+const standIn = new StandIn();
+beforeAll(() => standIn.start());
+afterAll(() => standIn.stop());
+
+async function at(path: string, width = 1440): Promise<Page> {
+  const page = await standIn.page({ viewport: { width, height: 850 } });
+  await page.goto(`${standIn.url}/${path}`);
+  await page.locator('main h1').waitFor();
+  return page;
+}
+const question = (page: Page) => page.getByRole('dialog', { name: 'Discard what you entered?' });
+
+describe.skipIf(missing !== undefined)('a dialog', () => {
+  test('in which something was typed asks before Escape closes it, and keeps what was typed', async () => {
+    const page = await at('people');
+    await page.getByRole('button', { name: 'New user…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'New user', exact: true });
+    const name = dialog.getByLabel('Name', { exact: true });
+    await name.fill('k.ito');
+    // Browsers close a dialog on a second Escape whatever the page does with the first: so twice.
+    for (const _ of [1, 2]) {
+      await page.keyboard.press('Escape');
+      await question(page).waitFor();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor({ state: 'detached' });
+    }
+    expect(await name.inputValue()).toBe('k.ito');
+    expect(await name.evaluate((field) => field.matches(':focus'))).toBe(true);
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await question(page).getByRole('button', { name: 'Discard' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    expect(await question(page).count()).toBe(0);
+    await page.context().close();
+  });
+
+  test('in which nothing was typed, or no longer, is closed at once', async () => {
+    const page = await at('people');
+    await page.getByRole('button', { name: 'New user…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'New user', exact: true });
+    const name = dialog.getByLabel('Name', { exact: true });
+    await name.fill('k.ito');
+    await name.fill('');
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    await page.context().close();
+  });
+
+  test('asks for labels that were added too, although their field is empty again', async () => {
+    const page = await at('targets');
+    await page.getByRole('button', { name: 'Add target…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Add a target' });
+    await dialog.getByLabel('Labels').fill('rack=7');
+    await page.keyboard.press('Enter');
+    await dialog.getByText('rack=7').waitFor();
+    await page.keyboard.press('Escape');
+    // The first one closes the labels in use, if any are offered.
+    if ((await question(page).count()) === 0) await page.keyboard.press('Escape');
+    await question(page).waitFor();
+    await page.context().close();
+  });
+});
+
+describe.skipIf(missing !== undefined)('a form', () => {
+  test('says beside each field what is missing there, and goes to the first one', async () => {
+    const page = await at('agents');
+    await page.getByRole('button', { name: 'New segment…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'New segment' });
+    const name = dialog.getByLabel('Name', { exact: true });
+    await dialog.getByLabel('Unknown after (minutes)').fill('5000');
+    await dialog.getByRole('button', { name: 'Create segment' }).click();
+    await dialog.getByText('This is required').waitFor();
+    await dialog.getByText('Enter a number from 0.5 to 1440').waitFor();
+    expect(await name.getAttribute('aria-invalid')).toBe('true');
+    expect(await name.evaluate((field) => field.matches(':focus'))).toBe(true);
+    await name.fill('DMZ 1');
+    expect(await dialog.getByText('This is required').count()).toBe(0);
+    await dialog.getByRole('button', { name: 'Create segment' }).click();
+    await dialog.getByText(/^Lowercase letters, digits and hyphens, beginning and ending/).waitFor();
+    await page.context().close();
+  });
+
+  test('of a step names fields by their labels where the text names them by their keys', async () => {
+    const page = await at('jobs/new');
+    const pane = page.getByRole('region', { name: 'Form' });
+    await pane.getByLabel('Type').selectOption('ssh.copy');
+    await pane.getByLabel('File of the server').fill('a.tar');
+    await pane.getByLabel('Path on the agent').fill('/srv/a.tar');
+    await pane.getByText('leave out “Path on the agent” or “File of the server”').first().waitFor();
+    await page.context().close();
+  });
+});
+
+test('a new job has no description of an example that it no longer is', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await at('jobs/new');
+  await page.getByLabel('Definition, YAML').getByText('Check free space').waitFor();
+  expect(await page.getByLabel('Definition, YAML').textContent()).not.toContain('description');
+  await page.context().close();
+});
+
+describe.skipIf(missing !== undefined)('on a phone', () => {
+  test('a user without a password is told to set one, without looking for it', async () => {
+    await standIn.say('as-newcomer');
+    for (const width of [390, 320]) {
+      const page = await at('runs', width);
+      const link = page.getByRole('banner').getByRole('link', { name: 'Set a password' });
+      await link.waitFor();
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+      await link.click();
+      await page.getByLabel('New password').waitFor();
+      await page.context().close();
+    }
+    await standIn.say('as-admin');
+  });
+
+  test('the one action on a user stands beside the name', async () => {
+    const page = await at('people/users/1', 390);
+    const name = await page.getByRole('heading', { level: 1 }).boundingBox();
+    const edit = await page.getByRole('button', { name: 'Edit…' }).boundingBox();
+    expect(edit?.y).toBeLessThan((name?.y ?? 0) + (name?.height ?? 0));
+    expect(edit?.height).toBeGreaterThanOrEqual(44);
+    await page.context().close();
+  });
+
+  test('one host of a run is cancelled', async () => {
+    const page = await at('runs/6700', 390);
+    await page
+      .getByRole('gridcell', { name: /the host does not answer$/ })
+      .first()
+      .click();
+    await page.getByRole('button', { name: 'Cancel host…' }).click();
+    const dialog = page.getByRole('dialog', { name: /^Cancel .+\?$/ });
+    const asked = page.waitForRequest((request) => request.method() === 'POST');
+    await dialog.getByRole('button', { name: /^Cancel/ }).click();
+    expect((await asked).url()).toMatch(/\/runs\/6700\//);
+    await page.context().close();
+  });
+});
