@@ -55,7 +55,7 @@ test('jobs are found by their filters, and changed together once what stands in 
   await page.getByText('Job “Try shop” is archived: use restore.').waitFor();
   expect(await page.getByRole('button', { name: /^Deactivate/ }).isDisabled()).toBe(true);
   await page.getByRole('button', { name: 'Leave it out' }).click();
-  await page.getByLabel('Why').fill('Closed for the winter');
+  await page.getByLabel('Note').fill('Closed for the winter');
   await page.getByRole('button', { name: 'Deactivate 1 job' }).click();
   await page.getByText('1 job was deactivated.').first().waitFor();
   const found = await c.system.sql`select name, state from jobs where name like '%shop' order by name`;

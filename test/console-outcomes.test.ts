@@ -112,7 +112,7 @@ test('an unknown step is decided by a person who says why, and the run goes on',
   const decide = dialog.getByRole('button', { name: 'Count step 1 as succeeded on 1 host' });
   await decide.click();
   await dialog.getByText('Say why: anyone who reads the run later has only this to go on.').waitFor();
-  await dialog.getByLabel('Why').fill('uname says that the new kernel runs.');
+  await dialog.getByLabel('Note').fill('uname says that the new kernel runs.');
   await decide.click();
 
   await ended(page, 'succeeded');
@@ -138,7 +138,7 @@ test('a decision that somebody else has made meanwhile is refused, and says what
   await cutOff(page);
   await page.getByRole('button', { name: 'It succeeded, continue…' }).click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Why').fill('Looked.');
+  await dialog.getByLabel('Note').fill('Looked.');
   const other = await c.system.api.post(`/api/v1/runs/${id}/decisions`, {
     decision: 'failed',
     note: 'It did not.',

@@ -126,7 +126,7 @@ function historyOf(job: Job): JobHistoryEntry[] {
           ? 'Created'
           : restores === null
             ? `Saved version ${version}`
-            : `Restored version ${restores} as version ${version}`,
+            : `Rolled back to version ${restores}, as version ${version}`,
       version,
       note,
     }),

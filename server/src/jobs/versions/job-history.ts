@@ -78,7 +78,7 @@ function summaryOf(kind: Kind, row: HistoryRow, named: ReadonlySet<unknown> | un
     case 'saved':
       return `Saved version ${version}`;
     case 'rolled_back':
-      return `Restored version ${restores} as version ${version}`;
+      return `Rolled back to version ${restores}, as version ${version}`;
     case 'moved':
       return `Moved from ${category(detail.from)} to ${category(detail.to)}`;
     case 'labelled':

@@ -199,7 +199,7 @@ describe('the history of a job', () => {
     expect(whole.items.map(({ kind, summary, note }) => [kind, summary, note])).toEqual([
       ['moved', 'Moved from “general” to “hidden”', ''],
       ['channel_removed', 'Deleted channel “stable”, which named version 2', ''],
-      ['rolled_back', 'Restored version 1 as version 3', ''],
+      ['rolled_back', 'Rolled back to version 1, as version 3', ''],
       ['state', 'Changed state from active to inactive', 'over Christmas'],
       ['labelled', 'Changed labels from none to env=prod', ''],
       ['channel_set', 'Moved channel “stable” from version 1 to version 2', ''],
