@@ -162,6 +162,10 @@ test('a file picker that is closed without a choice leaves the form as it is, an
   await form.getByRole('combobox', { name: 'Kind' }).selectOption('ssh_password');
   expect(await user.inputValue()).toBe('deploy');
   await page.keyboard.press('Escape');
+  await page
+    .getByRole('dialog', { name: 'Discard what you entered?' })
+    .getByText('Discard', { exact: true })
+    .click();
   await form.waitFor({ state: 'detached' });
   expect(faults).toEqual([]);
 });
