@@ -50,7 +50,6 @@ test.for([
   ['/runs/6300', 'a run that has ended', '/attempts', '.output .body > *'],
   ['/runs/6400', 'a run that is being cancelled', '/attempts', '[aria-label="Hosts"] [role="row"]'],
   ['/runs/6700', 'a run with silent hosts', '/explain', '[aria-label="No answer"]'],
-  ['/people/users/1', 'one’s own account among the users', '/access', '[aria-label="API tokens"]'],
   ['/agents', 'agents', '/targets', '[aria-label="Add an agent"]'],
   ['/agents/1', 'an agent', '/segments', '.actions'],
   ['/targets/groups/1', 'a target group', '/entries', '[aria-label="Rights granted on this group"]'],
