@@ -14,7 +14,7 @@ const events: ServerEvent[] = [
 describe('an event stream', () => {
   it('returns complete events, skips comments, and keeps the last id and the retry wait', () => {
     const parser = new SseParser();
-    expect(parser.feed(stream)).toEqual(events);
+    expect([...parser.feed(stream)]).toEqual(events);
     expect(parser.lastEventId).toBe('13');
     expect(parser.retryMs).toBe(2000);
   });
@@ -24,7 +24,7 @@ describe('an event stream', () => {
       fc.property(fc.array(fc.nat(stream.length), { maxLength: 10 }), (cuts) => {
         const at = [0, ...cuts.sort((a, b) => a - b), stream.length];
         const parser = new SseParser();
-        const found = at.slice(1).flatMap((to, index) => parser.feed(stream.slice(at[index], to)));
+        const found = at.slice(1).flatMap((to, index) => [...parser.feed(stream.slice(at[index], to))]);
         expect(found).toEqual(events);
       }),
     );
@@ -32,13 +32,21 @@ describe('an event stream', () => {
 
   it('does not take the id of an event that was cut off', () => {
     const parser = new SseParser('11');
-    expect(parser.feed('id: 12\nevent: change\ndata: {"se')).toEqual([]);
+    expect([...parser.feed('id: 12\nevent: change\ndata: {"se')]).toEqual([]);
     expect(parser.lastEventId).toBe('11');
+  });
+
+  it('has the id of the event that was taken last, not of those that came with it', () => {
+    const parser = new SseParser();
+    const ids: string[] = [];
+    for (const { data } of parser.feed('id: 1\ndata: a\n\nid: 2\ndata: b\n\n'))
+      ids.push(`${data} ${parser.lastEventId}`);
+    expect(ids).toEqual(['a 1', 'b 2']);
   });
 
   it('keeps the last id when later events have none', () => {
     const parser = new SseParser('11');
-    parser.feed('event: output\ndata: {}\n\n');
+    expect([...parser.feed('event: output\ndata: {}\n\n')]).toHaveLength(1);
     expect(parser.lastEventId).toBe('11');
   });
 });

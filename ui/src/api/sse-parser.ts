@@ -6,7 +6,7 @@ export interface ServerEvent {
 }
 
 export class SseParser {
-  /** Id of the last complete event that had one; sent as Last-Event-ID to resume from there. */
+  /** Id of the last event taken that had one; sent as Last-Event-ID to resume from there. */
   lastEventId: string;
   /** Wait before reconnecting that the server asked for, in ms. */
   retryMs: number | undefined;
@@ -19,43 +19,43 @@ export class SseParser {
     this.lastEventId = lastEventId;
   }
 
-  /** Returns the events that this piece completes. */
-  feed(piece: string): ServerEvent[] {
-    const events: ServerEvent[] = [];
+  /**
+   * Yields the events that this piece completes. Each is read when it is taken: whoever stops in between can resume
+   * from there.
+   */
+  *feed(piece: string): Generator<ServerEvent> {
     const text = this.#rest + piece;
     let from = 0;
     for (;;) {
       const end = endOfLine(text, from);
       if (end === undefined) break;
-      this.#take(text.slice(from, end.at), events);
+      const event = this.#take(text.slice(from, end.at));
       from = end.next;
+      if (event !== undefined) yield event;
     }
     this.#rest = text.slice(from);
-    return events;
   }
 
-  #take(line: string, events: ServerEvent[]) {
-    if (line === '') {
-      this.#dispatch(events);
-      return;
-    }
+  /** Returns the event that this line completes. */
+  #take(line: string): ServerEvent | undefined {
+    if (line === '') return this.#dispatch();
     const colon = line.indexOf(':');
-    if (colon === 0) return;
+    if (colon === 0) return undefined;
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
     if (field === 'data') this.#data.push(value);
     else if (field === 'event') this.#event = value;
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
     else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retryMs = Number(value);
+    return undefined;
   }
 
-  #dispatch(events: ServerEvent[]) {
+  #dispatch(): ServerEvent | undefined {
     if (this.#id !== undefined) this.lastEventId = this.#id;
-    if (this.#data.length > 0) {
-      events.push({ event: this.#event === '' ? 'message' : this.#event, data: this.#data.join('\n') });
-    }
+    const [event, data] = [this.#event, this.#data];
     this.#event = '';
     this.#data = [];
+    return data.length === 0 ? undefined : { event: event === '' ? 'message' : event, data: data.join('\n') };
   }
 }
 

@@ -38,6 +38,26 @@ test('a request without an answer is sent again unchanged, with its key', async 
   expect(t.sent[0]?.key).toMatch(/^[0-9a-f]{32}$/);
 });
 
+test('who asks the same while the body is being made sends the same request', async () => {
+  const t = setup();
+  await Promise.all([t.ask('run'), t.ask('run')]);
+  expect(new Set(t.sent.map(({ key, body }) => `${key} ${body}`)).size).toBe(1);
+});
+
+test('a body that can not be made is not lost, and is made anew', async () => {
+  const asked = new AskedOnce<string>();
+  const failing = () => Promise.reject(new Error('can not be sealed'));
+  await expect(asked.ask('run', failing, async () => 'done')).rejects.toThrow('can not be sealed');
+  expect(asked.lostAt).toBeUndefined();
+  expect(
+    await asked.ask(
+      'run',
+      () => 'body',
+      async (body) => body,
+    ),
+  ).toBe('body');
+});
+
 test('a retry that was refused before the server looked at the key keeps the key', async () => {
   const t = setup();
   t.answers.push(

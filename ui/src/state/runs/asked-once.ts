@@ -4,7 +4,8 @@ import { ApiError } from '../../api/client.ts';
 
 interface Asked<Body> {
   key: string;
-  body: Body;
+  /** Being made, for all who ask meanwhile. */
+  body: Promise<Body>;
   at: number;
   /** Number of tries that may have been carried out: those under way or without an answer. */
   open: number;
@@ -35,14 +36,19 @@ export class AskedOnce<Body> {
   ): Promise<T> {
     const asked = this.#unanswered.get(what) ?? {
       key: newKey(),
-      body: await make(),
+      body: Promise.resolve().then(make),
       at: Date.now(),
       open: 0,
     };
     this.#unanswered.set(what, asked);
+    const body = await asked.body.catch((error: unknown) => {
+      // Nothing was sent.
+      if (this.#unanswered.get(what) === asked) this.#unanswered.delete(what);
+      throw error;
+    });
     asked.open += 1;
     try {
-      const answer = await send(asked.body, asked.key);
+      const answer = await send(body, asked.key);
       this.#unanswered.delete(what);
       return answer;
     } catch (error) {

@@ -218,6 +218,33 @@ describe('a run as it progresses', () => {
     expect(t.streams[2]?.url.searchParams.has('output')).toBe(false);
   });
 
+  it('skips no change that came with output which the reader turns away from', async () => {
+    const t = await setup();
+    let taken = 0;
+    let goOn = () => {};
+    const listener: OutputListener = {
+      stepId: 12,
+      position: () => '12.1.30',
+      take: () => {
+        taken += 1;
+        return new Promise<void>((resolve) => {
+          goOn = resolve;
+        });
+      },
+    };
+    await t.view.start();
+    t.view.listen(listener);
+    await t.connected(2);
+    const chunk = 'event: chunk\nid: 41~12.1.31\ndata: {}\n\n';
+    const change = JSON.stringify({ at: '', seq: 42, steps: [{ id: 11, status: 'running' }] });
+    t.streams[1]?.response.write(`${chunk}event: change\nid: 42\ndata: ${change}\n\n`);
+    await eventually(() => taken).toBe(1);
+    t.view.listen(undefined);
+    goOn();
+    await t.connected(3);
+    expect(t.streams[2]?.lastEventId).toBe('41');
+  });
+
   it('names the reader’s part of the run whenever it resumes, so that nothing is sent twice', async () => {
     const t = await setup({ run: { eventId: '0badcafe.3' } });
     const listener: OutputListener = { stepId: 12, position: () => '12.1.30', take: () => {} };
