@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
+import type { Queryable } from '../database/connection.ts';
 import { rowsRead } from '../database/testing/rows-read.ts';
 import { unrestricted } from '../people/visibility.ts';
-import { oldestReadyMs } from './queue-status.ts';
+import { oldestReadyMs, segmentQueues } from './queue-status.ts';
 
 const runs = 50;
 const stepsEach = 200;
@@ -45,4 +46,16 @@ test('the oldest run with a ready step is found by reading each ready step about
   const { rows, found } = await rowsRead(t.sql, 'job_run_steps', (db) => oldestReadyMs(db, unrestricted));
   expect(Math.round((found ?? 0) / 60_000)).toBe(60);
   expect(rows).toBeLessThan(3 * runs * stepsEach);
+});
+
+test('since when a segment has been stuck is found by looking at each run once, and at each ready step about twice', async () => {
+  await t.sql`update agent_sessions set draining = true`;
+  const [oldest] = await t.sql<
+    { at: Date }[]
+  >`select min(created_at) as at from job_runs where status = 'queued'`;
+  const queues = (db: Queryable) => segmentQueues(db, unrestricted);
+  const { rows, found } = await rowsRead(t.sql, 'job_runs', queues);
+  expect(found[0]).toMatchObject({ ready: 1 + runs * stepsEach, stuckSince: oldest?.at });
+  expect(rows).toBeLessThan(3 * runs);
+  expect((await rowsRead(t.sql, 'job_run_steps', queues)).rows).toBeLessThan(3 * runs * stepsEach);
 });

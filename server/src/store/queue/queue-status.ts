@@ -97,24 +97,35 @@ export async function segmentQueues(db: Queryable, reaches: readonly Reach[]): P
       left join busy on busy.agent_id = a.id
       where ${isAble(db)} and s.busy_reason is distinct from 'disk'
       group by a.segment_id
+    ), queues as materialized (
+      select g.id, g.name, coalesce(steps.ready, 0) as ready, coalesce(steps.running, 0) as running,
+        coalesce(able.agents, 0) as able_agents, coalesce(able.free, 0) as free_slots
+      from segments g left join steps on steps.segment_id = g.id left join able on able.segment_id = g.id
+      where ${segmentWithin(db, reaches, 'g.id')}
+    ), waiting as materialized (
+      select st.segment_id, st.job_run_id, min(st.waits_since) as since, bool_or(st.waits_since is null) as since_start
+      from job_run_steps st
+      where st.status = 'ready' and st.segment_id = any(array(select id from queues where ready > 0 and able_agents = 0))
+      group by st.segment_id, st.job_run_id
+    ), started as materialized (
+      -- Each run is looked up once, however many steps and segments of it wait.
+      select array_agg(w.segment_id) as segment_ids, (select r.created_at from job_runs r where r.id = w.job_run_id) as at
+      from waiting w where w.since_start group by w.job_run_id
+    ), waits as materialized (
+      select segment_id, min(at) as since
+      from (select segment_id, least(since, clock_timestamp()) as at from waiting
+            union all
+            select unnest(segment_ids), at from started) w
+      group by segment_id
+    ), gone as materialized (
+      select a.segment_id, max(least(s.disconnected_at, s.expires_at)) as at
+      from agent_sessions s join agents a on a.id = s.agent_id
+      where least(s.disconnected_at, s.expires_at) <= clock_timestamp()
+      group by a.segment_id
     )
-    select g.id, g.name, coalesce(steps.ready, 0) as ready, coalesce(steps.running, 0) as running,
-      coalesce(able.agents, 0) as able_agents, coalesce(able.free, 0) as free_slots, stuck.since as stuck_since
-    from segments g left join steps on steps.segment_id = g.id left join able on able.segment_id = g.id
-    left join lateral (
-      select greatest(
-        (select min(coalesce(before.completed_at, r.created_at))
-           from job_run_steps st join job_runs r on r.id = st.job_run_id
-           left join job_run_steps before
-             on before.target_run_id = st.target_run_id and before.step_number = st.step_number - 1
-          where st.segment_id = g.id and st.status = 'ready'),
-        (select max(least(s.disconnected_at, s.expires_at))
-           from agent_sessions s join agents a on a.id = s.agent_id
-          where a.segment_id = g.id and least(s.disconnected_at, s.expires_at) <= clock_timestamp())) as since
-      where steps.ready > 0 and able.agents is null
-    ) stuck on true
-    where ${segmentWithin(db, reaches, 'g.id')}
-    order by g.name`;
+    select q.*, case when waits.since is not null then greatest(waits.since, gone.at) end as stuck_since
+    from queues q left join waits on waits.segment_id = q.id left join gone on gone.segment_id = q.id
+    order by q.name`;
 }
 
 /** Returns those of the segments that have agents, none of which could take a step now. */

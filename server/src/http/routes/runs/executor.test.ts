@@ -107,15 +107,23 @@ describe('the queue', () => {
     expect(problems[0]).toMatch(/^Segment “dmz-1”: 2 steps are ready, .* Agent agent-a is offline\.$/);
   });
 
-  test('counts a step as ready from the end of the one before it', async () => {
+  test('counts a step as ready from the time when it could be taken: from the end of the one before it, and not from a time to come', async () => {
     const runId = await t.start({ steps: 2 });
     const lease = await t.claimOne();
     await t.sql`update job_runs set created_at = clock_timestamp() - interval '1 hour'`;
     await t.settle(endOf(lease));
     await t.sql`update agent_sessions set draining = true`;
-    const [first] = await t.sql<{ at: Date }[]>`
-      select completed_at as at from job_run_steps where job_run_id = ${runId} and step_number = 1`;
-    expect((await queue()).segments[0]?.stuckSince).toBe(first?.at.toISOString());
+    const [second] = await t.sql<{ at: Date }[]>`
+      select waits_since as at from job_run_steps where job_run_id = ${runId} and step_number = 2`;
+    const hasWaited = async () => {
+      const { segments } = await queue();
+      return Date.now() - Date.parse(segments[0]?.stuckSince ?? '');
+    };
+    expect((await queue()).segments[0]?.stuckSince).toBe(second?.at.toISOString());
+    await t.sql`update job_run_steps set waits_since = clock_timestamp() + interval '1 hour' where status = 'ready'`;
+    expect(await hasWaited()).toBeGreaterThanOrEqual(0);
+    await t.sql`update job_run_steps set waits_since = null where status = 'ready'`;
+    expect(await hasWaited()).toBeGreaterThanOrEqual(3_600_000);
   });
 
   test('tells an agent that can take steps from one that drains, has no segment key, or lost its session', async () => {
