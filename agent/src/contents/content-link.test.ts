@@ -52,3 +52,21 @@ test('no more pieces are asked for than the server accepts, even after one was g
   reply(sent.at(-1) as AgentMessageOf<'content'>);
   expect(await Promise.all(others)).toHaveLength(limits.maxContentRequests);
 });
+
+test('who waits for others to be answered can give up, and takes no place', async () => {
+  const { link, sent, begin, reply } = setup();
+  begin();
+  const others = Array.from({ length: limits.maxContentRequests }, () => link.ask(attempt, piece, never));
+  const stop = new AbortController();
+  const given = link.ask(attempt, piece, stop.signal);
+  const last = link.ask(attempt, piece, never);
+  await turn();
+  stop.abort(new Error('cancelled'));
+  await expect(given).rejects.toThrow('cancelled');
+  for (const message of [...sent]) reply(message);
+  await Promise.all(others);
+  await turn();
+  expect(sent).toHaveLength(limits.maxContentRequests + 1);
+  reply(sent.at(-1) as AgentMessageOf<'content'>);
+  expect(await last).toEqual({ data: 'AA==' });
+});

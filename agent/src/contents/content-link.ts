@@ -9,6 +9,7 @@ import {
   type ServerMessageOf,
 } from '@opsconductor/protocol';
 import { Slots } from '../sftp/copy/slots.ts';
+import { abortable } from '../timing/abortable.ts';
 
 type Send = (message: AgentMessageOf<'content'>) => void;
 type AttemptName = Pick<AgentMessageOf<'content'>, 'step' | 'epoch' | 'leaseToken'>;
@@ -54,7 +55,7 @@ export class ContentLink {
   ): Promise<ContentAnswer | undefined> {
     await this.#session(signal);
     const isPiece = request.do === 'read_file' || request.do === 'write_artifact';
-    if (isPiece) await this.#pieces.take();
+    if (isPiece) await this.#placeForPiece(signal);
     const release = () => {
       if (isPiece) this.#pieces.give();
     };
@@ -76,6 +77,16 @@ export class ContentLink {
         resolve(answer);
       });
       send({ type: 'content', requestId, ...attempt, request });
+    });
+  }
+
+  /** Rejects with the signal's reason. What comes too late then goes on to the next who waits. */
+  async #placeForPiece(signal: AbortSignal): Promise<void> {
+    const taken = this.#pieces.take();
+    if (taken === undefined) return;
+    await abortable(taken, signal).catch((error: unknown) => {
+      void taken.then(() => this.#pieces.give());
+      throw error;
     });
   }
 

@@ -34,8 +34,16 @@ test('roots are read from YAML or JSON, and are writable by default', async () =
   expect(await t.read(yaml)).toMatchObject({ fileRoots: roots, rules: {} });
   const json = JSON.stringify({ file_roots: [t.files, { path: t.files, access: 'read' }] });
   expect(await t.read(json)).toMatchObject({ fileRoots: roots });
-  expect(await t.read('')).toMatchObject({ fileRoots: [], rules: {} });
+  expect(await t.read('{}')).toMatchObject({ fileRoots: [], rules: {} });
 });
+
+test.each(['', '\n', '# step_types: [ssh.exec]\n', '---\n', '~\n'])(
+  'a file that says nothing (%j) is refused, because it would lift every rule',
+  async (text) => {
+    const t = await setup();
+    expect(await t.refusal(text)).toContain('says nothing, which would allow everything');
+  },
+);
 
 const everyRule = `
 step_types: [ssh.exec, sftp.upload]
@@ -219,7 +227,7 @@ test('a directory can not be read-only by one name and writable by another', asy
 
 test('a file that others may change is refused, and so is one that does not exist', async () => {
   const t = await setup();
-  await t.read('');
+  await t.read('{}');
   await chmod(t.policy, 0o666);
   await expect(readPolicy(t.policy, t.data)).rejects.toThrow('can be changed by users');
   await expect(readPolicy(join(t.etc, 'none'), t.data)).rejects.toThrow('can not be read (ENOENT)');

@@ -34,10 +34,15 @@ export function parsePolicy(text: string): ParsedPolicy | { problems: PolicyProb
   const lineOf = (path: string) => lineIn(tree, counter, path);
   let document: unknown;
   try {
-    document = tree.toJS() ?? {};
+    document = tree.toJS();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return { problems: [{ path: '', line: undefined, message: `can not be read: ${why}` }] };
+  }
+  // Possibly what a full disk, or a crash, has left of a policy: it must not lift every rule.
+  if (document === null) {
+    const message = 'says nothing, which would allow everything; if that is meant, write {}';
+    return { problems: [{ path: '', line: undefined, message }] };
   }
   // Compiled only if there is a policy: otherwise every start of an agent would pay for it.
   validate ??= new Ajv2020({ ...validatorOptions, allErrors: true }).compile<PolicyDocument>(PolicySchema);

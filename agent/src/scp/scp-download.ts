@@ -2,6 +2,7 @@
 // of the destination, and nothing is accepted that was not asked for.
 
 import { directoryAttributes, fileAttributes } from '../sftp/copy/new-attributes.ts';
+import { refusePlace } from '../sftp/copy/refuse-place.ts';
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { isSafeName } from '../sftp/tree/safe-name.ts';
@@ -120,6 +121,7 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record, so
   let sink: Sink | undefined;
   let isCommitted = false;
   try {
+    refusePlace(there, name);
     sink = await to.openSink(name, { size, mode: 0o600 });
     await go(download);
     for (let at = 0; at < size; ) {

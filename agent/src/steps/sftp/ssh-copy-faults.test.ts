@@ -56,6 +56,17 @@ sshTest('a file copied by SCP does not replace a directory', async () => {
   expect(outcome.advice).toContain('with a slash at the end');
 });
 
+sshTest('a file copied by SCP does not replace a pipe', async () => {
+  const t = await setupTransfers(withoutSftp);
+  await t.put('remote', 'f', 'x');
+  const pipe = join(t.local, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const paths = { direction: 'pull', remote_path: join(t.remote, 'f'), local_path: pipe };
+  const { outcome } = await t.run('copy', paths);
+  expect(outcome).toMatchObject({ status: 'failed', reason: 'file_exists' });
+  expect((await stat(pipe)).isFIFO()).toBe(true);
+});
+
 sshTest.each([
   ['a source that is missing', 'pull', { remote_path: '/nowhere/x' }, 'path_missing'],
   ['a file that may not be read', 'pull', { remote_path: '/etc/shadow' }, 'permission_denied'],

@@ -128,6 +128,21 @@ describe('an excerpt', () => {
     expect(verifier.remarks.join()).toContain('that none was left out is not');
   });
 
+  it('shows a row that no checkpoint proves, because it comes before one or there is none', async () => {
+    await writeLog();
+    const [head = '', checkpoint = '', row = '', ...rest] = await exported({ action: 'test.c' });
+    const forged = row.replace('"ada"', '"eve"');
+    expect(forged).not.toBe(row);
+    for (const lines of [
+      [head, forged, checkpoint, row, ...rest],
+      [head, forged, ...rest],
+    ])
+      expect((await verifyLines(lines)).findings).toMatchObject([{ kind: 'malformed', auditId: 3 }]);
+    const wrong = checkpoint.replace('"note":"', '"note":"x');
+    const { findings } = await verifyLines([head, wrong, row, ...rest]);
+    expect(findings).toMatchObject([{ kind: 'checkpoint' }]);
+  });
+
   it('shows a row that was altered, moved, or is not from the log', async () => {
     await writeLog();
     const lines = await exported({ action: 'test.' });

@@ -106,6 +106,8 @@ class ExportReader {
   readonly #options: VerifyOptions;
   readonly #isExcerpt: boolean;
   #tree: SignedCheckpoint | undefined;
+  /** Whether an excerpt's checkpoint was reported, so that its rows are known not to be proven. */
+  #isTreeWrong = false;
   #unsealed = 0;
   #hasEnded = false;
 
@@ -169,6 +171,15 @@ class ExportReader {
     const verifier = this.#verifier;
     if (line.type === 'checkpoint') {
       this.#tree = await this.#readTree(line.note);
+      this.#isTreeWrong ||= this.#tree === undefined;
+    } else if (line.type === 'row' && this.#tree === undefined) {
+      verifier.rows += 1;
+      if (!this.#isTreeWrong)
+        verifier.find({
+          kind: 'malformed',
+          message: `Row ${line.row.id} comes before any checkpoint, which an export never writes: nothing proves it.`,
+          auditId: line.row.id,
+        });
     } else if (line.type === 'row' && this.#tree !== undefined) {
       const { position, row, proof = [] } = line;
       const tree = { size: this.#tree.size, root: this.#tree.rootHash };
