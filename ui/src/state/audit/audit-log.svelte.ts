@@ -18,10 +18,10 @@ export class AuditLog {
   slow = $state(false);
   error = $state.raw<ApiError>();
   /** Rows that are newer than the first one shown. */
-  #newer = $state.raw<AuditPage>();
+  #newer = $state.raw<{ items: readonly AuditRow[]; isWhole: boolean }>();
   readonly newerCount = $derived(this.#newer?.items.length ?? 0);
   /** Whether there may be more new rows than were counted. */
-  readonly newerMore = $derived(this.#newer !== undefined && this.#newer.items.length >= pageItems);
+  readonly newerMore = $derived(this.#newer?.isWhole === false);
 
   readonly #read: Read;
   readonly #owner = new AbortController();
@@ -74,7 +74,9 @@ export class AuditLog {
       if (this.rows !== rows) return;
       const newest = rows[0]?.id ?? 0;
       const items = page.items.filter((row) => row.id > newest);
-      this.#newer = items.length === 0 ? undefined : { items, nextCursor: page.nextCursor };
+      // The page may be full, or the server may have ended its search, before it got to the rows that are shown.
+      const isWhole = items.length < page.items.length || page.nextCursor === null;
+      this.#newer = items.length === 0 ? undefined : { items, isWhole };
       this.#renew(page.items);
       this.#wentWell();
     } catch (error) {

@@ -13,13 +13,15 @@ function setup(last: number) {
     open: 0,
     failing: false,
     searchedTo: undefined as string | undefined,
+    /** The most that a search finds before the server ends it. */
+    most: Number.POSITIVE_INFINITY,
     asked: [] as PageQuery[],
   };
   const read = async (query: PageQuery): Promise<AuditPage> => {
     server.asked.push(query);
     if (server.failing) throw new ApiError('unavailable', 'No database.');
     const from = query.cursor === undefined ? server.last : Number(query.cursor);
-    const ids = Array.from({ length: Math.min(query.limit ?? 50, from) }, (_, at) => from - at);
+    const ids = Array.from({ length: Math.min(query.limit ?? 50, from, server.most) }, (_, at) => from - at);
     const next = from - ids.length;
     const items = ids.map(
       (id) => ({ id, position: id > server.last - server.open ? null : id - 1 }) as AuditRow,
@@ -57,6 +59,18 @@ describe('the audit log', () => {
     server.searchedTo = undefined;
     await log.loadMore();
     expect([log.searchedTo, log.more]).toEqual([undefined, false]);
+  });
+
+  it('leaves no gap below new rows if the server ended its search before it got to those that are shown', async () => {
+    const { server, log, ids } = setup(20);
+    await log.load();
+    Object.assign(server, { last: 40, most: 5, searchedTo: '2026-01-31T08:00:00.000Z' });
+    await log.look();
+    expect([log.newerCount, log.newerMore, ids()[0]]).toEqual([5, true, 20]);
+    await log.showNewer();
+    expect([ids(), log.more]).toEqual([down(40, 36), true]);
+    await log.loadMore();
+    expect(ids()).toEqual(down(40, 31));
   });
 
   it('counts new rows, but moves no row until they are asked for', async () => {
