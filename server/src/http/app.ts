@@ -40,6 +40,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     const requestId = randomBytes(9).toString('base64url');
     context.set('requestId', requestId);
     await next();
+    // Nobody will read it. A stream that is neither read nor cancelled would follow its run until the server stops.
+    if (context.req.method === 'HEAD') await context.res.body?.cancel();
     const elapsedMs = performance.now() - startedMs;
     logRequest(deps, context, requestId, elapsedMs);
     const { method, path: route } = context.get('route') ?? { method: '', path: undefined };

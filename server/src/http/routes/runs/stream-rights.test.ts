@@ -107,6 +107,15 @@ describe('when the change is announced', () => {
   });
 });
 
+test('a request for the headers of a stream alone leaves no reader behind', async () => {
+  t = await setupRunsApp();
+  const { runId } = await going();
+  const [step] = await t.steps(runId);
+  const response = await t.request('HEAD', `runs/${runId}/events?output=all`);
+  expect(response.headers.get('content-type')).toMatch('text/event-stream');
+  expect(t.hub.isFollowed(step?.id ?? 0)).toBe(false);
+});
+
 describe('when another server made the change, which is not announced', () => {
   beforeEach(async () => {
     t = await setupRunsApp({ keepAliveMs: 20 });
