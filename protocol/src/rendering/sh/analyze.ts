@@ -153,7 +153,10 @@ class ShellAnalysis {
     );
     const input = [...inInput(redirects, this.#holders.holds)];
     for (const command of commandsIn(this.#script.list)) {
-      if (!isInput && !command.redirects.some(({ operator }) => operator === '<&')) continue;
+      const isNamed =
+        command.redirects.some(({ operator }) => operator === '<&') ||
+        command.words.some((word) => /^\/(dev|proc\/self)\/fd\//.test(literalOf(word) ?? ''));
+      if (!isInput && !isNamed) continue;
       const reader = this.#readers.of(command);
       if (reader !== undefined) this.#verdicts.refuseInterpreter(input, reader.name, reader, true);
     }
@@ -201,7 +204,13 @@ class ShellAnalysis {
       if (word !== undefined) this.#verdicts.refuseAll(inSegments(word.segments, holds), 'command');
     }
     const before = words.slice(0, resolved.index).filter((_, index) => !resolved.leading.includes(index));
-    for (const word of before) this.#argument(word, false);
+    before.forEach((word, index) => {
+      const wrapper = literalOf(words[resolved.leading.at(-2) ?? 0]);
+      if (runsOption(wrapper, word, before[index - 1]))
+        this.#verdicts.refuseAll(inSegments(word.segments, holds), 'option_that_runs');
+      this.#argument(word, false);
+    });
+    for (const { name, at } of variablesSet(words)) this.#refuseSpecial(name, at);
     // What an alias stands for is not followed.
     const isAlias = resolved.leading.some((index) =>
       this.#holders.aliases.has(literalOf(words[index]) ?? ''),
@@ -222,7 +231,8 @@ class ShellAnalysis {
     const { holds } = this.#holders;
     if (name === undefined) {
       this.#verdicts.refuseAll(inWords(words, holds), 'unknown_command');
-    } else if (!this.#holders.functions.has(name)) {
+    } else {
+      // Even if the script has a function of this name: it may be defined elsewhere, and sudo doesn't know it.
       const interpreter = interpreterOf(name);
       if (interpreter?.arguments === 'test') {
         for (const [source, reason] of checkTest(
@@ -238,7 +248,7 @@ class ShellAnalysis {
         for (const word of refused) {
           this.#verdicts.refuseInterpreter(inSegments(word.segments, holds), name, interpreter, false);
         }
-      } else this.#programBehind(name, words);
+      } else if (!this.#holders.functions.has(name)) this.#programBehind(name, words);
     }
     if (name !== undefined) this.#expressions(name, words);
     let optionsEnded = false;
@@ -298,6 +308,12 @@ class ShellAnalysis {
     this.#words.word(word, { mayBeOption: true, unsplit: true, isAssignment: true });
   }
 
+  /** A variable that a loop or a command such as `read` has set. */
+  #refuseSpecial(name: string, at: number): void {
+    if (namesThatRun.has(name) && this.#holders.holds(name))
+      this.#verdicts.refuse({ kind: 'variable', name, at }, 'special_name');
+  }
+
   #strings(sources: Iterable<Source>): Source[] {
     return [...sources].filter((source) => source.kind === 'variable' || !this.#verdicts.isNumber(source.at));
   }
@@ -342,6 +358,7 @@ class ShellAnalysis {
       if (!this.#isBash) this.#partsOfTest(command.words);
     }
     const isLoop = command.what === 'for';
+    if (isLoop && command.name !== undefined) this.#refuseSpecial(command.name, command.at);
     for (const word of command.words) this.#words.word(word, { mayBeOption: isLoop, unsplit: !isLoop });
     for (const list of command.lists) this.#list(list);
   }
@@ -354,9 +371,12 @@ class ShellAnalysis {
       const [head, ...rest] = part.slice(part.findIndex((word) => !/^[!(]$/.test(bareText(word) ?? '')));
       if (head === undefined) continue;
       this.#verdicts.refuseAll(inSegments(head.segments, this.#holders.holds), 'part_of_test');
+      const { name } = resolveCommand([head, ...rest]);
       if (
-        interpreterOf(literalOf(head) ?? '') !== undefined ||
-        head.segments.some(({ kind }) => kind !== 'text')
+        name === undefined ||
+        interpreterOf(name) !== undefined ||
+        this.#holders.functions.has(name) ||
+        this.#holders.aliases.has(name)
       )
         this.#verdicts.refuseAll(inWords(rest, this.#holders.holds), 'part_of_test');
     }
@@ -365,6 +385,15 @@ class ShellAnalysis {
   #isNumeric(word: Word): boolean {
     return this.#strings(inSegments(word.segments, this.#holders.holds)).length === 0;
   }
+}
+
+/** Variables that `read`, `mapfile`, `printf -v` and `getopts` set. */
+function variablesSet(words: readonly Word[]): { name: string; at: number }[] {
+  const { name = '', index } = resolveCommand(words);
+  if (!/^(read|mapfile|readarray|printf|getopts)$/.test(name)) return [];
+  return words
+    .slice(index + 1)
+    .map((word) => ({ name: literalOf(word)?.replace(/^-v|\[.*$/gs, '') ?? '', at: word.at }));
 }
 
 const isDeclaration = /^(declare|typeset|local|readonly|export|integer)$/;

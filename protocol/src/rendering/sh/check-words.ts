@@ -1,5 +1,6 @@
 // Decides for each placeholder in a word of a shell script whether its value may stand there, however the word is used.
 
+import { namesThatRun } from './commands/special-names.ts';
 import type { Holders } from './holders.ts';
 import { type List, literalStart, type Segment, type Word } from './reading/syntax.ts';
 import type { ShellVerdicts } from './shell-verdicts.ts';
@@ -110,12 +111,12 @@ export class WordChecks {
       this.#verdicts.refuseAll(inSegments([segment], holds), 'unquoted');
     if (holder === undefined) return;
     const variable: Source = { kind: 'variable', name, at };
+    if (/^:?=/.test(text) && namesThatRun.has(name)) this.#verdicts.refuse(variable, 'special_name');
     if (isIndirect(segment)) this.#verdicts.refuse(variable, 'indirect');
     else if (/^@[A-Za-z]/.test(text)) this.#verdicts.refuse(variable, 'operator');
     else if (
       quoting === 'bare' &&
       unsplit !== true &&
-      !holder.fromEnvironment &&
       prefix === undefined &&
       // A folder that exists.
       !/^(OLD)?PWD$/.test(name)

@@ -25,14 +25,14 @@ import {
   inSegments,
   inWords,
   listsIn,
+  outputPlace,
+  passesInput,
   type Source,
 } from './sources.ts';
 
 export interface Holder {
   /** The placeholder whose value it holds, as the author wrote it. */
   label: string;
-  /** Set from the step's environment, not by the script. */
-  fromEnvironment: boolean;
 }
 
 /** A place that values pass through: a variable by its name, or an input by a name that no variable can have. */
@@ -69,7 +69,7 @@ export class Holders {
   ) {
     this.#labelAt = labelAt;
     for (const [name, label] of environment) {
-      this.#held.set(name, { label, fromEnvironment: true });
+      this.#held.set(name, { label });
       this.#fresh.push(name);
       this.#hold(anyVariable, label);
     }
@@ -96,10 +96,9 @@ export class Holders {
   }
 
   #hold(place: Place, label: string): void {
-    const held = this.#held.get(place);
-    if (held?.fromEnvironment === false) return;
-    this.#held.set(place, { label, fromEnvironment: false });
-    if (held === undefined) this.#fresh.push(place);
+    if (this.#held.has(place)) return;
+    this.#held.set(place, { label });
+    this.#fresh.push(place);
     // `$_` is the last argument of whatever ran before.
     if (/^\w+$/.test(place) && place !== '_') this.#hold(anyVariable, label);
   }
@@ -134,12 +133,16 @@ export class Holders {
         this.functions.set(command.name, command);
       return;
     }
-    const [first, ...rest] = command.words.map((word) => literalStart(word));
+    const { name: first = '', index } = resolveCommand(command.words);
+    const given = command.words.slice(index + 1);
+    const rest = given.map((word) => literalStart(word));
     if (first === 'alias')
       for (const [name] of rest.flatMap((word) => [...word.matchAll(/^[^=]+(?==)/g)])) this.aliases.add(name);
-    const isDeclaration = /^(declare|typeset|local|readonly|export)$/.test(first ?? '');
+    const isDeclaration = /^(declare|typeset|local|readonly|export)$/.test(first);
     const makesExpression =
-      /^(integer|float|nameref)$/.test(first ?? '') ||
+      /^(integer|float|nameref)$/.test(first) ||
+      // `declare $option name`
+      (/^(declare|typeset|local)$/.test(first) && rest.includes('')) ||
       (isDeclaration && rest.some((word) => /^-[A-Za-z]*[inEFA]/.test(word)));
     if (!makesExpression) return;
     for (const word of rest) this.expressions.add(word.replace(/[[=+].*$/s, ''));
@@ -187,6 +190,8 @@ export class Holders {
       this.#connect(input, filePlace(path));
     }
     const isFunction = command.kind === 'compound' && command.what === 'function';
+    if (isFunction && command.name !== undefined)
+      this.#flow(inCommand(command, everyVariable), outputPlace(command.name));
     for (const { name, operator } of defaultsIn(command))
       this.#flow(inSegments(operator, everyVariable), name);
     for (const list of listsIn(command)) this.#list(list, isFunction ? functionInput : input);
@@ -200,7 +205,11 @@ export class Holders {
   }
 
   #simple(command: Simple, input: Place | undefined): void {
-    for (const word of command.assignments) this.#assignment(word);
+    for (const word of command.assignments) {
+      this.#assignment(word);
+      const name = /^[A-Za-z_]\w*/.exec(literalStart(word))?.[0];
+      if (name !== undefined && passesInput(word)) this.#connect(input, name);
+    }
     this.#flow(inWords(command.words, everyVariable), '_');
     const resolved = resolveCommand(command.words);
     const words = resolved.name === undefined ? commandBehind(command.words, resolved) : command.words;

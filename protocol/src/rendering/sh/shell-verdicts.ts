@@ -54,12 +54,13 @@ export class ShellVerdicts extends Verdicts {
     }
     const { name } = source;
     const subject = `${holderText(name)} the value of ${this.#valueIn(name) ?? ''},`;
-    const shown = name !== anyVariable && !name.startsWith('>') ? `$${name}` : '$name';
+    const shown = name !== anyVariable && !/[>()]/.test(name) ? `$${name}` : '$name';
     this.refuseVariable(this.#at ?? source.at, { subject, shown }, reason);
   }
 }
 
 function holderText(name: string): string {
   if (name === anyVariable) return 'A variable whose name is only known when the script runs, which may hold';
+  if (name.endsWith('()')) return `The function ${name.slice(0, -2)}, which prints`;
   return name.startsWith('>') ? `The file ${name.slice(1)}, which holds` : `$${name}, which holds`;
 }

@@ -1,4 +1,5 @@
 // Finds values in a part of a script at any depth: placeholders, and variables that hold one.
+import { baseName } from './commands/interpreters.ts';
 import { resolveCommand } from './commands/resolve-command.ts';
 import {
   anyVariable,
@@ -84,6 +85,24 @@ export function filePlace(path: string): string {
   return `>${path}`;
 }
 
+/** So does what a function prints. */
+export function outputPlace(name: string): string {
+  return `${name}()`;
+}
+
+/** Whether a word has a `$(cat)` in it, which prints its input. */
+export function passesInput({ segments }: Word): boolean {
+  return segments.some(
+    (segment) =>
+      segment.kind === 'command' &&
+      segment.body.pipelines.some(({ commands: [first] }) => first !== undefined && isFilter(first)),
+  );
+}
+
+function isFilter(command: Command): boolean {
+  return command.kind === 'simple' && (printsFiles.test(nameOf(command)) || nameOf(command) === 'tr');
+}
+
 /** Returns a path as it is written, in which variables have no other form than `$name`. */
 export function fileOf(word: Word | undefined): string | undefined {
   let path = '';
@@ -99,8 +118,18 @@ export function fileOf(word: Word | undefined): string | undefined {
 /** Files that a command writes its output to, as `fileOf` writes them. */
 export function filesWritten({ kind, words, redirects }: Command): string[] {
   const written = redirects.filter(({ operator }) => /^(&?>|<>)/.test(operator)).map(({ word }) => word);
-  const isTee = kind === 'simple' && words.length > 0 && resolveCommand(words).name === 'tee';
-  return [...written, ...(isTee ? words.slice(1) : [])].flatMap((word) => fileOf(word) ?? []);
+  const name = kind === 'simple' ? nameOf({ words }) : '';
+  const named = name === 'tee' ? words.slice(1) : copiesFiles.test(name) ? words.slice(-1) : [];
+  return [...written, ...named].flatMap((word) => fileOf(word) ?? []);
+}
+
+/** The first of them need not be there to know that a file's text is printed. */
+const printsFiles =
+  /^(cat|head|tail|sort|tac|uniq|nl|rev|fold|fmt|cut|paste|[ef]?grep|sed|[gmn]?awk|base64|envsubst)$/;
+const copiesFiles = /^(cp|mv|ln|install)$/;
+
+function nameOf({ words }: Pick<Simple, 'words'>): string {
+  return words.length === 0 ? '' : baseName(resolveCommand(words).name ?? '');
 }
 
 /** Variables that a command prints without a `$`: `printenv NAME`, `declare -p`. */
@@ -159,10 +188,11 @@ export function* inCommand(command: Command, holds: Holds): Generator<Source> {
   yield* inWords(command.words, holds);
   if (command.kind === 'simple') {
     yield* inWords(command.assignments, holds);
-    if (/^(cat|head|tail|sort|tac|uniq)$/.test(literalOf(command.words[0]) ?? ''))
+    if (printsFiles.test(nameOf(command)) || copiesFiles.test(nameOf(command)))
       for (const word of command.words.slice(1)) yield* inFile(word, holds);
     if (command.code !== undefined) yield* inBackticks(command.code, [], command.at, holds);
-    for (const name of printedBy(command)) if (holds(name)) yield { kind: 'variable', name, at: command.at };
+    for (const name of [...printedBy(command), outputPlace(nameOf(command))])
+      if (holds(name)) yield { kind: 'variable', name, at: command.at };
     return;
   }
   yield* inWords(command.patterns, holds);

@@ -1,7 +1,7 @@
 // Finds the shell text that a command is given to run: by eval, trap or a shell's -c. It sees the variables of the
 // script, so values that they hold must be followed into it.
 
-import { anyVariable, literalOf, type Word } from '../reading/syntax.ts';
+import { anyVariable, literalOf, type Segment, type Word } from '../reading/syntax.ts';
 import { baseName, interpreterOf } from './interpreters.ts';
 import { commandBehind, resolveCommand } from './resolve-command.ts';
 
@@ -10,6 +10,8 @@ export interface CodeInArguments {
   text: string;
   /** The command that runs it. */
   name: string;
+  /** Whether some of it is in `$'…'`, where shells don't agree on what it is. */
+  isAnsi: boolean;
   /** Whether all of it is known. */
   isWhole: boolean;
   isBash: boolean;
@@ -66,6 +68,7 @@ function codeOf(
 ): CodeInArguments | undefined {
   if (words.length === 0) return undefined;
   let isWhole = true;
+  const isAnsi = words.some(({ segments }) => segments.some((segment) => isUnclear(segment, by.isBash)));
   const text = words
     .map(({ segments }) =>
       segments
@@ -77,5 +80,14 @@ function codeOf(
         .join(''),
     )
     .join(' ');
-  return { text, isWhole, ...by };
+  return { text, isAnsi, isWhole, ...by };
+}
+
+function isUnclear(segment: Segment, isBash: boolean): boolean {
+  return (
+    segment.kind === 'text' &&
+    segment.quoting === 'ansi' &&
+    segment.text !== '' &&
+    (!isBash || /[$`\\(]/.test(segment.text))
+  );
 }

@@ -1,7 +1,14 @@
 // Determines which commands run what arrives on their standard input.
 
-import { type Command, type Compound, type List, literalOf, type Simple } from '../reading/syntax.ts';
-import { commandsIn, fileOf, filesWritten } from '../sources.ts';
+import {
+  type Command,
+  type Compound,
+  type List,
+  literalOf,
+  type Simple,
+  type Word,
+} from '../reading/syntax.ts';
+import { commandsIn, fileOf, filesWritten, listsIn } from '../sources.ts';
 import { type Interpreter, interpreterOf } from './interpreters.ts';
 import { resolveCommand } from './resolve-command.ts';
 
@@ -76,13 +83,13 @@ export class CodeReaders {
   #within(command: Command): Within {
     const before = this.#of.get(command);
     if (before !== undefined) return before;
-    const found = command.kind === 'simple' ? this.#ofSimple(command) : this.#ofCompound(command);
+    const found =
+      command.kind === 'simple' ? this.#ofSimple(command) : this.#ofLists(command.lists, new Set());
     this.#of.set(command, found);
     return found;
   }
 
-  #ofCompound({ lists }: Compound): Within {
-    const calls = new Set<string>();
+  #ofLists(lists: Iterable<List>, calls: Set<string>): Within {
     for (const list of lists) {
       for (const inner of commandsIn(list)) {
         if (inner.kind !== 'simple') continue;
@@ -94,7 +101,13 @@ export class CodeReaders {
     return { calls: [...calls] };
   }
 
-  #ofSimple({ words }: Simple): Within {
+  /** A command, and those in its words, which have the same input: `echo "$(sh)"`. */
+  #ofSimple(command: Simple): Within {
+    const own = this.#ofWords(command.words);
+    return own.reader === undefined ? this.#ofLists(listsIn(command), new Set(own.calls)) : own;
+  }
+
+  #ofWords(words: readonly Word[]): Within {
     if (words.length === 0) return { calls: [] };
     const { name, index, leading, obstacle } = resolveCommand(words);
     const isAlias = leading.some((at) => this.#aliases.has(literalOf(words[at]) ?? ''));
@@ -109,10 +122,10 @@ export class CodeReaders {
       };
       return { reader, calls: [] };
     }
-    if (this.#functions.has(name)) return { calls: [name] };
+    const calls = this.#functions.has(name) ? [name] : [];
     const interpreter = interpreterOf(name);
     if (interpreter === undefined || !runsInput(interpreter, words.slice(index + 1).map(literalOf))) {
-      return { calls: [] };
+      return { calls };
     }
     const { why, fix } = interpreter;
     return { reader: { name, why, ...(fix === undefined ? {} : { fix }) }, calls: [] };

@@ -12,6 +12,8 @@ const ownOptionsThatRun: ReadonlyMap<string, RegExp> = new Map([
   ['netcat', /^-[ce]$/],
   ['ncat', /^(-[ce]|--(sh|lua)-exec)(=|$)/],
   ['split', /^--filter(=|$)/],
+  // What it writes goes to a command if the name of the file begins with a bar.
+  ['strace', /^-[a-z]*o/],
   ['tar', /^(-I|-F)$/],
 ]);
 

@@ -40,6 +40,8 @@ export class HereDocuments {
       const delimiter = literalOf(redirect.word);
       if (delimiter === undefined)
         throw new Unreadable('a here-document has no plain delimiter', redirect.word.at);
+      if (/\$['"]/.test(words.text.slice(redirect.word.at, redirect.word.end)))
+        throw new Unreadable('the delimiter of a here-document begins with $', redirect.word.at);
       const quoted = redirect.word.segments.some((segment) => segment.quoting !== 'bare');
       const from = words.at;
       const [end, next] = endOf(words, { from, delimiter, stripsTabs, quoted });

@@ -16,6 +16,7 @@ import {
 } from './syntax.ts';
 import { Tokens } from './tokens.ts';
 
+const namesShell = /\b(sh|bash|dash|ash|ksh|mksh|zsh)\b/;
 const closers = new Set(['then', 'elif', 'else', 'fi', 'do', 'done', 'esac', '}']);
 
 /**
@@ -79,6 +80,7 @@ class ScriptReader {
   #code(words: readonly Word[], at: number): List | undefined {
     const code = codeIn(words, this.#shared.isBash);
     if (code === undefined) return undefined;
+    if (code.isAnsi) throw new Unreadable(`the text for ${code.name} is in $'…'`, at);
     try {
       return this.#shared.nesting.within(at, () =>
         this.#within(code.text, at, code.isBash, code.hasOwnArguments),
@@ -86,7 +88,7 @@ class ScriptReader {
     } catch (error) {
       if (!(error instanceof Unreadable) || error.final) throw error;
       // Without these nothing is expanded or calculated.
-      if (code.isWhole && /[$`[(]/.test(code.text))
+      if (/[$`]/.test(code.text) || (code.isWhole && /[[(]/.test(code.text)))
         throw new Unreadable(`in the text for ${code.name}: ${error.message}`, at);
       return undefined;
     }
@@ -167,9 +169,10 @@ class ScriptReader {
       this.#tokens.at += 2;
       try {
         const arithmetic = this.#tokens.arithmetic('))');
+        this.#refuseCommands(at);
         return this.#compound({ what: 'arithmetic', arithmetic, at });
       } catch (error) {
-        if (!(error instanceof Unreadable) || error.final) throw error;
+        if (!(error instanceof Unreadable) || error.final || this.#tokens.isArithmetic(at + 2)) throw error;
         this.#tokens.at = at;
       }
     }
@@ -199,6 +202,13 @@ class ScriptReader {
       default:
         return this.#simple(at);
     }
+  }
+
+  /** A shell without `((` runs what stands in it, in two subshells. */
+  #refuseCommands(at: number): void {
+    const text = this.#tokens.text.slice(at + 2, this.#tokens.at - 2);
+    if (!this.#shared.isBash && (/[;\n`]|(^|\s)#|\w[ \t]+["'$\w]/.test(text) || namesShell.test(text)))
+      throw new Unreadable('commands stand in ((…)), which sh runs', at, true);
   }
 
   #group(at: number): Command {
@@ -311,6 +321,10 @@ class ScriptReader {
     const words: Word[] = [];
     this.#tokens.word();
     for (;;) {
+      this.#tokens.blanks();
+      const isLineEnd = this.#tokens.peek() === '\n';
+      if (isLineEnd && !this.#shared.isBash && !/^(&&|\|\|)$/.test(bareText(words.at(-1)) ?? ''))
+        throw new Unreadable('a line ends in [[ … ]], where sh begins another command', this.#tokens.at);
       this.#tokens.blanksAndLines();
       if (this.#tokens.at >= this.#tokens.end) throw new Unreadable('[[ is not closed', at);
       const from = this.#tokens.at;
@@ -340,6 +354,11 @@ class ScriptReader {
       if (char === '' || (/[ \t\n]/.test(char) && depth === 0)) break;
       if (char === '(') depth += 1;
       if (char === ')') depth -= 1;
+      if (depth === 0 && (/[;&<>]/.test(char) || (char === '|' && !this.#shared.isBash)))
+        throw new Unreadable(
+          `${char} stands in a pattern of [[ … ]], where sh ends a command`,
+          this.#tokens.at,
+        );
       segments.push({ kind: 'text', text: char, quoting: 'bare', at: this.#tokens.at });
       this.#tokens.at += 1;
     }

@@ -124,26 +124,48 @@ export class WordReader {
     return segments;
   }
 
-  /** Starts after `((` and reads up to `))`. */
-  arithmetic(close: string): Segment[] {
+  /** Starts after `((` and reads up to `))`, or after `$[` and reads up to `]`: only such brackets count. */
+  arithmetic(close: '))' | ']'): Segment[] {
     const segments: Segment[] = [];
+    const [open, shut] = close === ']' ? '[]' : '()';
     let depth = 0;
+    let isQuoted = false;
     for (;;) {
       if (this.at >= this.end) throw new Unreadable('the arithmetic is not closed', this.at);
-      if (depth === 0 && this.starts(close)) {
+      if (depth === 0 && !isQuoted && this.starts(close)) {
         this.at += close.length;
         return segments;
       }
       const char = this.peek();
-      if (char === '(' || char === '[') depth += 1;
-      if (char === ')' || char === ']') depth -= 1;
+      if (char === open) depth += 1;
+      if (char === shut) depth -= 1;
       if (depth < 0) throw new Unreadable('the arithmetic is not closed', this.at);
+      if (isQuoted && (char === open || char === shut))
+        throw new Unreadable('quotes in arithmetic are read differently by each shell', this.at);
       if (char === '"') {
+        isQuoted = !isQuoted;
         this.at += 1;
       } else if (char === "'") {
         throw new Unreadable('quotes in arithmetic are read differently by each shell', this.at);
       } else this.#quotedPiece(segments, 'arithmetic');
     }
+  }
+
+  /**
+   * Whether a shell takes what follows `((` for arithmetic: the parenthesis that closes the inner one is followed by
+   * that of the outer one. Some shells count parentheses in quotes.
+   */
+  isArithmetic(from: number): boolean {
+    return [true, false].some((quotesCount) => {
+      const parts = quotesCount ? /\\[\s\S]|'[^']*'|"(?:[^"\\]|\\[\s\S])*"|[()]/g : /[()]/g;
+      let depth = 0;
+      for (const { 0: part, index } of this.text.slice(from, this.end).matchAll(parts)) {
+        if (part === '(') depth += 1;
+        else if (part === ')') depth -= 1;
+        if (depth < 0) return this.text[from + index + 1] === ')';
+      }
+      return false;
+    });
   }
 
   /** One quoted string, expansion, escape or character. */
@@ -263,6 +285,8 @@ export class WordReader {
     if (next === '[' && quoting !== 'arithmetic') {
       this.at += 2;
       const inner = this.#commands.nesting.within(at, () => this.arithmetic(']'));
+      if (!this.#commands.isBash && /[;&|<>()\n"'`\\#]/.test(this.text.slice(at, this.at)))
+        throw new Unreadable('sh knows no $[…]; write $((…))', at);
       return { kind: 'group', what: 'old_arithmetic', inner, at, quoting };
     }
     const name = /^[A-Za-z_]\w*/.exec(this.text.slice(at + 1, Math.min(this.end, at + 200)))?.[0];
@@ -318,7 +342,7 @@ export class WordReader {
     try {
       return { kind: 'arithmetic', inner: this.arithmetic('))'), at, quoting };
     } catch (error) {
-      if (!(error instanceof Unreadable) || error.final) throw error;
+      if (!(error instanceof Unreadable) || error.final || this.isArithmetic(at + 3)) throw error;
       this.at = at;
       return this.#substitution('dollar', quoting, 2);
     }
@@ -375,12 +399,14 @@ export class WordReader {
     while (this.peek() !== '}') {
       if (this.at >= this.end) throw new Unreadable('a ${ is not closed', at);
       const char = this.peek();
-      const takesQuotes = quoting === 'bare' || (char === "'" && /[#%/]/.test(operatorText(operator)));
+      const takesQuotes = quoting === 'bare' || this.#takesQuotes(operator);
       if (char === '"') {
         this.at += 1;
         this.#double(operator);
       } else if (char === "'" && takesQuotes) {
         operator.push(...this.#single(this.at + 1, 'single', (from) => this.text.indexOf("'", from)));
+      } else if (this.starts("$'") && takesQuotes) {
+        operator.push(...this.#single(this.at + 2, 'ansi', (from) => this.#endOfAnsi(from)));
       } else this.#commonPiece(operator, quoting);
     }
     this.at += 1;
@@ -392,6 +418,17 @@ export class WordReader {
       quoting,
       at,
     };
+  }
+
+  /** Whether a single quote begins quotes in `"${…}"`: in a pattern it does, in a default it doesn't. */
+  #takesQuotes(operator: readonly Segment[]): boolean {
+    const text = operatorText(operator);
+    const isOdd = text.startsWith('[') && !/^\[[^\]]*\]./.test(text);
+    const [sign = ''] = text.replace(/^\[[^\]]*\]/, '');
+    const quoted = /^'[\w\s.,:/-]*'/.test(this.text.slice(this.at, Math.min(this.end, this.at + 200)));
+    if (this.peek() === "'" && !quoted && (isOdd || (sign === '/' && !this.#commands.isBash)))
+      throw new Unreadable('a quote that some shells take for text', this.at);
+    return /[#%/]/.test(sign);
   }
 
   #isArray(segments: readonly Segment[]): boolean {
