@@ -18,7 +18,8 @@ export interface LooseDefinition extends Record<string, unknown> {
  * too, only the beginning is kept, because each step is compared with all those before it.
  */
 export function looseDefinition(value: unknown): LooseDefinition {
-  const definition = Object(value) as Record<string, unknown>;
+  // A text would be taken apart into its characters, of which there may be a million.
+  const definition = isObject(value) ? value : {};
   const { steps, parameters, rules, locks } = definition;
   return {
     ...definition,
@@ -26,7 +27,7 @@ export function looseDefinition(value: unknown): LooseDefinition {
     ...(Array.isArray(rules) ? { rules: rules.slice(0, limits.maxParameterRules) } : {}),
     ...(Array.isArray(locks) ? { locks: locks.slice(0, limits.maxLocksPerJob) } : {}),
     steps: Array.isArray(steps)
-      ? steps.slice(0, limits.maxStepsPerJob).map((step) => Object(step) as LooseStep)
+      ? steps.slice(0, limits.maxStepsPerJob).map((step): LooseStep => (isObject(step) ? step : {}))
       : [],
   };
 }
