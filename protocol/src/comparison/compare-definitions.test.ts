@@ -97,3 +97,23 @@ test('a property with the name of a built-in one is treated like any other', () 
     'added steps[0].config.environment.__proto__ a',
   ]);
 });
+
+test('of many long texts that differ in very many lines, only some are compared line by line', () => {
+  const lines = (odd: string) =>
+    Array.from({ length: 900 }, (_, n) => (n % 2 === 0 ? `${n}` : odd)).join('\n');
+  const jobOf = (odd: string) =>
+    ({
+      name: 'job',
+      steps: Array.from({ length: 40 }, (_, n) => ({
+        ...{ name: `step ${n}`, type: 'ssh.exec' },
+        config: { command: lines(`${odd} ${n}`) },
+      })),
+    }) as unknown as JobDefinition;
+  const keeping = compareDefinitions(jobOf('a'), jobOf('b')).map(({ hunks }) =>
+    (hunks ?? []).some((hunk) => hunk.lines.slice(4, -4).some(({ op }) => op === 'same')),
+  );
+  expect(keeping).toHaveLength(40);
+  expect(keeping[0]).toBe(true);
+  expect(keeping.filter(Boolean).length).toBeLessThan(20);
+  expect(keeping.at(-1)).toBe(false);
+});

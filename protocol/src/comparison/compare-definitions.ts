@@ -1,6 +1,6 @@
 // Compares two definitions of a job field by field. Steps are matched by id or name, wherever they stand.
 import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
-import { type LineHunk, lineHunks } from './line-hunks.ts';
+import { type LineHunk, type LineWork, lineHunks, newLineWork } from './line-hunks.ts';
 
 export const changeKinds = ['added', 'removed', 'changed', 'moved'] as const;
 export type ChangeKind = (typeof changeKinds)[number];
@@ -27,19 +27,25 @@ interface Place {
   before: string;
   after: string;
   step?: string;
+  /** Shared by all places. */
+  lineWork: LineWork;
 }
 
 /** Returns the places where two definitions differ, in the order of the later one; empty if they are equal. */
 export function compareDefinitions(before: JobDefinition, after: JobDefinition): DefinitionChange[] {
   const { steps: stepsBefore, ...restBefore } = before;
   const { steps: stepsAfter, ...restAfter } = after;
-  const top: Place = { before: '', after: '' };
-  return [...compareObjects(restBefore, restAfter, top), ...compareSteps(stepsBefore, stepsAfter)];
+  const lineWork = newLineWork();
+  return [
+    ...compareObjects(restBefore, restAfter, { before: '', after: '', lineWork }),
+    ...compareSteps(stepsBefore, stepsAfter, lineWork),
+  ];
 }
 
 function compareSteps(
   before: readonly StepDefinition[],
   after: readonly StepDefinition[],
+  lineWork: LineWork,
 ): DefinitionChange[] {
   const pairs = pairSteps(before, after);
   const isMoved = movedOnes(pairs);
@@ -51,7 +57,7 @@ function compareSteps(
       changes.push({ path, step: step.name, kind: 'added', after: step });
       return;
     }
-    const place = { before: `steps[${from}]`, after: path, step: step.name };
+    const place = { before: `steps[${from}]`, after: path, step: step.name, lineWork };
     if (isMoved.has(at)) {
       changes.push({ ...pathsOf(place), step: step.name, kind: 'moved', before: from + 1, after: at + 1 });
     }
@@ -116,7 +122,7 @@ function compareValues(before: unknown, after: unknown, place: Place): Definitio
   if (Array.isArray(before) && Array.isArray(after)) return compareArrays(before, after, place);
   const changed: DefinitionChange = { ...pathsOf(place), ...stepOf(place), kind: 'changed', before, after };
   if (typeof before === 'string' && typeof after === 'string' && `${before}${after}`.includes('\n')) {
-    changed.hunks = lineHunks(before, after);
+    changed.hunks = lineHunks(before, after, place.lineWork);
   }
   return [changed];
 }

@@ -16,14 +16,25 @@ export interface LineHunk {
 const contextLines = 3;
 /** Beyond this many differing lines, no shortest difference is computed: the whole text counts as replaced. */
 const maxDifferences = 1_000;
+/** Lines that are compared for all texts together; as many as five texts without a line in common take. */
+const maxSteps = 3_000_000;
 
-/** Returns the lines in which two texts differ; empty if they are equal. */
-export function lineHunks(before: string, after: string): LineHunk[] {
-  if (before === after) return [];
-  return hunksOf(differenceOf(before.split('\n'), after.split('\n')));
+/** How many more lines may be compared. The texts of two definitions share one, since there may be hundreds. */
+export interface LineWork {
+  stepsLeft: number;
 }
 
-function differenceOf(before: readonly string[], after: readonly string[]): DiffLine[] {
+export function newLineWork(): LineWork {
+  return { stepsLeft: maxSteps };
+}
+
+/** Returns the lines in which two texts differ; empty if they are equal. */
+export function lineHunks(before: string, after: string, work: LineWork = newLineWork()): LineHunk[] {
+  if (before === after) return [];
+  return hunksOf(differenceOf(before.split('\n'), after.split('\n'), work));
+}
+
+function differenceOf(before: readonly string[], after: readonly string[], work: LineWork): DiffLine[] {
   let head = 0;
   while (head < before.length && head < after.length && before[head] === after[head]) head += 1;
   let tail = 0;
@@ -34,7 +45,7 @@ function differenceOf(before: readonly string[], after: readonly string[]): Diff
   const middleAfter = after.slice(head, after.length - tail);
   return [
     ...same(before.slice(0, head)),
-    ...(shortestScript(middleBefore, middleAfter) ?? replaced(middleBefore, middleAfter)),
+    ...(shortestScript(middleBefore, middleAfter, work) ?? replaced(middleBefore, middleAfter)),
     ...same(before.slice(before.length - tail)),
   ];
 }
@@ -46,8 +57,12 @@ function replaced(before: readonly string[], after: readonly string[]): DiffLine
   ];
 }
 
-/** Returns the shortest sequence of removed and added lines; `undefined` if it is too long. */
-function shortestScript(before: readonly string[], after: readonly string[]): DiffLine[] | undefined {
+/** Returns the shortest sequence of removed and added lines; `undefined` if it is too long, or takes too much work. */
+function shortestScript(
+  before: readonly string[],
+  after: readonly string[],
+  work: LineWork,
+): DiffLine[] | undefined {
   const most = Math.min(before.length + after.length, maxDifferences);
   // reached[k + most]: how far into `before` the furthest path on diagonal k gets. A copy is kept for each number of
   // differences, for tracing the path back.
@@ -56,11 +71,14 @@ function shortestScript(before: readonly string[], after: readonly string[]): Di
   for (let differences = 0; differences <= most; differences += 1) {
     trace.push(reached);
     reached = reached.slice();
+    if (work.stepsLeft <= 0) return undefined;
     for (let k = -differences; k <= differences; k += 2) {
       const isDown =
         k === -differences || (k !== differences && at(reached, most + k - 1) < at(reached, most + k + 1));
       let x = isDown ? at(reached, most + k + 1) : at(reached, most + k - 1) + 1;
+      const start = x;
       while (x < before.length && x - k < after.length && before[x] === after[x - k]) x += 1;
+      work.stepsLeft -= 1 + x - start;
       reached[most + k] = x;
       if (x >= before.length && x - k >= after.length) return walkBack(before, after, trace, most);
     }

@@ -1,6 +1,4 @@
 // Saves a job: each change of its definition is a new, immutable version.
-
-import { isDeepStrictEqual } from 'node:util';
 import {
   compareDefinitions,
   type JobDefinition,
@@ -43,6 +41,7 @@ import { getJob } from '../list-jobs.ts';
 import { nameTaken } from '../name-taken.ts';
 import { changeSettings } from '../settings/change-settings.ts';
 import { loadJobVersion } from './load-job-version.ts';
+import { overlappingPaths } from './overlapping-paths.ts';
 
 export interface SaveJobDeps {
   sql: Sql;
@@ -205,26 +204,11 @@ export async function refuseStale(
     },
     theirChanges,
     yourChanges,
-    overlapping: overlapOf(theirChanges, yourChanges),
+    overlapping: overlappingPaths(theirChanges, yourChanges),
   };
   throw new AppError(
     'conflict',
     `${conflict.theirs.createdBy} saved version ${job.version} since you opened version ${expectedVersion}. Look at what both changed, then save again with ${namingOf(expected, job.version)}.`,
     { conflict },
   );
-}
-
-type Changes = ReturnType<typeof compareDefinitions>;
-
-/** Returns the paths in the common base that both sides changed differently, including changes nested in each other. */
-function overlapOf(theirs: Changes, yours: Changes): string[] {
-  const baseOf = (change: Changes[number]) => change.beforePath ?? change.path;
-  const touches = (a: string, b: string) => a === b || a.startsWith(`${b}.`) || a.startsWith(`${b}[`);
-  const paths = yours.filter((mine) =>
-    theirs.some((their) => {
-      const meets = touches(baseOf(mine), baseOf(their)) || touches(baseOf(their), baseOf(mine));
-      return meets && !(mine.kind === their.kind && isDeepStrictEqual(mine.after, their.after));
-    }),
-  );
-  return [...new Set(paths.map(baseOf))];
 }
