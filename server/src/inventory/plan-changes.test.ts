@@ -38,19 +38,19 @@ const current = (name: string, more: Partial<CurrentTarget> = {}): CurrentTarget
 });
 const plan = (hosts: WantedHost[], targets: CurrentTarget[], adopt: 'none' | 'by_hand' | 'any' = 'none') =>
   planChanges(7, adopt, hosts, targets);
-const summary = (...args: Parameters<typeof plan>) =>
-  plan(...args).map(({ item }) => {
+const summary = async (...args: Parameters<typeof plan>) =>
+  (await plan(...args)).map(({ item }) => {
     const changes = item.changes.map(({ field, from, to }) => `${field}: ${from} → ${to}`);
     return [item.action, item.name, item.conflict?.reason ?? changes].flat().join(' | ');
   });
 
 describe('a plan', () => {
-  it('leaves settings alone that an inventory can’t contain', () => {
+  it('leaves settings alone that an inventory can’t contain', async () => {
     const settings: TargetSettings = {
       ...{ jump_hosts: ['gate'], ssh_algorithms: 'legacy', max_connections: 2 },
       ...{ winrm_transport: 'http', username: 'root' },
     };
-    const [planned] = plan(
+    const [planned] = await plan(
       [wanted('db', { host: '10.0.0.9', settings: { username: 'ops' } })],
       [current('db', { settings })],
     );
@@ -60,9 +60,9 @@ describe('a plan', () => {
     expect(schemaProblems(ImportedHostSchema, host)).toMatchObject([{ path: 'settings.jump_hosts' }]);
   });
 
-  it('creates, changes, leaves unchanged and marks as gone', () => {
+  it('creates, changes, leaves unchanged and marks as gone', async () => {
     expect(
-      summary(
+      await summary(
         [
           wanted('new', { port: 22, labels: { env: 'prod' } }),
           wanted('same'),
@@ -78,7 +78,7 @@ describe('a plan', () => {
     ]);
   });
 
-  it('removes what the inventory gave but no longer gives, and leaves what people gave', () => {
+  it('removes what the inventory gave but no longer gives, and leaves what people gave', async () => {
     const given = { fields: ['port', 'settings.username'], labels: ['env'], groups: ['web'] };
     const target = current('a', {
       given,
@@ -88,7 +88,7 @@ describe('a plan', () => {
       listed: ['web', 'by-hand'],
       description: 'mine',
     });
-    const [item] = plan([wanted('a')], [target]);
+    const [item] = await plan([wanted('a')], [target]);
     expect(item?.item.changes.map(({ field, to }) => [field, to])).toEqual([
       ['port', null],
       ['settings.username', null],
@@ -103,32 +103,35 @@ describe('a plan', () => {
     expect(item?.write?.leave).toEqual(['web']);
   });
 
-  it('writes nothing if nothing differs, except which fields the inventory gives', () => {
-    expect(plan([wanted('a')], [current('a')])[0]?.write).toBeUndefined();
-    const [item] = plan([wanted('a', { labels: { env: 'x' } })], [current('a', { labels: { env: 'x' } })]);
+  it('writes nothing if nothing differs, except which fields the inventory gives', async () => {
+    expect((await plan([wanted('a')], [current('a')]))[0]?.write).toBeUndefined();
+    const [item] = await plan(
+      [wanted('a', { labels: { env: 'x' } })],
+      [current('a', { labels: { env: 'x' } })],
+    );
     expect(item?.item).toMatchObject({ action: 'unchanged', changes: [] });
     expect(item?.write?.given.labels).toEqual(['env']);
   });
 
-  it('does not list a target in a group that excludes it', () => {
+  it('does not list a target in a group that excludes it', async () => {
     const hosts = [wanted('a', { groups: ['web', 'db'] })];
-    const [item] = plan(hosts, [current('a', { excluded: ['web'], listed: ['db'] })]);
+    const [item] = await plan(hosts, [current('a', { excluded: ['web'], listed: ['db'] })]);
     expect(item?.item.changes).toEqual([]);
   });
 
-  it('says which accepted host keys are forgotten, even if only the protocol changes the port', () => {
+  it('says which accepted host keys are forgotten, even if only the protocol changes the port', async () => {
     const keys = { acceptedHostKeys: 2 };
-    const forgotten = (host: Partial<WantedHost>, target: Partial<CurrentTarget>) =>
-      plan([wanted('a', host)], [current('a', { ...keys, ...target })])[0]?.item.forgottenHostKeys;
-    expect(forgotten({}, {})).toBe(0);
-    expect(forgotten({ host: 'A.EXAMPLE' }, {})).toBe(0);
-    expect(forgotten({ host: 'b.example' }, {})).toBe(2);
-    expect(forgotten({ port: 22 }, {})).toBe(0);
-    expect(forgotten({ port: 22 }, { inherited: { port: 2222 } })).toBe(2);
-    expect(forgotten({ settings: { protocol: 'winrm' } }, {})).toBe(2);
+    const forgotten = async (host: Partial<WantedHost>, target: Partial<CurrentTarget>) =>
+      (await plan([wanted('a', host)], [current('a', { ...keys, ...target })]))[0]?.item.forgottenHostKeys;
+    expect(await forgotten({}, {})).toBe(0);
+    expect(await forgotten({ host: 'A.EXAMPLE' }, {})).toBe(0);
+    expect(await forgotten({ host: 'b.example' }, {})).toBe(2);
+    expect(await forgotten({ port: 22 }, {})).toBe(0);
+    expect(await forgotten({ port: 22 }, { inherited: { port: 2222 } })).toBe(2);
+    expect(await forgotten({ settings: { protocol: 'winrm' } }, {})).toBe(2);
   });
 
-  it('reactivates what it deactivated as gone, but not what people deactivated', () => {
+  it('reactivates what it deactivated as gone, but not what people deactivated', async () => {
     const given = { fields: [], labels: [], groups: [] };
     const target = (deactivated: boolean) =>
       current('a', {
@@ -136,15 +139,15 @@ describe('a plan', () => {
         isGone: true,
         given: { ...given, ...(deactivated ? { deactivated } : {}) },
       });
-    expect(summary([wanted('a')], [target(true)])).toEqual(['update | a | isActive: false → true']);
-    expect(summary([wanted('a')], [target(false)])).toEqual(['unchanged | a']);
-    expect(plan([wanted('a')], [target(false)])[0]?.write).toBeDefined();
+    expect(await summary([wanted('a')], [target(true)])).toEqual(['update | a | isActive: false → true']);
+    expect(await summary([wanted('a')], [target(false)])).toEqual(['unchanged | a']);
+    expect((await plan([wanted('a')], [target(false)]))[0]?.write).toBeDefined();
   });
 });
 
 describe('conflicts', () => {
-  it('are hosts that are named twice, at each place', () => {
-    const items = plan(
+  it('are hosts that are named twice, at each place', async () => {
+    const items = await plan(
       [wanted('a', { line: 3 }), wanted('b'), wanted('a', { line: 9 })],
       [current('a'), current('b')],
     );
@@ -156,54 +159,73 @@ describe('conflicts', () => {
     ]);
   });
 
-  it('are targets created by hand or of another inventory, until they are adopted', () => {
+  it('are targets created by hand or of another inventory, until they are adopted', async () => {
     const byHand = current('a', { inventoryId: null, inventoryKey: null, given: null });
     const others = current('b', { inventoryId: 8, inventoryName: 'cmdb' });
     const hosts = [wanted('a'), wanted('b')];
-    const actions = (adopt: 'none' | 'by_hand' | 'any') =>
-      plan(hosts, [byHand, others], adopt).map(({ item }) => item.adoptedFrom ?? item.conflict?.reason);
-    expect(actions('none')).toEqual(['by_hand', 'other_inventory']);
-    expect(actions('by_hand')).toEqual(['by hand', 'other_inventory']);
-    expect(actions('any')).toEqual(['by hand', 'cmdb']);
-    expect(countPlan(plan(hosts, [byHand, others], 'any'))).toMatchObject({
+    const actions = async (adopt: 'none' | 'by_hand' | 'any') =>
+      (await plan(hosts, [byHand, others], adopt)).map(
+        ({ item }) => item.adoptedFrom ?? item.conflict?.reason,
+      );
+    expect(await actions('none')).toEqual(['by_hand', 'other_inventory']);
+    expect(await actions('by_hand')).toEqual(['by hand', 'other_inventory']);
+    expect(await actions('any')).toEqual(['by hand', 'cmdb']);
+    expect(countPlan(await plan(hosts, [byHand, others], 'any'))).toMatchObject({
       update: 2,
       adopted: 2,
       conflict: 0,
     });
   });
 
-  it('are names that another target keeps, not names that are swapped', () => {
+  it('are names that another target keeps, not names that are swapped', async () => {
     const targets = [current('a'), current('b'), current('c', { inventoryId: null, inventoryKey: null })];
     const swapped = [
       wanted('b', { key: 'a', host: 'a.example' }),
       wanted('a', { key: 'b', host: 'b.example' }),
     ];
-    expect(summary(swapped, targets)).toEqual(['update | b | name: a → b', 'update | a | name: b → a']);
-    expect(summary([wanted('c', { key: 'a' }), wanted('b')], targets)).toEqual([
+    expect(await summary(swapped, targets)).toEqual(['update | b | name: a → b', 'update | a | name: b → a']);
+    expect(await summary([wanted('c', { key: 'a' }), wanted('b')], targets)).toEqual([
       'conflict | c | name_taken',
       'unchanged | b',
     ]);
   });
 
-  it('are more labels than a target may have', () => {
+  it('are more labels than a target may have', async () => {
     const labels = Object.fromEntries(Array.from({ length: 64 }, (_, n) => [`l${n}`, '']));
-    expect(summary([wanted('a', { labels })], [current('a', { labels: { mine: '' } })])).toEqual([
+    expect(await summary([wanted('a', { labels })], [current('a', { labels: { mine: '' } })])).toEqual([
       'conflict | a | too_many_labels',
     ]);
   });
 });
 
 describe('the same host', () => {
-  it('is recognized by its name under a new key, if the inventory no longer has the old key', () => {
-    const items = plan([wanted('a', { key: 'uuid-1' })], [current('a')]);
+  it('is recognized by its name under a new key, if the inventory no longer has the old key', async () => {
+    const items = await plan([wanted('a', { key: 'uuid-1' })], [current('a')]);
     expect(items.map(({ item }) => item.action)).toEqual(['unchanged']);
     expect(items[0]?.write?.key).toBe('uuid-1');
   });
 
-  it('in another segment is another target', () => {
-    expect(summary([wanted('a', { segmentId: 2, segmentName: 'lan' })], [current('a')])).toEqual([
+  it('in another segment is another target', async () => {
+    expect(await summary([wanted('a', { segmentId: 2, segmentName: 'lan' })], [current('a')])).toEqual([
       expect.stringMatching(/^create \| a/),
       'gone | a',
     ]);
   });
+});
+
+it('other work gets its turn while thousands of hosts are compared', async () => {
+  let turns = 0;
+  let isDone = false;
+  const work = () => {
+    turns += 1;
+    if (!isDone) setImmediate(work);
+  };
+  setImmediate(work);
+  const items = await plan(
+    Array.from({ length: 5_000 }, (_, n) => wanted(`h${n}`)),
+    [],
+  );
+  isDone = true;
+  expect(items).toHaveLength(5_000);
+  expect(turns).toBeGreaterThanOrEqual(10);
 });

@@ -1,4 +1,5 @@
 // Says what an import would do to each target, host by host. Pure: applying a plan computes it again and compares.
+import { setImmediate } from 'node:timers/promises';
 import {
   type Adoption,
   type FieldChange,
@@ -11,6 +12,8 @@ import {
   type TargetSettings,
 } from '@opsconductor/protocol';
 import { connectionOf } from '../targets/connection-of.ts';
+
+const hostsAtATime = 500;
 
 /** A host of the inventory, in an existing segment. */
 export interface WantedHost {
@@ -93,17 +96,23 @@ interface Match {
 
 const placeKey = (segmentId: number, text: string) => `${segmentId}\0${text}`;
 
-/** Returns the items in the order of the files, then the targets that are gone, by name. */
-export function planChanges(
+/**
+ * Returns the items in the order of the files, then the targets that are gone, by name. There can be fifty thousand, and
+ * this runs in the server's own thread, so other work gets its turn in between.
+ */
+export async function planChanges(
   inventoryId: number,
   adopt: Adoption,
   wanted: readonly WantedHost[],
   current: readonly CurrentTarget[],
-): PlannedItem[] {
+): Promise<PlannedItem[]> {
   const matches = new Matching(inventoryId, adopt, wanted, current).matches();
-  const items = wanted.map((host, at) =>
-    itemOf(host, matches[at] ?? { target: null, adoptedFrom: null, conflict: null }),
-  );
+  const items: PlannedItem[] = [];
+  for (const [at, host] of wanted.entries()) {
+    if (at % hostsAtATime === 0) await setImmediate();
+    items.push(itemOf(host, matches[at] ?? { target: null, adoptedFrom: null, conflict: null }));
+  }
+  await setImmediate();
   const keys = new Set(wanted.map((host) => placeKey(host.segmentId, host.key)));
   const matched = new Set(matches.map(({ target }) => target));
   const gone = current.filter(
@@ -113,7 +122,11 @@ export function planChanges(
       !keys.has(placeKey(target.segmentId, target.inventoryKey ?? '')),
   );
   gone.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
-  return [...items, ...gone.map(goneItem)];
+  for (const [at, target] of gone.entries()) {
+    if (at % hostsAtATime === 0) await setImmediate();
+    items.push(goneItem(target));
+  }
+  return items;
 }
 
 export function countPlan(items: readonly PlannedItem[]): PlanCounts {

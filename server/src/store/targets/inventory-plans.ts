@@ -42,6 +42,7 @@ export interface StoredItem {
 
 const keptPlans = 10;
 const lifetimeHours = 24;
+const itemsAtATime = 1_000;
 
 export async function insertPlan(
   tx: Tx,
@@ -54,11 +55,15 @@ export async function insertPlan(
     values (${inventoryId}, ${segmentIds}::bigint[], ${adopt}, ${tx.json(summary as never)}, ${createdBy},
             now() + ${lifetimeHours} * interval '1 hour') returning id`;
   if (row === undefined) throw new Error('insert returned nothing');
-  await tx`
-    insert into inventory_plan_items (plan_id, position, action, name, host, item, wanted)
-    select ${row.id}, x.ordinality, x.data->'item'->>'action', x.data->'item'->>'name', x.data->'item'->>'host',
-           x.data->'item', nullif(x.data->'wanted', 'null')
-    from jsonb_array_elements(${tx.json(items as never)}) with ordinality x(data, ordinality)`;
+  // All of them as one parameter would keep the event loop busy for a second.
+  for (let at = 0; at < items.length; at += itemsAtATime) {
+    const some = items.slice(at, at + itemsAtATime);
+    await tx`
+      insert into inventory_plan_items (plan_id, position, action, name, host, item, wanted)
+      select ${row.id}, ${at} + x.ordinality, x.data->'item'->>'action', x.data->'item'->>'name',
+             x.data->'item'->>'host', x.data->'item', nullif(x.data->'wanted', 'null')
+      from jsonb_array_elements(${tx.json(some as never)}) with ordinality x(data, ordinality)`;
+  }
   return row.id;
 }
 
