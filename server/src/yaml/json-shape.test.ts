@@ -8,8 +8,8 @@ describe('the shape of JSON', () => {
     ['names that differ by case alone', '{"a":1,"A":1}'],
     ['names of prototypes', '{"__proto__":1,"constructor":2}'],
     ['a value alone', '"a"'],
-  ])('is accepted with %s', (_, text) => {
-    expect(jsonShape(text, 64)).toBe('sound');
+  ])('is accepted with %s', async (_, text) => {
+    expect(await jsonShape(text, 64)).toBe('sound');
   });
 
   it.each([
@@ -18,12 +18,27 @@ describe('the shape of JSON', () => {
     ['after an object in between', '{"a":{"b":1},"a":2}'],
     ['in another spelling', '{"a":1,"\\u0061":2}'],
     ['with space before the colon', '{"a" :1,"a"\n\t:2}'],
-  ])('has a name that occurs %s', (_, text) => {
-    expect(jsonShape(text, 64)).toBe('repeated_name');
+  ])('has a name that occurs %s', async (_, text) => {
+    expect(await jsonShape(text, 64)).toBe('repeated_name');
   });
 
-  it('is too deep if it has more than the given number of levels, not counting brackets in strings', () => {
-    expect(jsonShape(`${'['.repeat(65)}${']'.repeat(65)}`, 64)).toBe('too_deep');
-    expect(jsonShape(`["${'['.repeat(100)}"]`, 64)).toBe('sound');
+  it('is too deep if it has more than the given number of levels, not counting brackets in strings', async () => {
+    expect(await jsonShape(`${'['.repeat(65)}${']'.repeat(65)}`, 64)).toBe('too_deep');
+    expect(await jsonShape(`["${'['.repeat(100)}"]`, 64)).toBe('sound');
   });
+});
+
+it('other work gets its turn while a long text is looked at', async () => {
+  let turns = 0;
+  let isDone = false;
+  const work = () => {
+    turns += 1;
+    if (!isDone) setImmediate(work);
+  };
+  setImmediate(work);
+  expect(await jsonShape(JSON.stringify(Array.from({ length: 400_000 }, (_, n) => ({ n }))), 64)).toBe(
+    'sound',
+  );
+  isDone = true;
+  expect(turns).toBeGreaterThanOrEqual(8);
 });

@@ -1,13 +1,22 @@
 // Detects what JSON.parse accepts in valid JSON but we refuse: endless nesting, and a name that occurs twice in one
 // object, of which it would keep the last while a reader of the text might see the first.
+import { setImmediate } from 'node:timers/promises';
 
 export type JsonShape = 'sound' | 'too_deep' | 'repeated_name';
 
-/** The text must be valid JSON. */
-export function jsonShape(text: string, maxDepth: number): JsonShape {
+/** Characters that are looked at in one go. */
+const pieceLength = 500_000;
+
+/** The text must be valid JSON. It may have thirty megabytes: other work gets its turn in between. */
+export async function jsonShape(text: string, maxDepth: number): Promise<JsonShape> {
+  let pieceEnd = pieceLength;
   /** The names so far of each open object; undefined for a list. */
   const open: (Set<string> | undefined)[] = [];
   for (let at = 0; at < text.length; at += 1) {
+    if (at >= pieceEnd) {
+      await setImmediate();
+      pieceEnd = at + pieceLength;
+    }
     const character = text[at];
     if (character === '"') {
       const end = endOfString(text, at);

@@ -1,4 +1,5 @@
 // Reads a request's body and counts it meanwhile, so that a body that is too large is never held in memory.
+import { setImmediate } from 'node:timers/promises';
 import { AppError } from '../../errors.ts';
 import { findJsonError } from '../../yaml/json-error.ts';
 import { jsonShape } from '../../yaml/json-shape.ts';
@@ -9,6 +10,8 @@ import { RefusedRequest } from '../answers/refused-request.ts';
 import type { BodyShare } from './body-room.ts';
 
 const maxDepth = 64;
+/** Characters. */
+const longText = 500_000;
 
 export interface RequestBody {
   /** Undefined if there is no body. */
@@ -30,7 +33,7 @@ export async function readRequestBody(
   const bytes = await readAtMost(request, maxBytes, room);
   if (bytes.length === 0) return { value: undefined };
   const contentType = contentTypeOf(request);
-  if (json.test(contentType)) return { value: parseJson(bytes, takesYaml) };
+  if (json.test(contentType)) return { value: await parseJson(bytes, takesYaml) };
   if (takesYaml && yaml.test(contentType)) return parseYaml(bytes);
   throw wrongType(takesYaml);
 }
@@ -136,10 +139,13 @@ function hungUp(cause: unknown): AppError {
   return new AppError('invalid', 'The connection ended before the request body was whole.', { cause });
 }
 
-function parseJson(bytes: Uint8Array, takesYaml: boolean): unknown {
+async function parseJson(bytes: Uint8Array, takesYaml: boolean): Promise<unknown> {
   const text = decodeText(bytes);
   const value = parseJsonText(text, takesYaml);
-  const shape = jsonShape(text, maxDepth);
+  // Parsing the largest body takes half a second, and its check by a schema as long again.
+  if (text.length > longText) await setImmediate();
+  const shape = await jsonShape(text, maxDepth);
+  if (text.length > longText) await setImmediate();
   if (shape === 'sound') return value;
   if (shape === 'too_deep')
     throw new AppError('invalid', `The request body is nested deeper than ${maxDepth} levels.`);
