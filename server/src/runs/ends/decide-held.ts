@@ -1,6 +1,7 @@
 // Decisions on held steps: who may decide, what then happens to the steps, and to those that nobody decides in time.
 import { type DecideRequest, type Decision, type ErrorDetail, isRunEnded } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
+import type { Reach } from '../../auth/authority.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
@@ -16,7 +17,7 @@ import { requireRun } from './cancel-run.ts';
 const maxDetails = 100;
 
 /**
- * Decides one, several or all held steps of a run. Either all steps asked for are decided or none.
+ * Decides one, several or all held steps of a run that the caller sees. Either all steps asked for are decided or none.
  *
  * @throws {AppError} `not_found`; `forbidden` if the caller may not run it; `conflict` if the run has ended, a step is
  * no longer held or the number of held steps has changed, saying what is true now.
@@ -39,8 +40,9 @@ export async function decideHeld(
         `Run ${runId} has already ended: it is ${run.status.replace('_', ' ')}.`,
       );
     }
-    const all = await heldStepIds(tx, runId);
-    const ids = await chosenSteps(tx, runId, request);
+    const reaches = caller.authority.reach('read');
+    const all = await heldStepIds(tx, runId, reaches);
+    const ids = await chosenSteps(tx, runId, request, reaches);
     const { progress, held } = await lockHeld(tx, ledger, ids);
     const advice = `${caller.name} decided “${request.decision}”: ${request.note}`;
     for (const step of held) apply(progress, step, request.decision, advice);
@@ -108,9 +110,14 @@ function apply(progress: StepProgress, step: StepRow, decision: Decision, advice
   progress.heldEnds(step, { status, reason: 'decided', message: step.errorMessage, advice });
 }
 
-async function chosenSteps(tx: Tx, runId: number, request: DecideRequest): Promise<number[]> {
+async function chosenSteps(
+  tx: Tx,
+  runId: number,
+  request: DecideRequest,
+  reaches: readonly Reach[],
+): Promise<number[]> {
   const filter = { agentName: request.agentName, stepNumber: request.stepNumber, reason: request.reason };
-  const fitting = await heldStepIds(tx, runId, filter);
+  const fitting = await heldStepIds(tx, runId, reaches, filter);
   if (request.steps === undefined) {
     if (fitting.length === 0) {
       throw new AppError(
@@ -122,7 +129,7 @@ async function chosenSteps(tx: Tx, runId: number, request: DecideRequest): Promi
     return fitting;
   }
   const ids = [...new Set(request.steps.map((step) => step.id))];
-  const now = new Map((await stepsNow(tx, runId, ids)).map((row) => [row.id, row]));
+  const now = new Map((await stepsNow(tx, runId, ids, reaches)).map((row) => [row.id, row]));
   const fits = new Set(fitting);
   const details = request.steps.flatMap(({ id, attempt }, index): ErrorDetail[] => {
     const row = now.get(id);

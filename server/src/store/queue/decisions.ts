@@ -42,13 +42,22 @@ export async function listHeldSteps(
 }
 
 /**
- * Returns the ids of the run's held steps that match the filter. While the run is locked, no step becomes held or stops
- * being held.
+ * Returns the ids of the run's held steps within the reaches that match the filter. While the run is locked, no step
+ * becomes held or stops being held.
  */
-export async function heldStepIds(db: Queryable, runId: number, filter: HeldFilter = {}): Promise<number[]> {
+export async function heldStepIds(
+  db: Queryable,
+  runId: number,
+  reaches: readonly Reach[],
+  filter: HeldFilter = {},
+): Promise<number[]> {
   const rows = await db<{ id: number }[]>`
-    select st.id from job_run_steps st left join agents a on a.id = st.agent_id
-    where st.job_run_id = ${runId} and st.status = 'held'
+    select st.id from job_run_steps st
+    join job_run_targets tr on tr.id = st.target_run_id
+    join job_runs r on r.id = st.job_run_id
+    join jobs j on j.id = r.job_id
+    left join agents a on a.id = st.agent_id
+    where st.job_run_id = ${runId} and st.status = 'held' and ${targetRunWithin(db, reaches)}
       ${filter.agentName === undefined ? db`` : db`and a.name = ${filter.agentName}`}
       ${filter.stepNumber === undefined ? db`` : db`and st.step_number = ${filter.stepNumber}`}
       ${filter.reason === undefined ? db`` : db`and st.reason = ${filter.reason}`}
@@ -56,16 +65,21 @@ export async function heldStepIds(db: Queryable, runId: number, filter: HeldFilt
   return rows.map((row) => row.id);
 }
 
-/** Returns the current state of these steps of a run, with their hosts. */
+/** Returns the current state of those of these steps of a run that are within the reaches, with their hosts. */
 export async function stepsNow(
   db: Queryable,
   runId: number,
   ids: readonly number[],
+  reaches: readonly Reach[],
 ): Promise<{ id: number; epoch: number; status: StepStatus; stepNumber: number; targetName: string }[]> {
   return db<{ id: number; epoch: number; status: StepStatus; stepNumber: number; targetName: string }[]>`
     select st.id, st.epoch, st.status, st.step_number, tr.target_name
-    from job_run_steps st join job_run_targets tr on tr.id = st.target_run_id
-    where st.job_run_id = ${runId} and st.id = any(${ids as number[]}::bigint[])`;
+    from job_run_steps st
+    join job_run_targets tr on tr.id = st.target_run_id
+    join job_runs r on r.id = st.job_run_id
+    join jobs j on j.id = r.job_id
+    where st.job_run_id = ${runId} and st.id = any(${ids as number[]}::bigint[])
+      and ${targetRunWithin(db, reaches)}`;
 }
 
 export async function stepRulesOfRun(db: Queryable, runId: number): Promise<StepRules[] | null> {

@@ -134,6 +134,43 @@ test('each attempt is listed with the decision about it and what its agent repor
   expect(await t.ask('GET', `runs/${runId + 1}/steps/${lease.id}/attempts`)).toMatchObject({ status: 404 });
 });
 
+test('steps on targets that the caller does not see are neither named nor decided', async () => {
+  await using t = await setupRunsApp();
+  const { runId, stepIds } = await held(t, 3);
+  const { token } = await userWhoSeesOnly(t, 'host-1');
+  const decide = (more: object) =>
+    t.ask('POST', `runs/${runId}/decisions`, {
+      token,
+      json: { decision: 'succeeded', note: 'looked', ...more },
+    });
+  const other = await decide({ steps: [{ id: stepIds[1], attempt: 7 }] });
+  expect(other).toMatchObject({
+    status: 409,
+    body: { error: { message: `Run ${runId} has no step ${stepIds[1]}.` } },
+  });
+  expect(await decide({ stepNumber: 1, expected: 3 })).toMatchObject({ status: 409 });
+  expect(await decide({ stepNumber: 1, expected: 1 })).toEqual({
+    status: 200,
+    body: { decided: 1, stillHeld: 0 },
+  });
+  expect(await statuses(t, runId)).toBe('succeeded ready held pending held pending');
+});
+
+/** Returns a user with only `run` on all jobs, and the right to read this target. */
+async function userWhoSeesOnly(t: TestRunsApp, targetName: string): Promise<{ token: string }> {
+  const user = await t.app.user('eve', []);
+  const [group] = await t.sql<{ id: number }[]>`
+    insert into target_groups (name) values ('seen') returning id`;
+  await t.sql`
+    insert into target_group_members (target_group_id, target_id)
+    select ${group?.id ?? 0}, id from targets where name = ${targetName}`;
+  await t.sql`
+    insert into role_grants (user_id, role, permission, target_group_id, category_id)
+    select ${user.id}, 'viewer', null, ${group?.id ?? 0}, null
+    union all select distinct ${user.id}::bigint, null, 'run', null::bigint, category_id from jobs`;
+  return user;
+}
+
 test('errors of a decision name the field', async () => {
   await using t = await setupRunsApp();
   const json = { decision: 'maybe', note: ' ' };

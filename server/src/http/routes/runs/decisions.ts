@@ -41,7 +41,7 @@ export function decisionRoutes(deps: { sql: Sql; publish(news: ProgressNews): vo
       scoped: true,
       summary: 'Decide held steps of a run: one, many, or all that match',
       description:
-        'Needs `run` on the job’s category or on all targets of the run. Decides the given `steps`, or all held steps that match `agentName`, `stepNumber` and `reason`. All or none: if a step is no longer held, the answer is 409 with its current state.',
+        'Needs `run` on the job’s category or on all targets of the run. Decides the given `steps`, or all held steps that match `agentName`, `stepNumber` and `reason`; on targets that the caller sees. All or none: if a step is no longer held, the answer is 409 with its current state.',
       tag,
       params,
       body: DecideRequestSchema,
