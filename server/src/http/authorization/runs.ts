@@ -23,7 +23,10 @@ const cancelsRuns: Needs = {
       (run): Case => ({
         path: `${run.id}?purge=true`,
         reads: [oneOf(run)],
-        needs: [['runs.purge', each(run.category)]],
+        needs: [
+          ['run', allOf(run)],
+          ['runs.purge', each(run.category)],
+        ],
       }),
     ),
   ],

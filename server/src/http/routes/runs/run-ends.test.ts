@@ -169,6 +169,25 @@ describe('a purge', () => {
     expect(Object.values(await rowsOf())).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
+  test('needs the permission to run too, on the run and not only elsewhere', async () => {
+    const { runId } = await t.endedRun();
+    const { id, token } = await t.app.user('cleans', ['viewer']);
+    await t.sql`
+      insert into role_grants (user_id, permission, category_id)
+      select distinct ${id}::bigint, 'runs.purge', category_id from jobs`;
+    const [elsewhere] = await t.sql<{ id: number }[]>`
+      insert into target_groups (name) values ('elsewhere') returning id`;
+    await t.sql`
+      insert into role_grants (user_id, permission, target_group_id)
+      values (${id}, 'run', ${elsewhere?.id ?? 0})`;
+    const purge = () => t.request('DELETE', `runs/${runId}?purge=true`, { token });
+    expect((await purge()).status).toBe(403);
+    await t.sql`
+      insert into role_grants (user_id, permission, segment_id) values (${id}, 'run', ${t.segmentId})`;
+    t.app.authenticator.forgetUser(id);
+    expect((await purge()).status).toBe(204);
+  });
+
   test('needs its own permission', async () => {
     const { runId } = await t.endedRun();
     const { token } = await t.app.user('runs', ['operator']);
