@@ -190,6 +190,8 @@ class CmdAnalysis {
     if (name === 'rem') for (const { at } of holesIn(words)) this.#refuse(at, 'comment');
     const reread = name === 'call' || name === 'goto' ? reasons[name] : interpreterReason(name);
     if (reread !== undefined) this.#refuseWords(words, command, reread);
+    // `path …` is `set PATH=…`; `ftype …` says what opens a file.
+    if (name === 'path' || name === 'ftype') this.#refuseWords(words, command, reasons.special_name);
     if (name === 'set')
       this.#set(words, /^[^=]*\/a/i.test(textOfWord(command.words[headOf(command.words)] ?? emptyWord)));
     const isFree = name === 'echo' || name === 'set' || name === 'title';

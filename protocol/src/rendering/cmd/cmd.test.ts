@@ -102,6 +102,8 @@ describe('refused', () => {
     ['set /a N=⟦«T»', 'stands in arithmetic', 'as an integer'],
     ['set ⟦«T»=1', 'decides which variable is set', 'a name of your own'],
     ['set "PATH=⟦«T»"', 'tells programs what to run', 'a name of your own'],
+    ['path C:\\tools;⟦«T»', 'tells programs what to run', 'a name of your own'],
+    ['ftype txtfile=⟦«T»', 'tells programs what to run', 'a name of your own'],
     ['if defined ⟦«T» echo x', 'taken for the name of a variable', 'Ask whether it is empty'],
     ['if ⟦«T»==x echo y', 'stands unquoted in a condition', 'in double quotes'],
     ['echo %⟦«T»%', 'between two percent signs', 'Write %%'],

@@ -1,6 +1,6 @@
 // Decides for each placeholder of a PowerShell script whether methods, types and operators may get its value: some of them
 // make code, a query or a pattern of a text.
-import { codeTypes, membersThatQuery, membersThatRun, typesOfQueries } from './commands.ts';
+import { codeTypes, membersThatQuery, membersThatRun, namesThatRun, typesOfQueries } from './commands.ts';
 import {
   type Call,
   callOf,
@@ -14,6 +14,7 @@ import {
 } from './neighbours.ts';
 import type { PowershellVerdicts } from './powershell-verdicts.ts';
 import type { Item } from './read-items.ts';
+import { literalOf } from './statements.ts';
 
 /** Operators that may stand between a type and the value that is converted to it. */
 const unaryOperators = /^(-(join|[ci]?split|b?not)|[-+!]+)$/i;
@@ -79,6 +80,11 @@ export class MemberChecks {
     if (member === 'new' && isStatic) this.#madeOf(of, given);
     if (isStatic && isType(of) && /(^|\.)regex$/i.test(typeIn(of.inner))) this.#patterns(member, given);
     if (member !== undefined && membersThatQuery.has(member)) this.#verdicts.refuseAll(given, 'query');
+    if (member === 'setenvironmentvariable') {
+      const name = literalOf(given[0])?.toLowerCase();
+      if (name === undefined || namesThatRun.test(`env:${name}`))
+        this.#verdicts.refuseAll(given, 'special_name');
+    }
     if (member !== undefined && !membersThatRun.has(member)) return;
     const name = member === undefined ? 'a method that is only known when the script runs' : `.${member}(…)`;
     const fix =

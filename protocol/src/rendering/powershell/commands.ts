@@ -316,6 +316,8 @@ export const membersThatRun: ReadonlySet<string> = new Set([
     'executereader',
   ],
   ...['execquery', 'execnotificationquery', 'eval', 'shell'],
+  ...['createpipeline', 'createnestedpipeline', 'getcommand', 'createobject', 'bindtomoniker'],
+  ...['addcode', 'executeshellcommand', 'executeexcel4macro', 'sendkeys'],
 ]);
 
 /** Methods whose text is XPath. */

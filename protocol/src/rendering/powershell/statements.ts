@@ -228,6 +228,7 @@ const readsByName = new Set(['get-variable', 'set-variable', 'new-variable', 're
  */
 export class Holders {
   readonly functions = new Set<string>();
+  readonly #classes = new Set<string>();
   /** The commands that the script's aliases stand for; `undefined` if that isn't known. In lowercase. */
   readonly aliases = new Map<string, string | undefined>();
   /** Whether a variable is only ever set to connections and commands. */
@@ -251,6 +252,7 @@ export class Holders {
     let any = [...environment.values()][0];
     for (const item of deep(items)) if (item.kind === 'hole') any ??= labelAt(item.at);
     this.#any = any;
+    this.#declare(items);
     this.#list(items, true);
     for (let from = this.#fresh.pop(); from !== undefined; from = this.#fresh.pop()) {
       const label = this.#held.get(from);
@@ -281,8 +283,28 @@ export class Holders {
         this.functions.has(item.text.toLowerCase())
       ) {
         yield { kind: 'variable', name: item.text, at: item.at };
-      }
+      } else if (this.#any !== undefined && this.#isClass(item)) {
+        yield { kind: 'variable', name: 'result', at: item.at };
+      } else if (item.kind === 'word' && this.#any !== undefined && this.#readsByName(item.text))
+        yield { kind: 'variable', name: item.text, at: item.at };
     }
+  }
+
+  /** `[Name]` of a class in the script, whose methods may return any of its values. */
+  #isClass(item: Item): boolean {
+    return (
+      item.kind === 'group' &&
+      item.open === '[' &&
+      this.#classes.has(literalOf(item.inner[0])?.toLowerCase() ?? '')
+    );
+  }
+
+  /** `Get-Variable x`, `Get-Content variable:x`, `Get-Item env:X`, `[Environment]::GetEnvironmentVariable('X')` */
+  #readsByName(text: string): boolean {
+    const word = text.toLowerCase();
+    if (nameOf(word) === 'get-variable' || /(^|:)variable:/.test(word)) return true;
+    const isEnvironment = /(^|::)getenvironmentvariables?$/.test(word) || /(^|:)env:/.test(word);
+    return isEnvironment && [...this.#held.keys()].some((name) => name.startsWith('env:'));
   }
 
   /** A function of the script may return any of its values. */
@@ -294,6 +316,29 @@ export class Holders {
     if (label === undefined || this.#held.has(name)) return;
     this.#held.set(name, label);
     this.#fresh.push(name);
+  }
+
+  /** Before anything else, as a function may be called above its declaration. */
+  #declare(items: readonly Item[]): void {
+    for (const [index, item] of items.entries()) {
+      if (item.kind === 'group' || item.kind === 'string') this.#declare(item.inner);
+      const next = items[index + 1];
+      if (item.kind === 'word' && next?.kind === 'word' && /^(function|filter)$/i.test(item.text))
+        this.functions.add(next.text.toLowerCase().replace(/^(global|local|script|private):/, ''));
+      if (isWord(item, 'class') && next?.kind === 'word') this.#classes.add(next.text.toLowerCase());
+      // `Name([string]$x) { … }` in a class
+      const isMethod =
+        item.kind === 'word' && !withBlock.has(item.text.toLowerCase()) && isName(item.text) && next?.glued;
+      const body = items[index + 2];
+      if (
+        isMethod &&
+        next?.kind === 'group' &&
+        next.open === '(' &&
+        body?.kind === 'group' &&
+        body.open === '{'
+      )
+        this.#parameters(next.inner);
+    }
   }
 
   #list(items: readonly Item[], isSplit: boolean): void {
@@ -309,6 +354,9 @@ export class Holders {
     let last: string | undefined;
     for (const [index, item] of statement.entries()) {
       if (item.kind === 'variable') last = item.name;
+      if (item.kind === 'variable' && item.name.startsWith('alias:'))
+        this.aliases.set(item.name.slice('alias:'.length), undefined);
+      for (const each of aliasesNamed(item, statement)) this.aliases.set(each, undefined);
       if (item.kind !== 'word') continue;
       const word = item.text.toLowerCase();
       const next = statement[index + 1];
@@ -319,10 +367,13 @@ export class Holders {
       if (word === 'foreach' && next?.kind === 'group') this.#loop(next.inner);
       else if (word === 'param' && next?.kind === 'group') this.#parameters(next.inner);
       else if ((word === 'function' || word === 'filter') && next?.kind === 'word') {
-        this.functions.add(next.text.toLowerCase().replace(/^(global|local|script|private):/, ''));
         const declared = statement[index + 2];
         if (declared?.kind === 'group' && declared.open === '(') this.#parameters(declared.inner);
-      } else if (setsByName.test(word) || readsByName.has(nameOf(word)) || /(^|:)variable:/.test(word))
+      } else if (
+        setsByName.test(word) ||
+        readsByName.has(nameOf(word)) ||
+        /(^|:)variable:|\bpsvariable\b/.test(word)
+      )
         this.#all = true;
       else if (word === 'ref]') this.#all = true;
     }
@@ -419,7 +470,7 @@ export class Holders {
         this.#connect(item.name, node);
       } else if (item.kind === 'word' && this.functions.has(item.text.toLowerCase())) {
         this.#hold(node, this.#any);
-      }
+      } else if (this.#isClass(item)) this.#hold(node, this.#any);
     }
     return node;
   }
@@ -429,6 +480,17 @@ export class Holders {
     if (flows === undefined) this.#flows.set(from, [to]);
     else if (flows.at(-1) !== to) flows.push(to);
   }
+}
+
+/** `Set-Item alias:run iex`; what is copied or renamed may get any of the names beside it. */
+function aliasesNamed(item: Item, statement: readonly Item[]): string[] {
+  const named = /(?:^|:)alias:[\\/]*(.*)$/i.exec(literalOf(item) ?? '')?.[1];
+  if (named === undefined) return [];
+  const isMoved = statement.some((each) => /^(copy|move|rename)-item$/.test(nameOf(literalOf(each) ?? '')));
+  const beside = isMoved ? statement.filter(({ kind }) => kind === 'word' || kind === 'string') : [];
+  return [named, ...beside.map((each) => literalOf(each) ?? '')]
+    .map((name) => name.toLowerCase())
+    .filter((name) => name !== '' && !/^[-–—―]|-item$/.test(name));
 }
 
 function isWhole(sign: Item | undefined): boolean {
