@@ -25,7 +25,6 @@ test.each([
   'class A { A([string]$s) { iex $s } }; [A]::new(T)',
   'class A { static [void] R([string]$s) { iex $s } }; [A]::R(T)',
   'class A { static [string] G() { return T } }; iex ([A]::G())',
-  'function A { $x = Get-It; iex $x }; function Get-It { T }; A',
   '$r = [runspacefactory]::CreateRunspace(); $r.CreatePipeline(T).Invoke()',
   '$Host.Runspace.CreateNestedPipeline(T, $false).Invoke()',
   '$e.Document.ActiveView.ExecuteShellCommand(T, $null, $null, 7)',
