@@ -1,5 +1,6 @@
 import type { ImportedHost } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { turnsDuring } from '../testing.ts';
 import { checkHosts } from './parse-inventory.ts';
 
 function hosts(count: number, more: Partial<ImportedHost> = {}): ImportedHost[] {
@@ -7,16 +8,8 @@ function hosts(count: number, more: Partial<ImportedHost> = {}): ImportedHost[] 
 }
 
 test('other work gets its turn while thousands of hosts are checked', async () => {
-  let turns = 0;
-  let isDone = false;
-  const work = () => {
-    turns += 1;
-    if (!isDone) setImmediate(work);
-  };
-  setImmediate(work);
-  const { errorCount } = await checkHosts(hosts(5_000), {});
-  isDone = true;
-  expect(errorCount).toBe(0);
+  const { result, turns } = await turnsDuring(() => checkHosts(hosts(5_000), {}));
+  expect(result.errorCount).toBe(0);
   expect(turns).toBeGreaterThanOrEqual(50);
 });
 

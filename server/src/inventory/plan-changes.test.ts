@@ -1,5 +1,6 @@
 import { ImportedHostSchema, type TargetSettings } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
+import { turnsDuring } from '../testing.ts';
 import { schemaProblems } from '../validation/schema-problems.ts';
 import { type CurrentTarget, countPlan, planChanges, type WantedHost } from './plan-changes.ts';
 
@@ -214,18 +215,8 @@ describe('the same host', () => {
 });
 
 it('other work gets its turn while thousands of hosts are compared', async () => {
-  let turns = 0;
-  let isDone = false;
-  const work = () => {
-    turns += 1;
-    if (!isDone) setImmediate(work);
-  };
-  setImmediate(work);
-  const items = await plan(
-    Array.from({ length: 5_000 }, (_, n) => wanted(`h${n}`)),
-    [],
-  );
-  isDone = true;
-  expect(items).toHaveLength(5_000);
+  const hosts = Array.from({ length: 5_000 }, (_, n) => wanted(`h${n}`));
+  const { result, turns } = await turnsDuring(() => plan(hosts, []));
+  expect(result).toHaveLength(5_000);
   expect(turns).toBeGreaterThanOrEqual(10);
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { turnsDuring } from '../testing.ts';
 import { jsonShape } from './json-shape.ts';
 
 describe('the shape of JSON', () => {
@@ -29,16 +30,8 @@ describe('the shape of JSON', () => {
 });
 
 it('other work gets its turn while a long text is looked at', async () => {
-  let turns = 0;
-  let isDone = false;
-  const work = () => {
-    turns += 1;
-    if (!isDone) setImmediate(work);
-  };
-  setImmediate(work);
-  expect(await jsonShape(JSON.stringify(Array.from({ length: 400_000 }, (_, n) => ({ n }))), 64)).toBe(
-    'sound',
-  );
-  isDone = true;
+  const text = JSON.stringify(Array.from({ length: 400_000 }, (_, n) => ({ n })));
+  const { result, turns } = await turnsDuring(() => jsonShape(text, 64));
+  expect(result).toBe('sound');
   expect(turns).toBeGreaterThanOrEqual(8);
 });
