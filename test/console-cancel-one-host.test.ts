@@ -77,6 +77,8 @@ test('an operator cancels one host on a phone, from the list of hosts', async ({
     .locator('.output')
     .getByText(/otto asked for it at/)
     .waitFor();
+  // Until it has ended, the cancelled host's command might take what is meant for the other.
+  await page.locator('.output').getByText('Host cancelled.').waitFor();
   await gate.open();
   await eventually(async () => (await c.system.steps(id)).map(({ status }) => status).toSorted()).toEqual([
     'cancelled',
