@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { matrixLayout, stepsInView } from './matrix-layout.ts';
 import { host } from './testing.ts';
 
-const wide = { steps: 4, isSmall: false, isCoarse: false };
+const wide = { steps: 4, isSmall: false, isCoarse: false, widthPx: 608 };
 const named = (targetName: string) => {
   const one = host(1, 'running');
   return { ...one, targetRun: { ...one.targetRun, targetName } };
@@ -27,6 +27,15 @@ it('cells show only glyphs on a small screen or with many steps, and rows can be
   expect(matrixLayout([], { ...wide, steps: 6 })).toMatchObject({ narrow: true, rowPx: 26 });
   expect(matrixLayout([], { ...wide, isCoarse: true })).toMatchObject({ narrow: false, rowPx: 44 });
   expect(matrixLayout([], { ...wide, isSmall: true })).toMatchObject({ narrow: true, rowPx: 44, cellPx: 44 });
+});
+
+it('cells show only glyphs where times would be cut, and names give way before the steps leave the view', () => {
+  const tight = { ...wide, widthPx: 343 };
+  expect(matrixLayout([named('core-web-01')], tight)).toMatchObject({ narrow: true, minWidthPx: 108 + 160 + 66 });
+  expect(matrixLayout([named('core-web-01')], tight).template).toMatch(/^max\(108px,min\(117\.75px,100% - 226px\)\) /);
+  expect(matrixLayout([], { ...tight, steps: 2 })).toMatchObject({ narrow: false });
+  // Not before it is known.
+  expect(matrixLayout([], { ...tight, widthPx: 0 })).toMatchObject({ narrow: false });
 });
 
 it('of a hundred steps only those in view and a few beside them are drawn', () => {

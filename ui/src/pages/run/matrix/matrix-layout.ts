@@ -23,21 +23,31 @@ const maxColumnPx = 60;
 const maxWordsPx = 120;
 /** Room for `1:03:27`, beside the glyph. */
 const timesPx = 88;
+/** Room for `12:34`, beside the glyph. */
+const shortTimesPx = 68;
+const leastNamePx = 140;
+/** Where there is little room. */
+const shortNamePx = 108;
 
+/** `widthPx`: of the matrix; 0 until known. */
 export function matrixLayout(
   hosts: readonly Host[],
-  screen: { steps: number; isSmall: boolean; isCoarse: boolean },
+  screen: { steps: number; isSmall: boolean; isCoarse: boolean; widthPx: number },
 ): MatrixLayout {
-  const { steps, isSmall, isCoarse } = screen;
+  const { steps, isSmall, isCoarse, widthPx } = screen;
   const longest = hosts.reduce((most, { targetRun }) => Math.max(most, targetRun.targetName.length), 0);
-  const [least, most] = isSmall ? [108, 164] : [140, 276];
-  const namePx = Math.min(most, Math.max(least, besideNamePx + characterPx * longest));
+  // As beside the output in a window of middle width.
+  const isTight =
+    !isSmall && steps <= 5 && widthPx > 0 && widthPx < leastNamePx + steps * shortTimesPx + timePx;
+  const least = isSmall || isTight ? shortNamePx : leastNamePx;
+  const namePx = Math.min(isSmall ? 164 : 276, Math.max(least, besideNamePx + characterPx * longest));
   const cellPx = isSmall ? 44 : 40;
-  const narrow = isSmall || steps > 5;
+  const narrow = isSmall || isTight || steps > 5;
   // A long name is cut before the words of the cells: its beginning still tells the host, half a time tells nothing.
-  const name = narrow
-    ? `${namePx}px`
-    : `max(${least}px,min(${namePx}px,100% - ${steps * timesPx + timePx}px))`;
+  const name =
+    narrow && !isTight
+      ? `${namePx}px`
+      : `max(${least}px,min(${namePx}px,100% - ${steps * (isTight ? cellPx : timesPx) + timePx}px))`;
   return {
     narrow,
     rowPx: isSmall || isCoarse ? 44 : 26,
@@ -46,7 +56,7 @@ export function matrixLayout(
     template: isSmall
       ? `minmax(${namePx}px,1fr) repeat(${steps},${cellPx}px) ${timePx}px`
       : `${name} repeat(${steps},minmax(${cellPx}px,${narrow ? maxColumnPx : maxWordsPx}px)) minmax(${timePx}px,1fr)`,
-    minWidthPx: (narrow ? namePx : least) + steps * cellPx + timePx,
+    minWidthPx: (narrow && !isTight ? namePx : least) + steps * cellPx + timePx,
   };
 }
 
