@@ -31,8 +31,13 @@ it('cells show only glyphs on a small screen or with many steps, and rows can be
 
 it('cells show only glyphs where times would be cut, and names give way before the steps leave the view', () => {
   const tight = { ...wide, widthPx: 343 };
-  expect(matrixLayout([named('core-web-01')], tight)).toMatchObject({ narrow: true, minWidthPx: 108 + 160 + 66 });
-  expect(matrixLayout([named('core-web-01')], tight).template).toMatch(/^max\(108px,min\(117\.75px,100% - 226px\)\) /);
+  expect(matrixLayout([named('core-web-01')], tight)).toMatchObject({
+    narrow: true,
+    minWidthPx: 108 + 160 + 66,
+  });
+  expect(matrixLayout([named('core-web-01')], tight).template).toMatch(
+    /^max\(108px,min\(117\.75px,100% - 226px\)\) /,
+  );
   expect(matrixLayout([], { ...tight, steps: 2 })).toMatchObject({ narrow: false });
   // Not before it is known.
   expect(matrixLayout([], { ...tight, widthPx: 0 })).toMatchObject({ narrow: false });
