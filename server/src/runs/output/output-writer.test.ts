@@ -3,7 +3,7 @@ import { NotDialled } from '../../store/database/binary-connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
-import { endOf, givenUp, holdTransaction, success } from '../testing.ts';
+import { blockedBackends, endOf, givenUp, holdTransaction, success } from '../testing.ts';
 import { chunkOf, digestOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
 import { OutputWriter } from './output-writer.ts';
 import { findOutput, outputLength, readOutputPage } from './read-output.ts';
@@ -276,6 +276,27 @@ test('a purge removes the output of every attempt', async () => {
   expect(await t.stored(lease)).toEqual([]);
   expect(outputAttempt(lease).runId).toBe(runId);
   expect(await t.send(lease, chunkOf(lease, 2, 'late\n'))).toEqual(['refused']);
+});
+
+test('late output that comes while its run is being purged is refused', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.settle(givenUp(lease));
+  // The purge has removed the output and waits here before it deletes the run.
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select from job_run_targets where job_run_id = ${runId} for update`,
+  );
+  const purging = inTransaction(t.sql, (tx) => purgeRun(tx, runId));
+  await blockedBackends(t.sql, 1);
+  const sent = t.send(lease, chunkOf(lease, 1, 'late\n'));
+  // Whether it waits for the purge or not, it must not be stored.
+  await Promise.race([sent, blockedBackends(t.sql, 2)]);
+  await release();
+  await purging;
+  expect(await sent).toEqual(['refused']);
+  expect(await t.stored(lease)).toEqual([]);
 });
 
 test('without a separate connection for output, the connections of the pool store it', async () => {

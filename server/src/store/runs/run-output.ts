@@ -318,8 +318,15 @@ export async function notifyOutput(
   }
 }
 
-/** Deletes all output of these runs. */
+/** Deletes all output of these ended runs. No more can come after this, even before the runs are deleted. */
 export async function deleteOutputOf(tx: Tx, runIds: readonly number[]): Promise<void> {
+  // Late output is stored under a lock on its step.
+  await tx`
+    select count(*) from (
+      select from job_run_steps s
+      where s.job_run_id = any(${runIds}::bigint[]) and exists (
+        select from job_run_step_attempts a where a.job_run_step_id = s.id and a.status = 'unknown' offset 0)
+      order by s.id for update) locked`;
   for (const day of await daysOfRuns(tx, runIds)) await deleteOutputOn(tx, day, runIds);
 }
 
