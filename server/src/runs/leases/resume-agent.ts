@@ -20,6 +20,7 @@ import {
   orphanAttempts,
   takenByOthers,
 } from '../../store/queue/detached-attempts.ts';
+import { lockRuns } from '../../store/runs/progress-rows.ts';
 import type { AttemptEnd } from '../progress/attempt-end.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
@@ -112,6 +113,9 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     const { presented, present, absent } = compareWithJournal(held, resume);
     // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
     // them over, possibly this one, finds them.
+    const stepIds = absent.map(({ stepId }) => stepId);
+    // Before their steps, as everywhere.
+    if (stepIds.length > 0) await lockRuns(tx, { stepIds });
     const orphaned = await orphanAttempts(tx, absent, { expected: true });
     const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
     // If the loss was reported by an earlier session, its ends may not have been settled.

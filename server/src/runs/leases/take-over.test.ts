@@ -4,7 +4,17 @@ import { createLog } from '../../log.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { orphanAttempts, takeOverOrphans } from '../../store/queue/detached-attempts.ts';
 import { Sweeper } from '../ends/sweeper.ts';
-import { endOf, givenUp, setupRuns, type TestAgent, type TestRuns, testServerId } from '../testing.ts';
+import {
+  blockedBackends,
+  endOf,
+  givenUp,
+  growRun,
+  holdTransaction,
+  setupRuns,
+  type TestAgent,
+  type TestRuns,
+  testServerId,
+} from '../testing.ts';
 import { markLeased } from './mark-leased.ts';
 import { resumeAgent } from './resume-agent.ts';
 
@@ -164,4 +174,66 @@ test('a command given to an agent that never heard of it is not taken for one th
   await t.settle(givenUp(t.lease));
   const again = await t.connect(t.other, { capabilities, ready: false });
   expect((await resumed(t, again, [])).ends).toEqual([]);
+});
+
+test('an attempt that is given up for another agent while one takes it over is left to that one, without a deadlock', async () => {
+  await using t = await setup();
+  const { id: stepId, epoch, leaseToken, agentId, sessionNumber } = t.lease;
+  const { agentId: other, sessionNumber: others } = t.other;
+  let orphaning: Promise<Set<number>> | undefined;
+  // As a take-over does it: first the step, then what is known of its command.
+  await t.sql.begin(async (tx) => {
+    await tx`update job_run_steps set agent_id = ${other}, session_number = ${others} where id = ${stepId}`;
+    const attempt = { stepId, epoch, leaseToken, agentId, sessionNumber };
+    orphaning = orphanAttempts(t.sql, [attempt], { expected: true });
+    orphaning.catch(() => undefined);
+    await blockedBackends(t.sql, 1);
+    await tx`update detached_attempts set collector = collector + 1, orphaned_at = null`;
+  });
+  expect(await orphaning).toEqual(new Set());
+  expect(await t.sql`select orphaned_at from detached_attempts`).toEqual([{ orphanedAt: null }]);
+});
+
+test('a resume locks the run before the step whose command goes on without its agent, as others do', async () => {
+  await using t = await setup();
+  await t.sql`update agent_sessions set disconnected_at = now() where agent_id = ${t.other.agentId}`;
+  const runId = await t.start({ targets: 2 });
+  const [going, unbegun] = await t.claim();
+  if (going === undefined || unbegun === undefined) throw new Error('two were to be claimed');
+  const { id: step, epoch, agentId, sessionNumber } = going;
+  await markLeased(t.sql, [going, unbegun], [{ step, epoch, agentId, sessionNumber, survives: true }]);
+  const back = await t.connect(t.agent, { capabilities, ready: false });
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select from job_runs where id = ${runId} for update`,
+  );
+  const resuming = resumed(t, back, []);
+  await blockedBackends(t.sql, 1);
+  const free = await t.sql`
+    select id from job_run_steps where job_run_id = ${runId} order by id for update skip locked`;
+  await release();
+  await resuming;
+  expect(free).toEqual([{ id: going.id }, { id: unbegun.id }]);
+  expect((await t.steps(runId)).map(({ status }) => status)).toEqual(['running', 'ready']);
+});
+
+test('many commands that wait for another agent don’t keep other attempts from being given up', async () => {
+  await using t = await setup();
+  const many = await t.start();
+  await growRun(t.sql, many, 500);
+  await t.sql`
+    update job_run_steps st set status = 'running', epoch = 1, lease_token = st.id::text, agent_id = first.agent_id,
+      session_number = 0, attempt_day = first.attempt_day, leased_at = first.leased_at,
+      deadline_at = first.deadline_at, output_state = 'open'
+    from job_run_steps first where first.id = ${t.lease.id} and st.job_run_id = ${many}`;
+  await t.sql`
+    insert into detached_attempts (job_run_step_id, epoch, orphaned_at)
+    select id, 1, clock_timestamp() from job_run_steps where job_run_id = ${many}`;
+  await silence(t, t.holder);
+  const last = await t.start();
+  const lease = await t.claimOne();
+  await t.sql`update job_run_steps set deadline_at = clock_timestamp() - interval '1 s' where id = ${lease.id}`;
+  await t.sweep();
+  expect(await t.run(last)).toMatchObject({ status: 'unknown' });
+  expect(new Set((await t.steps(many)).map(({ status }) => status))).toEqual(new Set(['running']));
 });

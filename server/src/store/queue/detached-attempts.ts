@@ -58,22 +58,30 @@ export async function orphanAttempts(
         where a.segment_id = st.segment_id and 'take_over' = any(s.capabilities)
           and (st.needs is null or st.needs <@ s.capabilities) and ${isAble(db)})`;
   const rows = await db<{ id: number }[]>`
-    with waiting as (
-      update detached_attempts d set orphaned_at = coalesce(d.orphaned_at, clock_timestamp())
+    with live as materialized (
+      select st.id, st.epoch, st.segment_id, st.needs, st.session_number
       from jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(
         "stepId" bigint, epoch integer, "leaseToken" text, "agentId" bigint, "sessionNumber" bigint)
       join job_run_steps st on st.id = c."stepId" and st.epoch = c.epoch and st.lease_token = c."leaseToken"
         and st.agent_id = c."agentId" and st.session_number in (c."sessionNumber", 0)
-      where d.job_run_step_id = st.id and d.epoch = st.epoch and st.status = 'running'
-        and d.collector < ${limits.maxTakeOvers} and ${mayCome}
+        and st.id = any(${stepIdsOf(attempts)}::bigint[])
+      where st.status = 'running'
+        and exists (select from detached_attempts d where d.job_run_step_id = st.id and d.epoch = st.epoch offset 0)
+      -- Before what is known of their commands, as whoever takes one over locks them.
+      order by st.id for update of st
+    ), waiting as materialized (
+      select d.job_run_step_id as id, d.epoch, d.orphaned_at, st.session_number
+      from live st join detached_attempts d on d.job_run_step_id = st.id and d.epoch = st.epoch
+      where d.collector < ${limits.maxTakeOvers} and ${mayCome}
         and coalesce(d.orphaned_at, clock_timestamp())
           > clock_timestamp() - ${limits.takeOverWithinMs} * interval '1 millisecond'
-      returning d.job_run_step_id as id
+      for update of d
+    ), noted as (
+      update detached_attempts d set orphaned_at = clock_timestamp()
+      from waiting where d.job_run_step_id = waiting.id and d.epoch = waiting.epoch and waiting.orphaned_at is null
     ), held_by_none as (
       update job_run_steps st set session_number = 0
-      from waiting join jsonb_to_recordset(${db.json(attempts as never)}::jsonb) as c(
-        "stepId" bigint, "agentId" bigint, "sessionNumber" bigint) on c."stepId" = waiting.id
-      where st.id = waiting.id and st.agent_id = c."agentId" and st.session_number = c."sessionNumber"
+      from waiting where st.id = waiting.id and waiting.session_number <> 0
     )
     select id from waiting`;
   return new Set(rows.map(({ id }) => id));

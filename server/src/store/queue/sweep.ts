@@ -134,7 +134,8 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
       and not exists (select from job_run_steps earlier
         where earlier.target_run_id = st.target_run_id and earlier.status = 'running'
           and earlier.step_number between st.step_number - ${limits.maxStepsAhead}::int and st.step_number - 1 offset 0)
-    order by st.id limit 500`;
+    -- Those that wait for another agent to take them over (session 0) may stay, and keep no others from being found.
+    order by st.session_number = 0, st.id limit 500`;
 }
 
 /** Returns held steps that nobody has decided about in time. */
