@@ -46,6 +46,9 @@ const asked =
 /** Without these flags a session could be read or changed in transit. */
 const needed = flags.unicode | flags.sign | flags.seal | flags.extendedSessionSecurity | flags.key128;
 
+/** A FILETIME (MS-NLMP 2.2.2.7). */
+const timeBytes = 8;
+
 export class NtlmContext implements SecurityContext {
   readonly scheme = 'Negotiate';
   readonly sealedType = 'application/HTTP-SPNEGO-session-encrypted';
@@ -90,13 +93,12 @@ export class NtlmContext implements SecurityContext {
     const challenge = this.#readChallenge(received);
     const agreed = asked & challenge.flags;
     const { user, domain } = readUser(name);
-    const stamp = challenge.targetInfo.find(({ id }) => id === pairIds.timestamp)?.value;
     const clientChallenge = random(8);
     const { response, sessionBaseKey } = ntlmv2Response({
       key: responseKey(user, domain, password),
       serverChallenge: challenge.serverChallenge,
       clientChallenge,
-      timestamp: stamp ?? fileTime(this.#options.now?.() ?? new Date()),
+      timestamp: timeOf(challenge) ?? fileTime(this.#options.now?.() ?? new Date()),
       pairs: writePairs(this.#pairs(challenge.targetInfo)),
     });
     const exchanges = (agreed & flags.keyExchange) !== 0;
@@ -127,6 +129,11 @@ export class NtlmContext implements SecurityContext {
       if (error instanceof NtlmMessageError) throw protocolError(error.message, error);
       throw error;
     }
+    // The time goes in front of the pairs. A longer one could hold pairs that another host, to which this one relays the
+    // response, would read instead of ours: another channel, and no integrity code.
+    const time = timeOf(challenge);
+    if (time !== undefined && time.length !== timeBytes)
+      throw protocolError('the time in its NTLM challenge is not one');
     if ((challenge.flags & needed) !== needed) {
       throw new WinrmError({
         kind: 'auth_unavailable',
@@ -148,6 +155,10 @@ export class NtlmContext implements SecurityContext {
     ];
     return [...theirs.filter(({ id }) => ours.every((pair) => pair.id !== id)), ...ours];
   }
+}
+
+function timeOf({ targetInfo }: Challenge): Buffer | undefined {
+  return targetInfo.find(({ id }) => id === pairIds.timestamp)?.value;
 }
 
 /** `.\name` means a user of the host, like a name without a domain. */

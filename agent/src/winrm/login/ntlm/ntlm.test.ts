@@ -126,6 +126,34 @@ test('the host’s own pairs are kept, and the target, the channel and the integ
   expect(pairIds.flags).toBe(6);
 });
 
+// What a hostile host would relay to another one: that one reads the pairs from a fixed place (MS-NLMP 2.2.2.7).
+test.each([0, 7, 9, 20, 44])(
+  'a time of %i bytes is refused: pairs hidden in it would take the place of ours',
+  async (length) => {
+    const context = new NtlmContext({ user: 'ann', password: 'secret', host: 'win-1' });
+    await context.step();
+    const hidden = writePairs([{ id: pairIds.channelBindings, value: Buffer.alloc(16, 7) }]);
+    const value = Buffer.concat([Buffer.alloc(20), hidden]).subarray(0, length);
+    const made = context.step(challenge(strong, writePairs([{ id: pairIds.timestamp, value }])));
+    await expect(made).rejects.toMatchObject({ kind: 'protocol' });
+    expect(context.complete).toBe(false);
+  },
+);
+
+test('the host’s own time is used, and whoever is sent the response reads our pairs in it', async () => {
+  const context = new NtlmContext({ user: 'ann', password: 'secret', host: 'win-1' });
+  await context.step();
+  const time = { id: pairIds.timestamp, value: hex('0102030405060708') };
+  const message = (await context.step(challenge(strong, writePairs([time])))) as Buffer;
+  const blob = message.subarray(message.readUInt32LE(24) + 16);
+  expect(blob.subarray(8, 16)).toEqual(time.value);
+  const read = readChallenge(challenge(strong, blob.subarray(28))).targetInfo;
+  expect(read.map(({ id }) => id)).toEqual([
+    ...[pairIds.timestamp, pairIds.flags],
+    ...[pairIds.channelBindings, pairIds.targetName],
+  ]);
+});
+
 test.each([
   ['is none', Buffer.from('NTLMSSP\0')],
   ['is of another kind', challenge(strong).fill(1, 8, 12)],
