@@ -80,6 +80,7 @@ async function setup() {
     replies,
     keys,
     open,
+    member,
     wrapForMe: () =>
       wrapSegmentKey({
         segmentPrivateKey: segment.privateKey,
@@ -190,6 +191,28 @@ test('a peer in the roster gets the key, bound to that peer', async () => {
   });
   expect(opened).toEqual(t.segment.privateKey);
 });
+
+test.each([0, 1])(
+  'a peer whose key can’t be sealed to (%i) keeps no other from its key, and no next one from being made',
+  async (first) => {
+    await using t = await setup();
+    const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];
+    // A point of low order (RFC 7748 section 6.1): what is agreed with it is no secret.
+    const lowOrder = {
+      publicKey: Uint8Array.of(first, ...new Uint8Array(31)),
+      privateKey: new Uint8Array(32),
+    };
+    const hostile = { ...(await t.member(6, lowOrder)) };
+    const state = {
+      wraps,
+      makeGeneration: 2,
+      wanting: [6, peerId].map((id) => ({ agentId: id, generation: 1 })),
+    };
+    await t.apply(state, t.root, { agents: [...t.roster.agents, hostile] });
+    expect(t.replies.map(({ type }) => type)).toEqual(['segment_ready', 'wrapped_key', 'segment_key_made']);
+    expect(t.replies).toContainEqual(expect.objectContaining({ type: 'wrapped_key', agentId: peerId }));
+  },
+);
 
 test('an agent that is not in the roster gets nothing, even if the server asks for it', async () => {
   await using t = await setup();

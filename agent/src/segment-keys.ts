@@ -271,16 +271,26 @@ export class SegmentKeys {
     wanting: ServerMessageOf<'segment_state'>['wanting'],
     reply: (message: AgentMessage) => void,
   ): Promise<void> {
+    const { log } = this.#options;
     for (const { agentId, generation } of wanting) {
       const segmentPrivateKey = this.privateKey(generation);
       const member = this.#roster && rosterMember(this.#roster, agentId);
       const binding = this.#binding(generation, agentId);
       // An agent that is not in the roster gets nothing, whatever the server wants.
       if (segmentPrivateKey === undefined || member === undefined || binding === undefined) continue;
-      const recipientPublicKey = decodeBase64(member.encryptionKey, 32, 'encryptionKey');
-      const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
       const { encryptionKey } = member;
-      reply({ type: 'wrapped_key', agentId, generation, wrapped, encryptionKey });
+      const recipientPublicKey = decodeBase64(encryptionKey, 32, 'encryptionKey');
+      try {
+        const wrapped = await wrapSegmentKey({ segmentPrivateKey, recipientPublicKey, binding });
+        reply({ type: 'wrapped_key', agentId, generation, wrapped, encryptionKey });
+      } catch (error) {
+        if (!(error instanceof SealingError)) throw error;
+        // A peer chooses its own key. One that nothing can be sealed to must not keep the others waiting for theirs.
+        log.error(
+          { agentId, generation, reason: error.reason },
+          `no segment key was wrapped: ${error.message}`,
+        );
+      }
     }
   }
 
