@@ -3,7 +3,7 @@ import { rosterMember } from '@opsconductor/protocol/sealing';
 import type { OwnedState } from './owned-segment.ts';
 
 export function describeOwned(owned: OwnedState): string[] {
-  const { known, state, roster, isBehind, droppedGenerations } = owned;
+  const { known, state, roster, isBehind, droppedGenerations, older, broughtBack } = owned;
   const lines = [
     `segment   ${known.segmentName} (id ${known.segmentId})`,
     `root      ${known.rootFingerprint}`,
@@ -20,6 +20,10 @@ export function describeOwned(owned: OwnedState): string[] {
     else if (agent.state === 'active')
       lines.push(`agent     ${agent.name}, waits: --admit ${agent.name}=SHA256:… as its machine shows it`);
   }
+  for (const name of broughtBack)
+    lines.push(
+      `agent     ${name}, removed by roster ${older?.number}: remove it again with --remove ${name}`,
+    );
   for (const { agentId } of state.keyChanges ?? []) {
     const member = roster && rosterMember(roster, agentId);
     if (member !== undefined) lines.push(`agent     ${member.name}, has new keys that wait to be signed`);

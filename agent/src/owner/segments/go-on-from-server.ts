@@ -9,16 +9,23 @@ import { type Roster, type RosterAgent, rosterMember } from '@opsconductor/proto
  * @returns the roster to build the next one on, numbered above both, and the names of members to remove from it.
  */
 export function goOnFromServer(shown: Roster, held: Roster): { base: Roster; remove: string[] } {
-  const isOut = new Set(held.revoked.map(({ agentId }) => agentId));
   return {
-    base: {
-      ...shown,
-      // Agents may have seen either.
-      number: Math.max(shown.number, held.number),
-      revoked: [...shown.revoked, ...held.revoked.filter(({ agentId }) => !isKnown(shown, agentId))],
-    },
-    remove: shown.agents.filter(({ agentId }) => isOut.has(agentId)).map(({ name }) => name),
+    // Agents may have seen either.
+    base: { ...withRemoved(shown, held), number: Math.max(shown.number, held.number) },
+    remove: namesOfRemoved(shown, held),
   };
+}
+
+/** Returns the roster, in which the numbers of agents that another one has removed are not free either. */
+export function withRemoved(roster: Roster, other: Roster): Roster {
+  const more = other.revoked.filter(({ agentId }) => !isKnown(roster, agentId));
+  return more.length === 0 ? roster : { ...roster, revoked: [...roster.revoked, ...more] };
+}
+
+/** Returns the names of members that another roster has removed. */
+export function namesOfRemoved(roster: Roster | undefined, other: Roster | undefined): string[] {
+  const isOut = new Set(other?.revoked.map(({ agentId }) => agentId));
+  return (roster?.agents ?? []).filter(({ agentId }) => isOut.has(agentId)).map(({ name }) => name);
 }
 
 /** Returns what `held` decides and the next roster, built on `shown`, does not say, in words for a person. */

@@ -326,6 +326,52 @@ test('a roster that was signed here and that the server will never accept is giv
   expect((await t.read()).roster?.number).toBe(6);
 });
 
+/** Agent 2 was removed here by roster 4, which a hostile server has shown to nobody: another machine has signed on. */
+async function setupHidden() {
+  const t = await setup();
+  const [a, b] = [await member(1), await member(2)];
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 3, agents: [a, b] }) };
+  await t.sign({ remove: ['agent-2'] });
+  const show = async (more: Partial<Roster>) => {
+    t.server.state = { ...t.server.state, roster: await t.signed(more) };
+    t.sent.length = 0;
+  };
+  const lastSent = () => JSON.parse((t.server.state.roster as SignedRoster).payload) as Roster;
+  return { ...t, a, b, show, lastSent };
+}
+
+test('an agent that was removed here is not brought back by a roster of another machine that did not know it', async () => {
+  await using t = await setupHidden();
+  await t.show({ number: 5, agents: [t.a, t.b] });
+  await expect(t.sign()).rejects.toMatchObject({
+    message: 'Roster 5 of segment dmz names agent agent-2, which roster 4 has removed.',
+    fix: expect.stringContaining('Remove it again: --remove agent-2. Nothing was signed.'),
+  });
+  expect([t.sent, (await t.roots()).named('dmz').rosterNumber]).toEqual([[], 4]);
+  expect(describeOwned(await t.read())).toContain(
+    'agent     agent-2, removed by roster 4: remove it again with --remove agent-2',
+  );
+  expect(await t.sign({ remove: ['agent-2'] })).toContain('removes agent agent-2');
+  expect(t.lastSent()).toMatchObject({ agents: [{ agentId: 1 }], revoked: [{ agentId: 2, atNumber: 6 }] });
+  expect(await t.sign()).toEqual(['names the recovery key']);
+});
+
+test('the number of an agent that was removed here stays taken, whatever another machine has signed', async () => {
+  await using t = await setupHidden();
+  await t.show({ number: 5, agents: [t.a] });
+  const { signingKey, encryptionKey } = t.b;
+  const again = { id: 2, name: 'agent-2', state: 'active' as const, signingKey, encryptionKey };
+  t.server.state = { ...t.server.state, agents: [again] };
+  const shown = await agentFingerprint({
+    ...{ installationId, segmentId, segmentRoot: t.root.publicKey },
+    signingKey: decodeBase64(signingKey),
+    encryptionKey: decodeBase64(encryptionKey),
+  });
+  await expect(t.sign({ admit: [['agent-2', shown]] })).rejects.toThrow('an agent that was removed (2)');
+  await t.sign();
+  expect(t.lastSent().revoked).toEqual([{ agentId: 2, atNumber: 4 }]);
+});
+
 test('nothing that was signed here is given up if the server accepts what is built on it', async () => {
   await using t = await setup();
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };

@@ -18,7 +18,7 @@ import { AgentError } from '../../agent-error.ts';
 import type { Api } from '../../start-run/api-client.ts';
 import type { KnownRoot, KnownRoots } from '../../start-run/known-roots.ts';
 import type { OwnerKey } from '../keys/key-file.ts';
-import { goOnFromServer, whatIsDropped } from './go-on-from-server.ts';
+import { goOnFromServer, namesOfRemoved, whatIsDropped, withRemoved } from './go-on-from-server.ts';
 import { nextRoster, type RosterDecisions } from './next-roster.ts';
 
 /**
@@ -66,6 +66,10 @@ export interface OwnedState {
   shown: Roster | undefined;
   /** Generations of segment keys that the older of the two rosters names and the newest does not. */
   droppedGenerations: number[];
+  /** The older of the two rosters, if there are two. */
+  older: Roster | undefined;
+  /** Names of agents that the older roster has removed and the newest names. */
+  broughtBack: string[];
   /** Whether the server lacks the newest roster. */
   isBehind: boolean;
 }
@@ -106,8 +110,10 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
       'Sign on the machine that signed that one, or copy its file of roots here.',
     );
   }
-  const droppedGenerations = generationsMissing(roster, isBehind ? shown : held);
-  return { known, state, roster, signed, held, shown, droppedGenerations, isBehind };
+  const older = isBehind ? shown : held;
+  const droppedGenerations = generationsMissing(roster, older);
+  const broughtBack = namesOfRemoved(roster, older);
+  return { known, state, roster, signed, held, shown, droppedGenerations, older, broughtBack, isBehind };
 }
 
 function generationsMissing(roster: Roster | undefined, older: Roster | undefined): number[] {
@@ -139,12 +145,13 @@ interface Start {
  * everything signed after it would be refused too.
  */
 function startOf(
-  { known, roster, held, shown, droppedGenerations, isBehind }: OwnedState,
+  { known, roster, held, shown, droppedGenerations, older, isBehind }: OwnedState,
   how: SignHow,
 ): Start {
   const { segmentName } = known;
   if (!isBehind || held === undefined || shown === undefined || droppedGenerations.length === 0) {
-    if (how.fromServer === undefined) return { base: roster, remove: [] };
+    if (how.fromServer === undefined)
+      return { base: roster && older ? withRemoved(roster, older) : roster, remove: [] };
     throw new AgentError(
       `The roster of segment ${segmentName} that the server has is no reason to drop what was signed here.`,
       'Leave --from-server out. Nothing was signed.',
@@ -159,6 +166,22 @@ function startOf(
   throw new AgentError(
     `Roster ${held.number} of segment ${segmentName}, which was signed here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown.number}, which the server has, does. The server accepts no roster that drops the key.`,
     `Two machines have signed, or a backup was restored. Sign on the machine that signed the other one, or with its file of roots. Nothing was signed. If neither is left: --from-server ${shown.number} signs a roster ${start.base.number + 1} based on it${dropped.length === 0 ? '' : ` that ${dropped.join('; ')}`}.`,
+  );
+}
+
+/**
+ * Another machine has signed without knowing that an agent was removed here. A hostile server can bring that about, by
+ * showing it no roster that says so: the agent would get the next segment key.
+ */
+function refuseBroughtBack(
+  { known, roster, older, broughtBack }: OwnedState,
+  remove: readonly string[],
+): void {
+  const name = broughtBack.find((one) => !remove.includes(one));
+  if (name === undefined) return;
+  throw new AgentError(
+    `Roster ${roster?.number} of segment ${known.segmentName} names agent ${name}, which roster ${older?.number} has removed.`,
+    `Another machine has signed without knowing that. Remove it again: --remove ${name}. Nothing was signed.`,
   );
 }
 
@@ -207,6 +230,7 @@ export async function signNextRoster(
   const start = startOf(owned, how);
   const { base, replaced } = start;
   const decisions = { ...given, remove: [...given.remove, ...start.remove] };
+  if (replaced === undefined) refuseBroughtBack(owned, decisions.remove);
   if (how.dropsLost !== true) {
     if (replaced === undefined) refuseToDropKey(owned);
     refuseWhereSeenNewer(owned, base?.number ?? 0, decisions);
