@@ -10,10 +10,12 @@ import type { JumpHost, OpenedCredential, StepTarget } from '../steps/step-type.
 import { algorithmsFor } from './algorithms.ts';
 import { boundAnswers, boundChannels, cutOff } from './bound-connection.ts';
 import { dialError, handshakeError } from './connect-errors.ts';
+import { limitGroup } from './group-exchange.ts';
 import { hostKeyFingerprint } from './host-key.ts';
 import { takeCertificates } from './host-keys/certified-key-exchange.ts';
 import { plainHostKey, refuseHostKey } from './host-keys/refuse-host-key.ts';
 import { forwardError, forwardTimedOut, jumpHostFailed } from './jump-hosts.ts';
+import { watchKeyExchanges } from './key-exchanges.ts';
 import { Authentication } from './login/authentication.ts';
 import { takeOverGcm } from './packets/gcm-packets.ts';
 import { freePacket } from './packets/packet-memory.ts';
@@ -431,7 +433,10 @@ function handshake(
       },
       authHandler: (allowed, partial) => authentication.next(allowed, partial) as never,
     });
-    if (target.hostAuthorities !== undefined) takeCertificates(client);
+    watchKeyExchanges(client, (exchange) => {
+      limitGroup(exchange, { legacy: target.algorithms === 'legacy' });
+      takeCertificates(exchange);
+    });
     authentication.attach(client);
     // After connect(), which pauses the socket. With an earlier listener ssh2 would miss the first bytes.
     socket.once('data', (bytes: Buffer) => {

@@ -3,8 +3,8 @@
 // each key exchange of a client is given what ssh2 has to compare at each point: the certificate while the reply is
 // read, and the plain key once the hash includes the certificate. If a version of ssh2 changed that order, the
 // signature would not match and the connection would fail; a wrong host could not be accepted because of that.
-import type { Client } from 'ssh2';
 import constants from 'ssh2/lib/protocol/constants.js';
+import type { KeyExchange } from '../key-exchanges.ts';
 import { type Certificate, certificateSuffix, readCertificate } from './host-certificate.ts';
 import { WireReader } from './wire-reader.ts';
 
@@ -22,34 +22,14 @@ export const certificateAlgorithms = [
 const supported = constants.SUPPORTED_SERVER_HOST_KEY as string[];
 for (const algorithm of certificateAlgorithms) if (!supported.includes(algorithm)) supported.push(algorithm);
 
-/** The parts of ssh2's key exchange that are used here. */
-interface KeyExchange {
-  negotiated: { serverHostKey: string };
-  _hostKey: Buffer | undefined;
-  _remoteKexinit: Buffer | undefined;
-  parse(payload: Buffer): unknown;
-  finish(...given: unknown[]): unknown;
-  getPublicKey(): Buffer;
-}
-
 /**
- * Makes a client accept host certificates, in its first key exchange and in later ones. Call it right after `connect`.
+ * Makes a key exchange accept a host certificate.
  *
- * @param onOffer called with the host key algorithms that the server offers
+ * @returns the host key algorithms that the server offers
  */
-export function takeCertificates(client: Client, onOffer?: (algorithms: string[]) => void): void {
-  const protocol = (client as unknown as { _protocol: { _kex: KeyExchange | undefined } })._protocol;
-  let current = protocol._kex;
-  Object.defineProperty(protocol, '_kex', {
-    configurable: true,
-    get: () => current,
-    set: (exchange: KeyExchange | undefined) => {
-      current = exchange;
-      if (exchange === undefined) return;
-      if (exchange._remoteKexinit !== undefined) onOffer?.(offeredAlgorithms(exchange._remoteKexinit));
-      if (exchange.negotiated.serverHostKey.endsWith(certificateSuffix)) takeCertificate(exchange);
-    },
-  });
+export function takeCertificates(exchange: KeyExchange): string[] {
+  if (exchange.negotiated.serverHostKey.endsWith(certificateSuffix)) takeCertificate(exchange);
+  return exchange._remoteKexinit === undefined ? [] : offeredAlgorithms(exchange._remoteKexinit);
 }
 
 function takeCertificate(exchange: KeyExchange): void {

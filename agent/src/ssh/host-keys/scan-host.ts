@@ -8,7 +8,9 @@ import ssh2, { type ServerHostKeyAlgorithm } from 'ssh2';
 import { cutOff } from '../bound-connection.ts';
 import { handshakeError } from '../connect-errors.ts';
 import { dial, identification, writeTurnsWhole } from '../connection.ts';
+import { limitGroup } from '../group-exchange.ts';
 import { algorithmsByKeyType, hostKeyFingerprint, offeredHostKey } from '../host-key.ts';
+import { watchKeyExchanges } from '../key-exchanges.ts';
 import { resolveTarget } from '../resolve-target.ts';
 import { SshError } from '../ssh-error.ts';
 import { certificateAlgorithms, takeCertificates } from './certified-key-exchange.ts';
@@ -168,8 +170,9 @@ class Look {
           },
           authHandler: () => false as never,
         });
-        takeCertificates(client, (offered) => {
-          this.#offered = offered;
+        watchKeyExchanges(client, (exchange) => {
+          limitGroup(exchange);
+          this.#offered = takeCertificates(exchange);
         });
         socket.once('data', (bytes: Buffer) => this.#note(bytes));
         if (signal.aborted) onAbort();
