@@ -80,6 +80,7 @@ const columns: Record<string, Record<string, Alteration | undefined>> = {
       batch_number: unread,
       batch_end: unread,
       batch_failures: unread,
+      batch_began_at: unread,
       halted_at: unread,
       timeout_s: unread,
     },

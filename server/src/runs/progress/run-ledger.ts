@@ -61,6 +61,8 @@ interface RunEntry extends ChangedRun {
   ended: boolean;
   /** Whether target runs have ended in this transaction, so that the strategy may open more. */
   endedTargets: boolean;
+  /** Whether something changed that `writeStrategy` writes. */
+  strategyChanged: boolean;
   steps: StepChange[];
   targetRuns: Map<number, TargetRunRow>;
 }
@@ -109,6 +111,7 @@ export class RunLedger {
         touched: false,
         ended: false,
         endedTargets: false,
+        strategyChanged: false,
         steps: [],
         targetRuns: new Map(),
       });
@@ -187,12 +190,13 @@ export class RunLedger {
    * after it keep their sizes, and the open one still ends with the targets that it began with.
    */
   async passOver(target: TargetRunRow): Promise<void> {
-    const { row } = this.#entry(target.jobRunId);
+    const entry = this.#entry(target.jobRunId);
+    const { row } = entry;
     if (row.targetsOpened === null) return;
     row.targetsOpened += 1;
     if (row.batchEnd !== null && row.batchEnd < row.targetsTotal) row.batchEnd += 1;
+    entry.strategyChanged = true;
     await takeOutOfOrder(this.#tx, target.id);
-    await writeStrategy(this.#tx, row);
   }
 
   setError(runId: number, message: string): void {
@@ -222,6 +226,7 @@ export class RunLedger {
     else if (status === 'timed_out') row.targetsTimedOut += 1;
     else if (status === 'unknown') row.targetsUnknown += 1;
     else row.targetsFailed += 1;
+    if (status !== 'succeeded' && status !== 'cancelled') countBefore(entry, target, 1);
     this.#endRunIfLast(entry);
   }
 
@@ -243,6 +248,7 @@ export class RunLedger {
     const { row } = entry;
     if (target.status !== 'unknown' || isRunEnded(row.status)) throw new Error('not to be reopened');
     row.targetsUnknown -= 1;
+    countBefore(entry, target, -1);
     row.targetsRunning += 1;
     target.status = 'running';
     target.completedAt = null;
@@ -309,6 +315,8 @@ export class RunLedger {
     const isNewBatch = batch.batchNumber !== row.batchNumber;
     if (open === 0 && halt === null && !isNewBatch) return;
     Object.assign(row, batch);
+    if (isNewBatch) row.batchBeganAt = this.now;
+    entry.strategyChanged = true;
     if (halt !== null) {
       row.haltedAt = this.now;
       row.haltedReason = halt.reason;
@@ -321,7 +329,6 @@ export class RunLedger {
         this.wakeSegment(step.segmentId);
       }
     }
-    await writeStrategy(this.#tx, row);
   }
 
   /**
@@ -376,7 +383,10 @@ export class RunLedger {
 
   /** Writes everything that was collected, numbers the events and sends one NOTIFY. */
   async write(last: readonly (() => Promise<void>)[] = []): Promise<ProgressNews> {
-    for (const entry of this.#runs.values()) if (entry.endedTargets) await this.#followStrategy(entry);
+    for (const entry of this.#runs.values()) {
+      if (entry.endedTargets) await this.#followStrategy(entry);
+      if (entry.strategyChanged) await writeStrategy(this.#tx, entry.row);
+    }
     const touched = [...this.#runs.values()].filter((entry) => entry.touched);
     const endedIds = touched.filter(({ row }) => isRunEnded(row.status)).map(({ row }) => row.id);
     for (const { jobRunId, outputState } of await worstOutputStates(this.#tx, endedIds)) {
@@ -432,6 +442,15 @@ export class RunLedger {
       cleaning.map((target) => ({ ...targetRunValues(target), status: 'running' as const })),
     );
   }
+}
+
+/** Counts a failure among those of the batches before the open one, if the target run began in one of them. */
+function countBefore(entry: RunEntry, { startedAt }: Pick<TargetRunRow, 'startedAt'>, failures: 1 | -1) {
+  const { batchFailures, batchBeganAt } = entry.row;
+  if (batchFailures === null || batchBeganAt === null || startedAt === null) return;
+  if (startedAt > batchBeganAt) return;
+  entry.row.batchFailures = batchFailures + failures;
+  entry.strategyChanged = true;
 }
 
 function targetRunValues({ id, status, firstFailure, startedAt, completedAt }: TargetRunRow) {

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { timeOutRun } from '../ends/time-out-run.ts';
-import { endOf, failure, setupRuns, success, type TestRuns } from '../testing.ts';
+import { markLeased } from '../leases/mark-leased.ts';
+import { endOf, failure, givenUp, setupRuns, success, type TestRuns } from '../testing.ts';
 
 async function targetRuns(t: TestRuns, runId: number) {
   return t.sql<{ status: string; endReason: string | null; isOpen: boolean }[]>`
@@ -104,4 +105,46 @@ test('a run past its timeout ends waiting steps and stops running ones; both hav
   expect((await t.steps(runId)).map((step) => step.status)).toEqual(Array(4).fill('timed_out'));
   expect((await t.steps(runId))[0]?.reason).toBe('run_timeout');
   expect((await t.run(runId)).status).toBe('timed_out');
+});
+
+test.each([
+  ['succeeds', success, 0],
+  ['fails', failure, 1],
+])('a host of an earlier batch that %s late counts for that batch alone', async (_, late, failures) => {
+  await using t = await setupRuns();
+  const strategy = { batches: [2, 3], max_failures: 10, batch_max_failures: 1 };
+  const runId = await t.start({ targets: 8, job: { strategy } });
+  const [unknown, good] = await t.claim();
+  if (unknown === undefined || good === undefined) throw new Error('two were to be claimed');
+  await t.settle(givenUp(unknown), endOf(good));
+  const [first, second, third] = await t.claim();
+  if (first === undefined || second === undefined || third === undefined) throw new Error('not three');
+  await t.settle(endOf(first, failure));
+  await t.settle(endOf(unknown, late));
+  const batch = async () =>
+    (await t.sql`select batch_number, batch_failures, halted_reason from job_runs`)[0];
+  // One failure in this batch is within the limit, whatever has become of the one before.
+  expect(await batch()).toEqual({ batchNumber: 2, batchFailures: failures, haltedReason: null });
+  await t.settle(endOf(second, failure));
+  expect((await batch())?.['haltedReason']).toMatch(
+    /^Stopped when 2 hosts .* in batch 2: batch_max_failures is 1/,
+  );
+  await t.settle(endOf(third));
+  expect((await t.run(runId)).status).toBe('failed');
+});
+
+test('a host that is given up and comes back in the open batch is no failure of that batch', async () => {
+  await using t = await setupRuns();
+  const strategy = { batches: [1, 3], max_failures: 10, batch_max_failures: 1 };
+  await t.start({ targets: 8, job: { strategy } });
+  await t.settle(endOf(await t.claimOne(), failure));
+  const [unknown, other, last] = await t.claim();
+  if (unknown === undefined || other === undefined || last === undefined) throw new Error('not three');
+  await markLeased(t.sql, [unknown, other, last]);
+  await t.settle(givenUp(unknown));
+  await t.settle(endOf(unknown));
+  await t.settle(endOf(other, failure), endOf(last));
+  expect(await t.sql`select batch_number, batch_failures, halted_reason from job_runs`).toEqual([
+    { batchNumber: 3, batchFailures: 2, haltedReason: null },
+  ]);
 });

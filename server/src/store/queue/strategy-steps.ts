@@ -74,8 +74,8 @@ export async function takeOutOfOrder(tx: Tx, targetRunId: number): Promise<void>
 export async function writeStrategy(tx: Tx, run: RunRow): Promise<void> {
   await tx`
     update job_runs set targets_opened = ${run.targetsOpened}, batch_number = ${run.batchNumber},
-      batch_end = ${run.batchEnd}, batch_failures = ${run.batchFailures}, halted_at = ${run.haltedAt},
-      halted_reason = ${run.haltedReason}
+      batch_end = ${run.batchEnd}, batch_failures = ${run.batchFailures}, batch_began_at = ${run.batchBeganAt},
+      halted_at = ${run.haltedAt}, halted_reason = ${run.haltedReason}
     where id = ${run.id}`;
 }
 

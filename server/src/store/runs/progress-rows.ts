@@ -21,6 +21,8 @@ export interface RunRow extends RunCounts {
   batchNumber: number | null;
   batchEnd: number | null;
   batchFailures: number | null;
+  /** When the open batch began; `null` for the first. */
+  batchBeganAt: Date | null;
   haltedAt: Date | null;
   haltedReason: string | null;
   stopReason: 'run_timeout' | null;
@@ -94,7 +96,7 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
       select id, job_id, job_version, status, max_failures, targets_total, targets_running, targets_held,
         targets_succeeded, targets_failed, targets_cancelled, targets_timed_out, targets_unknown, total_steps,
         completed_steps, failed_steps, late_results, output_state, event_seq, started_at, completed_at, error_message,
-        priority, strategy, targets_opened, batch_number, batch_end, batch_failures, halted_at, halted_reason,
+        priority, strategy, targets_opened, batch_number, batch_end, batch_failures, batch_began_at, halted_at, halted_reason,
         stop_reason
       from job_runs where id = any(${named}) order by id for update)
     select locked.*, v.step_rules, clock_timestamp() as now
