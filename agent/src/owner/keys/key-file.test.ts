@@ -1,7 +1,7 @@
-import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, type FileHandle, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { decodeBase64, sign, verify } from '@opsconductor/protocol/sealing';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
 import { typedCommand } from '../../typed-command.ts';
 import { makeKeyFile, openKeyFile, publicKeyOf, readKeyFile } from './key-file.ts';
@@ -77,3 +77,37 @@ test('no key is overwritten, made with a short passphrase, or used while others 
     fix: `Restrict it: chmod 600 ${t.file}`,
   });
 });
+
+/** Lets every file and folder be synced, unless it is one whose sync fails. */
+async function watchSyncs(folder: string, fails: 'file' | 'folder' | undefined) {
+  const handle = await open(folder);
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const { sync } = prototype;
+  const synced: string[] = [];
+  const spy = vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
+    const kind = (await this.stat()).isDirectory() ? 'folder' : 'file';
+    if (kind === fails) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    await sync.call(this);
+    synced.push(kind);
+  });
+  onTestFinished(() => spy.mockRestore());
+  return synced;
+}
+
+test('a new key and its name are on disk before anybody relies on it', async () => {
+  await using t = await setup();
+  const synced = await watchSyncs(dirname(t.file), undefined);
+  await makeKeyFile(`${t.file}-2`, 'recovery', passphrase, cheap);
+  expect(synced).toEqual(['file', 'folder']);
+});
+
+test.each(['file', 'folder'] as const)(
+  'of a key whose %s can’t be written nothing is left',
+  async (fails) => {
+    await using t = await setup();
+    await watchSyncs(dirname(t.file), fails);
+    await expect(makeKeyFile(`${t.file}-2`, 'root', passphrase, cheap)).rejects.toThrow('no space left');
+    expect(await readdir(dirname(t.file))).toEqual(['root.key']);
+  },
+);

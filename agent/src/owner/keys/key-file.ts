@@ -1,7 +1,8 @@
 // A private key that its owner keeps, encrypted with a passphrase, in a file that only the owner can read. It is opened
 // in the process that signs or opens something with it, and is sent to nobody.
 import { type ScryptOptions, scrypt } from 'node:crypto';
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, readFile, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import {
   decodeBase64,
   encodeBase64,
@@ -17,7 +18,7 @@ import {
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../../agent-error.ts';
-import { errorCode } from '../../identity/durable-file.ts';
+import { errorCode, syncFolder } from '../../identity/durable-file.ts';
 import { parseJson } from '../../identity/identity.ts';
 import { typedCommand } from '../../typed-command.ts';
 
@@ -205,12 +206,18 @@ async function refuseOpenFile(path: string): Promise<void> {
   );
 }
 
+/** Not through a second name and a link, because keys are kept on FAT too, which has no hard links. */
 async function writeNewFile(path: string, text: string): Promise<void> {
   try {
     const file = await open(path, 'wx', 0o600);
     try {
       await file.writeFile(text);
       await file.sync();
+      await syncFolder(dirname(path));
+    } catch (error) {
+      // A part of a key would be in the way of the next try, and might be taken for a key.
+      await unlink(path).catch(() => undefined);
+      throw error;
     } finally {
       await file.close();
     }
