@@ -1,5 +1,6 @@
 // The roots of segments that the person who starts runs has seen and compared. They are kept in a file, so that no
 // server can name another root later, or show an older roster of the same.
+import { isDeepStrictEqual } from 'node:util';
 import { type SealingKey, SealingKeySchema } from '@opsconductor/protocol';
 import {
   decodeBase64,
@@ -23,7 +24,7 @@ const KnownRootSchema = Type.Object(
     rootFingerprint: Type.String(),
     /** Number of the newest roster that was seen. */
     rosterNumber: Type.Integer({ minimum: 0 }),
-    /** The newest roster that was signed on this machine. */
+    /** The newest roster that the owner of the root has signed or looked at on this machine. */
     signed: Type.Optional(Type.Object({ payload: Type.String(), signature: Type.String() })),
   },
   { additionalProperties: false },
@@ -46,15 +47,15 @@ export interface SegmentKey {
 export class KnownRoots {
   readonly #path: string | undefined;
   readonly #learns: boolean;
-  readonly #known: KnownRoot[];
-  /** The content of the file. */
-  #kept: string;
+  #known: KnownRoot[];
+  /** What the file had when it was last read or written. */
+  #kept: readonly KnownRoot[];
 
   private constructor(path: string | undefined, learns: boolean, known: KnownRoot[]) {
     this.#path = path;
     this.#learns = learns;
     this.#known = known;
-    this.#kept = this.#text();
+    this.#kept = structuredClone(known);
   }
 
   /**
@@ -64,19 +65,7 @@ export class KnownRoots {
    */
   static async read(path: string | undefined, learns: boolean): Promise<KnownRoots> {
     if (path === undefined) return new KnownRoots(path, learns, []);
-    const bytes = await readIfExists(path).catch((cause: unknown) => {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new AgentError(`The file of roots can't be read: ${why}.`, 'Check the path given with --roots.', {
-        cause,
-      });
-    });
-    if (bytes === undefined) return new KnownRoots(path, learns, []);
-    const content = parseJson(bytes.toString('utf8'));
-    if (Check(KnownRootsSchema, content)) return new KnownRoots(path, learns, content.segments);
-    throw new AgentError(
-      `${path} is not a file of roots.`,
-      'Name another file with --roots; with --learn-roots a new one is written.',
-    );
+    return new KnownRoots(path, learns, await readRoots(path));
   }
 
   /**
@@ -149,13 +138,15 @@ export class KnownRoots {
   }
 
   /**
-   * Saves what was learned and seen, if any of it is new.
+   * Saves what was learned and seen, if any of it is new. What other commands have saved since the file was read is
+   * kept: one that asked for a passphrase may have waited for minutes.
    *
-   * @throws {AgentError}
+   * @throws {AgentError} also if a roster is to be kept, and another command has kept or seen another one meanwhile.
    */
   async save(): Promise<void> {
-    const text = this.#text();
-    if (this.#path === undefined || text === this.#kept) return;
+    if (this.#path === undefined || isDeepStrictEqual(this.#known, this.#kept)) return;
+    this.#known = merged(this.#kept, this.#known, await readRoots(this.#path));
+    const text = `${JSON.stringify({ segments: this.#known }, null, 2)}\n`;
     await writeDurably(this.#path, text).catch((cause: unknown) => {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new AgentError(
@@ -164,11 +155,7 @@ export class KnownRoots {
         { cause },
       );
     });
-    this.#kept = text;
-  }
-
-  #text(): string {
-    return `${JSON.stringify({ segments: this.#known }, null, 2)}\n`;
+    this.#kept = structuredClone(this.#known);
   }
 
   #knownRoot({ installationId, segmentId, segmentName }: NamedSealingKey, found: string) {
@@ -193,4 +180,49 @@ export class KnownRoots {
     this.#known.push(learned);
     return learned;
   }
+}
+
+/** Reads a file of roots, which is empty if there is none. */
+async function readRoots(path: string): Promise<KnownRoot[]> {
+  const bytes = await readIfExists(path).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AgentError(`The file of roots can't be read: ${why}.`, 'Check the path given with --roots.', {
+      cause,
+    });
+  });
+  if (bytes === undefined) return [];
+  const content = parseJson(bytes.toString('utf8'));
+  if (Check(KnownRootsSchema, content)) return content.segments;
+  throw new AgentError(
+    `${path} is not a file of roots.`,
+    'Name another file with --roots; with --learn-roots a new one is written.',
+  );
+}
+
+/** Returns what the file is to have, if another command may have changed it from `before` to `theirs` meanwhile. */
+function merged(
+  before: readonly KnownRoot[],
+  ours: readonly KnownRoot[],
+  theirs: readonly KnownRoot[],
+): KnownRoot[] {
+  const find = (some: readonly KnownRoot[], { installationId, segmentId }: KnownRoot) =>
+    some.find((one) => one.installationId === installationId && one.segmentId === segmentId);
+  const changed = ours.filter((one) => !isDeepStrictEqual(one, find(before, one)));
+  const kept = theirs.map((their) => {
+    const our = find(changed, their);
+    if (our === undefined || isDeepStrictEqual(our, their)) return their;
+    return isDeepStrictEqual(their, find(before, their)) ? our : mergedOne(find(before, their), our, their);
+  });
+  return [...kept, ...changed.filter((one) => find(theirs, one) === undefined)];
+}
+
+function mergedOne(before: KnownRoot | undefined, our: KnownRoot, their: KnownRoot): KnownRoot {
+  const isKept = !isDeepStrictEqual(our.signed, before?.signed);
+  if (isKept || our.rootFingerprint !== their.rootFingerprint) {
+    throw new AgentError(
+      `Another command has changed what is known of segment ${our.segmentName} meanwhile.`,
+      'Run the command again. Nothing was sent.',
+    );
+  }
+  return { ...their, rosterNumber: Math.max(our.rosterNumber, their.rosterNumber) };
 }

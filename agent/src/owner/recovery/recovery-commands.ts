@@ -6,7 +6,7 @@ import { KnownRoots } from '../../start-run/known-roots.ts';
 import { passphraseOption } from '../keys/key-commands.ts';
 import { openKeyFile, publicKeyOf } from '../keys/key-file.ts';
 import { readPassphrase } from '../keys/passphrase.ts';
-import { readOwned } from '../segments/owned-segment.ts';
+import { keepSeen, readOwned } from '../segments/owned-segment.ts';
 import { connectApi, type ServerOptions, withServerOptions } from '../server-options.ts';
 import { giveTo, openGenerations } from './recover-segment.ts';
 
@@ -35,6 +35,7 @@ export function addRecoveryCommands(program: Command, config: Config, say: (line
     const api = await connectApi(options, config);
     const roots = await KnownRoots.read(options.roots, false);
     const owned = await readOwned(api, roots.named(name), await publicKeyOf(key, 'root'));
+    await keepSeen(roots, owned);
     const recoveryKey = await openKeyFile(file, 'recovery', () => readPassphrase(passphraseFile));
     const opened = await openGenerations(api, owned, recoveryKey);
     recoveryKey.privateKey.fill(0);

@@ -21,7 +21,7 @@ import { KnownRoots } from '../../start-run/known-roots.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
 import { type SealRequest, storeSealed } from '../credentials/seal-credential.ts';
 import { describeOwned } from './describe-owned.ts';
-import { initSegment, readOwned, type SignHow, signNextRoster } from './owned-segment.ts';
+import { initSegment, keepSeen, readOwned, type SignHow, signNextRoster } from './owned-segment.ts';
 
 const installationId = 'installation-1';
 const segmentId = 3;
@@ -235,7 +235,7 @@ test('nothing is signed on a roster that drops a segment key of an older one, un
   t.sent.length = 0;
   for (const dropsLost of [false, true]) {
     await expect(t.sign({ dropsLost })).rejects.toThrow(
-      /^Roster 3 of segment dmz, which was signed here, does not name generation 2 .* roster 2, which the server has, does/,
+      /^Roster 3 of segment dmz, which is kept here, does not name generation 2 .* roster 2, which the server has, does/,
     );
   }
   // The server would refuse it, so it is not kept either: the other machine's next roster is built on.
@@ -297,9 +297,7 @@ test('a roster that was signed here and that the server will never accept is giv
   await using t = await setupApart();
   const refusal = await t.sign().catch((error: unknown) => error);
   if (!(refusal instanceof AgentError)) throw refusal;
-  expect(refusal.message).toMatch(
-    /^Roster 4 of segment dmz, which was signed here, does not name generation 2/,
-  );
+  expect(refusal.message).toMatch(/^Roster 4 of segment dmz, which is kept here, does not name generation 2/);
   expect(refusal.fix).toContain(
     '--from-server 2 signs a roster 5 based on it that leaves out agent agent-4, which roster 4 names; names no recovery key, unlike roster 4; removes agent agent-2, as roster 4 does.',
   );
@@ -324,6 +322,74 @@ test('a roster that was signed here and that the server will never accept is giv
   // Signing then goes on as usual.
   expect(await t.sign()).toEqual(['names the recovery key']);
   expect((await t.read()).roster?.number).toBe(6);
+});
+
+test('what other commands save while one waits for a passphrase is kept', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({}) };
+  const [waiting, owned] = [await t.roots(), await t.read()];
+  const other = await t.roots();
+  other.put({ ...other.named('dmz'), segmentId: 4, segmentName: 'prod', rosterNumber: 7 });
+  await other.save();
+  const decisions = { admit: new Map<string, string>(), remove: [], recoveryKey: await t.recoveryKey() };
+  await signNextRoster(t.api, waiting, t.root, owned, decisions);
+  expect((await t.roots()).named('prod').rosterNumber).toBe(7);
+  expect((await t.roots()).named('dmz').rosterNumber).toBe(2);
+});
+
+test('of two commands that sign at once only one is kept and sent: there are no two rosters of a number', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({}) };
+  const [waiting, owned] = [await t.roots(), await t.read()];
+  await t.sign();
+  const kept = (await t.roots()).named('dmz');
+  t.sent.length = 0;
+  const decisions = { admit: new Map<string, string>(), remove: [], recoveryKey: await t.recoveryKey() };
+  await expect(signNextRoster(t.api, waiting, t.root, owned, decisions)).rejects.toThrow(
+    'Another command has changed what is known of segment dmz meanwhile.',
+  );
+  expect(t.sent).toEqual([]);
+  expect((await t.roots()).named('dmz')).toEqual(kept);
+});
+
+test('the highest number that any of several commands has seen stays in the file', async () => {
+  await using t = await setup();
+  const [first, second] = [await t.roots(), await t.roots()];
+  second.put({ ...second.named('dmz'), rosterNumber: 6 });
+  await second.save();
+  first.put({ ...first.named('dmz'), rosterNumber: 5 });
+  await first.save();
+  expect((await t.roots()).named('dmz').rosterNumber).toBe(6);
+});
+
+test('a roster that was only looked at is kept, and no older one is built on afterwards', async () => {
+  await using t = await setup();
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 5 }) };
+  await keepSeen(await t.roots(), await t.read());
+  t.server.state = { ...t.server.state, roster: await t.signed({ number: 4 }) };
+  expect(await t.read()).toMatchObject({ isBehind: true, roster: { number: 5 } });
+  await t.sign();
+  expect((await t.read()).shown?.number).toBe(6);
+});
+
+test('a roster that drops a key, or an agent’s removal, does not take the place of the one that is kept', async () => {
+  await using t = await setup();
+  const publicKey = encodeBase64((await generateEncryptionKeyPair()).publicKey);
+  const segmentKeys = [...t.first.segmentKeys, { generation: 2, publicKey }];
+  const agents = [await member(2)];
+  for (const [kept, shown] of [
+    [{ segmentKeys, currentGeneration: 2 }, {}],
+    [{ revoked: [{ agentId: 2, atNumber: 3 }] }, { agents }],
+    [{ revoked: [{ agentId: 2, atNumber: 3 }] }, {}],
+  ]) {
+    const signed = await t.signed({ number: 3, ...kept });
+    const roots = await t.roots();
+    roots.put({ ...roots.named('dmz'), rosterNumber: 3, signed });
+    await roots.save();
+    t.server.state = { ...t.server.state, roster: await t.signed({ number: 4, ...shown }) };
+    await keepSeen(await t.roots(), await t.read());
+    expect((await t.roots()).named('dmz').signed).toEqual(signed);
+  }
 });
 
 /** Agent 2 was removed here by roster 4, which a hostile server has shown to nobody: another machine has signed on. */
@@ -378,7 +444,7 @@ test('nothing that was signed here is given up if the server accepts what is bui
   await t.sign();
   t.server.state = { ...t.server.state, roster: await t.signed({ number: 2 }) };
   t.sent.length = 0;
-  await expect(t.sign({ fromServer: 2 })).rejects.toThrow('no reason to drop what was signed here');
+  await expect(t.sign({ fromServer: 2 })).rejects.toThrow('no reason to drop what is kept here');
   expect(t.sent).toEqual([]);
 });
 

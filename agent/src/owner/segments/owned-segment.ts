@@ -1,4 +1,4 @@
-// A segment whose root is held here: compares what the server has with what was signed on this machine.
+// A segment whose root is held here: compares what the server has with the newest roster that this machine knows.
 import {
   SegmentListSchema,
   type SegmentRoster,
@@ -61,7 +61,7 @@ export interface OwnedState {
   /** The newest roster that the root has signed: the server's or the one that is kept here. */
   roster: Roster | undefined;
   signed: SignedRoster | undefined;
-  /** The roster that was last signed here; `shown` is the server's. */
+  /** The newest roster that is kept here; `shown` is the server's. */
   held: Roster | undefined;
   shown: Roster | undefined;
   /** Generations of segment keys that the older of the two rosters names and the newest does not. */
@@ -98,7 +98,7 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
     known.signed?.payload !== state.roster?.payload
   ) {
     throw new AgentError(
-      `There are two rosters ${held.number} of segment ${known.segmentName}: the server's is not the one that was signed here.`,
+      `There are two rosters ${held.number} of segment ${known.segmentName}: the server's is not the one that is kept here.`,
       'Somebody signs with a copy of this key. Agree on one machine to sign on, and copy its file of roots here.',
     );
   }
@@ -114,6 +114,21 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
   const droppedGenerations = generationsMissing(roster, older);
   const broughtBack = namesOfRemoved(roster, older);
   return { known, state, roster, signed, held, shown, droppedGenerations, older, broughtBack, isBehind };
+}
+
+/**
+ * Keeps a newer roster of the server's, so that the server can't go back to an older one. It is not kept in place of one
+ * that names a segment key, or removes an agent, that it does not: the owner has to be told that first.
+ *
+ * @throws {AgentError} if the file of roots can't be written.
+ */
+export async function keepSeen(roots: KnownRoots, owned: OwnedState): Promise<void> {
+  const { known, roster, signed, older, droppedGenerations } = owned;
+  if (roster === undefined || signed === undefined || roster.number <= known.rosterNumber) return;
+  const isRemovalLost = older !== undefined && withRemoved(roster, older) !== roster;
+  if (droppedGenerations.length > 0 || owned.broughtBack.length > 0 || isRemovalLost) return;
+  roots.put({ ...known, rosterNumber: roster.number, signed });
+  await roots.save();
 }
 
 function generationsMissing(roster: Roster | undefined, older: Roster | undefined): number[] {
@@ -136,7 +151,7 @@ interface Start {
   base: Roster | undefined;
   /** Names of members to remove, as the abandoned roster did. */
   remove: readonly string[];
-  /** The roster that was signed here and is abandoned. */
+  /** The roster that is kept here and is abandoned. */
   replaced?: Roster;
 }
 
@@ -153,7 +168,7 @@ function startOf(
     if (how.fromServer === undefined)
       return { base: roster && older ? withRemoved(roster, older) : roster, remove: [] };
     throw new AgentError(
-      `The roster of segment ${segmentName} that the server has is no reason to drop what was signed here.`,
+      `The roster of segment ${segmentName} that the server has is no reason to drop what is kept here.`,
       'Leave --from-server out. Nothing was signed.',
     );
   }
@@ -164,7 +179,7 @@ function startOf(
     ...start.remove.map((name) => `removes agent ${name}, as roster ${held.number} does`),
   ];
   throw new AgentError(
-    `Roster ${held.number} of segment ${segmentName}, which was signed here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown.number}, which the server has, does. The server accepts no roster that drops the key.`,
+    `Roster ${held.number} of segment ${segmentName}, which is kept here, does not name generation ${droppedGenerations.join(', ')} of the segment key; roster ${shown.number}, which the server has, does. The server accepts no roster that drops the key.`,
     `Two machines have signed, or a backup was restored. Sign on the machine that signed the other one, or with its file of roots. Nothing was signed. If neither is left: --from-server ${shown.number} signs a roster ${start.base.number + 1} based on it${dropped.length === 0 ? '' : ` that ${dropped.join('; ')}`}.`,
   );
 }
@@ -240,7 +255,10 @@ export async function signNextRoster(
   const input = { installationId, segmentId, rootPublicKey: root.publicKey, base, state, decisions };
   const { roster, changes } = await nextRoster(input);
   const isNew = changes.length > 0 || replaced !== undefined;
-  if (!isNew && !owned.isBehind) return [];
+  if (!isNew && !owned.isBehind) {
+    await keepSeen(roots, owned);
+    return [];
+  }
   const signed = isNew ? await signRoster(root.privateKey, roster) : owned.signed;
   const { number } = isNew ? roster : (base ?? roster);
   if (signed === undefined) return [];

@@ -13,7 +13,7 @@ import { openKeyFile, publicKeyOf } from '../keys/key-file.ts';
 import { readPassphrase } from '../keys/passphrase.ts';
 import { connectApi, type ServerOptions, withServerOptions } from '../server-options.ts';
 import { describeOwned } from './describe-owned.ts';
-import { initSegment, readOwned, signNextRoster } from './owned-segment.ts';
+import { initSegment, keepSeen, readOwned, signNextRoster } from './owned-segment.ts';
 
 interface SegmentOptions extends ServerOptions {
   key: string;
@@ -58,6 +58,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       const api = await connectApi(options, config);
       const roots = await KnownRoots.read(options.roots, false);
       const owned = await readOwned(api, roots.named(name), await publicKeyOf(options.key, 'root'));
+      await keepSeen(roots, owned);
       for (const line of describeOwned(owned)) say(line);
     },
   );
@@ -84,7 +85,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
     )
     .option(
       '--from-server <number>',
-      'continue from this roster, which the server has, not from what was signed here',
+      'continue from this roster, which the server has, not from the one that is kept here',
       rosterNumber,
     )
     .option(...passphraseOption)
