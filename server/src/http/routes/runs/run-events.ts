@@ -72,8 +72,12 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
         const part = await partToFollow(deps.sql, seen, principal.authority);
         const stepIds = part !== undefined && query.output === 'all' ? stepsOfPart(part) : named;
         if (stepIds === undefined) throw tooManySteps(query.output ?? '');
-        const position = startOf(context.req.header('last-event-id'), query.after, part);
         const { run } = seen;
+        const position = startOf(
+          { lastId: context.req.header('last-event-id'), after: query.after },
+          run,
+          part,
+        );
         const hasEnded = isRunEnded(run.status);
         const onCutOff = () => cutConnection(context);
         const of = { runId: run.id, stepIds, position, hasEnded, part };
@@ -124,11 +128,12 @@ export async function followStarted(
 
 /**
  * Returns where the reader continues. The event number of another view of the run (whole, or another part) is
- * meaningless, so that reader gets all events again.
+ * meaningless, so that reader gets all events again. So does one who names an event that the run has not come to: after
+ * a restore its events are numbered on from an earlier one, and the reader would miss those up to that number.
  */
 function startOf(
-  lastId: string | undefined,
-  after: number | undefined,
+  { lastId, after }: { lastId: string | undefined; after: number | undefined },
+  { eventSeq }: Pick<RunRecord, 'eventSeq'>,
   part: RunPart | undefined,
 ): StreamPosition {
   const tag = part === undefined ? {} : { part: part.tag };
@@ -138,6 +143,8 @@ function startOf(
     throw invalidField('Last-Event-ID', 'Is not an id that this stream issued; start again without it.');
   }
   const { part: _, afterSeq, output } = position;
+  if (part === undefined && position.part === undefined && afterSeq > eventSeq)
+    return { afterSeq: 0, output: new Map() };
   return { afterSeq: position.part === part?.tag ? afterSeq : 0, ...tag, output };
 }
 

@@ -104,20 +104,29 @@ describe('the stream of an ended run', () => {
     return [...(await reply.text()).matchAll(/^event: (\w+)$/gm)].map((match) => match[1]);
   };
 
-  test('ends for a reader whose Last-Event-ID is beyond what is stored, in events, attempts or output', async () => {
+  test('ends for a reader whose Last-Event-ID is beyond what is stored, in attempts or output', async () => {
     const run = await t.endedRun();
     const { eventSeq } = (await t.ask('GET', `runs/${run.runId}`)).body as Run;
     const step = run.lease.id;
     const from = (id: string) => events(run, { 'Last-Event-ID': id });
     expect(await from(`${eventSeq}~${step}.1.2`)).toEqual(['end']);
-    expect(await from(`${eventSeq + 1}~${step}.1.3`)).toEqual(['end']);
-    expect(await from(`999999999999999~${step}.1.9999999999`)).toEqual(['end']);
-    expect(await from(`999999999999999~999999999999999.9999999999.9999999999~${step}.1.2`)).toEqual(['end']);
-    expect(await from(`999999999999999~${step}.9999999999.1`)).toEqual(['chunk', 'chunk', 'end']);
+    expect(await from(`${eventSeq}~${step}.1.3`)).toEqual(['end']);
+    expect(await from(`${eventSeq}~${step}.1.9999999999`)).toEqual(['end']);
+    expect(await from(`${eventSeq}~999999999999999.9999999999.9999999999~${step}.1.2`)).toEqual(['end']);
+    expect(await from(`${eventSeq}~${step}.9999999999.1`)).toEqual(['chunk', 'chunk', 'end']);
     expect(await events(run, {}, `after=9007199254740991&output=${step}`)).toEqual(['chunk', 'chunk', 'end']);
     expect(await events(run, {}, 'output=999999999999999')).toEqual(['change', 'end']);
     const beyond = await t.ask('GET', `runs/${run.runId}/events?output=9223372036854775807`);
     expect(beyond).toMatchObject({ status: 400, body: { error: { details: [{ path: 'query.output' }] } } });
+  });
+
+  test('starts over for a reader whose Last-Event-ID is beyond the last event, as after a restore', async () => {
+    const run = await t.endedRun();
+    const { eventSeq } = (await t.ask('GET', `runs/${run.runId}`)).body as Run;
+    const all = await events(run, {});
+    expect(all).toEqual(['chunk', 'chunk', 'change', 'end']);
+    for (const id of [`${eventSeq + 1}~${run.lease.id}.1.2`, '999999999999999'])
+      expect(await events(run, { 'Last-Event-ID': id })).toEqual(all);
   });
 });
 
