@@ -1,6 +1,6 @@
-import type { Lease } from '@opsconductor/protocol';
-import { grantedReach } from '@opsconductor/protocol/grants';
-import { encodeBase64, generateSigningKeyPair } from '@opsconductor/protocol/sealing';
+import { canonicalJson, type Lease } from '@opsconductor/protocol';
+import { grantedReach, type LeaseGrant } from '@opsconductor/protocol/grants';
+import { encodeBase64, encodeFields, generateSigningKeyPair, sign } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { GrantBegins } from '../journal/grant-begins.ts';
 import type { JournalRecord } from '../journal/journal-record.ts';
@@ -215,6 +215,25 @@ test('a step begins once under a grant, and none begins after a later one', asyn
   await t.guard.check(second);
   t.guard.begin(second);
   await expect(t.guard.check(again)).rejects.toEqual(refused('step 1 after step 2'));
+});
+
+test('steps of one target can not be signed under several numbers: they would not be kept in order', async () => {
+  const t = await setup();
+  const [target] = (await draftOfTests()).targets;
+  const [reach] = target?.reaches ?? [];
+  if (target === undefined || reach === undefined) throw new Error('No target in the draft');
+  const under = (id: number, steps: number[]) => ({ ...reach, steps, target: { ...reach.target, id } });
+  const apart = { ...target, reaches: [under(12, [1]), under(13, [2, 3])] };
+  await expect(t.granted(1, { targets: [apart] })).rejects.toThrow('has several numbers');
+  // Signed by a program that does not look.
+  const { terms } = (await t.granted()).grant as LeaseGrant;
+  const statement = canonicalJson(apart);
+  const signed = await sign(t.by.keys.privateKey, encodeFields('run-grant', [terms, statement]));
+  const grant = { terms, statement, signature: encodeBase64(signed), definition: canonicalJson(definition) };
+  const second = { ...honestLease(2), target: { ...honestLease(2).target, id: 13 } };
+  await expect(t.guard.check({ ...second, grant: { ...grant, step: 2 } })).rejects.toEqual(
+    refused('a grant that this agent can not read'),
+  );
 });
 
 test('an attempt that has begun does not begin again by being leased again, whatever its token', async () => {

@@ -48,6 +48,8 @@ export async function signGrant(draft: GrantDraft, signing: Signing): Promise<Si
   // Sequential, because each takes a copy of the terms.
   for (const target of targets) {
     assertShape(GrantedTargetSchema, target, 'Target of the grant');
+    if (!isOneTarget(target))
+      throw new SealingError('malformed', 'A target of the grant has several numbers');
     const statement = canonicalJson(target);
     const signature = encodeBase64(await sign(privateKey, statementBytes(text, statement)));
     signed.push({ statement, signature });
@@ -77,7 +79,15 @@ export function readTerms(text: string): GrantTerms | undefined {
 /** Parses the part of a grant for one target; `undefined` if it isn't valid. */
 export function readGrantedTarget(text: string): GrantedTarget | undefined {
   const value = parsed(text);
-  return Check(GrantedTargetSchema, value) ? value : undefined;
+  return Check(GrantedTargetSchema, value) && isOneTarget(value) ? value : undefined;
+}
+
+/**
+ * Agents note by the target's number which step has begun last. If steps had numbers of their own, a server could run
+ * them in any order.
+ */
+function isOneTarget({ reaches }: GrantedTarget): boolean {
+  return new Set(reaches.map(({ target }) => target.id)).size === 1;
 }
 
 /** Returns the SHA-256 of a text, in hex. */
