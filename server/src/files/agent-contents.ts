@@ -16,7 +16,7 @@ import {
   isArtifactOf,
   lockAttempt,
 } from '../store/files/artifacts.ts';
-import { findContent, finishContent, lockContent, storedContentBytes } from '../store/files/contents.ts';
+import { bytesBeside, findContent, finishContent, lockContent } from '../store/files/contents.ts';
 import { findUsableFile, noteFileUse } from '../store/files/files.ts';
 import {
   appendBytes,
@@ -131,7 +131,7 @@ export class AgentContents {
         );
       }
       try {
-        requireRoom(await storedContentBytes(tx), size, maxStoredBytes);
+        requireRoom(await bytesBeside(tx, { size, most: maxStoredBytes }), size, maxStoredBytes);
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         return problem('no_space', error.message, 'Ask whoever runs the server.');

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type FileQuery, limits } from '@opsconductor/protocol';
 import { expect, onTestFinished, test } from 'vitest';
 import { setupJobs } from '../jobs/testing.ts';
+import { blockedBackends, holdTransaction } from '../runs/testing.ts';
 import { findContent } from '../store/files/contents.ts';
 import { noteFileUse } from '../store/files/files.ts';
 import { insertUser } from '../store/people/users.ts';
@@ -201,4 +202,18 @@ test('a job that names a file it can’t use is saved with a warning, until the 
   await send(id, 0, Buffer.from('abc'));
   await finish(id);
   expect(await t.change(job.id, { description: 'once it is there' })).not.toHaveProperty('warnings');
+});
+
+test('uploads that begin at the same moment do not exceed the room together', async () => {
+  const { t, begin } = await setup(1_000);
+  // Both have looked for room by the time they come to the audit log.
+  const release = await holdTransaction(t.sql, (tx) => tx`lock table audit_log in share mode`);
+  const begun = Promise.allSettled([begin('a.tar', 600), begin('b.tar', 600)]);
+  await blockedBackends(t.sql, 2);
+  await release();
+  expect((await begun).map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  expect(await begun).toContainEqual({
+    status: 'rejected',
+    reason: expect.objectContaining({ code: 'too_large' }),
+  });
 });

@@ -17,11 +17,11 @@ import { categoryForJobs } from '../jobs/settings/category-for-jobs.ts';
 import { type Sql, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
+  bytesBeside,
   type ContentRow,
   findContent,
   finishContent,
   lockContent,
-  storedContentBytes,
 } from '../store/files/contents.ts';
 import { countFiles, type FileRow, findFile, insertFile, isCompleteFile } from '../store/files/files.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
@@ -56,7 +56,7 @@ export async function createFile(
     const category = await categoryForJobs(tx, request.category, caller);
     if ((await countFiles(tx)) >= limits.maxFiles)
       throw new AppError('conflict', `There are ${limits.maxFiles} files, which is the most. Delete some.`);
-    requireRoom(await storedContentBytes(tx), size, maxStoredBytes);
+    requireRoom(await bytesBeside(tx, { size, most: maxStoredBytes }), size, maxStoredBytes);
     await insertFile(tx, { id, name, description, categoryId: category.id, createdBy: caller.userId });
     await beginContent(tx, masterKey, { id, owner: 'file', size });
     await recordAudit(tx, {

@@ -1,5 +1,6 @@
 // The content of files and artifacts: pieces in order, complete once a digest is set.
 import { limits } from '@opsconductor/protocol';
+import { takeChangeLock } from '../database/change-lock.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 
 export interface ContentRow {
@@ -81,6 +82,21 @@ export async function storedContentBytes(db: Queryable): Promise<number> {
   if (row === undefined) return 0;
   if (row.changes > maxChanges) await addUpContentBytes(db);
   return row.bytes;
+}
+
+const contentsLock = 0x0_95c0_63;
+/** At least as many contents as can begin at the same moment. */
+const mostAtOnce = 64;
+
+/**
+ * Returns how many bytes all files and artifacts take, so that the caller can decide whether `size` more have room below
+ * `most`. If they may be among the last that do, others who want to begin one wait until the transaction ends.
+ */
+export async function bytesBeside(tx: Tx, { size, most }: { size: number; most: number }): Promise<number> {
+  const stored = await storedContentBytes(tx);
+  if (size * mostAtOnce <= most - stored) return stored;
+  await takeChangeLock(tx, contentsLock);
+  return storedContentBytes(tx);
 }
 
 /** Replaces all recorded changes by their sum. Two concurrent calls take different changes, and neither waits. */
