@@ -12,7 +12,7 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isWrappedFor, markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
+import { insertWrap, isWrappedFor, markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import { lockSegment } from '../store/agents/segments.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { insertUser } from '../store/people/users.ts';
@@ -402,6 +402,25 @@ describe('a second agent', () => {
       const { wanting } = (await segmentStateFor(t.sql, enrolled.agentId)) ?? {};
       expect(wanting).toEqual([{ agentId: third, generation: 1 }]);
     }
+  });
+
+  it('is not left without the key by a peer whose wrap does not open', async () => {
+    const segment = await makeSegment(t, 'useless-wraps');
+    const first = await makeFirstAgent(t, segment.id, 'useless-a');
+    const hostile = await makeAgent(segment.id, 'useless-b');
+    const newcomer = (await makeAgent(segment.id, 'useless-c')).enrolled.agentId;
+    const byAgentId = hostile.enrolled.agentId;
+    const wrapped = encodeBase64(new Uint8Array(81));
+    const row = { segmentId: segment.id, generation: 1, agentId: byAgentId, wrapped };
+    await inTransaction(t.sql, (tx) => insertWrap(tx, row));
+    await markWrapsOpened(t.sql, byAgentId, [1]);
+    await inTransaction(t.sql, (tx) =>
+      storeWrap(tx, { byAgentId, agentId: newcomer, generation: 1, wrapped }),
+    );
+    const wanting = async () => (await segmentStateFor(t.sql, first.enrolled.agentId))?.wanting;
+    expect(await wanting()).toEqual([]);
+    await t.sql`update segment_key_wraps set wrapped_at = wrapped_at - interval '1 minute'`;
+    expect(await wanting()).toEqual([{ agentId: newcomer, generation: 1 }]);
   });
 
   it('gets no wrap from another segment or from an agent without the key, or if it is not active', async () => {

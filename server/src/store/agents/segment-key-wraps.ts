@@ -78,7 +78,8 @@ export interface SegmentStateRow {
   /** The agent's own wraps, oldest generation first. */
   wraps: WrapRow[];
   /**
-   * Other active agents of the segment, with the generations that this agent holds and nobody has wrapped for them yet.
+   * Other active agents of the segment, with the generations that this agent holds and they lack. Those that were just
+   * given a wrap are left out, but not for good: what a hostile peer has wrapped for them may not open.
    */
   wanting: { agentId: number; generation: number }[];
   /** Generations that this agent holds and nobody has wrapped for the recovery key. */
@@ -99,7 +100,8 @@ export async function findSegmentState(
         from agents a join segment_key_wraps held on held.agent_id = me.id and held.opened_at is not null
         where a.segment_id = me.segment_id and a.state = 'active' and a.id <> me.id
           and not exists (select from segment_key_wraps w
-            where w.agent_id = a.id and w.generation = held.generation)) as wanting,
+            where w.agent_id = a.id and w.generation = held.generation and (w.opened_at is not null
+              or w.wrapped_at >= clock_timestamp() - make_interval(secs => ${freshWrapS})))) as wanting,
       (select coalesce(json_agg(held.generation order by held.generation desc), '[]')
         from segment_key_wraps held where g.recovery_key is not null and held.agent_id = me.id
           and held.opened_at is not null
