@@ -7,10 +7,10 @@ import { visible } from '../../visible.ts';
 
 export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; until: Date }): string[] {
   const { job, installationId, startedBy, parameters, targets } = draft;
-  const definition = draft.definition as JobDefinition;
+  const { name, steps, ...settings } = draft.definition as JobDefinition;
   const secrets = [...new Set(targets.flatMap((target) => target.secrets.map(({ name }) => name)))];
   return [
-    `Job          ${definition.name}: job ${job.id}, version ${job.version}`,
+    `Job          ${name}: job ${job.id}, version ${job.version}`,
     `Checksum     ${job.checksum}`,
     `Installation ${installationId}`,
     `Started by   ${startedBy}`,
@@ -18,7 +18,8 @@ export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; 
     `Until        ${until.toISOString()}`,
     ...headed('Parameters', Object.keys(parameters).length === 0 ? ['none'] : yamlLines(parameters)),
     ...headed('Secrets', secrets.length === 0 ? ['none'] : secrets.map((name) => `${name} (sealed)`)),
-    ...headed('Steps, in this order', definition.steps.flatMap(describeStep)),
+    ...headed('Settings of the job', Object.keys(settings).length === 0 ? ['none'] : yamlLines(settings)),
+    ...headed('Steps, in this order', steps.flatMap(describeStep)),
     ...headed(`Targets: ${targets.length}`, targets.flatMap(describeTarget)),
   ].map(visible);
 }

@@ -88,6 +88,18 @@ test('what placeholders take from a target is shown, and what each step gets ins
     expect(text).toContain(part);
 });
 
+test('whatever else the definition says is shown, because it is signed too', async () => {
+  await using t = await setup();
+  const draft = await draftOfTests();
+  const parameters = { service: { type: 'string', allow_leading_dash: true, pattern: '^.*$' } };
+  const definition = { ...Object(draft.definition), parameters, fieldOfLater: 'x' };
+  const checksum = await sha256Hex(canonicalJson(definition));
+  await t.sign({ ...draft, definition, job: { ...draft.job, checksum } });
+  const text = t.lines.join('\n');
+  for (const part of ['allow_leading_dash: true', 'pattern: ^.*$', 'fieldOfLater: x'])
+    expect(text).toContain(part);
+});
+
 test('a field of a step is shown next to a field of its configuration with the same name', async () => {
   await using t = await setup();
   const draft = await draftOfTests();

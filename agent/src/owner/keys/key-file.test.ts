@@ -42,6 +42,13 @@ test('a wrong passphrase, an altered file and another purpose are refused', asyn
   await expect(open()).rejects.toThrow('not a key file');
 });
 
+test('each guess of a passphrase costs 128 MiB, and no file that costs less is made', async () => {
+  await using t = await setup();
+  const { scrypt } = await makeKeyFile(`${t.file}-2`, 'root', passphrase);
+  expect(128 * scrypt.N * scrypt.r).toBe(128 * 1024 * 1024);
+  expect((await openKeyFile(`${t.file}-2`, 'root', given)).purpose).toBe('root');
+});
+
 test('a damaged file gives a clear error, whatever is damaged in it', async () => {
   await using t = await setup();
   const { scrypt } = t.made;
