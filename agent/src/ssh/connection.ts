@@ -20,6 +20,7 @@ import { Authentication } from './login/authentication.ts';
 import { takeOverGcm } from './packets/gcm-packets.ts';
 import { freePacket } from './packets/packet-memory.ts';
 import { ReusedReads } from './packets/reused-reads.ts';
+import './server-requests.ts';
 import { literalAddress, resolveTarget } from './resolve-target.ts';
 import { SshError } from './ssh-error.ts';
 

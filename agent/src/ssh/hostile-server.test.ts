@@ -10,6 +10,8 @@ import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { ed25519KeyPair } from '../testing/ssh-keys.ts';
 import { boundAnswers } from './bound-connection.ts';
 import { connectSsh } from './connection.ts';
+import { hostKeyBlob } from './host-key.ts';
+import { wireString } from './host-keys/wire-reader.ts';
 import { SshPool } from './pool/pool.ts';
 import { refusalOf } from './sshd-setup.ts';
 
@@ -284,4 +286,120 @@ test('an expired password is reported as such, and not sent again', async () => 
     reason: 'auth_failed',
     message: expect.stringContaining('wants the password to be changed'),
   });
+});
+
+/** Sends a message of the protocol as it is, whatever state the connection is in. */
+function sendRaw(on: ssh2.Connection | ssh2.AuthContext, message: Buffer): void {
+  const { _protocol: protocol } = on as unknown as {
+    _protocol: {
+      _packetRW: {
+        write: { allocStart: number; alloc(bytes: number): Buffer; finalize(packet: Buffer): Buffer };
+      };
+      _cipher: { encrypt(packet: Buffer): void };
+    };
+  };
+  const { write } = protocol._packetRW;
+  const packet = write.alloc(message.length);
+  packet.set(message, write.allocStart);
+  protocol._cipher.encrypt(write.finalize(packet));
+}
+
+/** Starts a server that sends this as soon as it has let somebody in. Resolves with the types of what it gets then. */
+async function sendsOnceReady(...messages: Buffer[]) {
+  const heard: number[] = [];
+  const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (connection) => {
+    onTestFinished(() => void connection.end());
+    connection.on('error', () => {});
+    connection.on('authentication', (context) => context.accept());
+    connection.on('session', (_, refuse) => refuse());
+    connection.on('ready', () => {
+      const { _protocol: protocol } = connection as unknown as { _protocol: { _decipher: Deciphers } };
+      const { _decipher: decipher } = protocol;
+      const onPayload = decipher._onPayload;
+      decipher._onPayload = (payload) => {
+        heard.push(payload[0] as number);
+        return onPayload(payload);
+      };
+      for (const message of messages) sendRaw(connection, message);
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  return { target: targetAt(server.address()), heard };
+}
+interface Deciphers {
+  _onPayload(payload: Buffer): unknown;
+}
+
+const globalRequest = 80;
+const requestFailure = 82;
+const openChannel = 90;
+const openFailure = 92;
+
+test('a list of host keys is not read, and its server is not asked to prove that it has them', async () => {
+  const key = wireString(hostKeyBlob(hostKey.public) as Buffer);
+  const list = [Buffer.from([globalRequest]), wireString('hostkeys-00@openssh.com'), Buffer.from([0])];
+  const t = await sendsOnceReady(Buffer.concat([...list, key, key]));
+  const connection = await connectSsh(t.target, credential, { checkAddresses: () => {} });
+  await refusalOf(connection.exec('true'));
+  connection.close();
+  await connection.closed;
+  expect(t.heard).toContain(openChannel);
+  expect(t.heard).not.toContain(globalRequest);
+});
+
+test('what a server asks of the agent is refused, and its connection stays of use', async () => {
+  const asks = (name: string) =>
+    Buffer.concat([Buffer.from([globalRequest]), wireString(name), Buffer.from([1])]);
+  const opens = (type: string, ...more: Buffer[]) =>
+    Buffer.concat([Buffer.from([openChannel]), wireString(type), Buffer.alloc(12, 1), ...more]);
+  const t = await sendsOnceReady(
+    asks('keepalive@openssh.com'),
+    asks('tcpip-forward'),
+    opens('session'),
+    opens('x11', wireString('127.0.0.1'), Buffer.alloc(4)),
+    opens('forwarded-streamlocal@openssh.com', wireString('constructor'), wireString('')),
+  );
+  const connection = await connectSsh(t.target, credential, { checkAddresses: () => {} });
+  await refusalOf(connection.exec('true'));
+  const answers = t.heard.filter((type) => type !== openChannel);
+  expect(answers).toEqual([requestFailure, requestFailure, openFailure, openFailure, openFailure]);
+  connection.close();
+});
+
+test('a request that is cut short ends the connection, and not the agent', async () => {
+  const t = await sendsOnceReady(Buffer.from([globalRequest, 0, 0, 1]));
+  const connection = await connectSsh(t.target, credential, { checkAddresses: () => {} });
+  await connection.closed;
+});
+
+test('a server that asks for one signature after the other is given up on', async () => {
+  const key = ed25519KeyPair();
+  const takes = Buffer.concat([
+    ...[Buffer.from([60]), wireString('ssh-ed25519')],
+    wireString(hostKeyBlob(key.public) as Buffer),
+  ]);
+  const target = await serve(
+    () => {},
+    (context) => {
+      if (context.method !== 'publickey') context.reject(['publickey']);
+      else for (let times = 0; times < 100; times += 1) sendRaw(context, takes);
+    },
+  );
+  const login: OpenedCredential = {
+    ...{ kind: 'ssh_private_key', id: '1', version: 1, user: 'ops', privateKey: key.private },
+  };
+  const refused = await refusalOf(connectSsh(target, login, { checkAddresses: () => {} }));
+  expect(refused.message).toContain('asked for too many signatures');
+});
+
+test('what a server says that it allows is shown in part, and only as plain text', async () => {
+  const allowed = ['\u001b[2J\n', 'x'.repeat(1000), ...Array.from({ length: 5000 }, () => 'a')];
+  const target = await serve(
+    () => {},
+    (context) => context.reject(allowed as ssh2.AuthenticationType[]),
+  );
+  const refused = await refusalOf(connectSsh(target, credential, { checkAddresses: () => {} }));
+  expect(refused.message).toMatch(/^[ -~]{1,400}$/);
 });

@@ -4,11 +4,14 @@ import type { AnyAuthMethod, Client, KeyboardInteractiveCallback, Prompt } from 
 import type { OpenedCredential } from '../../steps/step-type.ts';
 import { SshError } from '../ssh-error.ts';
 import { keptKeys } from './kept-keys.ts';
-import { type OfferedKey, offerCertificates, offersOf } from './public-keys.ts';
+import { limitSignatures, type OfferedKey, offerCertificates, offersOf } from './public-keys.ts';
 
 // A prompt for the login password. Prompts that match `otherPrompt` ask for a new password or a second factor.
 const passwordPrompt = /passw(or|oo|o)[dt]|passphrase/i;
 const otherPrompt = /\b(new|old|current|retype|again|one[- ]?time|otp|token|code|pin)\b/i;
+
+/** How many of a server's methods or prompts a message names. */
+const maxNames = 8;
 
 export class Authentication {
   readonly #user: string;
@@ -52,12 +55,13 @@ export class Authentication {
 
   /** Call it right after the client's `connect`. */
   attach(client: Client): void {
+    limitSignatures(client);
     if (this.#hasCertificate) offerCertificates(client);
   }
 
   /** Returns the next method to try, or `false` if none is left. For ssh2's `authHandler`. */
   next(allowed: string[] | null, partial: boolean | null): AnyAuthMethod | false {
-    this.#allowed = allowed ?? [];
+    this.#allowed = (allowed ?? []).slice(0, maxNames).map(printable);
     this.#partial = partial ?? false;
     const at = this.#left.findIndex(({ method }) => allowed === null || allowed.includes(method.type));
     const [next] = at < 0 ? [] : this.#left.splice(at, 1);
@@ -113,7 +117,7 @@ export class Authentication {
       finish([this.#password ?? '']);
       return;
     }
-    this.#prompts = prompts.map(({ prompt }) => printable(prompt));
+    this.#prompts = prompts.slice(0, maxNames).map(({ prompt }) => printable(prompt));
     finish(prompts.map(() => ''));
   };
 

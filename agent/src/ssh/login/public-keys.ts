@@ -135,6 +135,25 @@ interface PacketWriter {
   finalize(packet: Buffer, force?: boolean): Buffer;
 }
 
+/** More than a login takes: one for each way to offer its key. */
+const maxSignatures = 16;
+
+/**
+ * Ends the connection of a server that asks for one signature after the other. With an RSA key each takes milliseconds,
+ * and a megabyte holds tens of thousands of such requests. Call it right after `connect`.
+ */
+export function limitSignatures(client: Client): void {
+  const protocol = (client as unknown as { _protocol: Protocol })._protocol;
+  const authPK = protocol.authPK.bind(protocol);
+  let made = 0;
+  protocol.authPK = (user, key, ...more) => {
+    // Without a function that signs, it only asks whether the server would take the key.
+    if (more.some((each) => typeof each === 'function')) made += 1;
+    if (made > maxSignatures) throw new Error('the server asked for too many signatures');
+    authPK(user, key, ...more);
+  };
+}
+
 /**
  * Makes a client able to offer keys with certificates. Call it right after `connect`. ssh2 also writes the name of the
  * certificate's algorithm into the signature, where the name of the key's own algorithm belongs; that is corrected when
