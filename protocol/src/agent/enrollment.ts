@@ -4,13 +4,15 @@ import { DisplayName } from '../api/text.ts';
 import { Bytes32, Signature } from './encodings.ts';
 import { Id } from './message-parts.ts';
 
+export const agentNamePattern = '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$';
+
 export const EnrollRequestSchema = Type.Object(
   {
     token: Type.String({ minLength: 43, maxLength: 200 }),
     name: Type.String({
       minLength: 1,
       maxLength: 63,
-      pattern: '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$',
+      pattern: agentNamePattern,
       description: 'Lowercase letters, digits, dots and hyphens, with a letter or digit at both ends',
     }),
     signingKey: Bytes32,

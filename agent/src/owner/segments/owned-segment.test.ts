@@ -392,6 +392,18 @@ test('a roster that drops a key, or an agent’s removal, does not take the plac
   }
 });
 
+test('a name that would be a command, once it is copied from what the owner is told, is not shown as an agent’s', async () => {
+  await using t = await setup();
+  const { signingKey, encryptionKey } = await member(2);
+  const agent = { id: 2, name: 'a', state: 'active' as const, signingKey, encryptionKey };
+  for (const name of ['a; reboot', 'a=SHA256:x --admit b', '$(reboot)', 'A', '']) {
+    t.server.state = { ...t.server.state, agents: [{ ...agent, name }], seenNewer: [] };
+    await expect(t.read()).rejects.toThrow('which is no name of an agent');
+    t.server.state = { ...t.server.state, agents: [agent], seenNewer: [{ name, rosterNumber: 9 }] };
+    await expect(t.read()).rejects.toThrow('which is no name of an agent');
+  }
+});
+
 /** Agent 2 was removed here by roster 4, which a hostile server has shown to nobody: another machine has signed on. */
 async function setupHidden() {
   const t = await setup();

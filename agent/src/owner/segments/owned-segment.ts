@@ -1,5 +1,6 @@
 // A segment whose root is held here: compares what the server has with the newest roster that this machine knows.
 import {
+  agentNamePattern,
   SegmentListSchema,
   type SegmentRoster,
   SegmentRosterSchema,
@@ -90,6 +91,7 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
       'Check the address. If it is right, stop until you know why: ask whoever runs the server.',
     );
   }
+  refuseStrangeNames(state);
   const held = known.signed && (await verified(known, rootPublicKey, known.signed));
   const shown = state.roster === null ? undefined : await verified(known, rootPublicKey, state.roster);
   if (
@@ -114,6 +116,17 @@ export async function readOwned(api: Api, known: KnownRoot, rootPublicKey: Uint8
   const droppedGenerations = generationsMissing(roster, older);
   const broughtBack = namesOfRemoved(roster, older);
   return { known, state, roster, signed, held, shown, droppedGenerations, older, broughtBack, isBehind };
+}
+
+/** Names are told in commands for the owner to copy, on the machine that has the root. */
+function refuseStrangeNames({ agents, seenNewer = [] }: SegmentRoster): void {
+  const names = [...agents, ...seenNewer].map(({ name }) => name);
+  const strange = names.find((name) => !new RegExp(agentNamePattern).test(name));
+  if (strange === undefined) return;
+  throw new AgentError(
+    `The server names an agent ${JSON.stringify(strange)}, which is no name of an agent.`,
+    'Stop until you know why: ask whoever runs the server.',
+  );
 }
 
 /**
