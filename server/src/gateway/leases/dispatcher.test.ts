@@ -7,7 +7,7 @@ import type { AgentLink } from '../link/agent-link.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Settler } from './settler.ts';
 
-test('if undelivered steps can’t be taken back at once, delivered ones stay with their agents', async () => {
+test('if undelivered steps can’t be taken back at once, delivered ones stay with their agents, and others are leased', async () => {
   await using t = await setupRuns();
   const there = await t.connect(t.agent, { slots: 1 });
   const gone = await t.addAgent('gone');
@@ -47,17 +47,22 @@ test('if undelivered steps can’t be taken back at once, delivered ones stay wi
   await vi.waitFor(() => expect(given).toHaveLength(1), { timeout: 10_000 });
   // It stays leased, and readers are told of that whatever becomes of the other.
   expect(noted).toEqual(given);
-  await vi.waitFor(() => expect(logged.join('')).toContain('steps could not be claimed'), {
+  await vi.waitFor(() => expect(logged.join('')).toContain('could not be taken back'), {
     timeout: 10_000,
   });
   expect(dispatcher.claimAlong()).toBeUndefined();
-  await t.sql`drop trigger refuse on job_run_steps`;
+  await t.sql`update agent_sessions set slots = 2 where agent_id = ${there.agentId}`;
+  await t.start();
   dispatcher.wake();
+  await vi.waitFor(() => expect(given).toHaveLength(2), { timeout: 10_000 });
+  await t.sql`drop trigger refuse on job_run_steps`;
   const statusesById = async () =>
     new Map((await t.steps(runId)).map(({ id, status, epoch }) => [id, `${status} ${epoch}`]));
-  await expect
-    .poll(async () => [...(await statusesById()).values()].sort(), { timeout: 10_000 })
-    .toEqual(['ready 1', 'running 1']);
+  const statuses = async () => {
+    dispatcher.wake();
+    return [...(await statusesById()).values()].sort();
+  };
+  await expect.poll(statuses, { timeout: 10_000 }).toEqual(['ready 1', 'running 1']);
   expect((await statusesById()).get(given[0] ?? 0)).toBe('running 1');
   await dispatcher.stop();
 });

@@ -2,6 +2,7 @@
 // poll.
 import type { Lease, StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
+import { allOrEach } from '../../runs/ends/each-of.ts';
 import type { ClaimAlong } from '../../runs/leases/claim-along.ts';
 import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
 import { returnLeases, type UnbegunLease } from '../../runs/leases/return-leases.ts';
@@ -9,6 +10,7 @@ import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { closeSession } from '../../store/agents/agent-sessions.ts';
 import { leaveToAbleAgents } from '../../store/agents/unable-agents.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import { isDatabaseAway } from '../../store/database/database-lost.ts';
 import {
   type Claim,
   type ClaimedStep,
@@ -27,6 +29,8 @@ import type { Settler } from './settler.ts';
 const defaultPollMs = 1_000;
 /** How long to look for a claim whose answer was lost: it may still be running in the database. */
 const lookForLostClaimMs = 60_000;
+/** Pause before steps that the database refused to take back are tried again. */
+const takeBackAgainMs = 1_000;
 /** How long steps that this server can't open are given to nobody. After that, the first server to look gets them. */
 const givenToNobodyS = 10;
 
@@ -53,6 +57,9 @@ export class Dispatcher {
   #leftSome = true;
   /** Claimed steps that have been neither delivered nor returned yet. */
   #undelivered: UntoldLease[] = [];
+  /** Those of them that the database refused to take back: they must not keep others from being leased. */
+  #refused: UntoldLease[] = [];
+  #refusedAtMs = Number.NEGATIVE_INFINITY;
   /**
    * Claims whose answer was lost, by id, with the time of the loss. If they have leased anything, no agent knows of it.
    */
@@ -96,7 +103,8 @@ export class Dispatcher {
    * flight.
    */
   claimAlong(): ClaimAlong | undefined {
-    if (this.#running !== undefined || this.#stopped || this.#undelivered.length > 0) return undefined;
+    if (this.#running !== undefined || this.#stopped) return undefined;
+    if (this.#undelivered.length + this.#refused.length > 0) return undefined;
     const claimId = newClaimId();
     let claim: Claim | undefined;
     let over = (_committed: boolean) => {};
@@ -243,16 +251,34 @@ export class Dispatcher {
 
   /** Takes back steps that their agents never heard of, so others may have them at once. */
   async #takeBack(): Promise<void> {
+    if (this.#refused.length > 0 && performance.now() - this.#refusedAtMs >= takeBackAgainMs)
+      this.#undelivered.push(...this.#refused.splice(0));
     if (this.#undelivered.length === 0) return;
-    const { sql, linkOf, onNews } = this.#deps;
+    const { sql, linkOf } = this.#deps;
     for (const { agentId, sessionNumber } of this.#undelivered) {
       // A session without a connection, whose end wasn't recorded, would be given the same steps again.
       if (linkOf(agentId)?.sessionNumber !== sessionNumber)
         await closeSession(sql, agentId, sessionNumber, false);
     }
-    const returned = await returnLeases(sql, this.#undelivered.map(leaseOf));
+    await allOrEach(this.#undelivered, (leases) => this.#returnAll(leases));
     this.#undelivered = [];
-    for (const news of returned) onNews(news);
+  }
+
+  /** @throws {Error} if there is more than one, or if the database takes nothing at the moment. */
+  async #returnAll(leases: readonly UntoldLease[]): Promise<void> {
+    const { sql, log, onNews } = this.#deps;
+    try {
+      for (const news of await returnLeases(sql, leases.map(leaseOf))) onNews(news);
+    } catch (error) {
+      const [lease] = leases;
+      if (lease === undefined || leases.length > 1 || isDatabaseAway(error)) throw error;
+      log.error(
+        { err: error, step: lease.id },
+        'a step that no agent was told of could not be taken back; this is retried every second',
+      );
+      this.#refused.push(lease);
+      this.#refusedAtMs = performance.now();
+    }
   }
 
   /**
@@ -262,9 +288,9 @@ export class Dispatcher {
    */
   async buildLeases(claimed: readonly ClaimedStep[]): Promise<Map<number, Lease>> {
     const { leases, unbuildable, elsewhere } = await this.#deps.builder.build(claimed);
-    await this.#leaveToOthers(elsewhere);
+    await this.#ifTaken(elsewhere, () => this.#leaveToOthers(elsewhere));
     for (const { step, message } of unbuildable)
-      await this.#fail(step, { reason: 'invalid_config', message });
+      await this.#ifTaken([step], () => this.#fail(step, { reason: 'invalid_config', message }));
     const unfit: { step: ClaimedStep; tooOld: TooOld }[] = [];
     for (const step of claimed) {
       const lease = leases.get(step.id);
@@ -277,8 +303,24 @@ export class Dispatcher {
         unfit.push({ step, tooOld: given });
       } else leases.set(step.id, given);
     }
-    await this.#giveUp(unfit);
+    await this.#ifTaken(
+      unfit.map(({ step }) => step),
+      () => this.#giveUp(unfit),
+    );
     return leases;
+  }
+
+  /** Steps that can be neither leased nor given up must not keep others from being leased. */
+  async #ifTaken(steps: readonly ClaimedStep[], work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (isDatabaseAway(error)) throw error;
+      this.#deps.log.error(
+        { err: error, steps: steps.map(({ id }) => id) },
+        'steps that can not be leased could not be given up either; they become unknown when their time is over',
+      );
+    }
   }
 
   /**

@@ -5,7 +5,7 @@ import { markLeased } from '../../runs/leases/mark-leased.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import type { StartedStep } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { isDatabaseFull, isDatabaseLost } from '../../store/database/database-lost.ts';
+import { isDatabaseAway } from '../../store/database/database-lost.ts';
 
 /** How long a note waits for the end of its step. Less than 50 ms, a delay that people don't notice. */
 const gatherMs = 25;
@@ -144,10 +144,10 @@ export class LeaseNotes {
     if (failure === undefined) return;
     let refused = notes;
     // One note that is refused must not keep the others from being written.
-    if (notes.length > 1 && !isAway(failure)) {
+    if (notes.length > 1 && !isDatabaseAway(failure)) {
       const kept: Note[] = [];
       for (const note of notes) {
-        const problem = isAway(failure) ? failure : await this.#tell([note]);
+        const problem = isDatabaseAway(failure) ? failure : await this.#tell([note]);
         if (problem !== undefined) kept.push(note);
         failure = problem ?? failure;
       }
@@ -187,9 +187,4 @@ export class LeaseNotes {
     this.#retryAtMs = performance.now() + retryMs;
     this.#schedule();
   }
-}
-
-/** Whether the database would refuse any other note, too, for now. */
-function isAway(error: unknown): boolean {
-  return isDatabaseLost(error) || isDatabaseFull(error);
 }

@@ -52,3 +52,26 @@ test('a run under a master key that this server does not hold is left to others 
     )
     .toEqual([{ status: 'ready', waits: true }]);
 });
+
+test('a step that can be neither leased nor ended, as its row can’t be written, keeps no others from being leased', async () => {
+  let bad: number | undefined;
+  await using t = await setupGateway({}, (builder) => ({
+    async build(steps) {
+      bad ??= steps[0]?.jobRunId;
+      const of = (isBad: boolean) => steps.filter(({ jobRunId }) => (jobRunId === bad) === isBad);
+      const unbuildable = of(true).map((step) => ({ step, message: 'It can not be leased.' }));
+      return { ...(await builder.build(of(false))), unbuildable };
+    },
+  }));
+  await t.sql`create function refuse_first_run() returns trigger language plpgsql as $$ begin
+    if new.job_run_id = (select min(id) from job_runs) then raise exception 'this row can not be written'; end if;
+    return new; end $$`;
+  await t.sql`create trigger refuse before update of status on job_run_steps for each row
+    when (old.status = 'running') execute function refuse_first_run()`;
+  const agent = await t.connectAgent();
+  const first = await t.start();
+  await expect.poll(() => bad).toBe(first);
+  const runId = await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId }]);
+  expect(await t.steps(first)).toMatchObject([{ status: 'running' }]);
+});

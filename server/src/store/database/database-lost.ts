@@ -45,3 +45,8 @@ const diskFull = '53100';
 export function isDatabaseFull(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === diskFull;
 }
+
+/** Whether the database would refuse anything else, too, for now. */
+export function isDatabaseAway(error: unknown): boolean {
+  return isDatabaseLost(error) || isDatabaseFull(error);
+}
