@@ -37,6 +37,8 @@ export interface ConnectOptions {
    * end the connection.
    */
   keepaliveMs?: number;
+  /** Time for the other side to take what was sent before the connection was closed, in ms; default 5 s. */
+  closeTimeoutMs?: number;
   resolve?: (host: string) => Promise<string[]>;
   /** Reaches the last jump host of a target; by default, over a new connection for this stream. */
   reachJumpHost?: ReachJumpHost;
@@ -105,10 +107,14 @@ export class SshConnection {
   #heardAtMs = performance.now();
   readonly #client: ssh2.Client;
   readonly #socket: Duplex;
+  readonly #closeTimeoutMs: number;
+  #closeTimer: NodeJS.Timeout | undefined;
+  #onClosed = () => {};
 
-  constructor(client: ssh2.Client, socket: Duplex, facts: Facts) {
+  constructor(client: ssh2.Client, socket: Duplex, facts: Facts, { closeTimeoutMs = 5_000 }: Limits = {}) {
     this.#client = client;
     this.#socket = socket;
+    this.#closeTimeoutMs = closeTimeoutMs;
     this.cipher = facts.cipher;
     this.serverVersion = facts.serverVersion;
     this.hostKeyFingerprint = facts.hostKeyFingerprint;
@@ -119,20 +125,19 @@ export class SshConnection {
     boundAnswers(socket);
     boundChannels(client, socket);
     this.closed = new Promise((resolve) => {
-      const over = () => {
-        this.#open = false;
-        resolve();
-      };
-      client.once('close', over);
-      // A broken connection reports an error and closes later; a half-closed one counts as closed at once.
-      client.on('error', () => {
-        this.#open = false;
-        cutOff(socket);
-      });
-      client.once('end', () => {
-        this.#open = false;
-      });
+      this.#onClosed = resolve;
     });
+    client.once('close', () => {
+      this.#open = false;
+      clearTimeout(this.#closeTimer);
+      this.#onClosed();
+    });
+    // A broken connection reports an error and closes later; a half-closed one counts as closed at once.
+    client.on('error', () => {
+      this.#endInTime();
+      cutOff(socket);
+    });
+    client.once('end', () => this.#endInTime());
   }
 
   get open(): boolean {
@@ -183,10 +188,22 @@ export class SshConnection {
 
   /** Disconnects and closes the socket, with every channel on it. */
   close(): void {
-    this.#open = false;
+    this.#endInTime();
     this.#client.end();
     if (this.#socket instanceof Socket) this.#socket.destroySoon();
     else this.#socket.destroy();
+  }
+
+  /**
+   * From now on the connection counts as closed, and soon it is: the other side may take nothing more, or, if it is a jump
+   * host, not confirm the end of the stream.
+   */
+  #endInTime(): void {
+    this.#open = false;
+    this.#closeTimer ??= setTimeout(() => {
+      cutOff(this.#socket);
+      this.#onClosed();
+    }, this.#closeTimeoutMs);
   }
 
   /** Records how the command of the channel ends. */
@@ -216,6 +233,8 @@ export class SshConnection {
     });
   }
 }
+
+type Limits = Pick<ConnectOptions, 'closeTimeoutMs'>;
 
 interface Facts {
   cipher: string;
@@ -417,7 +436,7 @@ function handshake(
         facts.latencyMs = Math.round(performance.now() - startedAt);
         client.removeAllListeners('error');
         client.removeAllListeners('close');
-        resolve(new SshConnection(client, socket, facts));
+        resolve(new SshConnection(client, socket, facts, options));
       }),
     );
     client.connect({

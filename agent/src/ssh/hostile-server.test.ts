@@ -403,3 +403,46 @@ test('what a server says that it allows is shown in part, and only as plain text
   const refused = await refusalOf(connectSsh(target, credential, { checkAddresses: () => {} }));
   expect(refused.message).toMatch(/^[ -~]{1,400}$/);
 });
+
+test('a connection is closed even if the server has stopped reading', async () => {
+  let onStopped = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    onStopped = resolve;
+  });
+  const target = await serve((channel, connection) => {
+    const { _sock: socket, _protocol: protocol } = connection as unknown as {
+      _sock: Socket;
+      _protocol: { channelWindowAdjust(id: number, bytes: number): void };
+    };
+    const { id } = (channel as unknown as { outgoing: { id: number } }).outgoing;
+    protocol.channelWindowAdjust(id, 2 ** 31 - 1);
+    channel.once('data', () => {
+      socket.pause();
+      onStopped();
+    });
+  });
+  const connect = { closeTimeoutMs: 100 };
+  const pool = new SshPool({ connect });
+  const { channel, connection } = await pool.open(
+    { target, credential, checkAddresses: () => {} },
+    (opened) => opened.exec('cat'),
+  );
+  channel.on('error', () => {}).write('x');
+  await stopped;
+  // More than the system buffers.
+  channel.write(Buffer.alloc(32 * mib));
+  await pool.close();
+  expect(connection.open).toBe(false);
+});
+
+test('a connection through a jump host that does not close its stream counts as closed in time', async () => {
+  const target = await serve((channel) => channel.exit(0));
+  const jump = { target: { ...target, name: 'bastion' }, credential, checkAddresses: () => {} };
+  const connection = await connectSsh({ ...target, jumps: [jump] }, credential, {
+    checkAddresses: () => {},
+    closeTimeoutMs: 100,
+    reachJumpHost: async () => new OpenStream(target),
+  });
+  connection.close();
+  await connection.closed;
+});
