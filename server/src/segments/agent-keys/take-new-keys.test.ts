@@ -16,17 +16,21 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { revokeAgent } from '../agents/revoke-agent.ts';
 import { createSegment } from '../create-segment.ts';
+import { enrollAgent } from '../enroll-agent.ts';
 import { getSegment } from '../list-segments.ts';
 import { readRoster } from '../owner-held/read-roster.ts';
 import { takeRoster } from '../owner-held/take-roster.ts';
-import { segmentStateFor } from '../segment-state.ts';
+import { segmentStateFor, storeWrap } from '../segment-state.ts';
 import {
   type AgentKeys,
+  enrollRequest,
   makeAgentKeys,
   makeFirstAgent,
   makeSegment,
+  makeToken,
   setupInstallation,
   type TestInstallation,
+  testOrigin,
 } from '../testing.ts';
 import { takeNewKeys } from './take-new-keys.ts';
 import { wantNewKeys } from './want-new-keys.ts';
@@ -42,7 +46,10 @@ afterAll(() => t.close());
 const wrapped = Buffer.alloc(81, 7).toString('base64');
 
 async function offerOf(
-  { enrolled: { agentId, segmentId, installationId }, keys }: Awaited<ReturnType<typeof makeFirstAgent>>,
+  {
+    enrolled: { agentId, segmentId, installationId },
+    keys,
+  }: Pick<Awaited<ReturnType<typeof makeFirstAgent>>, 'enrolled' | 'keys'>,
   next: AgentKeys,
   signer = keys,
 ) {
@@ -222,4 +229,23 @@ test('with an owner-held root new keys wait for the owner’s roster, and the pr
   expect((await audited(agentId)).filter((action) => action.includes('keys'))).toEqual([
     'agent.keys_offered',
   ]);
+});
+
+test('an agent that was given the key, and replaces its own keys without a word about it, is not forgotten as one that has it', async () => {
+  const segment = await makeSegment(t, 'managed-7');
+  const first = await makeFirstAgent(t, segment.id, 'managed-k');
+  const keys = await makeAgentKeys();
+  const request = await enrollRequest(await makeToken(t, segment.id), 'managed-l', keys);
+  const hostile = { enrolled: await enrollAgent(t, request, testOrigin), keys };
+  const { agentId } = hostile.enrolled;
+  const wrap = { byAgentId: first.enrolled.agentId, agentId, generation: 1, wrapped };
+  await inTransaction(t.sql, (tx) => storeWrap(tx, wrap));
+  const next = await makeAgentKeys();
+  await takeNewKeys(deps, agentId, { ...(await offerOf(hostile, next)), wraps: [] });
+  // What was wrapped for its previous key is of no use to it any more, and its peers are asked again.
+  expect((await segmentStateFor(t.sql, agentId))?.wraps).toEqual([]);
+  const { wanting } = (await segmentStateFor(t.sql, first.enrolled.agentId)) ?? {};
+  expect(wanting).toEqual([{ agentId, generation: 1 }]);
+  await revokeAgent(deps, agentId, t.caller);
+  expect((await findSegment(t.sql, segment.id))?.keyRotationWantedAt).toBeInstanceOf(Date);
 });

@@ -111,7 +111,8 @@ async function keepFormerKeys(tx: Tx, agentId: number): Promise<void> {
 
 /**
  * Replaces an agent's keys. Segment keys that were wrapped for the old key are replaced by the wraps that the agent has
- * made for the new one. Wraps that it never opened are deleted, so that its peers wrap those keys again.
+ * made for the new one. Wraps that it has not said it opened are useless from now on, and its peers wrap those keys
+ * again; but they are kept, since an agent that is revoked later may have opened them.
  */
 export async function changeKeys(tx: Tx, change: Omit<KeyChangeRow, 'signature'>): Promise<void> {
   const { agentId, signingKey, encryptionKey, wraps } = change;
@@ -127,6 +128,6 @@ export async function changeKeys(tx: Tx, change: Omit<KeyChangeRow, 'signature'>
      where w.agent_id = ${agentId} and w.generation = n.generation`;
   const renewed = wraps.map(({ generation }) => generation);
   await tx`
-    delete from segment_key_wraps
+    update segment_key_wraps set wrapped_at = '-infinity'
      where agent_id = ${agentId} and opened_at is null and generation <> all(${renewed}::int[])`;
 }

@@ -75,7 +75,7 @@ export interface SegmentStateRow {
   keyRotationWantedAt: Date | null;
   /** Since when the agent should make new keys of its own. */
   newKeysWantedAt: Date | null;
-  /** The agent's own wraps, oldest generation first. */
+  /** The agent's own wraps, oldest generation first, except those for a key that it has replaced. */
   wraps: WrapRow[];
   /**
    * Other active agents of the segment, with the generations that this agent holds and they lack. Those that were just
@@ -94,7 +94,8 @@ export async function findSegmentState(
   const [row] = await sql<SegmentStateRow[]>`
     select me.state, me.new_keys_wanted_at, g.roster_payload, g.roster_signature, g.key_generation, g.key_rotation_wanted_at,
       (select coalesce(json_agg(json_build_object('generation', w.generation, 'wrapped', w.wrapped)
-          order by w.generation), '[]') from segment_key_wraps w where w.agent_id = me.id) as wraps,
+          order by w.generation), '[]') from segment_key_wraps w
+        where w.agent_id = me.id and w.wrapped_at > '-infinity') as wraps,
       (select coalesce(json_agg(json_build_object('agentId', a.id, 'generation', held.generation)
           order by held.generation desc, a.id), '[]')
         from agents a join segment_key_wraps held on held.agent_id = me.id and held.opened_at is not null
