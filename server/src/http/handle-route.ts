@@ -56,7 +56,7 @@ export async function handleRoute(
   const address = addressOf(context, deps.access);
   const seen = { changes: deps.authenticator.changes, atMs: performance.now() };
   const admitted = await authorize(deps, route, context, address, requestId);
-  const release = holdPlace(deps, route);
+  const release = holdPlace(deps, route, admitted);
   const room = deps.limits.shareOfBodies(admitted, address);
   try {
     const body = await readBody(route, context, room);
@@ -69,9 +69,13 @@ export async function handleRoute(
 }
 
 /** Takes a place among the bodies that are held in memory whole. Returns a function that gives it back. */
-function holdPlace(deps: RouteDeps, { takesFile, takesBytes }: RouteSpec): (() => void) | undefined {
-  if (takesFile === true) return deps.limits.holdFile();
-  return takesBytes === true ? deps.limits.holdUpload() : undefined;
+function holdPlace(
+  deps: RouteDeps,
+  { takesFile, takesBytes }: RouteSpec,
+  caller: Principal | undefined,
+): (() => void) | undefined {
+  if (takesFile === true) return deps.limits.holdFile(caller);
+  return takesBytes === true ? deps.limits.holdUpload(caller) : undefined;
 }
 
 interface Call {

@@ -95,8 +95,21 @@ test('a request counted as unknown is uncounted once its caller turns out to be 
 
 test('only a few files are read at a time, and a released place is free again', async () => {
   const limits = start();
-  const [first] = [limits.holdFile(), limits.holdFile()];
-  expect(await refusalOf(() => limits.holdFile())).toMatchObject({ code: 'rate_limited', retryAfterS: 5 });
+  const [first] = [limits.holdFile(caller(1)), limits.holdFile(caller(2))];
+  const third = () => limits.holdFile(caller(3));
+  expect(await refusalOf(third)).toMatchObject({ code: 'rate_limited', retryAfterS: 5 });
   first?.();
-  expect(await refusalOf(() => limits.holdFile())).toBeUndefined();
+  expect(await refusalOf(third)).toBeUndefined();
+});
+
+test('a caller who sends files and uploads slowly leaves places to others, whichever token they use', async () => {
+  const limits = start();
+  const releases = [1, 2, 3, 4].map((viaId) => limits.holdUpload(caller(1, viaId)));
+  expect(await refusalOf(() => limits.holdUpload(caller(1, 5)))).toMatchObject({ retryAfterS: 1 });
+  expect(await refusalOf(() => limits.holdUpload(caller(2)))).toBeUndefined();
+  for (const release of releases) release();
+  expect(await refusalOf(() => limits.holdUpload(caller(1, 5)))).toBeUndefined();
+  limits.holdFile(caller(1, 1));
+  expect(await refusalOf(() => limits.holdFile(caller(1, 2)))).toMatchObject({ retryAfterS: 5 });
+  expect(await refusalOf(() => limits.holdFile(caller(2)))).toBeUndefined();
 });

@@ -14,10 +14,13 @@ const ofCaller: RateLimit = { burst: 2_000, refillMs: 2 };
 /** Requests without a valid session or token. Sign-in and enrollment have stricter limits of their own. */
 const ofStranger: RateLimit = { burst: 600, refillMs: 100 };
 
-/** Files that are read at a time. Each is held in memory until its request is answered. */
-const maxFilesAtOnce = 2;
+/**
+ * Files that are read at a time, in all and of one caller, who may send them as slowly as any body. Each is held in
+ * memory until its request is answered.
+ */
+const filesAtOnce = { most: 2, mostOfEach: 1 };
 /** The same for uploads, which are smaller. */
-const maxUploadsAtOnce = 8;
+const uploadsAtOnce = { most: 8, mostOfEach: 4 };
 /**
  * For all other bodies. A caller who sends the largest body that a route takes can send others meanwhile, and small
  * ones, such as that of a cancel, are read however full the room is.
@@ -34,8 +37,8 @@ const roomOfCallers = {
 const roomOfStrangers = { maxBytes: 16 * 1024 * 1024, maxBytesEach: 256 * 1024, freeBytes: 0 };
 
 export class RequestLimits {
-  #files = 0;
-  #uploads = 0;
+  readonly #files = new Places(filesAtOnce);
+  readonly #uploads = new Places(uploadsAtOnce);
   readonly #roomOfCallers = new BodyRoom(roomOfCallers);
   readonly #roomOfStrangers = new BodyRoom(roomOfStrangers);
   readonly #pauses = new RefusalPauses();
@@ -77,31 +80,52 @@ export class RequestLimits {
    * Takes a place for a file. Returns a function that gives it back.
    * @throws AppError `rate_limited` with Retry-After.
    */
-  holdFile(): () => void {
-    if (this.#files >= maxFilesAtOnce) {
-      throw new AppError('rate_limited', 'Other files are being read; try again in a few seconds.', {
-        retryAfterS: 5,
-      });
-    }
-    this.#files += 1;
-    return () => {
-      this.#files -= 1;
-    };
+  holdFile(principal: Principal | undefined): () => void {
+    const release = this.#files.take(placeOf(principal));
+    if (release !== undefined) return release;
+    throw new AppError('rate_limited', 'Other files are being read; try again in a few seconds.', {
+      retryAfterS: 5,
+    });
   }
 
   /**
    * The same for the bytes of an upload.
    * @throws AppError `rate_limited` with Retry-After.
    */
-  holdUpload(): () => void {
-    if (this.#uploads >= maxUploadsAtOnce) {
-      throw new AppError('rate_limited', 'Other uploads are under way; try again in a second.', {
-        retryAfterS: 1,
-      });
-    }
-    this.#uploads += 1;
+  holdUpload(principal: Principal | undefined): () => void {
+    const release = this.#uploads.take(placeOf(principal));
+    if (release !== undefined) return release;
+    throw new AppError('rate_limited', 'Other uploads are under way; try again in a second.', {
+      retryAfterS: 1,
+    });
+  }
+}
+
+function placeOf(principal: Principal | undefined): string {
+  return principal === undefined ? '' : String(principal.userId);
+}
+
+/** Places that are taken while something is held, some of them by each. */
+class Places {
+  readonly #limits: { most: number; mostOfEach: number };
+  readonly #taken = new Map<string, number>();
+  #all = 0;
+
+  constructor(limits: { most: number; mostOfEach: number }) {
+    this.#limits = limits;
+  }
+
+  /** Returns the function that gives the place back; `undefined` if there is none left for `whose`. */
+  take(whose: string): (() => void) | undefined {
+    const own = this.#taken.get(whose) ?? 0;
+    if (this.#all >= this.#limits.most || own >= this.#limits.mostOfEach) return undefined;
+    this.#all += 1;
+    this.#taken.set(whose, own + 1);
     return () => {
-      this.#uploads -= 1;
+      this.#all -= 1;
+      const left = (this.#taken.get(whose) ?? 0) - 1;
+      if (left > 0) this.#taken.set(whose, left);
+      else this.#taken.delete(whose);
     };
   }
 }
