@@ -178,6 +178,19 @@ test('a roster with a lower number is refused, even by the next process', async 
   expect(later.rosterNumber).toBe(5);
 });
 
+test.each(['', '{', 'null', '{"payload":1,"signature":""}'])(
+  'a damaged roster (%s) is not taken for none: an older one would be believed',
+  async (text) => {
+    await using t = await setup();
+    await t.apply({}, t.root, { number: 5 });
+    await writeFile(t.data.roster, text);
+    await expect(t.open()).rejects.toMatchObject({
+      message: `${t.data.roster} is damaged.`,
+      fix: expect.stringContaining('even an old one'),
+    });
+  },
+);
+
 test('a peer in the roster gets the key, bound to that peer', async () => {
   await using t = await setup();
   const wraps = [{ generation: 1, wrapped: await t.wrapForMe() }];

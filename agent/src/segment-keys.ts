@@ -22,9 +22,14 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import type { Logger } from 'pino';
+import { Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { AgentError } from './agent-error.ts';
 import type { DataDirectory } from './identity/data-directory.ts';
 import { errorCode, readIfExists, syncFolder, writeDurably } from './identity/durable-file.ts';
 import { createKey, type Identity, keyPairAt, parseJson, readKey, saveKey } from './identity/identity.ts';
+
+const StoredRosterSchema = Type.Object({ payload: Type.String(), signature: Type.String() });
 
 export interface SegmentKeysOptions {
   data: DataDirectory;
@@ -59,7 +64,8 @@ export class SegmentKeys {
     const { data } = options;
     const stored = await readIfExists(data.roster);
     if (stored !== undefined) {
-      const signed = parseJson(stored.toString('utf8')) as SignedRoster;
+      const signed = parseJson(stored.toString('utf8'));
+      if (!Check(StoredRosterSchema, signed)) throw damaged(data.roster);
       keys.#roster = await keys.#verify(signed);
       keys.#signed = signed;
     }
@@ -362,6 +368,13 @@ export function firstSegmentKey(data: DataDirectory): Promise<KeyPair> {
 
 function segmentKeyPath(data: DataDirectory, generation: number): string {
   return join(data.segmentKeys, `${generation}.key`);
+}
+
+function damaged(path: string): AgentError {
+  return new AgentError(
+    `${path} is damaged.`,
+    'Restore this file alone from a backup, or remove it: without it the agent believes the first roster that its segment’s root has signed, even an old one.',
+  );
 }
 
 const asideEnding = '.aside';

@@ -136,8 +136,8 @@ function refuseStrangeNames({ agents, seenNewer = [] }: SegmentRoster): void {
  * @throws {AgentError} if the file of roots can't be written.
  */
 export async function keepSeen(roots: KnownRoots, owned: OwnedState): Promise<void> {
-  const { known, roster, signed, older, droppedGenerations } = owned;
-  if (roster === undefined || signed === undefined || roster.number <= known.rosterNumber) return;
+  const { known, roster, signed, held, older, droppedGenerations } = owned;
+  if (roster === undefined || signed === undefined || roster.number <= (held?.number ?? 0)) return;
   const isRemovalLost = older !== undefined && withRemoved(roster, older) !== roster;
   if (droppedGenerations.length > 0 || owned.broughtBack.length > 0 || isRemovalLost) return;
   roots.put({ ...known, rosterNumber: roster.number, signed });
