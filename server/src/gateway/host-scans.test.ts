@@ -128,6 +128,16 @@ test('targets that an agent had not reported on when its connection ended are gi
   expect([asked.scanId, asked.targets.length]).toEqual([id, 3]);
 });
 
+test('an agent that did not report on its targets in time gets others all the same', async () => {
+  const { t, makeScan } = await setup();
+  const agent = await t.connectAgent(canScan);
+  const { id } = await makeScan(100);
+  expect((await agent.next('scan_hosts')).targets).toHaveLength(100);
+  await t.sql`update host_scan_items set given_at = given_at - interval '1 day'`;
+  const asked = await agent.next('scan_hosts');
+  expect([asked.scanId, asked.targets.length]).toEqual([id, 100]);
+});
+
 test('an agent that went away while its session was made ready is given nothing, but the next one is', async () => {
   const { t, makeScan } = await setup();
   const first = await t.connectAgent(canScan);

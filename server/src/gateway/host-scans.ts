@@ -5,7 +5,13 @@ import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { giveItems, segmentsToScan, sweepScans, takeBackItems } from '../store/targets/host-scans.ts';
+import {
+  giveItems,
+  itemsOfSession,
+  segmentsToScan,
+  sweepScans,
+  takeBackItems,
+} from '../store/targets/host-scans.ts';
 import { readTrust } from '../store/targets/host-trust.ts';
 import { connectionOf } from '../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts, wayOf } from '../targets/jump-hosts.ts';
@@ -125,10 +131,18 @@ export class HostScans {
     const segments = new Set(await segmentsToScan(this.#deps.sql));
     for (const scanner of [...this.#scanners.values()]) {
       const { link, given } = scanner;
+      if (!segments.has(link.segmentId) || link.isDraining) continue;
+      if (limits.maxScansGiven - given.size < minRoom) await this.#forgetTaken(scanner);
       const room = limits.maxScansGiven - given.size;
-      if (!segments.has(link.segmentId) || link.isDraining || room < minRoom) continue;
-      await this.#giveTo(scanner, room);
+      if (room >= minRoom) await this.#giveTo(scanner, room);
     }
+  }
+
+  /** What the agent did not report on in time was taken back, or was never sent to it, and leaves its room. */
+  async #forgetTaken({ link, given }: Scanner): Promise<void> {
+    const items = await itemsOfSession(this.#deps.sql, link);
+    const still = new Set(items.map(({ scanId, targetId }) => `${scanId}.${targetId}`));
+    for (const key of given.keys()) if (!still.has(key)) given.delete(key);
   }
 
   async #giveTo({ link, given }: Scanner, room: number): Promise<void> {

@@ -116,6 +116,16 @@ export async function giveItems(
     order by given.scan_id, t.id`;
 }
 
+/** Returns the targets that a session was given and that it may still report on. */
+export async function itemsOfSession(
+  sql: Queryable,
+  { agentId, sessionNumber }: { agentId: number; sessionNumber: number },
+): Promise<{ scanId: number; targetId: number }[]> {
+  return sql<{ scanId: number; targetId: number }[]>`
+    select scan_id, target_id from host_scan_items
+    where agent_id = ${agentId} and session_number = ${sessionNumber} and state = 'given'`;
+}
+
 export interface ScannedItem {
   targetId: number;
   ok: boolean;
