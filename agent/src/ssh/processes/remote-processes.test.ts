@@ -3,7 +3,12 @@ import type { ScriptTarget } from '../run-script.ts';
 import { refusalOf, type SshSetup, setupSshd, sshTest } from '../sshd-setup.ts';
 import { attemptProcesses, listProcesses, parseProcessTable, signalProcesses } from './remote-processes.ts';
 
-const proc = (lines: string[]) => `welcome to web-1\nproc table\n${lines.join('\n')}\ntable end\n`;
+/** What follows the session in /proc/PID/stat. */
+const rest =
+  ' 0 -1 4194560 107 0 0 0 0 0 0 0 20 0 1 0 8315 2662400 224 18446744073709551615 94 95 140 0 0 0 0 0 65538 1 0 0 17 1 0 0 0 0 0 94 95 96 140 141 142 143 0';
+const reader = `2 (sh) S 1 2 2${rest}`;
+const proc = (lines: string[]) =>
+  `welcome to web-1\nproc table\n${[...lines, reader].join('\n')}\nreader 2\ntable end\n`;
 
 function scriptTarget(t: SshSetup): ScriptTarget {
   return { pool: t.pool(), request: t.request, scriptTimeoutMs: 30_000, giveUpAfterMs: 30_000 };
@@ -12,22 +17,23 @@ function scriptTarget(t: SshSetup): ScriptTarget {
 test('a table of /proc is read, with names of any kind and without zombies', () => {
   const table = parseProcessTable(
     proc([
-      '10 (sh) S 1 10 10 0 -1 4194560',
-      '11 (a (b) c) R 10 10 10 0 -1 0',
-      '12 (gone) Z 10 10 10 0 -1 0',
+      `10 (sh) S 1 10 10${rest}`,
+      `11 (a (b) c) R 10 10 10${rest}`,
+      `12 (gone) Z 10 10 10${rest}`,
       'marked /proc/11/environ',
     ]),
   );
   expect(table.processes).toEqual([
     { pid: 10, parentPid: 1, groupId: 10, sessionId: 10, command: 'sh' },
     { pid: 11, parentPid: 10, groupId: 10, sessionId: 10, command: 'a (b) c' },
+    { pid: 2, parentPid: 1, groupId: 2, sessionId: 2, command: 'sh' },
   ]);
   expect([...table.marked]).toEqual([11]);
 });
 
 test('a table of ps is read if there is no /proc', () => {
   const table = parseProcessTable(
-    'ps table\n    1     0     1 Ss   /sbin/launchd\n  123     1   123 Z    (gone)\ntable end\n',
+    'ps table\n    1     0     1 Ss   /sbin/launchd\n  123     1   123 Z    (gone)\nreader 1\ntable end\n',
   );
   expect(table.processes).toEqual([
     { pid: 1, parentPid: 0, groupId: 1, sessionId: 0, command: '/sbin/launchd' },
@@ -35,8 +41,22 @@ test('a table of ps is read if there is no /proc', () => {
 });
 
 test('a table cut short proves nothing', () => {
-  expect(() => parseProcessTable(proc(['10 (sh) S 1 10 10 0']).slice(0, -4))).toThrow('cut short');
+  expect(() => parseProcessTable(proc([]).slice(0, -4))).toThrow('cut short');
   expect(() => parseProcessTable('')).toThrow('cut short');
+});
+
+test.each(['a) S 1 12345 1 ', 'a) S 1 999 1\n2 ', '\n9 (a) S 1 7 7 '])(
+  'a process of another user can’t pass for one of another group by its name (%j)',
+  (name) => {
+    const { processes } = parseProcessTable(proc([`30 (${name}) S 1 30 30${rest}`]));
+    expect(processes[0]).toEqual({ pid: 30, parentPid: 1, groupId: 30, sessionId: 30, command: name });
+    expect(processes.map(({ pid }) => pid)).toEqual([30, 2]);
+  },
+);
+
+test('a table without the process that has read it proves nothing: the system may not have let it read', () => {
+  expect(() => parseProcessTable('proc table\nreader 2\ntable end\n')).toThrow('lacks its own reader');
+  expect(() => parseProcessTable(`proc table\n${reader}\ntable end\n`)).toThrow('lacks its own reader');
 });
 
 const row = (pid: number, parentPid: number, groupId: number, sessionId: number) => ({
@@ -80,8 +100,8 @@ test('what a process of the family forked counts after that process has ended, b
 });
 
 test('a target that invents its process table does not slow the agent down', () => {
-  const unclosed = `proc table\n${'1 (\n'.repeat(50_000)}table end\n`;
-  expect(parseProcessTable(unclosed).processes).toEqual([]);
+  const unclosed = `proc table\n${reader}\n${'1 (\n'.repeat(50_000)}reader 2\ntable end\n`;
+  expect(parseProcessTable(unclosed).processes.map(({ pid }) => pid)).toEqual([2]);
   // Each process descends from the one after it.
   const chain = Array.from({ length: 20_000 }, (_, n) => row(n + 2, n + 3, 1, 1));
   const table = { processes: chain, marked: new Set([20_001]) };

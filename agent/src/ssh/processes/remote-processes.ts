@@ -99,12 +99,12 @@ export function parseProcessTable(output: string): ProcessTable {
     [...text.matchAll(/^marked \/proc\/(\d{1,10})\/environ$/gm)].map((match) => Number(match[1])),
   );
   const processes = text.startsWith('proc')
-    ? // pid (comm) state ppid pgrp session …: comm may contain anything, even spaces and parentheses. The kernel cuts it
-      // at 64 bytes; without that limit, the expression would search to the end of the text for each name that never
-      // ends.
+    ? // pid (comm) state ppid pgrp session …: comm may contain anything, even line ends and what looks like its own end.
+      // So it ends where there are only numbers behind it, more than fit into it. The kernel cuts it at 64 bytes; without
+      // that limit, the expression would search to the end of the text for each name that never ends.
       [
         ...text.matchAll(
-          /^(\d{1,10}) \(([\s\S]{0,64}?)\) ([A-Za-z]) (\d{1,10}) (-?\d{1,10}) (-?\d{1,10}) /gm,
+          /^(\d{1,10}) \(([\s\S]{0,64}?)\) ([A-Za-z]) (\d{1,10}) (-?\d{1,10}) (-?\d{1,10})(?: -?\d{1,20}){32}/gm,
         ),
       ].map((match) => ({
         state: match[3] as string,
@@ -122,25 +122,31 @@ export function parseProcessTable(output: string): ProcessTable {
         sessionId: 0,
         command: match[5] as string,
       }));
+  const reader = Number(/^reader (\d{1,10})$/m.exec(text)?.[1]);
+  if (!processes.some(({ pid }) => pid === reader)) throw new Error('the process table lacks its own reader');
   // Zombies have ended; only their parent has not collected them yet.
   const living = processes.filter(({ state }) => !/^[ZX]/i.test(state));
   return { marked, processes: living.map(({ state: _, ...process }) => process) };
 }
 
 function listScript(marked: string): string {
-  // `grep` finds candidates in one process; of these only an exact value counts (a.1 is not a.12).
+  // `grep` finds candidates in one process; of these only an exact value counts (a.1 is not a.12). The names of all
+  // files may be more than the system passes to a program: then nothing is found, which must not look like no process.
   return `{
 m='${marked}'
 if [ -r /proc/self/stat ]; then
 echo 'proc table'
 cat /proc/[0-9]*/stat 2>/dev/null
-for f in $(grep -lF "$m" /proc/[0-9]*/environ 2>/dev/null); do
+found=$(grep -lF "$m" /proc/[0-9]*/environ 2>/dev/null)
+[ $? -lt 126 ] || exit 1
+for f in $found; do
 tr '\\000' '\\n' <"$f" 2>/dev/null | grep -qxF "$m" && echo "marked $f"
 done
 else
 echo 'ps table'
 ps -A -o pid= -o ppid= -o pgid= -o stat= -o comm=
 fi
+echo "reader $$"
 echo 'table end'
 }
 `;
