@@ -1,5 +1,6 @@
 import {
   agentFingerprint,
+  decodeBase64,
   encodeBase64,
   generateEncryptionKeyPair,
   generateSegmentKey,
@@ -22,8 +23,8 @@ async function setup() {
     const signing = await generateSigningKeyPair();
     const encryption = await generateEncryptionKeyPair();
     const keys = { signingKey: signing.publicKey, encryptionKey: encryption.publicKey };
-    const offer = async (generation: number) => {
-      const { publicKey } = await generateSegmentKey();
+    const offer = async (generation: number, old?: string) => {
+      const publicKey = old === undefined ? (await generateSegmentKey()).publicKey : decodeBase64(old);
       const statement = segmentKeyStatement({
         ...{ ...of, agentId: id, generation },
         ...{ segmentPublicKey: publicKey, wrapped: 'w' },
@@ -119,6 +120,22 @@ test('a segment key that its maker did not sign stops the owner', async () => {
   const offers = [{ ...(await t.a.offer(1)), publicKey: encodeBase64(publicKey) }];
   const admit = new Map([[t.a.name, await t.a.fingerprint()]]);
   await expect(t.next(undefined, { admit }, { offers })).rejects.toThrow('is not signed by it');
+});
+
+test('a member that offers an old segment key as the next one is named, and can be removed', async () => {
+  const t = await setup();
+  const base = await t.first();
+  const [old] = base.segmentKeys;
+  const offers = [await t.b.offer(2, old?.publicKey), await t.a.offer(2)];
+  await expect(t.next(base, {}, { offers })).rejects.toMatchObject({
+    message: 'What agent agent-2 offers as the next segment key is one that the roster names already.',
+    fix: expect.stringContaining('--remove agent-2'),
+  });
+  const { roster } = await t.next(base, { remove: [t.b.name] }, { offers });
+  expect(roster).toMatchObject({ currentGeneration: 2, agents: [{ agentId: 1 }] });
+  // A server can't blame an agent that has not signed it.
+  const forged = [{ ...(await t.b.offer(2)), publicKey: old?.publicKey ?? '' }];
+  await expect(t.next(base, {}, { offers: forged })).rejects.toThrow('is not signed by it');
 });
 
 test('the owner is told that a removed agent may have the newest key', async () => {

@@ -213,12 +213,19 @@ async function offeredKey(
       wrapped: offer.wrapped,
     });
     const signingKey = decodeBase64(member.signingKey, publicKeyBytes, 'signingKey');
-    if (await verifyBase64(signingKey, statement, offer.signature))
-      return { generation, publicKey: offer.publicKey };
-    throw new AgentError(
-      `The segment key that the server shows as made by agent ${member.name} is not signed by it.`,
-      'Stop: the server, or something between you and it, is not what it claims to be.',
-    );
+    if (!(await verifyBase64(signingKey, statement, offer.signature))) {
+      throw new AgentError(
+        `The segment key that the server shows as made by agent ${member.name} is not signed by it.`,
+        'Stop: the server, or something between you and it, is not what it claims to be.',
+      );
+    }
+    if (base?.segmentKeys.some(({ publicKey }) => publicKey === offer.publicKey) === true) {
+      throw new AgentError(
+        `What agent ${member.name} offers as the next segment key is one that the roster names already.`,
+        `Nobody gets a new key while that agent offers this one: remove it with --remove ${member.name}, and enroll its machine again. Nothing was signed.`,
+      );
+    }
+    return { generation, publicKey: offer.publicKey };
   }
   return undefined;
 }
