@@ -24,11 +24,12 @@ export function becomeCommand(
   const reads = pty ? 'read -r n; head -c \\$n | env' : 'exec env';
   const inside = `echo ${nonce} in; ${reads}${environment}`;
   const missing = `command -v ${method} >/dev/null 2>&1 || { echo ${nonce} missing; exit 127; }`;
+  // No prompt counts that comes before the word on its stream: a startup file or another program may ask for a password.
   // su prompts in the user's language, so LC_ALL is set to C; and since su passes that on, it is cleared again inside.
   const ask =
     method === 'sudo'
       ? `exec sudo -S -H -p "${nonce} ask" -u ${account} -- /bin/sh -c "${inside} /bin/sh"`
-      : `LC_ALL=C; export LC_ALL; exec su ${account} -c "${inside} LC_ALL= /bin/sh"`;
+      : `LC_ALL=C; export LC_ALL; echo ${nonce} su; echo ${nonce} su >&2; exec su ${account} -c "${inside} LC_ALL= /bin/sh"`;
   return `exec /bin/sh -c '${missing}; ${ask}'`;
 }
 
@@ -62,7 +63,7 @@ export class BecomeDialog {
           .replace(/[^\x20-\x7e]/g, ' ')
           .trim(),
       )
-      .filter((line) => !['', 'ask', 'in', 'missing'].includes(line));
+      .filter((line) => !['', 'ask', 'in', 'missing', 'su'].includes(line));
     return words.slice(-4).join(' / ').slice(0, 500);
   }
 
@@ -76,7 +77,11 @@ export class BecomeDialog {
   }
 
   #takePrompt(): boolean {
-    const prompt = this.#method === 'sudo' ? new RegExp(`${this.#nonce} ask`) : /password: ?$/i;
+    // sudo prompts with the nonce; su in its own words, behind the nonce.
+    const prompt =
+      this.#method === 'sudo'
+        ? new RegExp(`${this.#nonce} ask`)
+        : new RegExp(`(?<=${this.#nonce} su\\r?\\n[^]*)password: ?$`, 'i');
     for (const name of ['said', 'out'] as const) {
       const text = name === 'said' ? this.#said : this.#out;
       if (!prompt.test(text)) continue;
