@@ -249,10 +249,9 @@ async function readSsh(folder: string): Promise<DemoSsh> {
   const deadline = Date.now() + startTimeoutMs;
   const pidFile = join(folder, 'ssh/pid');
   while (Date.now() < deadline) {
-    const state = await readFile(join(folder, 'ssh/ssh-server.json'), 'utf8').then(
-      (text) => JSON.parse(text) as { pid: number; port: number; user: string; hostKeyLine: string },
-      () => undefined,
-    );
+    const state = await readFile(join(folder, 'ssh/ssh-server.json'), 'utf8')
+      .then((text) => JSON.parse(text) as { pid: number; port: number; user: string; hostKeyLine: string })
+      .catch(() => undefined);
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => '0'));
     if (state !== undefined && state.pid === pid) {
       return { ...state, privateKey: await readFile(join(folder, 'ssh/client-key'), 'utf8') };

@@ -9,10 +9,10 @@ const [hostKey, authorizedKey] = await Promise.all([
   readFile(join(folder, 'client-key.pub'), 'utf8'),
 ]);
 const stateFile = join(folder, 'ssh-server.json');
-const wantedPort = await readFile(stateFile, 'utf8').then(
-  (text) => (JSON.parse(text) as { port: number }).port,
-  () => undefined,
-);
+// The file may be empty after a power cut.
+const wantedPort = await readFile(stateFile, 'utf8')
+  .then((text) => (JSON.parse(text) as { port: number }).port)
+  .catch(() => undefined);
 const start = (port: number | undefined) =>
   startDemoSshServer({ hostKey, authorizedKey, ...(port === undefined ? {} : { port }) });
 // Uses the previous port if it is free, so that the target's address stays the same.

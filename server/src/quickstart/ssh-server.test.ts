@@ -260,3 +260,27 @@ test.runIf(existsSync('/usr/bin/ssh'))("OpenSSH's client runs a command on it", 
   expect(code).toBe(5);
   expect(hash.digest('hex')).toBe(createHash('sha256').update(input).digest('hex'));
 });
+
+test('its process starts although the file with its last port is empty, as after a power cut', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'opsconductor-ssh-'));
+  const file = (name: string) => join(folder, name);
+  cleanups.push(async () => rmSync(folder, { recursive: true }));
+  writeFileSync(file('host-key'), keys.host.privateKey);
+  writeFileSync(file('client-key.pub'), keys.client.publicKey);
+  writeFileSync(file('ssh-server.json'), '');
+  const main = join(import.meta.dirname, 'ssh-server-main.ts');
+  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), main, folder], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const said = text(child.stderr);
+  const ended = once(child, 'exit');
+  cleanups.push(() => {
+    child.kill('SIGKILL');
+    return ended;
+  });
+  const isUp = vi.waitFor(
+    () => expect(JSON.parse(readFileSync(file('ssh-server.json'), 'utf8'))).toMatchObject({ pid: child.pid }),
+    { timeout: 20_000 },
+  );
+  await Promise.race([isUp, ended.then(async () => Promise.reject(new Error(await said)))]);
+});
