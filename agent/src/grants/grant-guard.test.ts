@@ -303,6 +303,23 @@ test('a step that was checked before another attempt began is checked again when
   expect(() => t.guard.begin(twin)).toThrow(refused('again under the same grant'));
 });
 
+test('a step that waited until its grant had expired does not begin, as what has begun is forgotten then', async () => {
+  const t = await setup();
+  const lease = await t.granted();
+  const twin = { ...lease, epoch: 2 };
+  for (const one of [lease, twin]) await t.guard.check(one);
+  t.guard.begin(lease);
+  t.clock.now = new Date('2027-03-01T20:00:00Z');
+  expect(t.grants.records(t.clock.now)).toEqual([]);
+  expect(() => t.guard.begin(twin)).toThrow(refused('expired at'));
+  // One that has begun in time may begin again, if its target could not keep its command running by itself.
+  const first = await setup({ rule: t.by.rule });
+  await first.guard.check(lease);
+  first.guard.begin(lease);
+  first.clock.now = t.clock.now;
+  first.guard.begin(lease);
+});
+
 test('after its journal was lost an agent accepts no grant from before', async () => {
   const t = await setup();
   t.grants.apply({ is: 'grants_lost', at: '2027-03-01T11:58:00.000Z' });

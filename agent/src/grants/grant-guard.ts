@@ -79,6 +79,8 @@ export class GrantGuard {
     }
     const before = this.#refuseRepeated(lease, signed);
     if (this.#begun.has(lease)) return () => undefined;
+    // It may have waited for its connection since it was checked, and what has expired is no longer in the journal.
+    if (this.#options.rule !== undefined) this.#checkTime(signed.terms, this.#options.rule, lease);
     const { nonce, expiresAt: until } = signed.terms;
     const { number: step } = signed;
     const attempt = attemptOf(lease);
