@@ -12,7 +12,6 @@ import {
   realpath,
   rename,
   rmdir,
-  statfs,
   symlink,
   unlink,
 } from 'node:fs/promises';
@@ -43,6 +42,7 @@ import {
   setAttributes,
   where,
 } from './local-file.ts';
+import { requireRoom, roomBytes } from './room.ts';
 import type { Looked } from './serve-files.ts';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
@@ -136,6 +136,7 @@ export class LocalDirectory implements Directory {
     assertSafeName(name);
     const temporary = temporaryName(options.resumeKey);
     const path = this.#pathOf(name);
+    await requireRoom(this.#self);
     const { handle, keptBytes } = await this.#told(name, 'written', () =>
       openTemporary(this.#at(temporary), options),
     );
@@ -178,7 +179,10 @@ export class LocalDirectory implements Directory {
         mtimeS,
       };
     });
-    const memory = Buffer.allocUnsafeSlow(files.reduce((sum, { bytes }) => sum + bytes.length, 0));
+    const total = files.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    // One by one, each of them says what is wrong.
+    if (((await this.freeBytes()) ?? total) < total) return [];
+    const memory = Buffer.allocUnsafeSlow(total);
     let next = 0;
     for (const { bytes } of files) next += bytes.copy(memory, next);
     const bytes = memory.buffer as ArrayBuffer;
@@ -242,9 +246,8 @@ export class LocalDirectory implements Directory {
     return this.setAttributes(name, { mode }).catch(() => undefined);
   }
 
-  async freeBytes(): Promise<number | undefined> {
-    const found = await statfs(this.#self).catch(() => undefined);
-    return found === undefined ? undefined : found.bavail * found.bsize;
+  freeBytes(): Promise<number | undefined> {
+    return roomBytes(this.#self);
   }
 
   close(): Promise<void> {

@@ -5,6 +5,7 @@ import { hashBytes } from '../tree/hash-bytes.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
 import type { Attributes, Owner, Sink, SinkOptions, Source } from '../tree/tree.ts';
+import { requireRoom } from './room.ts';
 
 const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
 export const where = 'on the agent';
@@ -61,9 +62,13 @@ interface Writing {
   mode: number;
 }
 
+/** After how many bytes of a file it is looked again whether there is room for more. */
+const lookEveryBytes = 4 * 1024 * 1024;
+
 export class LocalSink implements Sink {
   readonly keptBytes: number;
   readonly #writing: Writing;
+  #unlookedBytes = 0;
 
   constructor(writing: Writing) {
     this.keptBytes = writing.keptBytes;
@@ -71,6 +76,11 @@ export class LocalSink implements Sink {
   }
 
   async write(buffer: Buffer, length: number, position: number): Promise<void> {
+    this.#unlookedBytes += length;
+    if (this.#unlookedBytes >= lookEveryBytes) {
+      this.#unlookedBytes = 0;
+      await requireRoom(`/proc/self/fd/${this.#writing.handle.fd}`);
+    }
     try {
       for (let done = 0; done < length; ) {
         const { bytesWritten } = await this.#writing.handle.write(

@@ -1,17 +1,19 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { readdir, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { LocalTree } from '../../sftp/local/local-tree.ts';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 
-/** Mounts a file system of 3 MiB on a directory for the duration of the test. */
-function makeSmall(directory: string): void {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m,mode=777', 'tmpfs', directory]);
+/** Mounts a small file system on a directory for the duration of the test. */
+function makeSmall(directory: string, mib = 3): void {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mib}m,mode=777`, 'tmpfs', directory]);
   onTestFinished(() => {
     execFileSync('umount', ['-l', directory]);
   });
 }
 
+const mib = 1024 * 1024;
 const mayMount = process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0;
 const mountTest = test.skipIf(!mayMount);
 
@@ -51,3 +53,37 @@ mountTest('a file that does not fit is not started', async () => {
   });
   expect(await readdir(t.remote)).toEqual([]);
 });
+
+mountTest.each(['download', 'copy'] as const)(
+  'a %s leaves the last twentieth of the agent’s disk free, however small its files are',
+  async (type) => {
+    const t = await setupTransfers({}, undefined, ({ local }) => makeSmall(local));
+    await writeFile(join(t.local, 'other'), Buffer.alloc(3 * mib - 100_000));
+    for (let n = 0; n < 3; n += 1) await t.put('remote', `set/${n}`, 'small');
+    const { outcome, report } = await t.run(type, {
+      ...(type === 'copy' ? { direction: 'pull' } : {}),
+      local_path: join(t.local, 'set'),
+      remote_path: join(t.remote, 'set'),
+    });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'no_space' });
+    expect(report?.totals).toMatchObject({ created: 0 });
+  },
+);
+
+mountTest(
+  'a file that is written while others fill the agent’s disk ends before the disk is full',
+  async () => {
+    const t = await setupTransfers({}, undefined, ({ local }) => makeSmall(local, 32));
+    const tree = new LocalTree({ fileRoots: [{ path: t.local, mayWrite: true }] });
+    const { parent } = await tree.locate(join(t.local, 'file'), { write: true, create: false });
+    const sink = await parent.openSink('file', { size: 64 * mib, mode: 0o600, resumeKey: undefined });
+    const piece = Buffer.alloc(mib);
+    const written = (async () => {
+      for (let at = 0; at < 64; at += 1) await sink.write(piece, mib, at * mib);
+    })();
+    await expect(written).rejects.toMatchObject({ reason: 'no_space' });
+    expect((await statfs(t.local)).bavail).toBeGreaterThan(0);
+    await sink.discard(false);
+    await parent.close();
+  },
+);

@@ -1,0 +1,29 @@
+// How much steps may write to the agent's own disks. A target says how much there is to be fetched, and a disk without
+// room would keep the agent from recording what it does, for all targets.
+import { statfs } from 'node:fs/promises';
+import { TransferError } from '../tree/transfer-error.ts';
+
+const mostKeptBytes = 1024 ** 3;
+const keptPart = 0.05;
+
+/**
+ * Returns how much may be written to the file system that holds a file or directory: what is free, less a twentieth of
+ * it all or a gibibyte. Undefined if it doesn't tell.
+ */
+export async function roomBytes(path: string): Promise<number | undefined> {
+  const found = await statfs(path).catch(() => undefined);
+  if (found === undefined || found.blocks === 0) return undefined;
+  const keptBytes = Math.min(mostKeptBytes, Math.floor(found.blocks * found.bsize * keptPart));
+  return Math.max(0, found.bavail * found.bsize - keptBytes);
+}
+
+/** Throws `no_space` if nothing more may be written there. */
+export async function requireRoom(path: string): Promise<void> {
+  if ((await roomBytes(path)) !== 0) return;
+  throw new TransferError({
+    reason: 'no_space',
+    message:
+      'The disk of the agent is nearly full: the last 5 % of it, or the last GiB, is not for what steps fetch.',
+    advice: 'Free space there, or choose another place.',
+  });
+}
