@@ -122,6 +122,36 @@ test('an agent last heard at a future time, because the clock was ahead, counts 
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
+test('after the clock was set back, what began or was put off while it was ahead is not waited for as long', async () => {
+  await using t = await setup();
+  const retry = { attempts: 3, delay: 60 };
+  await t.start({ targets: 2, rules: [{ retry }] });
+  const [going, retried] = await t.claim();
+  if (going === undefined || retried === undefined) throw new Error('two were to be claimed');
+  await t.settle(endOf(retried, failure));
+  await t.start({ rules: [{ on_unknown: 'hold', hold_for: 60 }] });
+  const held = await t.claimOne();
+  await t.settle(givenUp(held));
+  // As if all of this had happened while the clock was three days ahead.
+  await t.sql`
+    update job_run_steps set leased_at = leased_at + interval '3 days', deadline_at = deadline_at + interval '3 days',
+      held_until = held_until + interval '3 days', not_before = not_before + interval '3 days',
+      waits_since = waits_since + interval '3 days'`;
+  await t.sql`update job_run_step_attempts set settled_at = settled_at + interval '3 days'`;
+  await t.sql`update attempt_clean_ups set due_at = due_at + interval '3 days'`;
+  await t.sweep(-3 * 86_400);
+  const [row] = await t.sql`
+    select max(deadline_at) filter (where status = 'running') < clock_timestamp() + interval '5 min' as ends,
+      max(held_until) < clock_timestamp() + interval '5 min' as decided,
+      max(not_before) < clock_timestamp() + interval '5 min' as retried,
+      max(waits_since) < clock_timestamp() + interval '5 min' as waited,
+      min(not_before) > clock_timestamp() as waits_still,
+      (select max(due_at) < clock_timestamp() + interval '5 min' from attempt_clean_ups) as cleaned_up
+    from job_run_steps`;
+  const all = { ends: true, decided: true, retried: true, waited: true, cleanedUp: true };
+  expect(row).toEqual({ ...all, waitsStill: true });
+});
+
 test('an attempt that goes on beyond its timeout and grace becomes unknown although its agent is alive', async () => {
   await using t = await setup();
   const runId = await t.start({ timeoutS: 60 });

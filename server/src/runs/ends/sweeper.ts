@@ -11,6 +11,7 @@ import {
   cancellingRuns,
   cancellingTargetRuns,
   endHeartbeatsAhead,
+  endTimesAhead,
   expiredHolds,
   extendLeases,
   type OverdueAttempt,
@@ -109,7 +110,10 @@ export class Sweeper {
     const { gapS, extended } = await inTransaction(sql, async (tx) => {
       const gap = await touchClusterClock(tx, unlessWithinS);
       const isLong = gap !== undefined && gap > clockGapS;
-      if (gap !== undefined && gap < -clockGapS) await endHeartbeatsAhead(tx);
+      if (gap !== undefined && gap < -clockGapS) {
+        await endHeartbeatsAhead(tx);
+        await endTimesAhead(tx, -gap);
+      }
       return { gapS: gap, extended: isLong ? await extendLeases(tx, gap) : 0 };
     });
     if (gapS === undefined) return;

@@ -2,6 +2,7 @@
 import { limits } from '@opsconductor/protocol';
 import { deleteOldAsks } from '../agents/agent-asks.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import type { Condition } from '../people/visibility.ts';
 import { isTargetRunCancelled, targetRunCancelledAt } from './step-attempts.ts';
 
 const clockLock = 0x0_95c0_5d;
@@ -89,6 +90,33 @@ export async function endHeartbeatsAhead(tx: Tx): Promise<void> {
     update agent_sessions set last_heartbeat_at = clock_timestamp(),
       expires_at = clock_timestamp() + (expires_at - last_heartbeat_at)
     where last_heartbeat_at > clock_timestamp()`;
+}
+
+/**
+ * Handles a clock that was set back by this much: what began at a time that is in the future now has its time from now,
+ * and a step that waits for a retry waits no longer than it would have. Otherwise a clock that was ahead by days would
+ * have them go on or wait for as long.
+ */
+export async function endTimesAhead(tx: Tx, seconds: number): Promise<void> {
+  await tx`
+    update job_run_steps set deadline_at = clock_timestamp() + (deadline_at - leased_at)
+    where status = 'running' and leased_at > clock_timestamp()`;
+  await tx`
+    update job_run_steps st set held_until = clock_timestamp() + (st.held_until - a.settled_at)
+    from job_run_step_attempts a
+    where st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch
+      and a.settled_at > clock_timestamp()`;
+  const earlier = (at: Condition) => tx`
+    case when isfinite(${at}) and ${at} > clock_timestamp()
+      then greatest(clock_timestamp(), ${at} - make_interval(secs => ${seconds})) else ${at} end`;
+  await tx`
+    update job_run_steps set not_before = ${earlier(tx`not_before`)}, waits_since = ${earlier(tx`waits_since`)}
+    where status = 'ready' and (waits_since > clock_timestamp()
+      or not_before > clock_timestamp() and isfinite(not_before))`;
+  await tx`
+    update attempt_clean_ups set due_at = ${earlier(tx`due_at`)}, asked_at = least(asked_at, clock_timestamp()),
+      told_at = least(told_at, clock_timestamp())
+    where done_at is null and greatest(due_at, asked_at, told_at) > clock_timestamp()`;
 }
 
 export interface OverdueAttempt {
