@@ -53,7 +53,10 @@ export interface ExecutorOptions {
   onHostKeyRefused(lease: Lease, session: Session): void;
   /** Called after an attempt ended because a host refused the login. */
   onLoginRefused(lease: Lease): void;
-  policy: Pick<PolicyGuard, 'checkStep' | 'checkScript' | 'checkConfig' | 'maySurvive' | 'detectsSecrets'>;
+  policy: Pick<
+    PolicyGuard,
+    'checkStep' | 'checkHours' | 'checkScript' | 'checkConfig' | 'maySurvive' | 'detectsSecrets'
+  >;
   grants: Pick<GrantGuard, 'check' | 'checkTakeOver' | 'begin'>;
   /** Called after a step ended because the owner of this machine does not allow a path on it. */
   onPathRefused(lease: Lease, outcome: StepOutcome): void;

@@ -59,16 +59,21 @@ export class PolicyGuard {
     return this.#rules.detect_secrets === true;
   }
 
+  /** Checked again when the step begins, because it may have waited for its connection. */
+  checkHours(step: Step): void {
+    const { hours } = this.#rules;
+    if (hours === undefined || isWithin(hours, this.#options.now?.() ?? new Date())) return;
+    this.#refuse('hours', 'a step at this time', { allowed: hoursText(hours), step });
+  }
+
   /** Checks the step itself, before its credential is opened. */
   checkStep(step: Step): void {
-    const { step_types, hours, raw_splices } = this.#rules;
+    const { step_types, raw_splices } = this.#rules;
     const { stepType, config, rendering } = step;
     if (step_types !== undefined && !(step_types as readonly string[]).includes(stepType)) {
       this.#refuse('step_types', `steps of type ${stepType}`, { allowed: step_types.join(', '), step });
     }
-    if (hours !== undefined && !isWithin(hours, this.#options.now?.() ?? new Date())) {
-      this.#refuse('hours', 'a step at this time', { allowed: hoursText(hours), step });
-    }
+    this.checkHours(step);
     const splices =
       rendering === undefined ? [] : rawSplicesOf({ type: stepType, config }, rendering.scope.path);
     if (raw_splices === false && splices.length > 0) {

@@ -54,7 +54,7 @@ export interface ExecuteStepOptions {
   /** Whether the server knows the outcomes of a command that outlives its agent. */
   maySurvive: boolean;
   /** Throws an `SshError` if the owner of this machine does not allow the step. */
-  policy: Pick<PolicyGuard, 'checkStep' | 'checkScript' | 'checkConfig' | 'detectsSecrets'>;
+  policy: Pick<PolicyGuard, 'checkStep' | 'checkHours' | 'checkScript' | 'checkConfig' | 'detectsSecrets'>;
   /** Throws an `SshError` if the owner requires signed runs and this step is not as it was signed. */
   grants: Pick<GrantGuard, 'check'>;
   openCredential(lease: Lease): Promise<UsableCredential>;
@@ -268,7 +268,10 @@ function contextOf(
     askServer: options.askServer,
     signal: attempt.signal,
     followedBy: options.followedBy,
-    beforeStart: (how) => options.begin(options.lease, how),
+    beforeStart: async (how) => {
+      if (attempt.state === 'leased') options.policy.checkHours(options.lease);
+      await options.begin(options.lease, how);
+    },
     ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),
     ...(attempt.collector === undefined ? {} : { collector: attempt.collector }),
     checkAddresses: (addresses) => usable.checkAddresses(addresses),

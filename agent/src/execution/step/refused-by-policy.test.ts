@@ -36,6 +36,34 @@ test('a step that the owner of the machine does not allow is not begun, and both
   });
 });
 
+test('a step that waits for its connection until the owner allows none any more is not begun', async () => {
+  await using t = await setup();
+  const rules = { hours: { timezone: 'UTC', windows: [{ from: '12:00', to: '13:00' }] } };
+  const now = { wallMs: Date.parse('2026-03-27T12:59:59Z') };
+  const clock = { wallMs: () => now.wallMs, monotonicMs: () => 1_000 };
+  let begun = 0;
+  const stepTypes: KnownStepTypes = new Map([
+    [
+      'test.step',
+      {
+        execute: async (_, { beforeStart }) => {
+          now.wallMs += 1_000;
+          await beforeStart();
+          begun += 1;
+          return success;
+        },
+        configProblem: () => undefined,
+      },
+    ],
+  ]);
+  await t.start({ policy: { fileRoots: [], rules }, clock, stepTypes });
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const { outcome } = await connection.next('complete');
+  expect(outcome).toMatchObject({ reason: 'policy_refused', message: expect.stringContaining('rule hours') });
+  expect(begun).toBe(0);
+});
+
 test('a wait step runs no script on a host if the owner allows no commands', async () => {
   await using t = await setup();
   await t.start({ hasOwnSteps: true, policy: { fileRoots: [], rules: { step_types: ['wait_for'] } } });
