@@ -27,6 +27,32 @@ test('how long the agents of a segment may be silent is changed on its panel', a
   expect(faults).toEqual([]);
 });
 
+test('a segment that has nothing is deleted once confirmed, and is kept while something belongs to it', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'mistyped' });
+  const inventory = await api.made<{ id: number }>('/api/v1/inventories', {
+    name: 'office list',
+    format: 'csv',
+    segmentId,
+  });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('region', { name: 'Segment dmz' }).waitFor();
+  expect(await page.getByRole('button', { name: 'Delete segment dmz' }).count()).toBe(0);
+  await page.getByRole('button', { name: 'Delete segment mistyped' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Delete segment mistyped?' });
+  await dialog.getByRole('button', { name: 'Delete mistyped' }).click();
+  await dialog.getByText('The segment was not deleted. Segment “mistyped” still has 1 inventory.').waitFor();
+  await api.send('DELETE', `/api/v1/inventories/${inventory.id}`);
+  await dialog.getByRole('button', { name: 'Delete mistyped' }).click();
+  await page.getByRole('region', { name: 'Segment mistyped' }).waitFor({ state: 'detached' });
+  expect((await api.get(`/api/v1/segments/${segmentId}`)).status).toBe(404);
+  expect(faults).toEqual([]);
+});
+
 test('enrollment tokens that were not used are listed with who made them, and are revoked once confirmed', async ({
   skip,
 }) => {

@@ -131,6 +131,8 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
   if (segmentRoute !== null) {
     const segment = segmentsOf(scenario).find(({ id }) => id === Number(segmentRoute[1]));
     if (segment === undefined) return fail(response, 404, 'not_found', 'Segment not found.');
+    if (request.method === 'DELETE')
+      return fail(response, 409, 'conflict', `Runs on targets of segment “${segment.name}” are still kept.`);
     const change = request.method === 'PUT' ? await bodyOf(request) : {};
     return json(response, 200, { ...segment, ...change });
   }

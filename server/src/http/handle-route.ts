@@ -6,7 +6,7 @@ import { Type } from 'typebox';
 import type { Authority } from '../auth/authority.ts';
 import { MissingPermission, whoLacks } from '../auth/missing-permission.ts';
 import { AppError } from '../errors.ts';
-import { sqlState } from '../store/database/connection.ts';
+import { sqlState, violatedConstraint } from '../store/database/connection.ts';
 import { schemaProblems } from '../validation/schema-problems.ts';
 import { withUnstorableText } from '../validation/storable-text.ts';
 import type { BodyShare } from './bodies/body-room.ts';
@@ -19,6 +19,8 @@ import { readText, refuseProblems, textProblems } from './validate.ts';
 
 const nothing = Type.Object({}, { additionalProperties: false });
 const foreignKeyViolation = '23503';
+/** End of the names of constraints by which rows refer to a segment. */
+const segmentReference = '_segment_id_fkey';
 /** For this long, nobody is looked up again unless something has changed. A notice of another server may be lost. */
 const unaskedMs = 5_000;
 
@@ -144,6 +146,8 @@ async function answer(
     }
     if (sqlState(error) === foreignKeyViolation && (await isGone(deps, request.principal)))
       throw new AppError('unauthenticated', 'This account has been deleted.', { cause: error });
+    if (violatedConstraint(error)?.endsWith(segmentReference) === true)
+      throw new AppError('conflict', 'The segment was deleted meanwhile.', { cause: error });
     throw error;
   }
 }

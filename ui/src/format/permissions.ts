@@ -13,7 +13,7 @@ export const permissionWords: Record<Permission, string> = {
   'host_keys.approve': 'Accept and replace host keys',
   'credentials.use': 'Run on targets with the credentials that open them',
   'credentials.edit': 'Seal and delete credentials',
-  'segments.edit': 'Create and change segments',
+  'segments.edit': 'Create, change and delete segments',
   'agents.enroll': 'Enroll agents',
   'agents.manage': 'Drain, disable and revoke agents',
   'audit.read': 'Read the audit log',

@@ -18,6 +18,7 @@ export const segmentNeeds: Record<string, Needs> = {
   ),
   'POST segments': everywhere('segments.edit'),
   'GET segments/:id': reading('the segment', (side) => ({ path: side.segmentId, place: side.segment })),
+  'DELETE segments/:id': everywhere('segments.edit'),
   'POST segments/:id/enrollment-tokens': changing('agents.enroll', 'the segment', (side) => ({
     path: `${side.segmentId}/enrollment-tokens`,
     place: side.segment,

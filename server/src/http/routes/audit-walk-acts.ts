@@ -213,6 +213,10 @@ export const acts: Record<string, (w: AuditWalk) => Promise<Act>> = {
   }),
 
   'POST segments': async (w) => ({ path: 'segments', json: { name: w.freshName('segment') } }),
+  'DELETE segments/:id': async (w) => {
+    const { id } = await w.make<{ id: number }>('segments', { name: w.freshName('segment') });
+    return { path: `segments/${id}` };
+  },
   'POST segments/:id/enrollment-tokens': async (w) => ({
     path: `segments/${w.world.alfa.segmentId}/enrollment-tokens`,
   }),

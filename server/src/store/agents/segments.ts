@@ -77,6 +77,37 @@ export async function writeUnknownAfter(tx: Tx, id: number, unknownAfterS: numbe
   await tx`update segments set unknown_after_s = ${unknownAfterS} where id = ${id}`;
 }
 
+/** What keeps a segment from being deleted, and how many revoked agents would go with it. */
+export interface SegmentContents {
+  targets: number;
+  /** Not revoked. */
+  agents: number;
+  revokedAgents: number;
+  credentials: number;
+  /** That import into it unless a host names another segment. */
+  inventories: number;
+  /** Whether any run on one of its targets, present or deleted, is kept. */
+  hasRuns: boolean;
+}
+
+export async function segmentContents(sql: Queryable, id: number): Promise<SegmentContents> {
+  const [row] = await sql<SegmentContents[]>`
+    select (select count(*)::int from targets where segment_id = ${id}) as targets,
+           (select count(*)::int from agents where segment_id = ${id} and state <> 'revoked') as agents,
+           (select count(*)::int from agents where segment_id = ${id} and state = 'revoked') as revoked_agents,
+           (select count(*)::int from credentials where segment_id = ${id}) as credentials,
+           (select count(*)::int from inventories where segment_id = ${id}) as inventories,
+           exists (select 1 from job_run_targets where segment_id = ${id}) as has_runs`;
+  if (row === undefined) throw new Error('a count returned no row');
+  return row;
+}
+
+/** Deletes a segment and its agents. What else refers to it goes with it. The caller has locked it. */
+export async function deleteSegment(tx: Tx, id: number): Promise<void> {
+  await tx`delete from agents where segment_id = ${id}`;
+  await tx`delete from segments where id = ${id}`;
+}
+
 /**
  * Keeps those who would lock the segment from changing it until the transaction ends. Several transactions can hold it
  * at once.

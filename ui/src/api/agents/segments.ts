@@ -49,6 +49,11 @@ export function createSegment(segment: {
   return request('POST', apiPaths.segments(), { body: segment });
 }
 
+/** Rejects with `conflict` while anything belongs to the segment; the message says what. */
+export function deleteSegment(id: number): Promise<void> {
+  return request('DELETE', apiPaths.segment(id));
+}
+
 /** Returns the settings that the segment's targets inherit. */
 export function fetchSegmentSettings(id: number, signal?: AbortSignal): Promise<SegmentSettings> {
   return request('GET', apiPaths.segmentSettings(id), { signal });

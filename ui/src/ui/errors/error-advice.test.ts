@@ -37,6 +37,12 @@ it('a change without an answer is reported neither as done nor as not done', () 
   expect(leadFor(offline(false), 'The run did not start.', lostStart)).toBe('The run did not start.');
 });
 
+it('adds nothing to a conflict, whose message says what is in the way', () => {
+  const kept = new ApiError('conflict', 'Runs on targets of segment “lab” are still kept.');
+  expect(adviceFor(kept)).toBeUndefined();
+  expect(adviceFor(new ApiError('conflict', 'No answer.', { mayBeDone: true }))).toContain('Check whether');
+});
+
 it.each(['offline', 'unavailable', 'rate_limited'] as const)(
   'the console says that it tries again only where it does: %s',
   (code) => {

@@ -24,7 +24,8 @@ export function leadFor({ mayBeDone }: ApiError, failed: string, lost = lostAnsw
   return mayBeDone ? lost.what : failed;
 }
 
-export function adviceFor(error: ApiError, lost = lostAnswer): string {
+/** Returns undefined if the message says all that can be said. */
+export function adviceFor(error: ApiError, lost = lostAnswer): string | undefined {
   if (error.mayBeDone) return lost.advice;
   switch (error.code) {
     case 'offline':
@@ -43,8 +44,9 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string {
       return 'Ask an administrator to grant it. Your account page shows what you may do, and why.';
     case 'not_found':
       return 'It was deleted, or you may not see it: you need the permission read in the place where it is.';
+    // The message says what is in the way and what to do about it: no general advice fits.
     case 'conflict':
-      return 'It has changed in the meantime. Reload and check it again.';
+      return undefined;
     case 'too_large':
       return 'Make it smaller.';
     case 'invalid':

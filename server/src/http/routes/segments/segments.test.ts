@@ -20,6 +20,7 @@ import {
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EnrollmentLimits } from '../../../auth/limits/enrollment-limits.ts';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { blockedBackends, holdTransaction } from '../../../runs/testing.ts';
 import { enrollRequest, makeAgentKeys, segmentKeyOffer, testSecret } from '../../../segments/testing.ts';
 import { setupApp, type TestApp, testInstallationId } from '../../testing.ts';
 import { credentialRoutes } from '../credentials.ts';
@@ -229,6 +230,27 @@ describe('an enrollment', () => {
     expect((await call('GET', `segments/${segment.id}/sealing-key`, undefined, author)).status).toBe(403);
     expect((await call('GET', 'segments', undefined, author)).status).toBe(200);
   });
+});
+
+test('a segment is deleted over HTTP, and a target that comes to it in that moment is refused, not failed', async () => {
+  const segment = await makeSegment('plant');
+  const commit = await holdTransaction(t.sql, (tx) => tx`delete from segments where id = ${segment.id}`);
+  const target = call<ErrorBody>('POST', 'targets', {
+    segmentId: segment.id,
+    name: 'late',
+    host: 'late.example.net',
+  });
+  await blockedBackends(t.sql, 1);
+  await commit();
+  expect(await target).toMatchObject({
+    status: 409,
+    body: { error: { code: 'conflict', message: 'The segment was deleted meanwhile.' } },
+  });
+  const other = await makeSegment('plant');
+  const { token } = await t.user('author', ['author']);
+  expect((await call('DELETE', `segments/${other.id}`, undefined, token)).status).toBe(403);
+  expect((await call('DELETE', `segments/${other.id}`)).status).toBe(204);
+  expect((await call('DELETE', `segments/${other.id}`)).status).toBe(404);
 });
 
 test('the list of segments narrows to those on which the caller holds a permission, and shows no others', async () => {

@@ -21,6 +21,7 @@ import {
   type EnrollmentTokenDeps,
 } from '../../../segments/create-enrollment-token.ts';
 import { createSegment } from '../../../segments/create-segment.ts';
+import { deleteSegment } from '../../../segments/delete-segment.ts';
 import { listEnrollmentTokens, revokeEnrollmentToken } from '../../../segments/enrollment-tokens.ts';
 import { getSegment, listSegments } from '../../../segments/list-segments.ts';
 import { sealingKeyOf } from '../../../segments/sealing-key.ts';
@@ -76,6 +77,19 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
       params,
       success: { status: 200, schema: SegmentSchema },
       handle: ({ params, principal }) => getSegment(sql, params.id, principal.authority.reach('read')),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/segments/:id',
+      permission: 'segments.edit',
+      summary: 'Delete a segment that nothing belongs to any more',
+      description:
+        'Its keys, revoked agents, enrollment tokens, host trust and the grants on it go with it. 409 while it has targets, agents that are not revoked, credentials or inventories, or while runs on its targets are kept; the message says which.',
+      tag,
+      params,
+      success: { status: 204 },
+      errors: ['conflict'],
+      handle: (request) => deleteSegment(sql, request.params.id, callerOf(request)),
     }),
     route({
       method: 'PUT',
