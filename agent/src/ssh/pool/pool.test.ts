@@ -61,6 +61,25 @@ sshTest(
   },
 );
 
+sshTest('of requests that fail on one connection, each is told its own reason', async () => {
+  const t = await setupSshd();
+  const pool = t.pool();
+  let started = 0;
+  let onBoth = () => {};
+  const both = new Promise<void>((resolve) => {
+    onBoth = resolve;
+  });
+  const fail = async (): Promise<ClientChannel> => {
+    started += 1;
+    if (started === 2) onBoth();
+    await both;
+    throw new SshError({ reason: 'become_refused', message: 'No.', advice: 'Ask.' });
+  };
+  const failed = await Promise.all([1, 2].map(() => refusalOf(pool.open(t.request, fail))));
+  expect(failed.map(({ reason }) => reason)).toEqual(['become_refused', 'become_refused']);
+  expect(pool.connections).toBe(0);
+});
+
 sshTest('many requests at once share one connection, and then another', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 4 });

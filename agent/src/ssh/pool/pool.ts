@@ -173,8 +173,10 @@ export class SshPool {
           throw error;
         }
         const others = pooled.channels - 1;
+        // Before the place is freed: with its last place, a retired connection is closed.
+        const wasLost = !connection.open;
         this.#release(pooled);
-        if (!connection.open) {
+        if (wasLost) {
           this.#discard(pooled);
           // A warm connection may have died unnoticed; if a fresh one dies, the problem is the target.
           if (deadSeen || !reused) throw lostBeforeStart(request.target, error);
