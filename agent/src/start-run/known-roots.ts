@@ -5,6 +5,7 @@ import { type SealingKey, SealingKeySchema } from '@opsconductor/protocol';
 import {
   decodeBase64,
   fingerprint,
+  type Roster,
   rosterSegmentKey,
   SealingError,
   verifyRoster,
@@ -83,6 +84,7 @@ export class KnownRoots {
         segmentId,
         minNumber: known?.rosterNumber ?? 0,
       });
+      if (known?.signed !== undefined) await refuseOther(root, known.signed, { ...key.roster, roster });
       if (known !== undefined) known.rosterNumber = roster.number;
       const segmentPublicKey = rosterSegmentKey(roster);
       if (segmentPublicKey === undefined || roster.currentGeneration !== generation) {
@@ -158,7 +160,10 @@ export class KnownRoots {
     this.#kept = structuredClone(this.#known);
   }
 
-  #knownRoot({ installationId, segmentId, segmentName }: NamedSealingKey, found: string) {
+  #knownRoot(
+    { installationId, segmentId, segmentName }: NamedSealingKey,
+    found: string,
+  ): KnownRoot | undefined {
     if (this.#path === undefined) return undefined;
     const before = this.#known.find(
       (one) => one.installationId === installationId && one.segmentId === segmentId,
@@ -180,6 +185,32 @@ export class KnownRoots {
     this.#known.push(learned);
     return learned;
   }
+}
+
+/**
+ * Refuses a roster that can't follow the one that is kept, although the root has signed both: on another machine, where
+ * nobody knew of a removal. What is sealed by it could be opened by the agent that was removed.
+ *
+ * @throws {SealingError}
+ */
+async function refuseOther(
+  root: Uint8Array,
+  kept: { payload: string; signature: string },
+  shown: { payload: string; roster: Roster },
+): Promise<void> {
+  const { installationId, segmentId, number, agents } = shown.roster;
+  const held = await verifyRoster(root, kept, { installationId, segmentId, minNumber: 0 });
+  if (held.number === number && kept.payload !== shown.payload)
+    throw new SealingError(
+      'rolled_back',
+      `There are two rosters ${number}, and the server’s is not the one that is kept here`,
+    );
+  const back = agents.find(({ agentId }) => held.revoked.some((one) => one.agentId === agentId));
+  if (back === undefined) return;
+  throw new SealingError(
+    'rolled_back',
+    `Roster ${number} names agent ${back.name}, which roster ${held.number} has removed`,
+  );
 }
 
 /** Reads a file of roots, which is empty if there is none. */

@@ -438,6 +438,25 @@ test('an agent that was removed here is not brought back by a roster of another 
   expect(await t.sign()).toEqual(['names the recovery key']);
 });
 
+test('nothing is sealed by a roster that brings back an agent which was removed here, or by another one of the same number', async () => {
+  await using t = await setupHidden();
+  const bounds = {
+    ...{ hosts: ['*.example'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' },
+    authentication: ['password' as const],
+  };
+  const secret = { kind: 'ssh_password' as const, user: 'deploy', password: 'correct horse', bounds };
+  const seal = async () =>
+    storeSealed(t.api, await t.roots(), { segmentName: 'dmz', name: 'deploy', secret, replace: false });
+  await t.show({ number: 5, agents: [t.a, t.b] });
+  await expect(seal()).rejects.toThrow('names agent agent-2, which roster 4 has removed');
+  await t.show({ number: 4, agents: [t.a] });
+  await expect(seal()).rejects.toThrow('There are two rosters 4');
+  expect(t.sent).toEqual([]);
+  await t.show({ number: 5, agents: [t.a] });
+  await seal();
+  expect(t.sent).toHaveLength(1);
+});
+
 test('the number of an agent that was removed here stays taken, whatever another machine has signed', async () => {
   await using t = await setupHidden();
   await t.show({ number: 5, agents: [t.a] });
