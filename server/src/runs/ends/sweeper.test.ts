@@ -2,7 +2,8 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { createLog } from '../../log.ts';
 import { changeUnknownAfter } from '../../segments/change-unknown-after.ts';
 import { testSessionMs } from '../../segments/testing.ts';
-import { touchClusterClock } from '../../store/queue/sweep.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { runsNotStarted, touchClusterClock } from '../../store/queue/sweep.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { returnLeases } from '../leases/return-leases.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
@@ -10,6 +11,7 @@ import {
   endOf,
   failure,
   givenUp,
+  growRun,
   holdTransaction,
   setupRuns,
   success,
@@ -448,4 +450,27 @@ test('an agent that sits on what it was leased ahead keeps nothing else from bei
   await t.sql`update job_run_steps set deadline_at = clock_timestamp() - interval '1 s' where job_run_id = ${victim}`;
   await t.sweep();
   expect(await t.run(victim)).toMatchObject({ status: 'unknown' });
+});
+
+test('of a large run of which a host has ended, no steps are read to see whether it has begun', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  await growRun(t.sql, runId, 500);
+  // The steps before the one that has ended all wait.
+  await t.sql`
+    update job_run_steps set not_before = clock_timestamp() + interval '1 h'
+    where id < (select max(id) from job_run_steps)`;
+  await t.settle(endOf(await t.claimOne()));
+  await t.sql`update job_runs set start_by = clock_timestamp()`;
+  const read = await t.sql.begin(async (tx) => {
+    const rows = async () => {
+      const [row] = await tx<{ n: number }[]>`
+        select (seq_tup_read + idx_tup_fetch)::int as n from pg_stat_xact_user_tables where relname = 'job_run_steps'`;
+      return row?.n ?? 0;
+    };
+    const before = await rows();
+    expect(await runsNotStarted(tx as unknown as Sql)).toEqual([]);
+    return (await rows()) - before;
+  });
+  expect(read).toBe(0);
 });

@@ -213,12 +213,14 @@ export async function attemptsToStopOn(sql: Sql, targetRunIds: readonly number[]
 /**
  * Returns runs none of whose steps began in time. A run whose leases all came back unbegun counts, although it is
  * `running`; one whose steps wait for a retry does not. `offset 0` makes the database look at each run by itself;
- * otherwise it would join all steps with all attempts.
+ * otherwise it would join all steps with all attempts. Target runs that ended in these ways have begun: the steps of a
+ * large run that is under way aren't read.
  */
 export async function runsNotStarted(sql: Sql): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`
     select r.id from job_runs r
     where r.status in ('queued', 'running') and r.start_by < clock_timestamp()
+      and r.targets_succeeded + r.targets_failed + r.targets_unknown = 0
       and not exists (select from job_run_steps s
         where s.job_run_id = r.id and (${wasLeased(sql)}
           or exists (select from job_run_step_attempts a where a.job_run_step_id = s.id offset 0))
