@@ -18,6 +18,19 @@ test('an agent proves who it is, and stores the new generation before it resumes
   expect(connection.headers['sec-websocket-extensions']).toBeUndefined();
 });
 
+test('a challenge that comes twice is answered once, and one that comes again and again ends the connection', async () => {
+  await using t = await setup();
+  await t.start();
+  const connection = await t.server.nextConnection();
+  await connection.welcome({ challenges: 2 });
+  await connection.next('resume');
+  expect(connection.order).toEqual(['authenticate', 'resume']);
+  connection.cut();
+  const another = await t.server.nextConnection();
+  await another.welcome({ challenges: 3 });
+  expect(await another.closed).toMatchObject({ code: closeCodes.invalidMessage });
+});
+
 test('the newest generation is presented at the next connect', async () => {
   await using t = await setup();
   await t.start();

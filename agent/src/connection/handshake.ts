@@ -90,7 +90,7 @@ export async function performHandshake(
       closeCodes.noCommonVersion,
     );
   }
-  const welcome = await next(socket, 'welcome');
+  const welcome = await next(socket, 'welcome', challenge.serverNonce);
   if (
     welcome.chosenVersion !== chosen ||
     !(await verifyHandshake('server', serverKey, transcript, welcome.signature))
@@ -112,14 +112,18 @@ export async function performHandshake(
   return welcome;
 }
 
+/**
+ * @param answered nonce of a challenge that was answered: that it comes once more, because something on the way has
+ * repeated it, is no fault
+ */
 async function next<T extends 'challenge' | 'welcome'>(
   socket: MessageSocket,
   type: T,
+  answered?: string,
 ): Promise<ServerMessageOf<T>> {
-  const message = await socket.next({
-    timeoutMs: limits.handshakePatienceMs,
-    maxBytes: limits.maxHandshakeFrameBytes,
-  });
+  const wanted = { timeoutMs: limits.handshakePatienceMs, maxBytes: limits.maxHandshakeFrameBytes };
+  let message = await socket.next(wanted);
+  if (message.type === 'challenge' && message.serverNonce === answered) message = await socket.next(wanted);
   if (message.type !== type) {
     throw new HandshakeError(`Expected ${type}, got ${message.type}.`, closeCodes.invalidMessage);
   }

@@ -33,6 +33,8 @@ import { Mailbox } from './mailbox.ts';
 export const installationId = 'installation-1';
 
 export interface WelcomeOptions {
+  /** How often the challenge is sent; default once. */
+  challenges?: number;
   heartbeatIntervalMs?: number;
   leaseTtlMs?: number;
   /** Signs the transcript instead of the server's key, which the agent has pinned. */
@@ -179,13 +181,15 @@ export class FakeConnection {
   async welcome(options: WelcomeOptions = {}): Promise<AgentMessageOf<'authenticate'>> {
     const server = this.#server;
     const serverNonce = randomBytes(32);
-    this.send({
-      type: 'challenge',
-      serverNonce: serverNonce.toString('base64'),
-      installationId,
-      serverId: 'server-1',
-      versions: [1],
-    });
+    for (let times = 0; times < (options.challenges ?? 1); times += 1) {
+      this.send({
+        type: 'challenge',
+        serverNonce: serverNonce.toString('base64'),
+        installationId,
+        serverId: 'server-1',
+        versions: [1],
+      });
+    }
     const authenticate = await this.next('authenticate');
     const transcript = handshakeTranscript({
       serverNonce,
