@@ -124,3 +124,11 @@ test.each<[string, (raw: number) => number]>([
     expect(taken).toEqual(['one\n']);
   },
 );
+
+test('bytes that are removed while they are read are missed, not taken for their end', async () => {
+  await using t = await printed();
+  const attempt = await findOutput(t, { runId: t.runId, stepId: t.lease.id }, unrestricted);
+  const pieces = readOutputBytes(t, attempt, { start: 0, end: 14, stream: undefined });
+  await t.sql`delete from run_output`;
+  await expect(pieces.next()).rejects.toThrow('was removed while it was being read');
+});

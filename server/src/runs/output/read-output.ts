@@ -185,7 +185,9 @@ export async function* readOutputBytes(
       maxRawBytes: pageRawBytes,
       stream: range.stream,
     });
-    if (chunks.length === 0) return;
+    // Removed meanwhile: the reader's connection ends, or it would be waited on for the rest.
+    if (chunks.length === 0)
+      throw new Error(`output of step ${attempt.stepId} was removed while it was being read`);
     for (const chunk of chunks) {
       const raw = inflateChunk(chunk);
       const from = Math.max(0, range.start - offset);
