@@ -446,3 +446,33 @@ test('a connection through a jump host that does not close its stream counts as 
   connection.close();
   await connection.closed;
 });
+
+test('a connection on which the server never answers a request for a channel is given up', async () => {
+  const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (connection) => {
+    onTestFinished(() => void connection.end());
+    connection.on('error', () => {});
+    connection.on('authentication', (context) => context.accept());
+    connection.on('session', () => asked());
+  });
+  let asked = () => {};
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const pool = new SshPool({ lateChannelMs: 50, idleMs: 3_600_000 });
+  onTestFinished(() => pool.close());
+  const stop = new AbortController();
+  let closed: Promise<void> | undefined;
+  const request = { target: targetAt(server.address()), credential, checkAddresses: () => {} };
+  const opening = pool.open({ ...request, signal: stop.signal }, (connection) => {
+    closed = connection.closed;
+    return connection.exec('true');
+  });
+  await isAsked;
+  stop.abort(new Error('no longer wanted'));
+  await expect(opening).rejects.toThrow('no longer wanted');
+  await closed;
+  expect(pool.connections).toBe(0);
+});

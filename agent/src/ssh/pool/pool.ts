@@ -37,6 +37,8 @@ export interface SshPoolOptions {
    * of a run comes after a round trip to the server.
    */
   seriesGapMs?: number;
+  /** Time for a server to open a channel that nobody waits for any more, in ms; default 30 s. */
+  lateChannelMs?: number;
   connect?: Omit<ConnectOptions, 'checkAddresses' | 'signal' | 'reachJumpHost'>;
 }
 
@@ -111,6 +113,7 @@ export class SshPool {
       maxForwards: options.maxForwards ?? 64,
       idleMs: options.idleMs ?? 60_000,
       seriesGapMs: options.seriesGapMs ?? 1_000,
+      lateChannelMs: options.lateChannelMs ?? 30_000,
     };
     this.#connect = options.connect;
     this.#rush = new Rush(options.rush);
@@ -165,11 +168,7 @@ export class SshPool {
         };
       } catch (error) {
         if (request.signal?.aborted) {
-          // The server may still open the channel; its place is freed once it is closed again.
-          opening
-            .then(closeChannel)
-            .catch(() => {})
-            .finally(() => this.#release(pooled));
+          this.#releaseLate(pooled, opening);
           throw error;
         }
         const others = pooled.channels - 1;
@@ -356,6 +355,25 @@ export class SshPool {
    */
   #doubt(pooled: PooledConnection, { isJumpHost, hasOtherWay }: OpenRequest): void {
     if (isJumpHost !== true && hasOtherWay !== true) pooled.retire();
+  }
+
+  /**
+   * The server may still open a channel that nobody waits for any more; its place is freed once it is closed again. If
+   * the server never answers, the connection is no good: it would be full some day, and stay so.
+   */
+  #releaseLate(pooled: PooledConnection, opening: Promise<Closable>): void {
+    const release = once(() => {
+      clearTimeout(timer);
+      this.#release(pooled);
+    });
+    const timer = setTimeout(() => {
+      pooled.retire();
+      release();
+    }, this.#options.lateChannelMs);
+    opening
+      .then(closeChannel)
+      .catch(() => {})
+      .finally(release);
   }
 
   #release(pooled: PooledConnection): void {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { expect, onTestFinished } from 'vitest';
 import {
   hostOfFile,
@@ -226,6 +227,8 @@ winrmTest(
     await host.fixture.reset({ maxShells: hosts, maxPollSeconds: 5 });
     const t = setup();
     const stop = new AbortController();
+    // In an agent, each step has a signal of its own.
+    setMaxListeners(0, stop.signal);
     const taken = new Map<string, number>();
     const running = Array.from({ length: hosts }, async (_, n) => {
       const name = `win-${n}.example`;
