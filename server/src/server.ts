@@ -11,6 +11,7 @@ import { boundHeapGrowth } from './bound-heap-growth.ts';
 import { isLoopback } from './config/read-tls.ts';
 import type { Config } from './config.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import { refuseMoved } from './database/move/moved-mark.ts';
 import type { HandshakeSettings } from './gateway/connections/handshake.ts';
 import { appListener } from './http/app-listener.ts';
 import { loadConsole } from './http/routes/console.ts';
@@ -193,8 +194,11 @@ async function openDatabase(
 ): Promise<EmbeddedPostgres | undefined> {
   // A first start would otherwise make a whole database before it finds out.
   const mayStart = () => tryPort(config.listen);
-  if (config.databaseUrl === undefined)
-    return startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say, mayStart });
+  if (config.databaseUrl === undefined) {
+    const dataDir = join(config.dataDir, 'postgres');
+    await refuseMoved(dataDir);
+    return startEmbeddedPostgres({ dataDir, log: say, mayStart });
+  }
   await mayStart();
   return undefined;
 }

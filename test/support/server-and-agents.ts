@@ -84,6 +84,8 @@ export class TestServer extends Restartable {
   readonly #args: string[];
   readonly #env: Record<string, string>;
   readonly #dir: string;
+  /** Additions to the environment of its next process. */
+  environment: Record<string, string> = {};
 
   /** `checkout`: where its sources are, for another version. */
   constructor(port: number, dir: string, env: Record<string, string>, checkout?: string) {
@@ -98,9 +100,8 @@ export class TestServer extends Restartable {
   }
 
   async start(): Promise<void> {
-    await this.spawn([process.execPath, ...this.#args], this.#env, join(this.#dir, 'data/')).says(
-      /listening at/,
-    );
+    const env = { ...this.#env, ...this.environment };
+    await this.spawn([process.execPath, ...this.#args], env, join(this.#dir, 'data/')).says(/listening at/);
   }
 }
 
