@@ -37,3 +37,11 @@ test('the word comes on both streams before su does, and is no part of what was 
   dialog.push('stderr', Buffer.from(`${word}su: Authentication failure\n`));
   expect(dialog.said).toBe('su: Authentication failure');
 });
+
+test.each([
+  ['method', { method: 'sh -c id; sudo' as 'sudo' }],
+  ['user', { user: 'root; id' }],
+])('a %s that would run something else is refused, whoever has checked it', (_, other) => {
+  const become = { method: 'sudo', user: 'root', password: undefined, ...other } as const;
+  expect(() => becomeCommand(become, nonce)).toThrow(/^not a/);
+});

@@ -16,6 +16,8 @@ export function becomeCommand(
   nonce: string,
   { marker, pty = false }: { marker?: string | undefined; pty?: boolean } = {},
 ): string {
+  // A command that is taken over comes with a configuration that only this agent's server has checked.
+  if (!['sudo', 'su'].includes(method)) throw new Error(`not a method: ${method}`);
   for (const word of [user, nonce, marker ?? ''])
     if (!/^[\w.:-]*\$?$/.test(word)) throw new Error(`not a word: ${word}`);
   const account = user.endsWith('$') ? `${user.slice(0, -1)}"$"` : user;
