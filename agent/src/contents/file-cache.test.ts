@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { getEventListeners } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,6 +96,14 @@ test('a step that stops waiting leaves the file to the others', async () => {
   stop.abort(new Error('cancelled'));
   const [first, second] = await Promise.allSettled([t.hold(cache, 'f'), t.hold(cache, 'f', stop.signal)]);
   expect([first.status, second.status]).toEqual(['fulfilled', 'rejected']);
+});
+
+test('a step that waited for the fetch of another no longer listens to its signal', async () => {
+  const t = await setup({ f: Buffer.from('f') });
+  const cache = await t.open();
+  const stop = new AbortController();
+  await Promise.all([t.hold(cache, 'f'), t.hold(cache, 'f', stop.signal)]);
+  expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
 });
 
 test('a file that the server does not have is reported', async () => {

@@ -7,6 +7,7 @@ import { limits } from '@opsconductor/protocol';
 import { makePrivateFolder } from '../identity/durable-file.ts';
 import { hashBytes } from '../sftp/tree/hash-bytes.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
+import { abortable } from '../timing/abortable.ts';
 import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
 
@@ -110,7 +111,10 @@ export class FileCache {
       const others = this.#fetching.get(file.sha256);
       if (others !== undefined) {
         // That fetch may end because its step does; then this step fetches.
-        await Promise.race([others.catch(() => undefined), rejection(wish.signal)]);
+        await abortable(
+          others.catch(() => undefined),
+          wish.signal,
+        );
         continue;
       }
       const fetching = this.#fetch(file, wish).finally(() => this.#fetching.delete(file.sha256));
@@ -207,13 +211,6 @@ export class FileCache {
   #blobPath(sha256: string): string {
     return join(this.#folder, 'blobs', sha256);
   }
-}
-
-function rejection(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 function mismatch(name: string): TransferError {
