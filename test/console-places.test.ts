@@ -217,6 +217,20 @@ test('what was found for an earlier text is gone from the command palette once i
   expect(faults).toEqual([]);
 });
 
+test('the command palette gives the focus back to what had it', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/new`);
+  const button = page.getByRole('button', { name: /^Create job/ });
+  await button.focus();
+  await page.keyboard.press('Control+k');
+  await page.getByRole('dialog', { name: 'Go to' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog', { name: 'Go to' }).waitFor({ state: 'detached' });
+  await eventually(() => button.evaluate((one) => one === document.activeElement)).toBe(true);
+  expect(faults).toEqual([]);
+});
+
 test('what somebody else has changed meanwhile is said, what was entered stays, and saving again puts it in place', async ({
   skip,
 }) => {
