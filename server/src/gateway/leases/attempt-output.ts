@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { chainLink, limits, type OutputFrame, type OutputState } from '@opsconductor/protocol';
 import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { readChunkIndex } from '../../store/runs/run-output.ts';
+import { chunkIndex, type IndexedChunk } from '../../store/runs/run-output.ts';
 
 const zeroDigest = Buffer.alloc(32);
 
@@ -118,13 +118,18 @@ export class AttemptOutput {
     ) {
       return { state: whole, digest };
     }
-    const index = await readChunkIndex(sql, this);
-    const missing = firstMissing(
-      index.map((chunk) => chunk.seq),
-      claimed,
-    );
-    if (missing !== undefined && this.#resends < maxResends) return this.#resend(missing);
-    const stored = chainOf(index);
+    const gaps = new MissingChunks(claimed);
+    const chain = new DigestChain();
+    const mayResend = this.#resends < maxResends;
+    for await (const page of chunkIndex(sql, this)) {
+      gaps.add(page);
+      if (gaps.first !== undefined && mayResend) break;
+      chain.add(page);
+    }
+    gaps.end();
+    const missing = gaps.first;
+    if (missing !== undefined && mayResend) return this.#resend(missing);
+    const stored = chain.digest;
     if (missing === undefined && stored === claimed.digest) {
       return { state: claimed.gaps.length > 0 ? 'gapped' : whole, digest: stored };
     }
@@ -144,29 +149,53 @@ function bytesOf({ rawLength }: OutputFrame): number {
 }
 
 /**
- * Returns the first of 1..lastSeq that is neither stored nor in a gap. Its time depends on what is stored, not on what
- * is claimed.
+ * Finds the first of 1..lastSeq that is neither stored nor in a gap. Its time depends on what is stored, not on what is
+ * claimed.
  */
-function firstMissing(seqs: readonly number[], claimed: ClaimedOutput): number | undefined {
-  const have = new Set(seqs);
-  let seq = 1;
-  while (seq <= claimed.lastSeq) {
-    if (have.has(seq)) {
-      seq += 1;
-      continue;
-    }
-    const gap = claimed.gaps.find(([from, to]) => from <= seq && seq <= to);
-    if (gap === undefined) return seq;
-    seq = gap[1] + 1;
+class MissingChunks {
+  first: number | undefined;
+  readonly #claimed: Pick<ClaimedOutput, 'lastSeq' | 'gaps'>;
+  #next = 1;
+
+  constructor(claimed: Pick<ClaimedOutput, 'lastSeq' | 'gaps'>) {
+    this.#claimed = claimed;
   }
-  return undefined;
+
+  /** Adds what is stored, in order. */
+  add(chunks: readonly { seq: number }[]): void {
+    for (const { seq } of chunks) {
+      this.#skipGaps(seq - 1);
+      if (this.first !== undefined) return;
+      if (seq === this.#next) this.#next += 1;
+    }
+  }
+
+  /** Nothing more is stored. */
+  end(): void {
+    this.#skipGaps(Number.POSITIVE_INFINITY);
+  }
+
+  /** None of the numbers up to this one is stored, from the next one on. */
+  #skipGaps(upTo: number): void {
+    const { lastSeq, gaps } = this.#claimed;
+    while (this.first === undefined && this.#next <= Math.min(upTo, lastSeq)) {
+      const gap = gaps.find(([from, to]) => from <= this.#next && this.#next <= to);
+      if (gap === undefined) this.first = this.#next;
+      else this.#next = gap[1] + 1;
+    }
+  }
 }
 
-/** Returns the digest chain over these chunks, in base64. */
-export function chainOf(
-  index: readonly { seq: number; stream: 'stdout' | 'stderr'; rawLength: number; sha256: Buffer }[],
-): string {
-  let digest = zeroDigest;
-  for (const chunk of index) digest = createHash('sha256').update(digest).update(chainLink(chunk)).digest();
-  return digest.toString('base64');
+/** The digest chain over chunks, in base64. */
+export class DigestChain {
+  #digest: Buffer = zeroDigest;
+
+  get digest(): string {
+    return this.#digest.toString('base64');
+  }
+
+  add(chunks: readonly IndexedChunk[]): void {
+    for (const chunk of chunks)
+      this.#digest = createHash('sha256').update(this.#digest).update(chainLink(chunk)).digest();
+  }
 }

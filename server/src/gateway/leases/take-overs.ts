@@ -18,9 +18,9 @@ import {
   type TakenOverStep,
   takeOverOrphans,
 } from '../../store/queue/detached-attempts.ts';
-import { readChunkIndex, readChunks } from '../../store/runs/run-output.ts';
+import { chunkIndex, readChunks } from '../../store/runs/run-output.ts';
 import type { AgentLink } from '../link/agent-link.ts';
-import { chainOf } from './attempt-output.ts';
+import { DigestChain } from './attempt-output.ts';
 import type { Settler } from './settler.ts';
 
 const defaultRoundMs = 1_000;
@@ -200,9 +200,19 @@ export class TakeOvers {
   async #storedOutput({ id, epoch, jobRunId, attemptDay }: TakenOverStep): Promise<StoredOutput | undefined> {
     const { sql, keys } = this.#deps;
     const attempt = { stepId: id, epoch, attemptDay };
-    const index = await readChunkIndex(sql, attempt);
-    const { seq, rawLength: maxRawBytes } = index.at(-1) ?? { seq: 0, rawLength: 0 };
-    if (seq !== index.length) return undefined;
+    const chain = new DigestChain();
+    let rawBytes = 0;
+    let seq = 0;
+    let maxRawBytes = 0;
+    for await (const page of chunkIndex(sql, attempt)) {
+      for (const chunk of page) {
+        if (chunk.seq !== seq + 1) return undefined;
+        seq = chunk.seq;
+        maxRawBytes = chunk.rawLength;
+        rawBytes += chunk.rawLength;
+      }
+      chain.add(page);
+    }
     const [last] = seq === 0 ? [] : await readChunks(sql, attempt, { after: seq - 1, maxRawBytes });
     const position =
       last === undefined
@@ -213,8 +223,8 @@ export class TakeOvers {
     if (position === undefined) return undefined;
     return {
       seq,
-      rawBytes: index.reduce((sum, { rawLength }) => sum + rawLength, 0),
-      digest: chainOf(index),
+      rawBytes,
+      digest: chain.digest,
       position,
     };
   }

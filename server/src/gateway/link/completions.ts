@@ -14,7 +14,7 @@ import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.t
 import type { Sql } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { Settler } from '../leases/settler.ts';
-import { attemptOf, type DeliveredAttempts } from './delivered-attempts.ts';
+import { attemptOf, type DeliveredAttempts, keyOf } from './delivered-attempts.ts';
 
 /** What is leased to an agent that ended a step. */
 export interface NextLeases {
@@ -48,12 +48,32 @@ export interface CompletionDeps {
 
 export class Completions {
   readonly #deps: CompletionDeps;
+  /** The newest completion of each attempt that is being handled. */
+  readonly #taking = new Map<string, Promise<void>>();
 
   constructor(deps: CompletionDeps) {
     this.#deps = deps;
   }
 
+  /**
+   * Those of one attempt are taken one after the other: to compare its output may take a while and be in vain, and an
+   * agent could otherwise have it compared thousands of times at once.
+   */
   async take(message: AgentMessageOf<'complete'>): Promise<void> {
+    const key = keyOf({ stepId: message.step, epoch: message.epoch });
+    const before = this.#taking.get(key);
+    const taken = before === undefined ? this.#take(message) : before.then(() => this.#take(message));
+    const ended = taken.catch(() => undefined);
+    this.#taking.set(key, ended);
+    try {
+      await taken;
+    } finally {
+      if (this.#taking.get(key) === ended) this.#taking.delete(key);
+    }
+  }
+
+  async #take(message: AgentMessageOf<'complete'>): Promise<void> {
+    if (!this.#deps.isOpen()) return;
     const { agent, attempts, settler, settled, send } = this.#deps;
     const { step, epoch, requestId } = message;
     const attempt = attempts.get(message);

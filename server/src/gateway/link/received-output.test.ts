@@ -1,6 +1,14 @@
 // What an agent sends of an attempt's output, and what it says about it at the end.
-import { agentCapabilities, closeCodes, type Lease, type OutputFrame } from '@opsconductor/protocol';
+import { createHash } from 'node:crypto';
+import {
+  agentCapabilities,
+  chainLink,
+  closeCodes,
+  type Lease,
+  type OutputFrame,
+} from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { chunksPerIndexPage } from '../../store/runs/run-output.ts';
 import { chunk, claim, completion, leased } from '../leases/leased-testing.ts';
 import { chainOf, setupGateway } from '../testing.ts';
 
@@ -98,6 +106,39 @@ test('after a resume, output continues where it was, and its digest is that of t
   again.send(completion(t.lease, frames));
   expect(await again.next('completed')).toMatchObject({ result: 'settled' });
   expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete', outputBytes: 8 }]);
+});
+
+test('output of more chunks than are read at a time is compared as a whole, and what is missing of it is asked for', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  const chunks = 2 * chunksPerIndexPage + 1;
+  const raw = Buffer.from('x');
+  await t.sql`
+    with step as (
+      update job_run_steps set output_seq = ${chunks}, output_bytes = ${chunks} where id = ${step}
+      returning attempt_day
+    )
+    insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+    select attempt_day, ${step}, ${epoch}, seq, 1, 0, 1, sha256(${raw}), ${raw}
+    from step, generate_series(1, ${chunks}) as seq`;
+  t.agentSocket.terminate();
+  const again = await t.connectAgent({
+    attempts: [{ step, epoch, leaseToken, state: 'running', lastSeq: chunks }],
+  });
+  const sha256 = createHash('sha256').update(raw).digest();
+  let digest = Buffer.alloc(32);
+  for (let seq = 1; seq <= chunks; seq++)
+    digest = createHash('sha256')
+      .update(digest)
+      .update(chainLink({ seq, stream: 'stdout', rawLength: 1, sha256 }))
+      .digest();
+  const output = { lastSeq: chunks, rawBytes: chunks, digest: digest.toString('base64'), truncated: false };
+  const longer = { ...output, lastSeq: chunks + 9, gaps: [[chunks + 1, chunks + 4]] as [number, number][] };
+  again.send(completion(t.lease, [], { output: longer }));
+  expect(await again.next('completed')).toMatchObject({ result: 'resend', fromSeq: chunks + 5 });
+  again.send(completion(t.lease, [], { output: { ...output, gaps: [] }, requestId: 'request-2' }));
+  expect(await again.next('completed')).toMatchObject({ result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete' }]);
 });
 
 test.each([true, false])(

@@ -17,6 +17,7 @@ export class SaidMessages {
   readonly #deps: SaidMessagesDeps;
   /** Messages from before the agent is ready, such as leases that are claimed the moment its session is. */
   readonly #early: string[] = [];
+  #earlyCharacters = 0;
   #isReady = false;
   #corked = false;
 
@@ -37,7 +38,20 @@ export class SaidMessages {
 
   say(text: string): void {
     if (this.#isReady) this.#write(text);
-    else this.#early.push(text);
+    else this.#keep(text);
+  }
+
+  /** An agent that never says what it holds is answered nothing, and could have answers kept here without end. */
+  #keep(text: string): void {
+    const { socket, onUnread } = this.#deps;
+    if (socket.readyState !== socket.OPEN) return;
+    this.#earlyCharacters += text.length;
+    if (this.#earlyCharacters > maxUnreadBytes) {
+      this.#early.length = 0;
+      onUnread();
+      return;
+    }
+    this.#early.push(text);
   }
 
   #write(text: string): void {

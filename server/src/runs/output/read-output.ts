@@ -6,7 +6,7 @@ import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { outputKeptFrom } from '../../store/queue/retention.ts';
-import { readChunkIndex, readChunks } from '../../store/runs/run-output.ts';
+import { chunkIndex, readChunks, sumRawLengths } from '../../store/runs/run-output.ts';
 import { findAttemptOutput, findStepOutput } from '../../store/runs/runs.ts';
 import { chunkAad, type RunKeys } from '../run-keys.ts';
 
@@ -136,11 +136,8 @@ export async function outputLength(
   attempt: AttemptInfo,
   stream: OutputStreamName | undefined,
 ): Promise<number> {
-  if (attempt.attemptDay === null) return 0;
-  const index = await readChunkIndex(deps.sql, { ...attempt, attemptDay: attempt.attemptDay });
-  return index
-    .filter((chunk) => stream === undefined || chunk.stream === stream)
-    .reduce((sum, chunk) => sum + chunk.rawLength, 0);
+  const { attemptDay } = attempt;
+  return attemptDay === null ? 0 : sumRawLengths(deps.sql, { ...attempt, attemptDay }, stream);
 }
 
 /**
@@ -161,6 +158,26 @@ function inflateChunk({ seq, rawLength, bytes }: { seq: number; rawLength: numbe
   return raw;
 }
 
+/** Returns the last chunk that ends at `start` or before it, with where it ends. */
+async function lastBefore(
+  sql: Sql,
+  attempt: AttemptInfo & { attemptDay: string },
+  { start, stream }: { start: number; stream: OutputStreamName | undefined },
+): Promise<{ offset: number; after: number }> {
+  let offset = 0;
+  let after = 0;
+  if (start === 0) return { offset, after };
+  for await (const page of chunkIndex(sql, attempt)) {
+    for (const chunk of page) {
+      if (stream !== undefined && chunk.stream !== stream) continue;
+      if (offset + chunk.rawLength > start) return { offset, after };
+      offset += chunk.rawLength;
+      after = chunk.seq;
+    }
+  }
+  return { offset, after };
+}
+
 /**
  * Yields the inflated bytes from `start` up to but not including `end`, in pieces, and reads on as they are consumed.
  */
@@ -170,15 +187,7 @@ export async function* readOutputBytes(
   range: { start: number; end: number; stream: OutputStreamName | undefined },
 ): AsyncGenerator<Uint8Array> {
   if (attempt.attemptDay === null) return;
-  const index = await readChunkIndex(deps.sql, { ...attempt, attemptDay: attempt.attemptDay });
-  let offset = 0;
-  let after = 0;
-  for (const chunk of index) {
-    if (range.stream !== undefined && chunk.stream !== range.stream) continue;
-    if (offset + chunk.rawLength > range.start) break;
-    offset += chunk.rawLength;
-    after = chunk.seq;
-  }
+  let { offset, after } = await lastBefore(deps.sql, { ...attempt, attemptDay: attempt.attemptDay }, range);
   while (offset < range.end) {
     const chunks = await openChunks(deps, attempt, {
       after,

@@ -293,16 +293,43 @@ export async function readChunksWithin(
   }) as Promise<StoredChunk[]>;
 }
 
-/** Returns numbers, lengths and digests of an attempt's chunks, without their content. */
-export async function readChunkIndex(
+export interface IndexedChunk {
+  seq: number;
+  stream: OutputStreamName;
+  rawLength: number;
+  sha256: Buffer;
+}
+
+/** Chunks in one page of an index. An attempt may have millions, more than a server could hold at a time. */
+export const chunksPerIndexPage = 5_000;
+
+/** Yields numbers, lengths and digests of an attempt's chunks in pages, in order, without their content. */
+export async function* chunkIndex(
   db: Queryable,
   attempt: { attemptDay: string; stepId: number; epoch: number },
-): Promise<{ seq: number; stream: OutputStreamName; rawLength: number; sha256: Buffer }[]> {
-  const rows = await db<{ seq: number; stream: number; rawLength: number; sha256: Buffer }[]>`
-    select seq, stream, raw_length, sha256 from run_output
+): AsyncGenerator<IndexedChunk[]> {
+  for (let after: number | undefined = 0; after !== undefined; ) {
+    const rows: (Omit<IndexedChunk, 'stream'> & { stream: number })[] = await db`
+      select seq, stream, raw_length, sha256 from run_output
+      where attempt_day = ${attempt.attemptDay} and job_run_step_id = ${attempt.stepId} and epoch = ${attempt.epoch}
+        and seq > ${after}
+      order by seq limit ${chunksPerIndexPage}`;
+    yield rows.map((row) => ({ ...row, stream: streamOfCode(row.stream) ?? 'stdout' }));
+    after = rows.length < chunksPerIndexPage ? undefined : rows.at(-1)?.seq;
+  }
+}
+
+/** Returns the number of raw bytes that an attempt has, of one stream or of both. */
+export async function sumRawLengths(
+  db: Queryable,
+  attempt: { attemptDay: string; stepId: number; epoch: number },
+  stream: OutputStreamName | undefined,
+): Promise<number> {
+  const [row] = await db<{ bytes: number }[]>`
+    select coalesce(sum(raw_length), 0)::bigint as bytes from run_output
     where attempt_day = ${attempt.attemptDay} and job_run_step_id = ${attempt.stepId} and epoch = ${attempt.epoch}
-    order by seq`;
-  return rows.map((row) => ({ ...row, stream: streamOfCode(row.stream) ?? 'stdout' }));
+      ${stream === undefined ? db`` : db`and stream = ${streamCode(stream)}`}`;
+  return row?.bytes ?? 0;
 }
 
 export async function notifyOutput(
