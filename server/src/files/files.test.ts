@@ -161,6 +161,31 @@ test('a file that a job uses can’t be deleted; afterwards it is deleted with i
   expect(await t.sql`select 1 from content_parts`).toHaveLength(0);
 });
 
+test('a file is not deleted while a job that names it is being saved, and a save waits for a delete', async () => {
+  const { t, begin, finish } = await setup();
+  const ids = [(await begin('one.tar', 0)).id, (await begin('two.tar', 0)).id] as const;
+  for (const id of ids) await finish(id);
+  const naming = (file: string) => ({
+    name: `deploys ${file}`,
+    steps: [{ name: 'copy', type: 'ssh.copy', config: { file, remote_path: '/opt/app.tar' } }],
+  });
+  // The save is stopped after it has looked for its files, at the row that tells of it in the audit log.
+  const release = await holdTransaction(t.sql, (tx) => tx`lock table audit_log in access exclusive mode`);
+  const saving = t.create(naming('one.tar'));
+  await blockedBackends(t.sql, 1);
+  const deleting = deleteFile(t.sql, ids[0], t.caller);
+  const refused = expect(deleting).rejects.toThrow('1 job names one.tar in a step');
+  const expiring = expireFiles(t.sql, -1, new Date());
+  await blockedBackends(t.sql, 3);
+  await release();
+  await saving;
+  await refused;
+  expect(await expiring).toBe(1);
+  expect((await listFiles(t.sql, {}, unrestricted, t.caller.userId)).items).toMatchObject([
+    { name: 'one.tar' },
+  ]);
+});
+
 test('files that no job names and no step has used are removed once they are old, if the server is set to do so', async () => {
   const { t, begin, finish } = await setup();
   const ids: Record<string, string> = {};

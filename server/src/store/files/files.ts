@@ -169,6 +169,16 @@ export async function findUsableFile(
 }
 
 /**
+ * Keeps these files from being deleted until the transaction has committed. Waits while one of them is being deleted.
+ * Call it before looking whether they are there.
+ */
+export async function holdFiles(tx: Tx, names: readonly string[]): Promise<void> {
+  await tx`
+    select count(*) from (
+      select from files where name = any(${names as string[]}::text[]) order by id for key share) held`;
+}
+
+/**
  * Deletes some complete files that no job names and no step has requested since the given time. Returns what they were.
  */
 export async function deleteUnusedFiles(
@@ -176,14 +186,17 @@ export async function deleteUnusedFiles(
   unusedSince: Date,
   limit: number,
 ): Promise<{ id: string; name: string; size: number; categoryId: number }[]> {
+  const isUnused = tx`not exists (select from (${usesOf(tx, tx`f.name`)}) used)`;
+  const locked = await tx<{ id: string }[]>`
+    select f.id from files f join contents k on k.id = f.id
+    where k.sha256 is not null and greatest(f.created_at, f.last_used_at) < ${unusedSince} and ${isUnused}
+    order by f.id limit ${limit} for update of f skip locked`;
+  if (locked.length === 0) return [];
+  // Looked at again: a job that names one may have been saved between the look and the lock.
   return tx<{ id: string; name: string; size: number; categoryId: number }[]>`
-    with unused as (
-      select f.id, k.size from files f join contents k on k.id = f.id
-      where k.sha256 is not null and greatest(f.created_at, f.last_used_at) < ${unusedSince}
-        and not exists (select from (${usesOf(tx, tx`f.name`)}) used)
-      order by f.id limit ${limit} for update of f skip locked
-    )
-    delete from files f using unused u where f.id = u.id returning f.id, f.name, u.size, f.category_id`;
+    delete from files f using contents k
+    where k.id = f.id and f.id = any(${locked.map(({ id }) => id)}::uuid[]) and ${isUnused}
+    returning f.id, f.name, k.size, f.category_id`;
 }
 
 /** Records that a file is used, at most once an hour, which is precise enough to find unused files. */

@@ -2,6 +2,7 @@
 import type { VersionName, VersionNameKind } from '@opsconductor/protocol';
 import type { StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
+import { holdFiles } from '../files/files.ts';
 
 export interface JobVersionRow {
   /** Canonical JSON, sealed. */
@@ -44,6 +45,7 @@ export async function insertJobVersion(
             ${version.stepRules === null ? null : tx.json(version.stepRules as never)}, ${version.fileNames}::text[],
             ${version.note},
             ${version.restores}, ${version.createdBy}, clock_timestamp())`;
+  if (version.fileNames !== null) await holdFiles(tx, version.fileNames);
 }
 
 type Names = (string | null)[];
