@@ -52,7 +52,7 @@ export async function cancelRun(
     }
     const isRepeated = hasEnded ? seen.cancelRequestedAt !== null : run.status === 'cancelling';
     if (isRepeated && (hasEnded || !force)) return ledger.write();
-    if (!isRepeated) await markCancelRequested(tx, runId, caller.userId);
+    if (!isRepeated) await markCancelRequested(tx, runId, caller.userId, ledger.now);
     ledger.requestCancel(runId);
     await hastenCleanUpsOfRun(tx, runId);
     if (force && !hasEnded) await stopRun(tx, ledger, runId, forcedBy(caller.name));

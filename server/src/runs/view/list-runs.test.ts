@@ -91,6 +91,28 @@ test('no filter finds, and no count includes, what its reader may not see', asyn
   expect((await listRuns(t.sql, { count: true, status: 'queued' }, reader)).total).toBeUndefined();
 });
 
+test('only who sees a whole run finds it by the name that its version was asked for, as only they are shown it', async () => {
+  const targetIds = (
+    await t.sql<{ targetId: number }[]>`
+      select target_id from job_run_targets where job_run_id = ${runs.patch} order by id`
+  ).map(({ targetId }) => targetId);
+  const readerOf = async (members: readonly number[]) => {
+    const [group] = await t.sql<{ id: number }[]>`
+      insert into target_groups (name) values (${`of ${members.length}`}) returning id`;
+    const id = group?.id ?? 0;
+    for (const member of members)
+      await t.sql`insert into target_group_members (target_group_id, target_id) values (${id}, ${member})`;
+    return new Authority([{ role: 'viewer', permission: null, scope: { kind: 'target_group', id } }]);
+  };
+  const ofPart = await readerOf(targetIds.slice(0, 1));
+  const ofAll = await readerOf(targetIds);
+  expect(await list({}, ofPart)).toContain('patch');
+  expect(await list({ version: '1' }, ofPart)).toContain('patch');
+  expect(await list({ version: 'stable' }, ofPart)).toEqual([]);
+  expect((await listRuns(t.sql, { version: 'stable', count: true }, ofPart)).total).toBe(0);
+  expect(await list({ version: 'stable' }, ofAll)).toEqual(['patch']);
+});
+
 test('an invalid time or status is refused, naming the field', async () => {
   for (const [query, path] of [
     [{ createdAfter: 'yesterday' }, 'query.createdAfter'],

@@ -133,6 +133,7 @@ export class RunPart {
   readonly #steps: Map<number, { status: StepStatus; output: OutputState }>;
   readonly #counts = noTargets();
   readonly #terms: RunTerms;
+  #isCancelled = false;
   #completedSteps = 0;
   #failedSteps = 0;
   #startedAt: Date | null = null;
@@ -170,13 +171,15 @@ export class RunPart {
    * change, in order.
    */
   see(change: Omit<RunChange, 'seq' | 'at'>): Omit<RunChange, 'seq' | 'at'> | undefined {
-    if (change.run?.status === 'cancelling' || change.run?.status === 'cancelled') {
-      this.#terms.cancelRequested = true;
-    }
+    if (change.run?.status === 'cancelling' || change.run?.status === 'cancelled') this.#isCancelled = true;
+    // Once the part has ended, a cancel of the rest changes nothing in it.
+    this.#terms.cancelRequested ||= this.#isCancelled && !this.isEnded;
     const targetRuns = change.targetRuns?.filter(({ id }) => this.#targets.has(id)) ?? [];
     const steps = change.steps?.filter(({ id }) => this.#steps.has(id)) ?? [];
     if (targetRuns.length + steps.length === 0) return undefined;
     for (const targetRun of targetRuns) this.#moveTarget(targetRun);
+    // A late result may have opened it again.
+    this.#terms.cancelRequested ||= this.#isCancelled && !this.isEnded;
     for (const step of steps) this.#moveStep(step);
     return {
       run: this.#view(),

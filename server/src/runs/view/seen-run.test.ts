@@ -6,6 +6,7 @@ import { Authority } from '../../auth/authority.ts';
 import { rowsRead } from '../../store/database/testing/rows-read.ts';
 import { identifyPart } from '../../store/runs/run-parts.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
+import { cancelTargetRun } from '../ends/cancel-target-run.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { RunStream } from '../live/run-stream.ts';
 import { parsePosition } from '../live/stream-position.ts';
@@ -164,6 +165,30 @@ describe('the part of a run', () => {
     await cancelRun(t.sql, runId, t.caller);
     expect(await see(runId, readers[0])).toMatchObject({ status: 'succeeded', cancelRequestedBy: null });
     expect(await see(runId, readers[1])).toMatchObject({ status: 'cancelling', cancelRequestedBy: 'ada' });
+  });
+
+  test('keeps its status when the rest is cancelled after its end, even if a host of it had been cancelled', async () => {
+    const { runId, targets } = await ran(failure, undefined, undefined);
+    const [failed, cancelled, going] = targets;
+    const reader = await readerOf(failed?.targetId, cancelled?.targetId);
+    const targetRunId = cancelled?.id ?? 0;
+    await cancelTargetRun(t.sql, { runId, targetRunId }, t.caller, { force: true });
+    await t.sql`update job_run_targets set status = 'cancelled' where id = ${targetRunId}`;
+    await t.sql`update job_runs set targets_unknown = 0, targets_cancelled = 1 where id = ${runId}`;
+    const before = await see(runId, reader);
+    expect(before).toMatchObject({ status: 'failed', targetsFailed: 1, targetsCancelled: 1 });
+    await cancelRun(t.sql, runId, t.caller);
+    expect(await see(runId, reader)).toEqual(before);
+    const rest = await readerOf(going?.targetId);
+    expect(await see(runId, rest)).toMatchObject({ status: 'cancelling', cancelRequestedBy: 'ada' });
+  });
+
+  test('is cancelled by the cancel that ended its hosts', async () => {
+    await t.connect(t.agent, { slots: 2 });
+    const { runId, targets } = await ran(failure, undefined, undefined);
+    const reader = await readerOf(targets[0]?.targetId, targets[2]?.targetId);
+    await cancelRun(t.sql, runId, t.caller);
+    expect(await see(runId, reader)).toMatchObject({ status: 'cancelled', cancelRequestedBy: 'ada' });
   });
 });
 

@@ -147,33 +147,16 @@ async function seenAmong(
 /** How targets were selected is hidden, as it may name places that only readers of the job may know. */
 function seenAs(whole: RunRecord, part: RunPartRow): SeenRun {
   const run = { ...whole, ...noPlan };
-  const view = partView(part, {
-    maxFailures: run.maxFailures,
-    cancelRequested: wasCancelled(run),
-  });
+  const { maxFailures, cancelRequestedAt } = run;
+  const view = partView(part, { maxFailures, cancelRequested: false });
   if (view.targetsTotal === run.targetsTotal) return { run, isWhole: true };
-  const seen = { ...run, ...view, eventSeq: 0 };
-  return { run: isCancelTold(seen) ? seen : { ...seen, ...noCancel }, isWhole: false };
-}
-
-/** Whether a cancel was asked for while the run was going on. A later one only stops attempts that were given up. */
-function wasCancelled({ cancelRequestedAt, completedAt }: RunRecord): boolean {
-  return cancelRequestedAt !== null && (completedAt === null || cancelRequestedAt <= completedAt);
+  // A cancel that came after the part had ended changed nothing in it, and would reveal that the rest hadn't ended.
+  const isTold =
+    cancelRequestedAt !== null && (view.completedAt === null || view.completedAt >= cancelRequestedAt);
+  const told = isTold ? partView(part, { maxFailures, cancelRequested: true }) : { ...view, ...noCancel };
+  return { run: { ...run, ...told, eventSeq: 0 }, isWhole: false };
 }
 
 /** Hides figures that reveal targets which aren't seen, and runs that may be on other targets. */
 const noPlan = { selection: null, strategy: null, rerunOf: null, reruns: [] };
 const noCancel = { cancelRequestedAt: null, cancelRequestedBy: null };
-
-/**
- * Whether the reader may know of the cancel. One that came after the part had ended would reveal that the rest hadn't.
- */
-function isCancelTold(seen: RunRecord): boolean {
-  const { completedAt, cancelRequestedAt, targetsCancelled } = seen;
-  return (
-    completedAt === null ||
-    cancelRequestedAt === null ||
-    targetsCancelled > 0 ||
-    completedAt >= cancelRequestedAt
-  );
-}

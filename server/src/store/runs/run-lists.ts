@@ -10,6 +10,7 @@ import {
   reachesEverything,
   targetRunOnTargets,
   targetRunWithin,
+  wholeRunWithin,
 } from '../people/visibility.ts';
 import { type RunRecord, runColumns } from './runs.ts';
 
@@ -415,6 +416,9 @@ function fits(db: Queryable, filter: RunFilter): Condition {
     conditions.push(
       isNumber(version) ? has('r.job_version', Number(version)) : has('r.version_ref', version),
     );
+    // Readers of a part are not shown by which name the version was asked for.
+    if (!isNumber(version))
+      conditions.push(db`(${jobWithin(db, filter.reaches)} or ${wholeRunWithin(db, filter.reaches)})`);
   }
   if (createdAfter !== undefined) conditions.push(db`r.created_at >= ${createdAfter}`);
   if (createdBefore !== undefined) conditions.push(db`r.created_at < ${createdBefore}`);

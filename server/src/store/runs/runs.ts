@@ -231,8 +231,9 @@ export async function stepIdsOfRun(db: Queryable, runId: number, limit: number):
   return rows.map((row) => row.id);
 }
 
-export async function markCancelRequested(tx: Tx, runId: number, userId: number): Promise<void> {
-  await tx`update job_runs set cancel_requested_at = clock_timestamp(), cancel_requested_by = ${userId} where id = ${runId}`;
+/** @param at the time with which everything is dated that the cancel ends. */
+export async function markCancelRequested(tx: Tx, runId: number, userId: number, at: Date): Promise<void> {
+  await tx`update job_runs set cancel_requested_at = ${at}, cancel_requested_by = ${userId} where id = ${runId}`;
 }
 
 /** Records that a target run was cancelled by itself, and returns when. */
