@@ -21,7 +21,12 @@ import { SessionHolder } from './execution/session-holder.ts';
 import { type KnownStepTypes, standardStepTypes } from './execution/step/known-step-types.ts';
 import { GrantGuard } from './grants/grant-guard.ts';
 import { readGeneration } from './identity/connect-generation.ts';
-import { type DataDirectory, dataDirectory, prepareDataDirectory } from './identity/data-directory.ts';
+import {
+  type DataDirectory,
+  dataDirectory,
+  prepareDataDirectory,
+  removeUnfinishedFiles,
+} from './identity/data-directory.ts';
 import { lockDirectory } from './identity/directory-lock.ts';
 import { type Identity, readIdentity } from './identity/identity.ts';
 import { OwnKeys } from './identity/own-keys.ts';
@@ -108,6 +113,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   await prepareDataDirectory(data);
   const lock = await lockDirectory(data.lock);
   try {
+    await removeUnfinishedFiles(data);
     const held = await readGeneration(data.generation);
     const journal = await Journal.open(data.journal, { expected: held.generation > 0 });
     const pool = new SshPool(options.sshIdleMs === undefined ? {} : { idleMs: options.sshIdleMs });

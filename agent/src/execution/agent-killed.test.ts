@@ -1,8 +1,8 @@
 // An agent is killed without warning; what its next process tells the server.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, readFile, truncate } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { appendFile, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { type AgentSetup, lease, setup } from '../testing/agent-setup.ts';
 
@@ -90,6 +90,17 @@ test('a damaged journal is reported until a server has heard of it', async () =>
   await second.stop();
   await t.start();
   expect((await t.server.nextSession()).resume.journalIntact).toBe(true);
+});
+
+test('what a killed process did not finish writing is gone after the next start, and what others may be writing is not', async () => {
+  await using t = await setup();
+  const { root, segmentKeys, journal, signingKey, nextKeys } = t.directory.data;
+  const unfinished = (path: string) => `${path}.0123456789ab.tmp`;
+  const left = [journal, signingKey, join(segmentKeys, '1.key')].map(unfinished);
+  for (const path of [...left, unfinished(nextKeys)]) await writeFile(path, '');
+  await t.start();
+  const names = [...(await readdir(root)), ...(await readdir(segmentKeys))];
+  expect(names.filter((name) => name.endsWith('.tmp'))).toEqual([basename(unfinished(nextKeys))]);
 });
 
 test('a missing journal is not mistaken for an empty one', async () => {

@@ -2,7 +2,7 @@
 import { chmod, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../agent-error.ts';
-import { makePrivateFolder } from './durable-file.ts';
+import { makePrivateFolder, removeUnfinished } from './durable-file.ts';
 
 export interface DataDirectory {
   readonly root: string;
@@ -77,6 +77,25 @@ export async function prepareDataDirectory(data: DataDirectory): Promise<void> {
       { cause },
     );
   }
+}
+
+/**
+ * Removes what an earlier process of this agent did not finish writing. Called by the agent that has locked the
+ * directory: the others that begin with the name of a file there may be written by another process now.
+ */
+export async function removeUnfinishedFiles(data: DataDirectory): Promise<void> {
+  const { signingKey, encryptionKey, generation, roster, auditCheckpoint, journal, serverRefusal } = data;
+  const own = new Set([
+    signingKey,
+    encryptionKey,
+    generation,
+    roster,
+    auditCheckpoint,
+    journal,
+    serverRefusal,
+  ]);
+  await removeUnfinished(data.root, (name) => own.has(join(data.root, name)));
+  await removeUnfinished(data.segmentKeys, () => true);
 }
 
 /** Removes an identity and everything that belongs to it. Other files that a person put there stay. */

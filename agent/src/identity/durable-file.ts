@@ -1,14 +1,27 @@
 // Files that must be complete after a crash: written next to the target, synced, renamed into place, and the folder
 // synced.
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { copyFile, link, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { AgentError } from '../agent-error.ts';
 
 /** Replaces a file atomically. The file and its name are on disk when this resolves. Mode 0600. */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
   await rename(await writeBeside(path, content), path);
   await syncFolder(dirname(path));
+}
+
+const besideName = /^(.+)\.[0-9a-f]{12}\.tmp$/;
+
+/**
+ * Removes what processes that were killed in the middle of a write left in a folder: nothing else does, and it may be
+ * a key, or as large as a journal. Only for files that no other process may be writing now.
+ */
+export async function removeUnfinished(folder: string, isOwn: (name: string) => boolean): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = besideName.exec(name)?.[1];
+    if (path !== undefined && isOwn(path)) await unlink(join(folder, name));
+  }
 }
 
 /** The errors of FAT, some network shares and file systems in user space. */
@@ -72,6 +85,11 @@ async function writeBeside(
   }
   await file.close();
   return beside;
+}
+
+/** Gives a file a second name, or a copy on a file system without hard links. The file itself stays as it is. */
+export async function keepAs(path: string, second: string): Promise<void> {
+  await link(path, second).catch(() => copyFile(path, second));
 }
 
 /** Makes a folder's entries (created, renamed, removed files) durable. */

@@ -1,5 +1,15 @@
 import { constants } from 'node:fs';
-import { appendFile, readdir, readFile, readlink, rename, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  type FileHandle,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
@@ -149,6 +159,27 @@ test('a damaged journal is set aside, and the new one says so until a server was
   const third = await Journal.open(t.path, fresh);
   expect([third.intact, third.loss]).toEqual([true, undefined]);
   await third.close();
+});
+
+test('a damaged journal that a full disk keeps from being rewritten is read by the next start, and kept only until then', async () => {
+  await using t = await setup();
+  await writeFile(t.path, `${encodeRecord(starting(1))}rubbish\n${encodeRecord(starting(2))}`);
+  const handle = await open(t.path);
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  using full = vi.spyOn(prototype, 'writeFile').mockRejectedValueOnce(new Error('ENOSPC'));
+  await expect(Journal.open(t.path, fresh)).rejects.toThrow('ENOSPC');
+  expect(full).toHaveBeenCalledOnce();
+  for (let starts = 0; starts < 2; starts += 1) {
+    const journal = await Journal.open(t.path, { expected: true });
+    expect([...journal.attempts.keys()]).toEqual(['1-1', '2-1']);
+    expect(journal.intact).toBe(false);
+    await journal.close();
+  }
+  const kept = (await readdir(dirname(t.path))).filter((name) => name.startsWith('journal.damaged-'));
+  // By the start that failed, too.
+  expect(kept.length).toBeLessThanOrEqual(2);
+  expect(await readFile(join(dirname(t.path), kept[0] ?? ''), 'utf8')).toContain('rubbish');
 });
 
 test('what was begun before the newest damage is unknown, whether or not an earlier loss was reported', async () => {

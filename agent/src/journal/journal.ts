@@ -2,8 +2,8 @@
 // while a group was being synced goes to disk together with the next, so that a sync serves many attempts.
 import { randomUUID } from 'node:crypto';
 import { constants, writeSync } from 'node:fs';
-import { type FileHandle, open, rename } from 'node:fs/promises';
-import { readIfExists, writeDurably } from '../identity/durable-file.ts';
+import { type FileHandle, open } from 'node:fs/promises';
+import { keepAs, readIfExists, writeDurably } from '../identity/durable-file.ts';
 import { GrantBegins } from './grant-begins.ts';
 import { encodeRecord, type JournalRecord } from './journal-record.ts';
 import { applyRecord, type JournaledAttempt, recordsOf, replay } from './replay.ts';
@@ -75,7 +75,7 @@ export class Journal {
     this.#notedMs = start.notedMs;
   }
 
-  /** Opens or creates a journal. A damaged one is set aside as `<path>.damaged-<time>`. */
+  /** Opens or creates a journal. A damaged one is kept as `<path>.damaged-<time>`. */
   static async open(path: string, options: JournalOptions): Promise<Journal> {
     const content = await readIfExists(path);
     const found = content === undefined ? undefined : replay(content);
@@ -86,7 +86,9 @@ export class Journal {
     const isNews = !intact && (found?.loss === undefined || grants.lostAt === undefined);
     if (isNews) grants.apply({ is: 'grants_lost', at: new Date().toISOString() });
     const loss = intact ? undefined : (found?.loss ?? randomUUID());
-    if (content !== undefined && !intact) await rename(path, `${path}.damaged-${Date.now()}`);
+    // Not renamed: if the rewrite does not come about, the next start still finds what can be read in it. Kept once: a
+    // journal that only has a loss to report was kept when it was found.
+    if (content !== undefined && isNews) await keepAs(path, `${path}.damaged-${Date.now()}`);
     // Rewritten at each start: that drops what is torn or settled, and makes sure that the file's name is on disk.
     const bytes = await rewrite(path, attempts, grants, loss);
     const start = {
