@@ -1,7 +1,7 @@
 // Copies the content of one database of ours into another one that has the same schema and no content. pg_dump would do
 // it too, but an older one refuses a newer PostgreSQL, and an older PostgreSQL refuses what a newer one dumps.
 import type { Readable, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished } from 'node:stream/promises';
 import type { Queryable, Sql, Tx } from '../../store/database/connection.ts';
 
 /** What the migrations themselves write; both databases have it already. */
@@ -24,12 +24,14 @@ export async function copyDatabase(
   onTable: (table: CopiedTable) => void,
 ): Promise<CopiedTable[]> {
   await to`set local lock_timeout = '10s'`;
+  await liftTimeLimits(to);
   const tables = await tablesOf(to);
   await copyPartitions(from, to);
   const triggers = await setTriggersAside(to);
   const references = await setReferencesAside(to);
   await to.unsafe(`truncate ${tables.map(({ name }) => quoted(name)).join(', ')}`);
   const copied = await from.begin('isolation level repeatable read read only', async (source) => {
+    await liftTimeLimits(source as unknown as Tx);
     const there = await tablesOf(source as unknown as Tx);
     if (JSON.stringify(there) !== JSON.stringify(tables)) {
       throw new Error(
@@ -38,7 +40,7 @@ export async function copyDatabase(
     }
     const copied: CopiedTable[] = [];
     for (const table of tables) {
-      const rows = await copyTable(source as unknown as Tx, to, table);
+      const rows = await copyTable(from, source as unknown as Tx, to, table);
       copied.push({ name: table.name, rows });
       onTable({ name: table.name, rows });
     }
@@ -86,16 +88,13 @@ async function contentOf(
 }
 
 /** Returns the number of rows. */
-async function copyTable(source: Tx, to: Tx, table: Table): Promise<number> {
+async function copyTable(from: Sql, source: Tx, to: Tx, table: Table): Promise<number> {
   const there = await contentOf(source, table);
   if (there.rows > 0) {
     const what = `${quoted(table.name)} (${table.columns.map(quoted).join(', ')})`;
     const columns = table.columns.map(quoted).join(', ');
-    const reading = (await source
-      .unsafe(`copy (select ${columns} from ${quoted(table.name)}) to stdout`)
-      .readable()) as Readable;
-    const writing = (await to.unsafe(`copy ${what} from stdin`).writable()) as Writable;
-    await pipeline(reading, writing);
+    const writing = await copyInto(to, what);
+    await passRows(from, source, `copy (select ${columns} from ${quoted(table.name)}) to stdout`, writing);
   }
   const arrived = await contentOf(to, table);
   if (arrived.rows !== there.rows || arrived.digest !== there.digest) {
@@ -104,6 +103,57 @@ async function copyTable(source: Tx, to: Tx, table: Table): Promise<number> {
     );
   }
   return there.rows;
+}
+
+/**
+ * Each side waits in its transaction while the other one reads a whole table, and a large table takes long: our own
+ * limit for open transactions, and what an operator has set for the role, would end it.
+ */
+async function liftTimeLimits(tx: Tx): Promise<void> {
+  await tx`
+    select set_config(name, '0', true) from pg_settings
+     where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`;
+}
+
+/**
+ * Opens the table for rows. The driver forgets the stream once all rows were handed over, and tells nobody what the
+ * database answers after that unless it is that all went well; whoever waits for the end would wait for ever.
+ */
+async function copyInto(to: Tx, table: string): Promise<Writable> {
+  const query = to.unsafe(`copy ${table} from stdin`);
+  const writing = (await query.writable()) as Writable;
+  (query as unknown as { reject(error: Error): void }).reject = (error) => {
+    writing.destroy(error);
+  };
+  return writing;
+}
+
+/**
+ * Passes what `copy` reads on `source`, a transaction of `from`, to `writing`. If that fails, the rest is read and
+ * dropped until PostgreSQL has cancelled it: nothing else can be said on that connection before.
+ */
+async function passRows(from: Sql, source: Tx, copy: string, writing: Writable): Promise<void> {
+  const ended = finished(writing);
+  try {
+    const [backend] = await source<{ pid: number }[]>`select pg_backend_pid() as pid`;
+    const reading = (await source.unsafe(copy).readable()) as Readable;
+    const failed = new Promise<never>((_, reject) => {
+      reading.on('error', reject);
+    });
+    reading.pipe(writing);
+    try {
+      await Promise.race([ended, failed]);
+    } catch (error) {
+      const read = finished(reading.unpipe(writing).resume()).catch(() => undefined);
+      await from`select pg_cancel_backend(${backend?.pid ?? 0})`;
+      await read;
+      throw error;
+    }
+  } catch (error) {
+    writing.destroy(error as Error);
+    await ended.catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Creates the partitions that the target lacks; those ahead of today, both have. */

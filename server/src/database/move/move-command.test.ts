@@ -1,11 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { endOf, setupRuns, success, type TestRuns } from '../../runs/testing.ts';
-import { connect, type Sql } from '../../store/database/connection.ts';
+import {
+  blockedBackends,
+  endOf,
+  holdTransaction,
+  setupRuns,
+  success,
+  type TestRuns,
+} from '../../runs/testing.ts';
+import { connect, type Sql, type Tx } from '../../store/database/connection.ts';
 import { insertInstallation } from '../../store/database/installation.ts';
 import { migrate, readMigrations } from '../../store/database/migrate.ts';
 import { setupDatabase } from '../../store/database/testing.ts';
+import { copyDatabase } from './copy-database.ts';
 import { runMoveCommand } from './move-command.ts';
 
 const migrations = resolve(import.meta.dirname, '../../../../migrations');
@@ -14,6 +22,8 @@ interface Move extends AsyncDisposable {
   from: TestRuns;
   /** New and empty. */
   to: Sql;
+  /** Name of the new one. */
+  name: string;
   said: string[];
   marked: string[];
   move(): Promise<number>;
@@ -36,6 +46,7 @@ async function setup(): Promise<Move> {
   return {
     from,
     to,
+    name,
     said,
     marked,
     move: () =>
@@ -51,7 +62,8 @@ async function setup(): Promise<Move> {
         lookMs: 0,
       }),
     async [Symbol.asyncDispose]() {
-      await to.end();
+      // After a lost connection the driver would wait for it.
+      await to.end({ timeout: 1 });
       await from.sql.unsafe(`drop database ${name} with (force)`);
       await from[Symbol.asyncDispose]();
     },
@@ -108,6 +120,73 @@ test('everything is in the new database, and work goes on there', async () => {
      union all select tgrelid::regclass::text, tgname, tgenabled::text
       from pg_trigger where not tgisinternal and tgparentid = 0 order by 1, 2`;
   expect(await definitions(to)).toEqual(await definitions(from.sql));
+});
+
+/** Fills a table with more than the streams between the two databases hold at once. */
+async function fillOutput(sql: Sql, rows: number): Promise<void> {
+  await sql`
+    insert into run_output (attempt_day, job_run_step_id, epoch, seq, stream, elapsed_ms, raw_length, sha256, sealed)
+    select current_date, 1, 1, n, 1, 5, 3, ${Buffer.alloc(32, 7)}, ${Buffer.alloc(20_000, 9)}
+      from generate_series(1, ${rows}::int) n`;
+}
+
+test('tables that are larger than what is read ahead arrive as they are', async () => {
+  await using m = await setup();
+  await fillOutput(m.from.sql, 300);
+  expect(await m.move(), m.said.join('\n')).toBe(0);
+  expect((await m.to`select count(*)::int as rows from run_output`)[0]).toEqual({ rows: 300 });
+});
+
+test('a connection that is lost in the middle ends the move, and leaves nothing behind', async () => {
+  await using m = await setup();
+  await fillOutput(m.from.sql, 300);
+  const release = await holdTransaction(m.from.sql, (tx) => tx`lock table users in access exclusive mode`);
+  const moved = m.move();
+  await blockedBackends(m.from.sql, 1);
+  await m.from.sql`
+    select pg_terminate_backend(pid) from pg_stat_activity where datname = ${m.name} and state = 'idle in transaction'`;
+  await release();
+  await expect(moved).rejects.toThrow();
+  expect(m.marked).toEqual([]);
+  expect(await m.to`select id from users`).toEqual([]);
+  expect(await m.move(), m.said.join('\n')).toBe(0);
+});
+
+test('rows that the new database refuses after all have been sent end the move, with what it said', async () => {
+  await using m = await setup();
+  await m.from.start();
+  await migrate(m.to, await readMigrations(migrations));
+  await m.to`alter table categories add constraint refused check (name = 'none') not valid`;
+  await expect(m.move()).rejects.toThrow(/refused/);
+  expect(m.marked).toEqual([]);
+  expect(await m.to`select id from jobs`).toEqual([]);
+});
+
+test('a large table that is refused in the middle ends the move, too', async () => {
+  await using m = await setup();
+  await fillOutput(m.from.sql, 1_000);
+  await migrate(m.to, await readMigrations(migrations));
+  await m.to`alter table run_output add constraint refused check (seq < 10) not valid`;
+  await expect(m.move()).rejects.toThrow(/refused/);
+  expect(m.marked).toEqual([]);
+  await m.to`alter table run_output drop constraint refused`;
+  expect(await m.move(), m.said.join('\n')).toBe(0);
+});
+
+test('time limits of the connection or the role do not end a move', async () => {
+  await using m = await setup();
+  await migrate(m.to, await readMigrations(migrations));
+  const left = await m.to.begin(async (tx) => {
+    await tx`set local statement_timeout = '1h'`;
+    await copyDatabase(m.from.sql, tx as unknown as Tx, () => undefined);
+    return tx`
+      select name, setting from pg_settings
+       where name in ('statement_timeout', 'idle_in_transaction_session_timeout') order by name`;
+  });
+  expect(left).toEqual([
+    { name: 'idle_in_transaction_session_timeout', setting: '0' },
+    { name: 'statement_timeout', setting: '0' },
+  ]);
 });
 
 test('a database that has anything is left as it is', async () => {

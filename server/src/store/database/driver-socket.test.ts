@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -145,6 +146,23 @@ test('a query that was about to be sent when a connection was lost does not bloc
   expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
   expect(performance.now() - askedAt).toBeLessThan(5_000);
   await sql.end({ timeout: 1 });
+});
+
+test('what came while the driver had paused is read as soon as it asks for more', async () => {
+  const idle = Buffer.from('5a0000000549', 'hex');
+  const server = createServer((peer) => {
+    peer.write(idle);
+    peer.on('data', () => peer.write(idle));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = new DriverSocket({ host: '127.0.0.1', port, tls: 'off' });
+  await once(socket, 'data');
+  socket.pause();
+  socket.write(Buffer.from('next'));
+  await once(socket, 'data');
+  socket.destroy();
+  server.close();
 });
 
 test('each query that a lost connection ends is rejected with its own error', async () => {

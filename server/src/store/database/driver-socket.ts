@@ -86,6 +86,8 @@ export class DriverSocket extends EventEmitter {
   }
 
   write(given: Buffer, written?: () => void): boolean {
+    // The driver pauses for rows of a COPY, and forgets that if they end meanwhile; the answer's end would stay unread.
+    this.#socket.resume();
     const bytes = this.#hasWritten ? given : withoutOldBytes(given);
     this.#hasWritten = true;
     if (this.#isLost) {
@@ -129,6 +131,15 @@ export class DriverSocket extends EventEmitter {
       for (const message of messages) this.#socket.write(message);
       this.#socket.uncork();
     });
+  }
+
+  /** Called while somebody reads the rows of a COPY more slowly than they come. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
   }
 
   setKeepAlive(enable: boolean, initialDelayMs: number): void {
