@@ -7,6 +7,8 @@ const perAddress = { burst: 20, refillMs: 3_000 };
 const perName = { burst: 100, refillMs: 1_000 };
 /** Up to this many tries of an address at a name count as first tries. */
 const firstTries = 3;
+/** For one user: hashing passwords is dear, and all who sign in wait for the same few places. */
+const perPasswordChange = { burst: 5, refillMs: 30_000 };
 const failureRows = { burst: 200, refillMs: 500 };
 
 export class SignInLimits {
@@ -14,6 +16,7 @@ export class SignInLimits {
   /** By name: for addresses that have hardly tried, and for those that have. */
   readonly #firstTries: RateLimiter;
   readonly #furtherTries: RateLimiter;
+  readonly #passwordChanges: RateLimiter;
   readonly #failureRows: RateLimiter;
   #untoldFailures = 0;
 
@@ -21,6 +24,7 @@ export class SignInLimits {
     this.#byAddress = new RateLimiter(perAddress, now);
     this.#firstTries = new RateLimiter(perName, now);
     this.#furtherTries = new RateLimiter(perName, now);
+    this.#passwordChanges = new RateLimiter(perPasswordChange, now);
     this.#failureRows = new RateLimiter(failureRows, now);
   }
 
@@ -39,6 +43,14 @@ export class SignInLimits {
   countStrangersAttempt(name: string, failures: number): void {
     const limiter = failures < firstTries ? this.#firstTries : this.#furtherTries;
     refuseAfter(limiter.take(name.toLowerCase()));
+  }
+
+  /**
+   * Counts that a user sets their password. Without this, one who is signed in could take all places in the queue.
+   * @throws AppError `rate_limited`
+   */
+  countPasswordChange(userId: number): void {
+    refuseAfter(this.#passwordChanges.take(String(userId)));
   }
 
   /**

@@ -12,7 +12,7 @@ import { hashPassword } from './passwords.ts';
 
 /**
  * @throws AppError `forbidden` with an API token, which could otherwise gain access that outlives it; `invalid` for a
- * wrong current password; `rate_limited`; `conflict` if the password was changed meanwhile.
+ * wrong current password; `rate_limited`, also if they set it too often; `conflict` if the password was changed meanwhile.
  */
 export async function setPassword(
   deps: IdentityDeps,
@@ -23,6 +23,7 @@ export async function setPassword(
   if (principal.via !== 'session') {
     throw new AppError('forbidden', 'A password is set in the console, not with an API token.');
   }
+  deps.signInLimits.countPasswordChange(principal.userId);
   const before = await findUserById(deps.sql, principal.userId);
   if (before === undefined) throw new AppError('unauthenticated', 'Sign in again.');
   if (await needsCurrentPassword(deps, principal, before)) {

@@ -278,6 +278,22 @@ describe('a user who lost their password', () => {
   });
 });
 
+test('a user who sets their password over and over is refused, and others can still sign in', async () => {
+  await withPassword('ada');
+  await withPassword('eve');
+  const eve = t.browser('198.51.100.7');
+  expect((await eve.signIn('eve', password)).status).toBe(200);
+  const change = () => eve.status('PUT', 'me/password', { password, current: password });
+  const changes = Array.from({ length: 30 }, change);
+  expect((await t.browser('192.0.2.9').signIn('ada', password)).status).toBe(200);
+  const statuses = await Promise.all(changes);
+  // Of those that run at the same time, only one finds the password that it has checked.
+  expect(statuses.filter((status) => status === 204 || status === 409)).toHaveLength(5);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(25);
+  t.clock.advance(30_000);
+  expect(await change()).toBe(204);
+});
+
 describe('the limits of a session', () => {
   test('are set on the server: how long it may be unused, and how long it may last at all', async () => {
     await t.close();
