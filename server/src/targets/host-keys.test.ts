@@ -73,6 +73,26 @@ describe('a host key that a connection shows', () => {
     expect(audited).toHaveLength(1);
   });
 
+  it('is audited if it is changed, but not each of many that follow one another', async () => {
+    const id = await makeTarget();
+    const old = makeKey();
+    await see(id, old.line);
+    await accept(id, old.fingerprint);
+    const others = [makeKey(), makeKey(), makeKey()];
+    const auditedKeys = async () =>
+      (
+        await t.sql<{ offered: string }[]>`
+          select detail->>'offered' as offered from audit_log
+          where action = 'host_key.changed' and object_id = ${String(id)} order by id`
+      ).map(({ offered }) => offered);
+    for (let n = 0; n < 12; n += 1) await see(id, others[n % 3]?.line ?? '');
+    expect(await auditedKeys()).toEqual([others[0]?.fingerprint]);
+    expect(await keysOf(id)).toContain(`changed ${others[2]?.fingerprint}`);
+    await t.sql`update target_host_keys set seen_at = seen_at - interval '2 minutes' where target_id = ${id}`;
+    await see(id, others[1]?.line ?? '');
+    expect(await auditedKeys()).toEqual([others[0]?.fingerprint, others[1]?.fingerprint]);
+  });
+
   it('completes a fingerprint that was accepted in advance', async () => {
     const key = makeKey();
     const id = await makeTarget(key.fingerprint);

@@ -52,9 +52,10 @@ export async function recordSeenHostKey(
   }
   const accepted = known.filter((row) => row.state === 'accepted');
   const state = accepted.length === 0 ? 'pending' : 'changed';
-  await replaceOfferedKey(tx, { ...shown, state });
+  const { replacesRecent } = await replaceOfferedKey(tx, { ...shown, state });
   const isNews = same?.state !== state;
-  if (isNews && state === 'changed') {
+  // Whoever shows or reports one key after the other must not fill the log: the first one is in it.
+  if (isNews && state === 'changed' && !replacesRecent) {
     await recordAudit(tx, {
       actor: { kind: 'system', name: 'server' },
       action: 'host_key.changed',

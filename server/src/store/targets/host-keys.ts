@@ -69,13 +69,15 @@ export async function replaceOfferedKey(
     publicKey: string;
     state: 'pending' | 'changed';
   },
-): Promise<void> {
-  await tx`
+): Promise<{ replacesRecent: boolean }> {
+  const replaced = await tx<{ isRecent: boolean }[]>`
     delete from target_host_keys
-     where target_id = ${key.targetId} and state <> 'accepted' and fingerprint <> ${key.fingerprint}`;
+     where target_id = ${key.targetId} and state <> 'accepted' and fingerprint <> ${key.fingerprint}
+    returning state = ${key.state} and seen_at > clock_timestamp() - interval '1 minute' as is_recent`;
   await tx`
     insert into target_host_keys ${tx(key, 'targetId', 'fingerprint', 'keyType', 'publicKey', 'state')}
     on conflict (target_id, fingerprint) do update set state = excluded.state, seen_at = clock_timestamp()`;
+  return { replacesRecent: replaced.some(({ isRecent }) => isRecent) };
 }
 
 /** Forgets the changed keys of these targets, because they have shown an accepted key again. */
