@@ -15,7 +15,15 @@ export interface RebootOptions {
   pollMs?: number;
   /** Time for one check, in ms; default 10 s. */
   lookMs?: number;
+  /** Pauses after the first login that the host refuses, the second, and so on, in ms; the last one is repeated. */
+  refusedPausesMs?: readonly number[];
 }
+
+/**
+ * A host that goes down or comes up refuses logins for a moment. An account is often locked after three refusals within
+ * 15 minutes, so in any such time there are two.
+ */
+const refusedPausesMs = [60_000, 15 * 60_000];
 
 /** The configuration, and what else `reattach` needs. */
 type Asked = RebootConfig & { bootIdBefore?: string };
@@ -90,6 +98,7 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
   const { host } = context.target;
   let last: SshError | undefined;
   let wasAway = false;
+  let refusals = 0;
   for (;;) {
     if (signal.aborted) return stopped(signal.reason as StopRequest, host, last, wasAway);
     try {
@@ -106,13 +115,48 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
     } catch (error) {
       if (!(error instanceof SshError)) throw error;
       if (hopeless.has(error.reason)) return failedBeforeStart(afterRestart(error));
+      last = error;
+      if (error.reason === 'auth_failed') {
+        const pauses = options.refusedPausesMs ?? refusedPausesMs;
+        const pauseMs = pauses[Math.min(refusals, pauses.length - 1)] ?? 0;
+        if (refusals === 0) say(context, `The host refuses the login: ${error.message}`);
+        refusals += 1;
+        say(context, `The login is tried again in ${Math.round(pauseMs / 1_000)} s.`);
+        // What a host refused while it went down says nothing about the time after. A server that restarts once more
+        // while the host comes up gets a login at once, too, but its refusals are counted on.
+        if ((await untilAway({ pool, options, context }, pauseMs)) && !wasAway) refusals = 0;
+        continue;
+      }
       if (!wasAway) say(context, `The host is away: ${error.message}`);
       wasAway = true;
-      last = error;
     }
     // An abort is handled at the top of the loop.
     await pauseAtMost(options.pollMs ?? 3_000, signal);
   }
+}
+
+/** Waits without logging in. Returns true as soon as the host is away, and false if it was not for so long. */
+async function untilAway(
+  { pool, options, context }: Pick<Waiting, 'pool' | 'options' | 'context'>,
+  pauseMs: number,
+): Promise<boolean> {
+  const { signal, target } = context;
+  const untilMs = performance.now() + pauseMs;
+  const leftMs = () => Math.max(0, untilMs - performance.now());
+  const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
+  while (leftMs() > 0 && !signal.aborted) {
+    await pauseAtMost(Math.min(options.pollMs ?? 3_000, leftMs()), signal);
+    try {
+      await pool.probe({ target, checkAddresses }, signal);
+    } catch (error) {
+      if (signal.aborted) return false;
+      if (!(error instanceof SshError)) throw error;
+      if (error.reason !== 'auth_failed') return true;
+      // A jump host refuses the login, and would be asked again by each look.
+      await pauseAtMost(leftMs(), signal);
+    }
+  }
+  return false;
 }
 
 function lookAt(pool: SshPool, context: StepContext, { lookMs = 10_000 }: RebootOptions): ScriptTarget {
@@ -146,6 +190,17 @@ function stopped(
       reason: 'not_rebooted',
       message: `${host} was asked to restart, but has been running all the time.`,
       advice: 'Check on the host what keeps it from restarting, or choose another command.',
+    };
+  }
+  if (last?.reason === 'auth_failed') {
+    return {
+      status: 'timed_out',
+      reason: 'timed_out',
+      message: `${host} was asked to restart, and answers, but the login is refused: ${last.message}`.slice(
+        0,
+        2_000,
+      ),
+      advice: `Whether it has restarted is not known. ${last.advice}`.slice(0, 2_000),
     };
   }
   return {

@@ -3,11 +3,12 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { dialError } from '../../ssh/connect-errors.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
+import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
 import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
 import type { BeforeStart, StepContext, StepType, StopRequest } from '../step-type.ts';
 import { reboot } from './reboot.ts';
@@ -93,6 +94,65 @@ accountTest.each(['cancelled', 'timed_out'] as const)(
       message: 'The step was stopped before its command started.',
     });
     expect(t.sink.stdout).not.toContain('asked to restart');
+  },
+);
+
+/** Lines of the server's log about logins that it refused, and about connections, with or without a login. */
+const lines = (log: string, about: RegExp) => log.split('\n').filter((line) => about.test(line)).length;
+const refusedLogins = /Connection (closed|reset) by authenticating user/;
+const connections = /Connection from/;
+
+accountTest(
+  'a host that refuses the login is not sent one again by each look, which would lock the account',
+  async () => {
+    const t = await setup((pool) => reboot(pool, { pollMs: 20, refusedPausesMs: [3_600_000] }), booted);
+    const context = { ...t.context };
+    const running = t.step.execute({ command: 'echo going down' }, context);
+    await t.sink.seen(/asked to restart/);
+    await t.sshd.stop();
+    context.credential = {
+      kind: 'ssh_private_key',
+      user: t.sshd.user,
+      id: 'other',
+      version: 1,
+      privateKey: ed25519KeyPair().private,
+    };
+    await t.sshd.restart();
+    await t.sink.seen(/The host refuses the login: .*\nThe login is tried again in 3600 s/);
+    await vi.waitUntil(() => lines(t.sshd.log(), connections) >= 5, { timeout: 20_000 });
+    expect(lines(t.sshd.log(), refusedLogins)).toBe(1);
+    t.stop('timed_out');
+    expect(await running).toMatchObject({
+      status: 'timed_out',
+      message: expect.stringMatching(
+        /asked to restart, and answers, but the login is refused: .* refused opsdeploy/,
+      ),
+    });
+  },
+);
+
+accountTest(
+  'a login refused while the host went down is tried as soon as it is back, and one after its pause',
+  async () => {
+    const t = await setup((pool) => reboot(pool, { pollMs: 20, refusedPausesMs: [3_600_000, 1] }), booted);
+    const context = { ...t.context };
+    const running = t.step.execute({ command: 'echo going down' }, context);
+    await t.sink.seen(/asked to restart/);
+    await t.sshd.stop();
+    context.credential = {
+      kind: 'ssh_private_key',
+      user: t.sshd.user,
+      id: 'other',
+      version: 1,
+      privateKey: ed25519KeyPair().private,
+    };
+    await t.sshd.restart();
+    await t.sink.seen(/The host refuses the login/);
+    context.credential = t.context.credential;
+    await t.sshd.stop();
+    t.sshd.boots('second', 1);
+    await t.sshd.restart();
+    expect(await running).toMatchObject({ status: 'succeeded' });
   },
 );
 
