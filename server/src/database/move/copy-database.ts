@@ -58,13 +58,15 @@ interface Table {
   columns: string[];
 }
 
-/** Returns the tables in the order of their names, without partitions. */
+/** Returns the tables in the order of their names, without partitions and without those of extensions. */
 async function tablesOf(sql: Queryable): Promise<Table[]> {
   return sql<Table[]>`
     select c.relname as name, array_agg(a.attname::text order by a.attname) as columns
       from pg_class c join pg_attribute a on a.attrelid = c.oid
      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
        and c.relname <> all(${notCopied}) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+       and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+                         and d.deptype = 'e')
      group by c.relname order by c.relname`;
 }
 

@@ -101,7 +101,9 @@ test('everything is in the new database, and work goes on there', async () => {
   const after = await contentsOf(to);
   // The move itself is recorded in the new one.
   const moved = await to`select action, detail from audit_log where action = 'installation.moved'`;
-  expect(moved).toMatchObject([{ detail: { to: 'db.example.net:5432/ops', rows: expect.any(Number) } }]);
+  expect(moved).toMatchObject([
+    { detail: { to: 'db.example.net:5432/ops', rows: expect.any(Number), touchedAt: expect.any(String) } },
+  ]);
   for (const table of Object.keys(before)) {
     if (table === 'audit_unsealed' || table === 'audit_log') {
       expect(after[table], table).toEqual(expect.arrayContaining(before[table] ?? []));
@@ -198,13 +200,37 @@ test('a database that has anything is left as it is', async () => {
   expect(m.marked).toEqual([]);
 });
 
-test('a database with an installation is left as it is, also if it was made a moment ago', async () => {
+test('a database with an installation is left as it is, also if the old one was moved there but went on', async () => {
   await using m = await setup();
   expect(await m.move()).toBe(0);
   await m.from.start();
+  await m.from.sql`update cluster_clock set touched_at = clock_timestamp()`;
   expect(await m.move()).toBe(1);
   expect(m.said.at(-1)).toContain('is not empty');
   expect(await m.to`select id from job_runs`).toEqual([]);
+  expect(m.marked).toEqual(['marked']);
+});
+
+test('a move that was ended before it had marked the old database is completed by the next one', async () => {
+  await using m = await setup();
+  expect(await m.move()).toBe(0);
+  m.marked.length = 0;
+  // A server may have worked on the new one already.
+  await m.to`update cluster_clock set touched_at = clock_timestamp()`;
+  expect(await m.move(), m.said.join('\n')).toBe(0);
+  expect(m.said.at(-2)).toContain('has everything already');
+  expect(m.marked).toEqual(['marked']);
+});
+
+test('what an extension has put into a new database does not count', async () => {
+  await using m = await setup();
+  await m.to`create table tracked (n int)`;
+  await m.to`create view statements as select 1 as n`;
+  await m.to`create extension pg_trgm`;
+  await m.to`alter extension pg_trgm add table tracked`;
+  await m.to`alter extension pg_trgm add view statements`;
+  expect(await m.move(), m.said.join('\n')).toBe(0);
+  expect(await m.to`select n from statements`).toEqual([{ n: 1 }]);
 });
 
 test('what does not arrive as it was leaves nothing behind, and the move can be done again', async () => {

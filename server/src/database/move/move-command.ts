@@ -1,6 +1,6 @@
 import { recordAudit } from '../../audit/record-audit.ts';
 import type { Queryable, Sql } from '../../store/database/connection.ts';
-import { hasSchema } from '../../store/database/installation.ts';
+import { hasSchema, readInstallation } from '../../store/database/installation.ts';
 import { migrate, readMigrations } from '../../store/database/migrate.ts';
 import { isServed } from '../../store/database/restore.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -39,6 +39,10 @@ export async function runMoveCommand(command: MoveCommand): Promise<number> {
     say('A server is working on the database. Stop every server, then run this again.');
     return 1;
   }
+  if (await hasArrived(from, to)) {
+    say(`The database ${where} has everything already, from an earlier run of this command.`);
+    return finish(command);
+  }
   if (await isForeign(to)) {
     say(`The database ${where} is not empty. Give a new one, to which nothing was written yet.`);
     return 1;
@@ -56,7 +60,7 @@ export async function runMoveCommand(command: MoveCommand): Promise<number> {
     await recordAudit(tx, {
       actor: { kind: 'system', name: 'move' },
       action: 'installation.moved',
-      detail: { to: where, rows },
+      detail: { to: where, rows, touchedAt: await touchedAt(from) },
     });
     return { tables: tables.length, rows };
   });
@@ -64,18 +68,45 @@ export async function runMoveCommand(command: MoveCommand): Promise<number> {
     say(`The database ${where} has an installation already. Give a new one.`);
     return 1;
   }
-  await to`analyze`;
   say(`Copied and compared: ${copied.rows.toLocaleString('en-US')} rows in ${copied.tables} tables.`);
+  return finish(command);
+}
+
+/** Marks the old database, now that the new one has everything. */
+async function finish({ to, where, say, markMoved }: MoveCommand): Promise<number> {
   try {
-    await command.markMoved();
+    await markMoved();
   } catch (error) {
     say(
       `The old database could not be marked as moved (${error instanceof Error ? error.message : String(error)}). Take care that no server starts on it again.`,
     );
     return 3;
   }
+  // Otherwise PostgreSQL counts the rows itself after some minutes, and plans badly until then.
+  await to`analyze`.catch((error: unknown) => {
+    say(`The new database was not analyzed: ${error instanceof Error ? error.message : String(error)}`);
+  });
   say(`Start the servers with DATABASE_URL for ${where}, and with the same --data and master key as before.`);
   return 0;
+}
+
+/**
+ * Whether an earlier run copied all that the old database has now, and was ended before it had marked that, or did not
+ * hear that its transaction was committed.
+ */
+async function hasArrived(from: Sql, to: Sql): Promise<boolean> {
+  if (!(await hasSchema(to))) return false;
+  const [row] = await to<{ found: boolean }[]>`
+    select exists (select from installation where id = ${(await readInstallation(from))?.id ?? ''})
+       and exists (select from audit_log where action = 'installation.moved'
+                     and detail ->> 'touchedAt' = ${await touchedAt(from)}) as found`;
+  return row?.found === true;
+}
+
+/** When a server last worked on the database. */
+async function touchedAt(sql: Sql): Promise<string> {
+  const [row] = await sql<{ at: string }[]>`select touched_at::text as at from cluster_clock`;
+  return row?.at ?? '';
 }
 
 /** Whether no installation was made in the database, which has our schema. */
@@ -83,11 +114,16 @@ async function isVacant(sql: Queryable): Promise<boolean> {
   return (await sql`select 1 from installation limit 1`).length === 0;
 }
 
-/** Whether the database has tables that a move which did not end can't have left. */
+/**
+ * Whether the database has tables that a move which did not end can't have left. Those of extensions don't count: many
+ * providers put some into each new database.
+ */
 async function isForeign(to: Sql): Promise<boolean> {
   const [row] = await to<{ tables: number }[]>`
     select count(*)::int as tables from pg_class
-     where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')`;
+     where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')
+       and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = pg_class.oid
+                         and d.deptype = 'e')`;
   if (row?.tables === 0) return false;
   return !(await hasSchema(to)) || !(await isVacant(to));
 }
