@@ -29,7 +29,7 @@ interface Move extends AsyncDisposable {
   move(): Promise<number>;
 }
 
-async function setup(): Promise<Move> {
+async function setup(options = ''): Promise<Move> {
   const database = await setupDatabase();
   const from = await setupRuns(Promise.resolve(database));
   await insertInstallation(from.sql, {
@@ -39,7 +39,7 @@ async function setup(): Promise<Move> {
     serverKeySealed: Buffer.from('sealed'),
   });
   const name = `opsc_move_${randomBytes(6).toString('hex')}`;
-  await from.sql.unsafe(`create database ${name}`);
+  await from.sql.unsafe(`create database ${name} ${options}`);
   const to = connect(Object.assign(new URL(database.url), { pathname: `/${name}` }).href, { max: 2 });
   const said: string[] = [];
   const marked: string[] = [];
@@ -220,6 +220,18 @@ test('a move that was ended before it had marked the old database is completed b
   expect(await m.move(), m.said.join('\n')).toBe(0);
   expect(m.said.at(-2)).toContain('has everything already');
   expect(m.marked).toEqual(['marked']);
+});
+
+test('a database that can not hold every text, or whose tables would be elsewhere, is refused with what to do', async () => {
+  await using ascii = await setup(`encoding 'SQL_ASCII' locale 'C' template template0`);
+  expect(await ascii.move()).toBe(1);
+  expect(ascii.said).toEqual([expect.stringMatching(/has encoding SQL_ASCII\. Make one with UTF8/)]);
+  await using own = await setup();
+  await own.to`create schema ${own.to((await own.to`select current_user::text as name`)[0]?.name)}`;
+  expect(await own.move()).toBe(1);
+  expect(own.said).toEqual([expect.stringMatching(/in schema \w+\. Make public the first schema/)]);
+  for (const { to } of [ascii, own])
+    expect(await to`select relname from pg_class where relname = 'jobs'`).toEqual([]);
 });
 
 test('what an extension has put into a new database does not count', async () => {

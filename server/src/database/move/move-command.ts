@@ -39,6 +39,11 @@ export async function runMoveCommand(command: MoveCommand): Promise<number> {
     say('A server is working on the database. Stop every server, then run this again.');
     return 1;
   }
+  const unfit = await whyUnfit(to);
+  if (unfit !== undefined) {
+    say(`The database ${where} ${unfit}`);
+    return 1;
+  }
   if (await hasArrived(from, to)) {
     say(`The database ${where} has everything already, from an earlier run of this command.`);
     return finish(command);
@@ -88,6 +93,17 @@ async function finish({ to, where, say, markMoved }: MoveCommand): Promise<numbe
   });
   say(`Start the servers with DATABASE_URL for ${where}, and with the same --data and master key as before.`);
   return 0;
+}
+
+/** Returns what keeps a database from taking any content of ours, and what to do. */
+async function whyUnfit(to: Sql): Promise<string | undefined> {
+  const [found] = await to<{ encoding: string; schema: string | null }[]>`
+    select current_setting('server_encoding') as encoding, current_schema()::text as schema`;
+  if (found?.encoding !== 'UTF8')
+    return `has encoding ${found?.encoding}. Make one with UTF8: create database … encoding 'UTF8' template template0.`;
+  if (found.schema !== 'public')
+    return `would get its tables in ${found.schema === null ? 'no schema' : `schema ${found.schema}`}. Make public the first schema for its user: alter role … set search_path = public.`;
+  return undefined;
 }
 
 /**
