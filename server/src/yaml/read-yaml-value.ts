@@ -10,9 +10,19 @@ export interface YamlLimits {
   maxTokens: number;
   /** Number of values, including those that aliases repeat. */
   maxValues: number;
+  /**
+   * Characters of texts and keys that aliases repeat. A text of a megabyte would otherwise count as thousands of
+   * megabytes for all who look at each value.
+   */
+  maxRepeated: number;
   maxDepth: number;
 }
-const defaultLimits: YamlLimits = { maxTokens: 60_000, maxValues: 100_000, maxDepth: 64 };
+const defaultLimits: YamlLimits = {
+  maxTokens: 60_000,
+  maxValues: 100_000,
+  maxRepeated: 1_000_000,
+  maxDepth: 64,
+};
 const maxProblems = 20;
 
 export type YamlValue = { value: unknown; places: Places } | { problems: ErrorDetail[] };
@@ -115,6 +125,9 @@ class Reading {
   readonly #placeAt: (offset: number) => Place;
   readonly #limits: YamlLimits;
   #values = 0;
+  /** How many aliases what is being read stands in. */
+  #aliases = 0;
+  #repeated = 0;
 
   constructor(placeAt: (offset: number) => Place, limits: YamlLimits) {
     this.#placeAt = placeAt;
@@ -165,8 +178,20 @@ class Reading {
     const node = this.#anchors.get(name);
     if (node === undefined) this.#tell(offset, 'This alias refers to nothing before it.');
     else if (this.#open.has(node)) this.#tell(offset, 'This alias refers to what it stands in.');
-    else return this.#inside(node, depth);
+    else {
+      this.#aliases += 1;
+      const value = this.#inside(node, depth);
+      this.#aliases -= 1;
+      return value;
+    }
     return null;
+  }
+
+  #countRepeated(text: string, offset: number): void {
+    const { maxRepeated } = this.#limits;
+    this.#repeated += text.length;
+    if (this.#repeated <= maxRepeated) return;
+    throw new TooMuch(offset, `Its aliases repeat more than ${maxRepeated} characters of text.`);
   }
 
   #scalar(value: unknown, offset: number): unknown {
@@ -174,6 +199,7 @@ class Reading {
       this.#tell(offset, 'JSON has no such number; put it in quotes if it is text.');
       return null;
     }
+    if (this.#aliases > 0 && typeof value === 'string') this.#countRepeated(value, offset);
     return value;
   }
 
@@ -204,7 +230,9 @@ class Reading {
     if (isScalar(named) && named.value !== null) {
       const { anchor } = named as { anchor?: string };
       if (anchor !== undefined) this.#anchors.set(anchor, named);
-      return typeof named.value === 'string' ? named.value : (named.source ?? String(named.value));
+      const name = typeof named.value === 'string' ? named.value : (named.source ?? String(named.value));
+      if (this.#aliases > 0 || isAlias(key)) this.#countRepeated(name, offset);
+      return name;
     }
     this.#tell(offset, 'A key is text.');
     return undefined;
