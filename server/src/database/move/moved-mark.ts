@@ -21,7 +21,8 @@ export async function refuseMoved(dataDir: string): Promise<void> {
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return;
-    throw error;
+    // Where root has moved the database of a server that is not root, the server may not read it.
+    text = '';
   }
   throw new EmbeddedPostgresError(
     `The database in ${dataDir} was moved${whereTo(text)}. Set DATABASE_URL to the one that it was moved to. ` +
