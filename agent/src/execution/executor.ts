@@ -55,7 +55,13 @@ export interface ExecutorOptions {
   onLoginRefused(lease: Lease): void;
   policy: Pick<
     PolicyGuard,
-    'checkStep' | 'checkHours' | 'checkScript' | 'checkConfig' | 'maySurvive' | 'detectsSecrets'
+    | 'checkStep'
+    | 'checkStepType'
+    | 'checkHours'
+    | 'checkScript'
+    | 'checkConfig'
+    | 'maySurvive'
+    | 'detectsSecrets'
   >;
   grants: Pick<GrantGuard, 'check' | 'checkTakeOver' | 'begin'>;
   /** Called after a step ended because the owner of this machine does not allow a path on it. */

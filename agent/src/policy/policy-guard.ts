@@ -66,13 +66,18 @@ export class PolicyGuard {
     this.#refuse('hours', 'a step at this time', { allowed: hoursText(hours), step });
   }
 
+  checkStepType(step: Step): void {
+    const { step_types } = this.#rules;
+    const { stepType } = step;
+    if (step_types === undefined || (step_types as readonly string[]).includes(stepType)) return;
+    this.#refuse('step_types', `steps of type ${stepType}`, { allowed: step_types.join(', '), step });
+  }
+
   /** Checks the step itself, before its credential is opened. */
   checkStep(step: Step): void {
-    const { step_types, raw_splices } = this.#rules;
+    const { raw_splices } = this.#rules;
     const { stepType, config, rendering } = step;
-    if (step_types !== undefined && !(step_types as readonly string[]).includes(stepType)) {
-      this.#refuse('step_types', `steps of type ${stepType}`, { allowed: step_types.join(', '), step });
-    }
+    this.checkStepType(step);
     this.checkHours(step);
     const splices =
       rendering === undefined ? [] : rawSplicesOf({ type: stepType, config }, rendering.scope.path);

@@ -58,6 +58,7 @@ async function setup() {
     onPathRefused: () => undefined,
     policy: {
       checkStep: () => undefined,
+      checkStepType: () => undefined,
       checkHours: () => undefined,
       checkScript: () => undefined,
       checkConfig: () => undefined,

@@ -15,7 +15,7 @@ export interface TakeUpsOptions {
   attempts: Pick<HeldAttempts, 'has' | 'add'>;
   journal: Pick<Journal, 'durable' | 'note'>;
   stepTypes: KnownStepTypes;
-  policy: Pick<PolicyGuard, 'checkConfig' | 'maySurvive'>;
+  policy: Pick<PolicyGuard, 'checkStepType' | 'checkScript' | 'checkConfig' | 'maySurvive'>;
   grants: Pick<GrantGuard, 'checkTakeOver'>;
   newOutput(lease: Lease, before: StoredOutput): AttemptOutput;
   takesNothing(): boolean;
@@ -41,7 +41,9 @@ export class TakeUps {
     const { collector, output: before, begunMsAgo } = given;
     const { step, epoch, leaseToken } = given.lease;
     const { toReattach } = stepTypes.get(given.lease.stepType) ?? {};
-    const config = toReattach?.(given.lease.config) ?? given.lease.config;
+    const whole = given.lease.config;
+    // It is checked below; here it must only be something that can be taken apart.
+    const config = Object(whole) === whole ? (toReattach?.(whole) ?? whole) : whole;
     const lease = withoutValues(given.lease, config);
     const output = newOutput(given.lease, before);
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
@@ -60,13 +62,19 @@ export class TakeUps {
     config: unknown,
     { collector, output, lease: given }: Given,
   ): Promise<void> {
-    const { journal, policy, grants, log, takesNothing, readOn, giveUp } = this.#options;
+    const { journal, stepTypes, policy, grants, log, takesNothing, readOn, giveUp } = this.#options;
     const takenOver: TakenOver = { collector, output };
     const { step, epoch, leaseToken, survivingSince = new Date() } = attempt;
     const at = survivingSince.toISOString();
     try {
       if (takesNothing()) throw new Error('this agent takes nothing new');
       if (!policy.maySurvive) throw new Error('the policy of this machine does not allow it');
+      // Like a step that begins, except for the hours: what began within them is read to its end. Placeholders are still
+      // in it, which only texts have.
+      policy.checkStepType(given);
+      const problem = stepTypes.get(given.stepType)?.configProblem(config);
+      if (problem !== undefined) throw new Error(problem);
+      policy.checkScript(config, given);
       policy.checkConfig(config, given);
       const lease = withoutValues(await grants.checkTakeOver(given), config);
       attempt.lease = lease;

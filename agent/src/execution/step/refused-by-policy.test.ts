@@ -175,22 +175,90 @@ async function signedNow(by: Awaited<ReturnType<typeof signer>>): Promise<Lease>
   });
 }
 
-test('a command of another agent is not taken over if it runs as a user whom the owner does not allow', async () => {
-  await using t = await setup();
-  await t.start({ policy: { fileRoots: [], rules: { become: [] } } });
-  const { connection } = await t.server.nextSession();
-  const begun = lease(1, { config: { become: {} } });
+test.each([
+  ['become', 'runs as a user whom the owner does not allow', 'ssh.exec', { command: 'id', become: {} }],
+  ['step_types', 'is of a type that the owner does not allow', 'reboot', {}],
+  ['step_types', 'is a script of another type than the owner allows', 'wait_for', { command: 'id' }],
+] as const)(
+  'by rule %s, a command of another agent is not taken over if it %s',
+  async (rule, _, stepType, config) => {
+    await using t = await setup();
+    const rules = rule === 'become' ? { become: [] } : { step_types: ['wait_for' as const] };
+    await t.start({ hasOwnSteps: true, policy: { fileRoots: [], rules } });
+    const { connection } = await t.server.nextSession();
+    takeOver(connection, { stepType, config });
+    expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 1 }], reason: 'output_lost' });
+    expect(connection.order).not.toContain('started');
+    const lastRefusal = async () => (await readRefusals(t.directory.data.policyRefusals))?.last ?? '{}';
+    await expect.poll(async () => JSON.parse(await lastRefusal())).toMatchObject({ rule });
+  },
+);
+
+test.each([
+  ['ssh.exec', { command: 'id', timeout: 'x' }],
+  ['ssh.exec', ['id']],
+  ['wait_for', { port: 22, interval: 0 }],
+  ['wait_for', { seconds: 5, unknown: 1 }],
+  ['reboot', { become: { user: ['root'] } }],
+  ['wait_for', null],
+])(
+  'a command of another agent of type %s that no job may have, %j, is not taken over',
+  async (stepType, config) => {
+    await using t = await setup();
+    let opened = 0;
+    await t.start({
+      hasOwnSteps: true,
+      openCredential: () => {
+        opened += 1;
+        return Promise.reject(new Error('not here'));
+      },
+    });
+    const { connection } = await t.server.nextSession();
+    takeOver(connection, { stepType, config });
+    expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 1 }], reason: 'output_lost' });
+    expect(opened).toBe(0);
+  },
+);
+
+test.each([
+  [
+    'ssh.exec',
+    {
+      command: 'echo $' + '{{ parameters.what }}',
+      environment: { A: '$' + '{{ parameters.what }}' },
+      timeout: 600,
+    },
+  ],
+  ['wait_for', { command: 'echo $' + '{{ parameters.what }}' }],
+  ['wait_for', { port: 8443 }],
+  ['reboot', { become: {}, timeout: 1_200 }],
+])(
+  'a command of another agent of type %s with placeholders in its texts is taken over',
+  async (stepType, config) => {
+    await using t = await setup();
+    let onOpened: (lease: Lease) => void = () => undefined;
+    const opened = new Promise<Lease>((resolve) => {
+      onOpened = resolve;
+    });
+    await t.start({
+      hasOwnSteps: true,
+      openCredential: (of) => {
+        onOpened(of);
+        return Promise.reject(new Error('not here'));
+      },
+    });
+    const { connection } = await t.server.nextSession();
+    takeOver(connection, { stepType, config });
+    expect(await opened).toMatchObject({ stepType });
+  },
+);
+
+function takeOver(connection: FakeConnection, what: Pick<Lease, 'stepType' | 'config'>): void {
   const digest = Buffer.alloc(32).toString('base64');
   const output = { seq: 0, rawBytes: 0, digest, position: startOfOutput };
-  connection.send({
-    type: 'take_over',
-    attempts: [{ lease: begun, begunMsAgo: 0, collector: 1, output }],
-  });
-  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 1 }], reason: 'output_lost' });
-  expect(connection.order).not.toContain('started');
-  const lastRefusal = async () => (await readRefusals(t.directory.data.policyRefusals))?.last ?? '{}';
-  await expect.poll(async () => JSON.parse(await lastRefusal())).toMatchObject({ rule: 'become' });
-});
+  const attempts = [{ lease: lease(1, what), begunMsAgo: 0, collector: 1, output }];
+  connection.send({ type: 'take_over', attempts });
+}
 
 test('a policy that is read again applies to what has not begun, and an invalid one changes nothing', async () => {
   await using t = await setup();
