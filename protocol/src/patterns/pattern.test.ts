@@ -40,6 +40,13 @@ describe('a pattern', () => {
     ['(?:x{1,31}){31}'.repeat(100)],
     ['\\pL'.repeat(600)],
     ['[\\pL\\d]'.repeat(300)],
+    [`(?i)[${'a-\u{10fffe}'.repeat(160)}]`],
+    [`(?s-m:x)(?mi:[${'\\x{80}-\\x{10ffff}'.repeat(20)}])`],
+    [`(?i)${'[\\101-\\x{1e943}]'.repeat(20)}`],
+    [`(?i)${'[-a-\u{10fffe}]'.repeat(20)}`],
+    [`(?i)[${'a-\u{250}'.repeat(1_100)}]`],
+    [`(?i)${'[^[:^digit:]a-\u{10fffe}]'.repeat(20)}`],
+    [`(?i)${'[a-\\x{000000000010fffe}]'.repeat(20)}`],
   ])('too large with its repetitions written out is refused before it is compiled: %s', (source) => {
     expect(told(source)).toEqual(tooLarge);
   });
@@ -53,6 +60,10 @@ describe('a pattern', () => {
       '\\Qa{1000}\\E{3}',
       '[[:alpha:]]{500}',
       'a{,5}',
+      '(?i)^[a-z0-9_-]{1,64}$',
+      '(?i)^[\\x{80}-\\x{10ffff}]$',
+      '(?i)^[一-鿿]{1,20}$',
+      `^[${'a-\u{10fffe}'.repeat(160)}]$`,
     ])
       expect(told(source)).toBe('accepted');
     expect(expandedSize('[\\]x{1000}]{3}')).toBe(3);
