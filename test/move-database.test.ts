@@ -24,9 +24,15 @@ afterAll(async () => {
   await admin.end();
 });
 
-/** Runs `npm run move` as far as npm does nothing but start it. */
-async function move(environment: Record<string, string> = { DATABASE_URL: url }) {
-  const args = [join(root, 'scripts/move.mjs'), '--data', t.serverDataDir];
+const move = (environment?: Record<string, string>) => command('move', [], environment);
+
+/** Runs a command as far as npm does nothing but start it. */
+async function command(
+  script: string,
+  words: string[],
+  environment: Record<string, string> = { DATABASE_URL: url },
+) {
+  const args = [join(root, `scripts/${script}.mjs`), ...words, '--data', t.serverDataDir];
   const env = { ...process.env, ...environment };
   return promisify(execFile)(process.execPath, args, { cwd: root, env }).then(
     ({ stdout }) => ({ code: 0, said: stdout }),
@@ -54,6 +60,13 @@ test('runs, output, credentials and agents go on with the new database, and no s
   expect(moved.said).not.toContain(new URL(url).password);
 
   await expect(t.server.start()).rejects.toThrow(/The database in .* was moved to \S+ on \d{4}-/);
+
+  for (const [script, ...words] of [['keys', 'status'], ['restored']] as const) {
+    expect(await command(script, words, { DATABASE_URL: '' }), script).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('was moved to'),
+    });
+  }
 
   t.server.environment = { DATABASE_URL: url };
   await t.server.start();

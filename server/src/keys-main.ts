@@ -4,6 +4,7 @@ import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { readConfig, readEnvironment } from './config.ts';
 import { AtRestError } from './credentials/at-rest/at-rest-error.ts';
 import { startExistingPostgres } from './database/existing-database.ts';
+import { refuseMoved } from './database/move/moved-mark.ts';
 import { runningPostgresUrl } from './database/running-postgres.ts';
 import { KeysError, keysUsage, requireVerb, runKeysCommand } from './master-keys/keys-command.ts';
 import { sayToPipe } from './say-to-pipe.ts';
@@ -19,6 +20,8 @@ try {
   requireVerb(args);
   const config = readConfig(all.slice(args.length), readEnvironment());
   const postgres = join(config.dataDir, 'postgres');
+  // A key that the old database no longer needs may be the one under which the new one has everything.
+  if (config.databaseUrl === undefined) await refuseMoved(postgres);
   const running = config.databaseUrl ?? (await runningPostgresUrl(postgres));
   const embedded =
     running === undefined ? await startExistingPostgres({ dataDir: postgres, log: say }) : undefined;

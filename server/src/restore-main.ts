@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { readConfig, readEnvironment } from './config.ts';
 import { startExistingPostgres } from './database/existing-database.ts';
+import { refuseMoved } from './database/move/moved-mark.ts';
 import { restoredUsage, runRestoredCommand } from './restore/restored-command.ts';
 import { sayToPipe } from './say-to-pipe.ts';
 import { connect } from './store/database/connection.ts';
@@ -11,9 +12,11 @@ import { databaseRefusal } from './store/database/database-refusal.ts';
 const say = sayToPipe();
 try {
   const config = readConfig(process.argv.slice(2), readEnvironment());
+  const postgres = join(config.dataDir, 'postgres');
+  if (config.databaseUrl === undefined) await refuseMoved(postgres);
   const embedded =
     config.databaseUrl === undefined
-      ? await startExistingPostgres({ dataDir: join(config.dataDir, 'postgres'), log: say })
+      ? await startExistingPostgres({ dataDir: postgres, log: say })
       : undefined;
   const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: 2 });
   try {
