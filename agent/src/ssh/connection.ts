@@ -19,7 +19,7 @@ import { watchKeyExchanges } from './key-exchanges.ts';
 import { Authentication } from './login/authentication.ts';
 import { takeOverGcm } from './packets/gcm-packets.ts';
 import { freePacket } from './packets/packet-memory.ts';
-import { ReusedReads } from './packets/reused-reads.ts';
+import { copyReads, keepsReads, ReusedReads } from './packets/reused-reads.ts';
 import './server-requests.ts';
 import { literalAddress, resolveTarget } from './resolve-target.ts';
 import { SshError } from './ssh-error.ts';
@@ -424,8 +424,11 @@ function handshake(
     client.once('handshake', (negotiated: NegotiatedAlgorithms) => {
       facts.cipher = negotiated.cs.cipher;
       takeOverGcm(client);
-      // Of ChaCha20, ssh2 keeps a packet as it was read until the end of the packet has come.
-      if (negotiated.sc.cipher.startsWith('chacha20')) return;
+      if (keepsReads(negotiated.sc.cipher)) return;
+      // A server may want another cipher when keys are exchanged again.
+      client.on('handshake', (next: NegotiatedAlgorithms) => {
+        if (keepsReads(next.sc.cipher)) copyReads(client);
+      });
       options.reads.reuse();
       // Registered after ssh2, which has decrypted the jump host's packet once more by then.
       if (target.jumps !== undefined) socket.on('data', freePacket);

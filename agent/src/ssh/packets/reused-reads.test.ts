@@ -1,8 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
-import { expect } from 'vitest';
+import { createRequire } from 'node:module';
+import type { AddressInfo, Socket } from 'node:net';
+import ssh2, { type ServerChannel } from 'ssh2';
+import { expect, onTestFinished, test } from 'vitest';
 import { relayTo } from '../../testing/relay.ts';
+import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
+import { connectSsh } from '../connection.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 
 /** Relays one connection to a port. From `hold()` to `passOn()`, the last 5 bytes of what comes back are held back. */
@@ -10,18 +14,23 @@ async function holdingRelay(port: number) {
   let client: Socket | undefined;
   let held: Buffer | undefined;
   let onHeld = () => {};
+  let atLeast = 0;
   const relayPort = await relayTo(port, (bytes, near) => {
     client = near;
     if (held === undefined) return void near.write(bytes);
     const all = Buffer.concat([held, bytes]);
+    held = all;
+    if (all.length < atLeast) return;
     held = all.subarray(-5);
     near.write(all.subarray(0, -5));
     onHeld();
   });
   return {
     port: relayPort,
-    hold: () =>
+    /** Passes nothing on before so many bytes have come. */
+    hold: (bytes = 0) =>
       new Promise<void>((resolve) => {
+        atLeast = bytes;
         held = Buffer.alloc(0);
         onHeld = resolve;
       }),
@@ -69,3 +78,68 @@ for (const cipher of ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com',
     });
   }
 }
+
+interface Lists {
+  kex: { array: string[] };
+  serverHostKey: { array: string[] };
+  sc: { mac: { array: string[] }; compress: { array: string[] } };
+}
+
+/** Has a server's side of a connection offer one cipher when it exchanges keys again. */
+function offerOnly(connection: ssh2.Connection, cipher: string): void {
+  const { KexInit } = createRequire(import.meta.url)('ssh2/lib/protocol/kex.js');
+  const { _protocol: protocol } = connection as unknown as { _protocol: { _offer: { lists: Lists } } };
+  const { kex, serverHostKey, sc } = protocol._offer.lists;
+  const way = { cipher: [cipher], mac: sc.mac.array, compress: sc.compress.array, lang: [] };
+  protocol._offer = new KexInit({ kex: kex.array, serverHostKey: serverHostKey.array, cs: way, sc: way });
+}
+
+test('a packet that comes in two parts is whole after a server has exchanged keys for ChaCha20', async () => {
+  const hostKey = ed25519KeyPair();
+  const channels: [ServerChannel, ssh2.Connection][] = [];
+  const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (client) => {
+    onTestFinished(() => void client.end());
+    client.on('error', () => {});
+    client.on('authentication', (context) => context.accept());
+    client.on('session', (accept) => {
+      accept().on('exec', (acceptExec) => channels.push([acceptExec(), client]));
+    });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const relay = await holdingRelay(port);
+  const connect = (to: number) =>
+    connectSsh(
+      { id: 1, name: 'web-1', host: '127.0.0.1', port: to, hostKeys: [hostKey.public.trim()] },
+      { kind: 'ssh_password', id: '1', version: 1, user: 'ops', password: 'x' },
+      { checkAddresses: () => {} },
+    );
+  const [cut, other] = [await connect(relay.port), await connect(port)];
+  onTestFinished(() => void [cut, other].map((connection) => connection.close()));
+  expect(cut.cipher).toMatch(/gcm/);
+  const [output, others] = [await cut.exec('cat'), await other.exec('cat')];
+  const [[near, client], [far]] = channels as [(typeof channels)[0], (typeof channels)[0]];
+
+  offerOnly(client, 'chacha20-poly1305@openssh.com');
+  await new Promise<void>((done) => client.rekey(() => done()));
+
+  const sent = randomBytes(12_000);
+  const received: Buffer[] = [];
+  const arrived = new Promise<void>((resolve, reject) => {
+    output.on('data', (bytes: Buffer) => {
+      received.push(Buffer.from(bytes));
+      if (Buffer.concat(received).length >= sent.length) resolve();
+    });
+    output.on('close', () => reject(new Error('The connection was cut')));
+  });
+  // The packet is read up to the middle of its MAC, which ssh2 writes by itself: length, padded payload, MAC.
+  const held = relay.hold(4 + 12_016 + 16);
+  near.write(sent);
+  await held;
+  far.write(randomBytes(100_000));
+  await once(others, 'data');
+  relay.passOn();
+  await arrived;
+  expect(Buffer.concat(received).equals(sent)).toBe(true);
+});
