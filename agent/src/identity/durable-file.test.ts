@@ -1,8 +1,8 @@
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
-import { createDurably } from './durable-file.ts';
+import { createDurably, writeDurably } from './durable-file.ts';
 
 /** A folder whose first sync fails, as on a disk with a passing fault; counts how often it was synced after that. */
 async function setup() {
@@ -34,4 +34,12 @@ test('a file whose folder could not be synced when it was created is on disk onc
   expect(await createDurably(file, 'second')).toBe(false);
   expect(folder.syncs).toBe(1);
   expect(await readFile(file, 'utf8')).toBe('first');
+});
+
+test('a file that can not be put in its place leaves nothing beside it', async () => {
+  const { path, remove } = await temporaryDirectory();
+  onTestFinished(remove);
+  await mkdir(join(path, 'key'));
+  await expect(writeDurably(join(path, 'key'), 'first')).rejects.toThrow('EISDIR');
+  expect(await readdir(path)).toEqual(['key']);
 });

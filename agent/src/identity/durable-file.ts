@@ -7,7 +7,13 @@ import { AgentError } from '../agent-error.ts';
 
 /** Replaces a file atomically. The file and its name are on disk when this resolves. Mode 0600. */
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
-  await rename(await writeBeside(path, content), path);
+  const beside = await writeBeside(path, content);
+  try {
+    await rename(beside, path);
+  } catch (error) {
+    await unlink(beside).catch(() => undefined);
+    throw error;
+  }
   await syncFolder(dirname(path));
 }
 
