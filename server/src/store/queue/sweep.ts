@@ -160,7 +160,8 @@ export async function overdueAttempts(sql: Sql, cancelGraceS: number): Promise<O
       or (not st.is_clean_up and s.expires_at < clock_timestamp()
         and ${targetRunCancelledAt(sql)} < clock_timestamp() - make_interval(secs => ${cancelGraceS})))
       and not exists (select from job_run_steps earlier
-        where earlier.target_run_id = st.target_run_id and earlier.status = 'running'
+        where earlier.segment_id = st.segment_id and earlier.job_run_id = st.job_run_id
+          and earlier.target_run_id = st.target_run_id and earlier.status = 'running'
           and earlier.step_number between st.step_number - ${limits.maxStepsAhead}::int and st.step_number - 1 offset 0)
     -- Those that wait for another agent to take them over (session 0) may stay, and keep no others from being found.
     order by st.session_number = 0, st.id limit 500`;
