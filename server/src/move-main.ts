@@ -20,15 +20,16 @@ try {
   const embedded = await startExistingPostgres({ dataDir, log: say });
   const from = connect(embedded.url, { max: 2 });
   const to = connect(databaseUrl, { max: 2 });
+  const { hostname, port, pathname } = new URL(databaseUrl);
+  const where = `${hostname}:${port === '' ? 5432 : port}${pathname}`;
   try {
-    const { hostname, port, pathname } = new URL(databaseUrl);
     process.exitCode = await runMoveCommand({
       from,
       to,
-      where: `${hostname}:${port === '' ? 5432 : port}${pathname}`,
+      where,
       migrations: resolve(import.meta.dirname, '../../migrations'),
       say,
-      markMoved: () => markMoved(dataDir, `${hostname}:${port === '' ? 5432 : port}${pathname}`),
+      markMoved: () => markMoved(dataDir, where),
     }).catch((error: unknown) => {
       throw databaseRefusal(error, databaseUrl);
     });

@@ -2,12 +2,26 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import ssh2, { type ServerChannel } from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import { relayTo } from '../../testing/relay.ts';
 import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
 import { connectSsh } from '../connection.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
+
+/** What a command prints; `arrived` resolves once it is so many bytes, and rejects if it ends before. */
+function gathered(output: Readable, bytes: number): { received: Buffer[]; arrived: Promise<void> } {
+  const received: Buffer[] = [];
+  const arrived = new Promise<void>((resolve, reject) => {
+    output.on('data', (piece: Buffer) => {
+      received.push(Buffer.from(piece));
+      if (Buffer.concat(received).length >= bytes) resolve();
+    });
+    output.on('close', () => reject(new Error('The connection was cut')));
+  });
+  return { received, arrived };
+}
 
 /** Relays one connection to a port. From `hold()` to `passOn()`, the last 5 bytes of what comes back are held back. */
 async function holdingRelay(port: number) {
@@ -58,14 +72,7 @@ for (const cipher of ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com',
       const other = await (await t.connect()).exec('cat');
       // One packet, also for the jump host.
       const sent = randomBytes(12_000);
-      const received: Buffer[] = [];
-      const arrived = new Promise<void>((resolve, reject) => {
-        cut.on('data', (bytes: Buffer) => {
-          received.push(Buffer.from(bytes));
-          if (Buffer.concat(received).length >= sent.length) resolve();
-        });
-        cut.on('close', () => reject(new Error('The connection was cut')));
-      });
+      const { received, arrived } = gathered(cut, sent.length);
 
       const held = relay.hold();
       cut.write(sent);
@@ -125,14 +132,7 @@ test('a packet that comes in two parts is whole after a server has exchanged key
   await new Promise<void>((done) => client.rekey(() => done()));
 
   const sent = randomBytes(12_000);
-  const received: Buffer[] = [];
-  const arrived = new Promise<void>((resolve, reject) => {
-    output.on('data', (bytes: Buffer) => {
-      received.push(Buffer.from(bytes));
-      if (Buffer.concat(received).length >= sent.length) resolve();
-    });
-    output.on('close', () => reject(new Error('The connection was cut')));
-  });
+  const { received, arrived } = gathered(output, sent.length);
   // The packet is read up to the middle of its MAC, which ssh2 writes by itself: length, padded payload, MAC.
   const held = relay.hold(4 + 12_016 + 16);
   near.write(sent);

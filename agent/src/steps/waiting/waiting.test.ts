@@ -101,6 +101,14 @@ accountTest.each(['cancelled', 'timed_out'] as const)(
 const lines = (log: string, about: RegExp) => log.split('\n').filter((line) => about.test(line)).length;
 const refusedLogins = /Connection (closed|reset) by authenticating user/;
 const connections = /Connection from/;
+/** A key that the host does not know. */
+const unknownKeyOf = (user: string): StepContext['credential'] => ({
+  kind: 'ssh_private_key',
+  user,
+  id: 'other',
+  version: 1,
+  privateKey: ed25519KeyPair().private,
+});
 const refusing = (pool: SshPool) => reboot(pool, { pollMs: 20, lookMs: 1_000, refusedPausesMs: [3_600_000] });
 
 accountTest(
@@ -111,13 +119,7 @@ accountTest(
     const running = t.step.execute({ command: 'echo going down' }, context);
     await t.sink.seen(/asked to restart/);
     await t.sshd.stop();
-    context.credential = {
-      kind: 'ssh_private_key',
-      user: t.sshd.user,
-      id: 'other',
-      version: 1,
-      privateKey: ed25519KeyPair().private,
-    };
+    context.credential = unknownKeyOf(t.sshd.user);
     await t.sshd.restart();
     await t.sink.seen(/The host refuses the login: .*\nThe login is tried again in 3600 s/);
     await vi.waitUntil(() => lines(t.sshd.log(), connections) >= 5, { timeout: 20_000 });
@@ -139,13 +141,7 @@ accountTest(
     const context = { ...t.context };
     const running = t.step.execute({ command: 'echo going down' }, context);
     await t.sink.seen(/asked to restart/);
-    context.credential = {
-      kind: 'ssh_private_key',
-      user: t.sshd.user,
-      id: 'other',
-      version: 1,
-      privateKey: ed25519KeyPair().private,
-    };
+    context.credential = unknownKeyOf(t.sshd.user);
     await t.sink.seen(/The host refuses the login/);
     context.credential = t.context.credential;
     await t.sshd.stop();
