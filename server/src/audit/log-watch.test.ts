@@ -106,6 +106,18 @@ describe('a look at the log', () => {
     expect(t.logged.join()).toContain('the newest sealed row of the audit log was removed');
   });
 
+  it('reports once that the newest sealed row was removed, even if another was sealed before it looked', async () => {
+    const { look } = setupWatch();
+    await seal('a', 'b');
+    await look();
+    await t.attack('delete from audit_log where id = 2');
+    for (const name of ['c', 'd']) {
+      await seal(name);
+      for (let times = 0; times < 2; times++) await look();
+    }
+    expect(await told()).toMatchObject([{ action: 'audit.row_missing', detail: { position: 1 } }]);
+  });
+
   it.each([
     ['another log', [emptied], { action: 'audit.checkpoint_refused', detail: { kept: { size: 2 } } }, 1],
     [

@@ -1,5 +1,6 @@
-// Checks every second whether the log is still the one that this server saw a second before, and whether its newest
-// sealed row exists. So a log that was emptied or truncated is reported even if nobody writes to it any more.
+// Checks every second whether the log is still the one that this server saw a second before, and whether the rows that
+// are its newest sealed one, and were it a second before, exist. So a log that was emptied or truncated is reported even
+// if nobody writes to it any more, or if it goes on at that moment.
 import type { KeyPair } from '@opsconductor/protocol/sealing';
 import type { Log } from '../log.ts';
 import {
@@ -29,8 +30,10 @@ export class LogWatch {
   readonly #deps: LogWatchDeps;
   /** The newest checkpoint at the last look. */
   #seen: CheckpointRow | undefined;
-  /** Position of the row that was found missing. */
-  #missing: number | undefined;
+  /** Size of the log when its newest row was last looked at. */
+  #lookedAt: number | undefined;
+  /** Positions of rows that were found missing, of those that are looked at. */
+  #missing: number[] = [];
   /**
    * Found, but not in the audit log yet. They are kept, because the next look may find a log that is in order again.
    */
@@ -44,7 +47,7 @@ export class LogWatch {
   async look(): Promise<void> {
     const latest = await latestCheckpoint(this.#deps.sql);
     await this.#compareWithSeen(latest);
-    if (latest !== undefined) await this.#lookAtNewestRow(latest);
+    if (latest !== undefined) await this.#lookAtNewestRows(latest.size);
     await this.#write();
   }
 
@@ -57,6 +60,7 @@ export class LogWatch {
         : await checkpointOfNumber(sql, seen.number);
     this.#seen = latest;
     if (seen === undefined || seen.note === found?.note) return;
+    this.#lookedAt = undefined;
     this.#deps.onOtherLog?.();
     const detail = { kept: describe(seen), found: describe(latest) };
     log.error(
@@ -70,12 +74,19 @@ export class LogWatch {
     });
   }
 
-  async #lookAtNewestRow({ size }: CheckpointRow): Promise<void> {
+  /** Looks at the newest row, and again at the one that was the newest: it may have gone just before others came. */
+  async #lookAtNewestRows(size: number): Promise<void> {
+    const positions = [...new Set([this.#lookedAt ?? size, size])].map((size) => size - 1);
+    for (const position of positions) await this.#lookAtRow(position);
+    this.#lookedAt = size;
+    this.#missing = this.#missing.filter((position) => positions.includes(position));
+  }
+
+  async #lookAtRow(position: number): Promise<void> {
     const { sql, log } = this.#deps;
-    const position = size - 1;
-    const [place] = await readPlaces(sql, position, size, 1);
-    if (place?.row !== undefined || position === this.#missing || (await this.#isRetained(position))) return;
-    this.#missing = position;
+    const [place] = await readPlaces(sql, position, position + 1, 1);
+    if (place?.row !== undefined || this.#missing.includes(position) || (await this.#isRetained(position))) return;
+    this.#missing.push(position);
     log.error(
       { position, auditRow: place?.auditId },
       'the newest sealed row of the audit log was removed, and others may have been; verify it with npm run audit -- verify',
