@@ -85,7 +85,8 @@ export class LogWatch {
   async #lookAtRow(position: number): Promise<void> {
     const { sql, log } = this.#deps;
     const [place] = await readPlaces(sql, position, position + 1, 1);
-    if (place?.row !== undefined || this.#missing.includes(position) || (await this.#isRetained(position))) return;
+    if (place?.row !== undefined || this.#missing.includes(position) || (await this.#isRetained(position)))
+      return;
     this.#missing.push(position);
     log.error(
       { position, auditRow: place?.auditId },
