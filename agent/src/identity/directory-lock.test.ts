@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import fs, { readdir, writeFile } from 'node:fs/promises';
+import fs, { readdir, readFile, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { lockDirectory, lockHolder } from './directory-lock.ts';
@@ -42,6 +43,28 @@ test.runIf(process.platform === 'linux')(
     expect(await lockHolder(t.path)).toBeUndefined();
     child.stdin.end();
     await once(child, 'exit');
+  },
+);
+
+test.runIf(process.platform === 'linux')(
+  'a process that has ended holds nothing, although nobody has asked how it ended',
+  async () => {
+    await using t = await setup();
+    // What the shell has started has a parent afterwards that asks about no child.
+    const child = spawn('sh', ['-c', 'cat <&3 & echo $!; exec cat'], {
+      stdio: ['pipe', 'pipe', 'inherit', 'pipe'],
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const [told] = (await once(child.stdio[1] as Readable, 'data')) as [Buffer];
+    await vi.waitFor(async () => expect(await readFile(`/proc/${child.pid}/comm`, 'utf8')).toBe('cat\n'));
+    (child.stdio[3] as Writable).end();
+    const pid = Number(told.toString());
+    const stat = () => readFile(`/proc/${pid}/stat`, 'utf8').then((text) => text.split(') ')[1]?.split(' '));
+    await vi.waitFor(async () => expect((await stat())?.[0]).toBe('Z'));
+    const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    await writeFile(t.path, `${pid} ${boot} ${(await stat())?.[19]}`);
+    expect(await lockHolder(t.path)).toBeUndefined();
+    await (await lockDirectory(t.path)).release();
   },
 );
 

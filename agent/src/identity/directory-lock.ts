@@ -180,8 +180,9 @@ async function liveProcess(name: string): Promise<number | undefined> {
   const pid = pidOf(name);
   if (pid === undefined || !isAlive(pid)) return undefined;
   const current = await processName(pid);
-  // If the system tells when a process began, a reused process id is recognized.
-  return current === undefined || current === name ? pid : undefined;
+  // If the system tells when a process began, a reused process id is recognized. It also has processes that have ended
+  // and that their parent has not asked about yet: some containers have nobody who does.
+  return current === undefined || (current === name && !(await hasEnded(pid))) ? pid : undefined;
 }
 
 function pause(ms: number): Promise<void> {
@@ -201,11 +202,23 @@ function isAlive(pid: number): boolean {
 async function processName(pid: number): Promise<string | undefined> {
   try {
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // Field 22, counted from after the command name, which may itself contain spaces and parentheses.
-    const startTick = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-    return `${pid} ${boot} ${startTick}`;
+    return `${pid} ${boot} ${(await processFields(pid))[19]}`;
   } catch {
     return undefined;
   }
+}
+
+/** Whether nothing but its entry is left of a process (a zombie). */
+async function hasEnded(pid: number): Promise<boolean> {
+  const [state = ''] = await processFields(pid).catch(() => ['Z']);
+  return state === 'Z' || state === 'X';
+}
+
+/**
+ * Returns the fields of /proc/<pid>/stat from the third one on: the second one, the command's name, may itself contain
+ * spaces and parentheses. The state comes first; the start tick, field 22, is at 19.
+ */
+async function processFields(pid: number): Promise<string[]> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
