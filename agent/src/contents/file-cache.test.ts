@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { getEventListeners } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ContentAnswer, type ContentRequest, limits } from '@opsconductor/protocol';
@@ -71,6 +71,27 @@ test('content that differs from what the server said, or was changed on disk, is
   await writeFile(join(t.folder, 'blobs', sha256(bytes)), 'half');
   const { directory } = await t.hold(await t.open(), 'f');
   expect(await readFile(join(directory, 'f'), 'utf8')).toBe('right');
+});
+
+test('a file that somebody has removed from the cache, with or without its folder, is fetched again', async () => {
+  const bytes = Buffer.from('kept');
+  const t = await setup({ f: bytes });
+  const cache = await t.open();
+  for (const removed of [join('blobs', sha256(bytes)), 'blobs', 'held', 'partial', '']) {
+    const before = await t.hold(cache, 'f');
+    await rm(join(t.folder, removed), { recursive: true });
+    const { directory, release } = await t.hold(cache, 'f');
+    expect(await readFile(join(directory, 'f'), 'utf8'), removed).toBe('kept');
+    await before.release();
+    await release();
+  }
+});
+
+test('a directory among the kept files is not taken for one', async () => {
+  const t = await setup({ f: Buffer.from('f') }, 1);
+  await mkdir(join(t.folder, 'blobs', 'lost+found'), { recursive: true });
+  await (await t.hold(await t.open(), 'f')).release();
+  expect(await readdir(join(t.folder, 'blobs'))).toContain('lost+found');
 });
 
 test('the least recently used files make room, but never those that are held', async () => {

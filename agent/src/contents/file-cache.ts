@@ -4,7 +4,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
-import { makePrivateFolder } from '../identity/durable-file.ts';
+import { isMissing, makePrivateFolder } from '../identity/durable-file.ts';
 import { hashBytes } from '../sftp/tree/hash-bytes.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { abortable } from '../timing/abortable.ts';
@@ -55,12 +55,12 @@ export class FileCache {
   static async open(folder: string, maxBytes: number): Promise<FileCache> {
     const cache = new FileCache(folder, maxBytes);
     for (const name of ['held', 'partial']) await rm(join(folder, name), { recursive: true, force: true });
-    for (const name of ['', 'blobs', 'held', 'partial']) await makePrivateFolder(join(folder, name));
+    await cache.#makeFolders();
+    const files = await readdir(join(folder, 'blobs'), { withFileTypes: true });
     const found = await Promise.all(
-      (await readdir(join(folder, 'blobs'))).map(async (sha256) => ({
-        sha256,
-        stats: await stat(cache.#blobPath(sha256)),
-      })),
+      files
+        .filter((file) => file.isFile())
+        .map(async ({ name }) => ({ sha256: name, stats: await stat(cache.#blobPath(name)) })),
     );
     for (const { sha256, stats } of found.sort((a, b) => a.stats.mtimeMs - b.stats.mtimeMs))
       cache.#blobs.set(sha256, { size: stats.size, held: 0, isVerified: false });
@@ -75,6 +75,23 @@ export class FileCache {
    */
   async hold(wish: FileWish): Promise<HeldFile> {
     const file = requireAnswer(await wish.ask({ do: 'find_file', name: wish.name }), 'file');
+    try {
+      return await this.#holdFound(file, wish);
+    } catch (error) {
+      if (!isMissing(error)) throw fileError(error, 'on the agent', this.#folder, 'written');
+    }
+    // Somebody removes files that look old, as programs that clean up do. What is not there is fetched again.
+    this.#blobs.delete(file.sha256);
+    try {
+      return await this.#holdFound(file, wish);
+    } catch (error) {
+      throw fileError(error, 'on the agent', this.#folder, 'written');
+    }
+  }
+
+  /** Fails with ENOENT if a file of the cache is no longer where it was put. */
+  async #holdFound(file: ServerFile, wish: FileWish): Promise<HeldFile> {
+    await this.#makeFolders();
     const directory = join(this.#folder, 'held', randomUUID());
     const blob = await this.#take(file, wish);
     try {
@@ -82,7 +99,8 @@ export class FileCache {
       await link(this.#blobPath(file.sha256), join(directory, wish.name));
     } catch (error) {
       this.#give(blob);
-      throw fileError(error, 'on the agent', directory, 'written');
+      await rm(directory, { recursive: true, force: true });
+      throw error;
     }
     return {
       directory,
@@ -92,6 +110,10 @@ export class FileCache {
         await this.#makeRoom(0);
       },
     };
+  }
+
+  async #makeFolders(): Promise<void> {
+    for (const name of ['', 'blobs', 'held', 'partial']) await makePrivateFolder(join(this.#folder, name));
   }
 
   /** Returns the blob with one more hold on it, fetching it if it isn't here. */

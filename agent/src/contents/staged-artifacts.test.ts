@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ContentAnswer } from '@opsconductor/protocol';
 import { expect, onTestFinished, test } from 'vitest';
 import { shownPath } from '../sftp/tree/shown-path.ts';
-import { sendArtifacts } from './staged-artifacts.ts';
+import { StagedArtifacts, sendArtifacts } from './staged-artifacts.ts';
 
 const untold = { began: () => {}, moved: () => {}, ended: () => {}, kept: () => {}, left: () => {} };
 
@@ -44,4 +44,14 @@ test('a name that is not text is reported as not kept, and the other files are k
   });
   expect(asked).toEqual(['open_artifact good', 'close_artifact']);
   expect(left).toEqual(['"caf\\xe9"']);
+});
+
+test('a step gets its directory although somebody has removed the empty folder that it is made in', async () => {
+  const above = await mkdtemp(join(tmpdir(), 'opsconductor-staged-'));
+  onTestFinished(() => rm(above, { recursive: true }));
+  const staged = await StagedArtifacts.open(join(above, 'artifacts'));
+  await rm(join(above, 'artifacts'), { recursive: true });
+  const { directory, release } = await staged.stage();
+  expect((await stat(directory)).isDirectory()).toBe(true);
+  await release();
 });

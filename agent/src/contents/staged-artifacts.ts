@@ -40,6 +40,8 @@ export class StagedArtifacts {
 
   /** Returns a new empty directory; the caller must release it. */
   async stage(): Promise<{ directory: string; release(): Promise<void> }> {
+    // It is empty most of the time, and programs that clean up remove empty folders.
+    await makePrivateFolder(this.#folder);
     const directory = join(this.#folder, randomUUID());
     await mkdir(directory, { mode: 0o700 });
     return { directory, release: () => rm(directory, { recursive: true, force: true }) };
