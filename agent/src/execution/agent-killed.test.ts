@@ -1,7 +1,7 @@
 // An agent is killed without warning; what its next process tells the server.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { type AgentSetup, lease, setup } from '../testing/agent-setup.ts';
@@ -113,4 +113,13 @@ test('a missing journal is not mistaken for an empty one', async () => {
   await rm(t.directory.data.journal);
   await t.start();
   expect((await t.server.nextSession()).resume.journalIntact).toBe(false);
+});
+
+test('an agent starts beside a directory in its spool, and leaves that alone', async () => {
+  await using t = await setup();
+  await mkdir(join(t.directory.data.spool, 'lost+found'));
+  await writeFile(join(t.directory.data.spool, '9-1'), 'of an attempt that is settled');
+  await t.start();
+  await t.server.nextSession();
+  expect(await readdir(t.directory.data.spool)).toEqual(['lost+found']);
 });

@@ -28,8 +28,9 @@ export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[
     else attempts.push(await recoverAttempt(journaled, options));
   }
   const kept = new Set(attempts.map(attemptKey));
-  for (const name of await readdir(spoolFolder)) {
-    if (!kept.has(name)) await unlink(join(spoolFolder, name));
+  for (const entry of await readdir(spoolFolder, { withFileTypes: true })) {
+    // A directory is not ours: a file system that is mounted there has lost+found.
+    if (!kept.has(entry.name) && !entry.isDirectory()) await unlink(join(spoolFolder, entry.name));
   }
   return attempts;
 }
