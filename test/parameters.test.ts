@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import type { RunDetail, RunExplanation, RunSealingKeys, Step } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue, verifyRoster } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { filesIn } from './support/leak-places.ts';
+import { dumpRows } from './support/open-at-rest.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
 let t: TestSystem;
@@ -248,17 +250,7 @@ test('a condition decides on each host whether a step runs; if it can not be eva
 
 /** Everything that the system has written anywhere, as text. */
 async function everythingWritten(): Promise<string> {
-  const tables = await t.sql<{ name: string }[]>`
-    select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'`;
-  const rows: string[] = [];
-  for (const { name } of tables) {
-    const found = await t.sql<{ row: string }[]>`select to_jsonb(x)::text as row from ${t.sql(name)} x`;
-    rows.push(...found.map(({ row }) => row));
-  }
-  const agentFiles = execFileSync('sh', ['-c', `find ${t.agent.dataDir} -type f -exec cat {} +`], {
-    maxBuffer: 1 << 28,
-  });
-  return [...rows, t.server.output, t.agent.output, agentFiles.toString('latin1')].join('\n');
+  return [await dumpRows(t.sql), t.server.output, t.agent.output, filesIn(t.agent.dataDir)].join('\n');
 }
 
 test('a secret is used on the host and can be read nowhere else', async () => {

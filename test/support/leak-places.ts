@@ -1,5 +1,6 @@
 // All places where traces of runs can be read afterwards.
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { dumpRows, openAllAtRest, readMasterKey } from './open-at-rest.ts';
 import type { TestSystem } from './system.ts';
 
@@ -33,10 +34,19 @@ export function masterKeyOf(t: TestSystem) {
   return readMasterKey(`${t.serverDataDir}-keys/master-key.json`);
 }
 
-/** The concatenated files of folders. */
+/** The concatenated files of folders, without those that were gone before they could be read. */
 export function filesIn(dir: string): string {
-  const cat = ['-c', `find ${dir} -type f -exec cat {} +`];
-  return execFileSync('sh', cat, { maxBuffer: 1 << 28 }).toString('latin1');
+  const listed = execFileSync('sh', ['-c', `find ${dir} -type f -print0`], { maxBuffer: 1 << 28 });
+  return listed.toString().split('\0').map(readIfThere).join('');
+}
+
+function readIfThere(path: string): string {
+  try {
+    return path === '' ? '' : readFileSync(path, 'latin1');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return '';
+  }
 }
 
 /** What the API says about a run and everything that happened, in all its formats. */
