@@ -8,7 +8,8 @@ import {
   detectionPlaces,
 } from '@opsconductor/protocol';
 import { secretDetector } from '../detectors/secret-detector.ts';
-import type { Pattern, PatternSet } from './pattern-set.ts';
+import type { Pattern } from './comparison.ts';
+import type { PatternSet } from './pattern-set.ts';
 import { type Detecting, Redactor, type RedactorOptions } from './redactor.ts';
 
 type Counts = Map<`${DetectedKind} ${DetectionPlace}`, number>;

@@ -1,25 +1,19 @@
 // Finds any of many byte patterns in one pass (Wu and Manber 1994): a table over three-byte blocks says how far it is
-// safe to jump, so most bytes are never looked at.
+// safe to jump, so most bytes are never looked at. What takes longer than any ordinary output counts as a match.
+import { Comparison, minWrapWidth, type Pattern } from './comparison.ts';
 
 const blockBytes = 3;
-/** Encoders wrap lines at this width or later, so the end of a shorter line is never inside a match. */
-export const minWrapWidth = 60;
-/** A longer window allows longer jumps, but needs more patterns for the line ends inside it. */
+/** A longer window allows longer jumps, but needs more windows for the line ends inside it. */
 const maxWindowBytes = 24;
-/** Sizes of the tables, in bits. With fewer entries per pattern the table fills up, and no jumps are possible. */
-const tableBits = { least: 10, most: 19, perPattern: 6 } as const;
+/** Sizes of the tables, in bits. With fewer entries per window the table fills up, and no jumps are possible. */
+const tableBits = { least: 10, most: 19, perWindow: 6 } as const;
+const lineEnds = [Buffer.from('\n'), Buffer.from('\r\n')];
+/** Entries of a list that are passed over in about the time that comparing takes. */
+const entriesPerStep = 8;
 
 export interface Match {
   start: number;
   end: number;
-}
-
-export interface Pattern {
-  bytes: Buffer;
-  /**
-   * How many line ends may occur in a match, at any place after a long line, because encoders wrap. `bytes` has none.
-   */
-  maxLineEnds: number;
 }
 
 export class PatternSet {
@@ -29,67 +23,71 @@ export class PatternSet {
   readonly #windowBytes: number;
   readonly #shift: number;
   readonly #jump: Uint8Array;
-  /** The texts to find, with line ends inside the window written out. */
-  readonly #bytes: Buffer[] = [];
-  readonly #lineEnds: number[] = [];
-  /** Position of the line end that was written out; -1 if there is none. */
-  readonly #writtenEnds: number[] = [];
-  /** The first bytes of each text as one number: its window has no other line ends than those written out. */
+  /**
+   * The pattern that each window belongs to. A window is the beginning of a pattern, as it is or with a line end written
+   * out at one of its places: lines are longer than a window, so it has no other.
+   */
+  readonly #patternOf: Int32Array;
+  /** The first bytes of each window as one number. */
   readonly #heads: Int32Array;
   readonly #headMask: number;
-  /** Distance from a match's first byte to its last, and that last byte; -1 if line ends may occur in between. */
-  readonly #lastAt: Int32Array;
-  readonly #last: Uint8Array;
   /**
-   * For each text, the next one with the same last block in its window, or the same first two bytes; -1 if there is
-   * none.
+   * For each window, the next one with the same last block, or the same first two bytes; -1 if there is none. Of the
+   * windows of a pattern with the same first two bytes, only one is in the second list.
    */
   readonly #byWindow: Chains;
   readonly #byFirstTwo: Chains;
+  /** 1 for each byte that a pattern begins with. */
+  readonly #begins = new Uint8Array(256);
 
   /** @param patterns each of at least three bytes. */
   constructor(patterns: readonly (Buffer | Pattern)[]) {
     this.patterns = patterns.map((each) => ('maxLineEnds' in each ? each : { bytes: each, maxLineEnds: 0 }));
-    const lengths = this.patterns.map(({ bytes }) => bytes.length);
-    this.maxBytes = this.patterns.reduce(
-      (most, { bytes, maxLineEnds }) => Math.max(most, bytes.length + 2 * maxLineEnds),
-      0,
-    );
-    this.#windowBytes = lengths.reduce((least, length) => Math.min(least, length), maxWindowBytes);
-    for (const pattern of this.patterns) this.#take(pattern);
-    this.#headMask = this.#windowBytes < headBytes ? 0xffffff : -1;
-    this.#heads = Int32Array.from(this.#bytes, (bytes) => headAt(bytes, 0) & this.#headMask);
-    this.#lastAt = Int32Array.from(this.#bytes, ({ length }, at) =>
-      this.#lineEnds[at] === 0 ? length - 1 : none,
-    );
-    this.#last = Uint8Array.from(this.#bytes, (bytes) => bytes.at(-1) as number);
-    const bits = Math.ceil(Math.log2(this.#bytes.length + 1)) + tableBits.perPattern;
+    let windows = 0;
+    let maxBytes = 0;
+    let windowBytes = maxWindowBytes;
+    for (const { bytes, maxLineEnds } of this.patterns) {
+      maxBytes = Math.max(maxBytes, bytes.length + 2 * maxLineEnds);
+      windowBytes = Math.min(windowBytes, bytes.length);
+    }
+    for (const { maxLineEnds } of this.patterns)
+      windows += maxLineEnds === 0 ? 1 : 1 + lineEnds.length * (windowBytes - 1);
+    this.maxBytes = maxBytes;
+    this.#windowBytes = windowBytes;
+    this.#headMask = windowBytes < headBytes ? 0xffffff : -1;
+    this.#patternOf = new Int32Array(windows);
+    this.#heads = new Int32Array(windows);
+    const bits = Math.ceil(Math.log2(windows + 1)) + tableBits.perWindow;
     this.#shift = 32 - Math.min(tableBits.most, Math.max(tableBits.least, bits));
-    this.#jump = new Uint8Array(1 << (32 - this.#shift)).fill(this.#windowBytes - blockBytes + 1);
-    this.#byWindow = new Chains(this.#jump.length, this.#bytes.length);
-    this.#byFirstTwo = new Chains(this.#jump.length, this.#bytes.length);
-    for (const [at, bytes] of this.#bytes.entries()) {
-      for (let end = blockBytes; end <= this.#windowBytes; end++) {
-        const hash = this.#hash(bytes, end);
-        this.#jump[hash] = Math.min(this.#jump[hash] as number, this.#windowBytes - end);
+    this.#jump = new Uint8Array(1 << (32 - this.#shift)).fill(windowBytes - blockBytes + 1);
+    this.#byWindow = new Chains(this.#jump.length, windows);
+    this.#byFirstTwo = new Chains(this.#jump.length, windows);
+    const written = Buffer.alloc(windowBytes + 2);
+    let window = 0;
+    for (const [pattern, { bytes, maxLineEnds }] of this.patterns.entries()) {
+      this.#begins[bytes[0] as number] = 1;
+      this.#addWindow(window++, pattern, bytes, true);
+      if (maxLineEnds === 0) continue;
+      for (let place = 1; place < windowBytes; place++) {
+        for (const lineEnd of lineEnds) {
+          bytes.copy(written, 0, 0, place);
+          lineEnd.copy(written, place);
+          bytes.copy(written, place + lineEnd.length, place, windowBytes);
+          this.#addWindow(window++, pattern, written, place === 1);
+        }
       }
-      this.#byWindow.add(this.#hash(bytes, this.#windowBytes), at);
-      this.#byFirstTwo.add(firstTwo(bytes, 0, this.#shift), at);
     }
   }
 
-  #take({ bytes, maxLineEnds }: Pattern): void {
-    this.#bytes.push(bytes);
-    this.#lineEnds.push(maxLineEnds);
-    this.#writtenEnds.push(none);
-    if (maxLineEnds === 0) return;
-    for (let at = 1; at < this.#windowBytes; at++) {
-      for (const lineEnd of ['\n', '\r\n']) {
-        this.#bytes.push(Buffer.concat([bytes.subarray(0, at), Buffer.from(lineEnd), bytes.subarray(at)]));
-        this.#lineEnds.push(maxLineEnds - 1);
-        this.#writtenEnds.push(at);
-      }
+  #addWindow(window: number, pattern: number, bytes: Buffer, hasOtherStart: boolean): void {
+    this.#patternOf[window] = pattern;
+    this.#heads[window] = headAt(bytes, 0) & this.#headMask;
+    for (let end = blockBytes; end <= this.#windowBytes; end++) {
+      const hash = this.#hash(bytes, end);
+      this.#jump[hash] = Math.min(this.#jump[hash] as number, this.#windowBytes - end);
     }
+    this.#byWindow.add(this.#hash(bytes, this.#windowBytes), window);
+    if (hasOtherStart) this.#byFirstTwo.add(firstTwo(bytes, 0, this.#shift), window);
   }
 
   /** Returns a set that finds these patterns as well. */
@@ -120,6 +118,7 @@ export class PatternSet {
     const window = this.#windowBytes;
     const shift = this.#shift;
     const { length } = data;
+    const comparison = new Comparison(data, column);
     let end = window;
     while (end <= length) {
       const hash = hashOf(data[end - 3] as number, data[end - 2] as number, data[end - 1] as number, shift);
@@ -129,8 +128,12 @@ export class PatternSet {
         continue;
       }
       const start = end - window;
-      const matched = this.#longestAt(data, start, this.#byWindow.first(hash), column);
+      const matched = this.#longestAt(comparison, data, start, this.#byWindow.first(hash));
       if (matched > 0) addMatch(matches, start, start + matched);
+      if (comparison.isOver) {
+        addMatch(matches, start, length);
+        break;
+      }
       end += 1;
     }
     return matches;
@@ -138,40 +141,38 @@ export class PatternSet {
 
   /**
    * Returns where the longest end of the data that may be the beginning of a pattern begins; the data's length if none.
+   * A longer end if it takes too long to tell.
    */
   partialStart(data: Buffer, column = minWrapWidth): number {
     const { length } = data;
+    const comparison = new Comparison(data, column);
     for (let start = Math.max(0, length - this.maxBytes + 1); start < length - 1; start++) {
-      let at = this.#byFirstTwo.first(firstTwo(data, start, this.#shift));
-      for (; at !== none; at = this.#byFirstTwo.next(at)) {
-        if (this.#matchAt(data, start, at, column) === cutOff) return start;
+      if (this.#begins[data[start] as number] === 0) continue;
+      let window = this.#byFirstTwo.first(firstTwo(data, start, this.#shift));
+      for (; window !== none; window = this.#byFirstTwo.next(window)) {
+        if (comparison.isCutOffAt(start, this.#patternAt(window))) return start;
       }
+      if (comparison.isOver) return start;
     }
     const last = data[length - 1];
-    return last !== undefined && this.#bytes.some((bytes) => bytes[0] === last) ? length - 1 : length;
+    return last !== undefined && this.#begins[last] === 1 ? length - 1 : length;
   }
 
-  #longestAt(data: Buffer, start: number, first: number, column: number): number {
+  #patternAt(window: number): Pattern {
+    return this.patterns[this.#patternOf[window] as number] as Pattern;
+  }
+
+  #longestAt(comparison: Comparison, data: Buffer, start: number, first: number): number {
     let longest = 0;
+    let entries = 0;
     const head = headAt(data, start) & this.#headMask;
-    for (let at = first; at !== none; at = this.#byWindow.next(at)) {
-      if (head !== this.#heads[at]) continue;
-      // What is nearly a secret mostly has the same beginning, so the last byte rules most of them out.
-      const lastAt = this.#lastAt[at] as number;
-      if (lastAt !== none && data[start + lastAt] !== this.#last[at]) continue;
-      if (lastAt !== none && !isAt(data, start, this.#bytes[at] as Buffer)) continue;
-      const matched = this.#matchAt(data, start, at, column);
-      if (matched > longest) longest = matched;
+    for (let window = first; window !== none; window = this.#byWindow.next(window)) {
+      entries += 1;
+      if (head !== this.#heads[window]) continue;
+      longest = Math.max(longest, comparison.wholeAt(start, this.#patternAt(window)));
     }
+    comparison.spend(Math.floor(entries / entriesPerStep));
     return longest;
-  }
-
-  #matchAt(data: Buffer, start: number, at: number, column: number): number {
-    const matched = matchAt(data, start, this.#bytes[at] as Buffer, this.#lineEnds[at] as number, column);
-    const writtenEnd = start + (this.#writtenEnds[at] as number);
-    // A match that is cut off before its line end may still turn out to be in a long line.
-    if (matched === 0 || writtenEnd < start || writtenEnd >= data.length) return matched;
-    return endsLongLine(data, writtenEnd, column) ? matched : 0;
   }
 
   #hash(bytes: Buffer, end: number): number {
@@ -221,41 +222,6 @@ class Chains {
   next(number: number): number {
     return this.#next[number] as number;
   }
-}
-
-const cutOff = -1;
-const [carriageReturn, lineFeed] = [0x0d, 0x0a];
-
-/** Returns the length of the pattern's match there: 0 if there is none, `cutOff` if the data ends inside it. */
-function matchAt(data: Buffer, start: number, pattern: Buffer, maxLineEnds: number, column: number): number {
-  const { length } = data;
-  let at = start;
-  let lineEnds = maxLineEnds;
-  for (let place = 0; place < pattern.length; place++, at++) {
-    while (at < length && data[at] !== pattern[place]) {
-      if (lineEnds === 0 || place === 0) return 0;
-      lineEnds -= 1;
-      const end = at;
-      if (data[at] === carriageReturn) at += 1;
-      if (at < length && data[at] !== lineFeed) return 0;
-      if (!endsLongLine(data, end, column)) return 0;
-      at += 1;
-    }
-    if (at >= length) return cutOff;
-  }
-  return at - start;
-}
-
-/** Whether these bytes are there, given that the first and last ones are. */
-function isAt(data: Buffer, start: number, bytes: Buffer): boolean {
-  for (let at = bytes.length - 2; at >= headBytes; at--) if (data[start + at] !== bytes[at]) return false;
-  return true;
-}
-
-/** Whether the line that ends here is at least as long as the shortest that encoders write. */
-function endsLongLine(data: Buffer, end: number, column: number): boolean {
-  const before = end === 0 ? -1 : data.lastIndexOf(lineFeed, end - 1);
-  return (before === -1 ? column + end : end - before - 1) >= minWrapWidth;
 }
 
 /** Adds a match that begins with the last one or later; overlapping ones are joined. */

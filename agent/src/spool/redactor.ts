@@ -2,7 +2,8 @@
 // does not stop an author who wants to leak a secret.
 import type { DetectedKind } from '@opsconductor/protocol';
 import type { Finding, SecretDetector } from '../detectors/secret-detector.ts';
-import { addMatch, type Match, minWrapWidth, type PatternSet } from './pattern-set.ts';
+import { minWrapWidth } from './comparison.ts';
+import { addMatch, type Match, type PatternSet } from './pattern-set.ts';
 
 export const mask = Buffer.from('********');
 const nothing = Buffer.alloc(0);

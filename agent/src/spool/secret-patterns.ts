@@ -1,7 +1,7 @@
 // The spellings under which a secret may appear in output: as it is, and as common tools would encode it.
 import { limits } from '@opsconductor/protocol';
 import type { OpenedCredential } from '../steps/step-type.ts';
-import { minWrapWidth, type Pattern } from './pattern-set.ts';
+import { minWrapWidth, type Pattern } from './comparison.ts';
 
 /** Shorter texts occur by chance: masking them would spoil the output, and the gaps would reveal the secret. */
 const minSecretBytes = limits.minMaskedBytes;

@@ -14,7 +14,8 @@ import {
 } from '@opsconductor/protocol/sealing';
 import type { PolicyGuard } from '../../policy/policy-guard.ts';
 import type { SourceReader } from '../../sources/source-reader.ts';
-import { type Pattern, PatternSet } from '../../spool/pattern-set.ts';
+import type { Pattern } from '../../spool/comparison.ts';
+import { PatternSet } from '../../spool/pattern-set.ts';
 import { secretPatterns } from '../../spool/secret-patterns.ts';
 import { jumpHostFailed } from '../../ssh/jump-hosts.ts';
 import { SshError } from '../../ssh/ssh-error.ts';

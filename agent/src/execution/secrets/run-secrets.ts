@@ -9,7 +9,7 @@ import {
   SealingError,
   sealRunValue,
 } from '@opsconductor/protocol/sealing';
-import type { Pattern } from '../../spool/pattern-set.ts';
+import type { Pattern } from '../../spool/comparison.ts';
 import { textPatterns } from '../../spool/secret-patterns.ts';
 import { NoSegmentKey } from './credential-opener.ts';
 import { isSameSeal } from './same-seal.ts';
