@@ -8,6 +8,7 @@ import { markLeased } from '../leases/mark-leased.ts';
 import { returnLeases } from '../leases/return-leases.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import {
+  blockedBackends,
   endOf,
   failure,
   givenUp,
@@ -152,6 +153,55 @@ test('after the clock was set back, what began or was put off while it was ahead
     from job_run_steps`;
   const all = { ends: true, decided: true, retried: true, waited: true, cleanedUp: true };
   expect(row).toEqual({ ...all, waitsStill: true });
+});
+
+/** Sweeps while another transaction holds the rows that `held` names, and returns which of `others` are free then. */
+async function freeDuringSweep(
+  t: Awaited<ReturnType<typeof setup>>,
+  pausedS: number,
+  { held, others }: Record<'held' | 'others', (sql: Sql) => PromiseLike<readonly unknown[]>>,
+): Promise<readonly unknown[]> {
+  const release = await holdTransaction(t.sql, async (tx) => held(tx as unknown as Sql));
+  const sweeping = t.sweep(pausedS);
+  await blockedBackends(t.sql, 1);
+  const free = await others(t.sql);
+  await release();
+  await sweeping;
+  return free;
+}
+
+test('after the clock was set back, a sweep locks steps in order and before sessions, as others do', async () => {
+  await using t = await setup();
+  await t.start({ rules: [{ retry: { attempts: 3, delay: 60 } }] });
+  const first = await t.claimOne();
+  await t.settle(endOf(first, failure));
+  await t.start();
+  const second = await t.claimOne();
+  await silentFor(t, -3 * 86_400);
+  await t.sql`
+    update job_run_steps set leased_at = leased_at + interval '3 days', waits_since = waits_since + interval '3 days'`;
+  const free = await freeDuringSweep(t, -3 * 86_400, {
+    held: (sql) => sql`select from job_run_steps where id = ${first.id} for update`,
+    others: async (sql) => [
+      ...(await sql`select id from job_run_steps where id = ${second.id} for update skip locked`),
+      ...(await sql`select agent_id from agent_sessions for update skip locked`),
+    ],
+  });
+  expect(free).toEqual([{ id: second.id }, { agentId: t.agent.agentId }]);
+});
+
+test('after a pause, a sweep locks runs before steps, and steps before sessions, as others do', async () => {
+  await using t = await setup();
+  const runId = await t.start();
+  const { id } = await t.claimOne();
+  const free = await freeDuringSweep(t, 60, {
+    held: (sql) => sql`select from job_runs where id = ${runId} for update`,
+    others: async (sql) => [
+      ...(await sql`select id from job_run_steps for update skip locked`),
+      ...(await sql`select agent_id from agent_sessions for update skip locked`),
+    ],
+  });
+  expect(free).toEqual([{ id }, { agentId: t.agent.agentId }]);
 });
 
 test('an attempt that goes on beyond its timeout and grace becomes unknown although its agent is alive', async () => {

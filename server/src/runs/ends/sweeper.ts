@@ -111,8 +111,9 @@ export class Sweeper {
       const gap = await touchClusterClock(tx, unlessWithinS);
       const isLong = gap !== undefined && gap > clockGapS;
       if (gap !== undefined && gap < -clockGapS) {
-        await endHeartbeatsAhead(tx);
+        // Steps before sessions, as in a resume.
         await endTimesAhead(tx, -gap);
+        await endHeartbeatsAhead(tx);
       }
       return { gapS: gap, extended: isLong ? await extendLeases(tx, gap) : 0 };
     });

@@ -1,6 +1,8 @@
 import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createLog } from '../../log.ts';
+import { lockCurrentSession } from '../../store/agents/agent-sessions.ts';
+import type { Tx } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { orphanAttempts, takeOverOrphans } from '../../store/queue/detached-attempts.ts';
 import { Sweeper } from '../ends/sweeper.ts';
@@ -192,6 +194,18 @@ test('an attempt that is given up for another agent while one takes it over is l
   });
   expect(await orphaning).toEqual(new Set());
   expect(await t.sql`select orphaned_at from detached_attempts`).toEqual([{ orphanedAt: null }]);
+});
+
+test('a take-over does not wait for an agent that a resume has locked, which then locks the command’s step', async () => {
+  await using t = await setup();
+  await silence(t, t.holder);
+  await t.sweep();
+  await t.sql.begin(async (tx) => {
+    expect(await lockCurrentSession(tx as unknown as Tx, t.other)).toBe(true);
+    expect(await t.takeOver()).toEqual([]);
+    expect(await tx`select id from job_run_steps where id = ${t.lease.id} for update nowait`).toHaveLength(1);
+  });
+  expect(await t.takeOver()).toMatchObject([{ agentId: t.other.agentId }]);
 });
 
 test('a resume locks the run before the step whose command goes on without its agent, as others do', async () => {

@@ -49,7 +49,10 @@ export function freeSlots(db: Queryable, { serverId, kind, held }: SlotsOptions)
     )`;
 }
 
-/** Pairs `picked` steps with slots (`paired`), and locks those agents that may still be given steps (`fenced`). */
+/**
+ * Pairs `picked` steps with slots (`paired`), and locks those agents that may still be given steps (`fenced`). Agents
+ * that somebody else has locked are left out: whoever holds an agent may wait for a step, and the claim holds steps.
+ */
 export function pairedWithSlots(db: Queryable) {
   return db`paired as materialized (
       select p.*, slots.agent_id, slots.session_number
@@ -60,7 +63,7 @@ export function pairedWithSlots(db: Queryable) {
       join (select distinct agent_id, session_number from paired) p
         on p.agent_id = a.id and p.session_number = a.session_number
       where a.state = 'active' and a.drain_requested_at is null
-      for share of a
+      for share of a skip locked
     )`;
 }
 

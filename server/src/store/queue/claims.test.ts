@@ -1,14 +1,8 @@
 import { expect, test } from 'vitest';
-import {
-  blockedBackends,
-  endOf,
-  holdTransaction,
-  setupRuns,
-  success,
-  testServerId,
-} from '../../runs/testing.ts';
+import { endOf, holdTransaction, setupRuns, success, testServerId } from '../../runs/testing.ts';
 import { getAgent } from '../../segments/agents/list-agents.ts';
-import { openSessions, renewSessions } from '../agents/agent-sessions.ts';
+import { lockCurrentSession, openSessions, renewSessions } from '../agents/agent-sessions.ts';
+import type { Tx } from '../database/connection.ts';
 import { inTransaction } from '../database/transaction.ts';
 import { unrestricted } from '../people/visibility.ts';
 import { claimOnce, claimSteps } from './claims.ts';
@@ -127,11 +121,25 @@ test('a claim that meets an agent opening a newer session leases it nothing unde
       { serverId: testServerId, leaseTtlMs: 20_000 },
     ),
   );
-  const claiming = t.claim();
-  await blockedBackends(t.sql, 1);
+  expect(await t.claim()).toEqual([]);
   await commit();
-  expect(await claiming).toEqual([]);
+  expect(await t.claim()).toEqual([]);
   expect(await t.steps(runId)).toMatchObject([{ status: 'ready', epoch: 0 }]);
+});
+
+test('a claim does not wait for an agent that a resume has locked, which then locks the step that the claim is at', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const { agentId, sessionNumber } = t.agent;
+  const [step] = await t.steps(runId);
+  await t.sql.begin(async (tx) => {
+    expect(await lockCurrentSession(tx as unknown as Tx, { agentId, sessionNumber })).toBe(true);
+    expect(await t.claim()).toEqual([]);
+    expect(await tx`select id from job_run_steps where id = ${step?.id ?? 0} for update nowait`).toHaveLength(
+      1,
+    );
+  });
+  expect(await t.claim()).toHaveLength(1);
 });
 
 test('a step of another segment is not leased', async () => {

@@ -100,9 +100,9 @@ export function newClaimId(): string {
  * Leases ready steps to this server's agents, up to their free slots: of the runs with the highest priority, those with
  * the least in flight in the segment, and of each run its oldest steps. Free slots are counted in SQL from live leases,
  * and only for agents in segments where something is ready, so a thousand idle agents elsewhere cost nothing. Steps
- * whose rows are locked are skipped. The claim waits only for an agent that is opening a newer session at that moment,
- * and then leases it nothing: what the newer session's resume did not find must not be leased to the older one after
- * that.
+ * whose rows are locked are skipped, and an agent whose row is locked is leased nothing: it may be opening a newer
+ * session, and what that session's resume did not find must not be leased to the older one after that. So a claim waits
+ * for nobody.
  */
 export async function claimSteps(sql: Sql, serverId: string, claimId = newClaimId()): Promise<Claim> {
   const all: Claim = {

@@ -159,8 +159,9 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
       -- Round robin: the agent whose turn it is, or the next capable one.
       order by orphan.id, (taker.place - 1 - (orphan.place - 1) % taker.takers + taker.takers) % taker.takers
     ), fenced as materialized (
+      -- Waits for nobody, as the steps are locked already: a resume locks its agent first, and then steps.
       select a.id, a.session_number from agents a
-      where a.id in (select agent_id from dealt) and a.state = 'active' for share of a
+      where a.id in (select agent_id from dealt) and a.state = 'active' for share of a skip locked
     ), taken as (
       update job_run_steps st set agent_id = dealt.agent_id, session_number = dealt.session_number
       from dealt join fenced on fenced.id = dealt.agent_id and fenced.session_number = dealt.session_number

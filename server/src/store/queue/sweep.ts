@@ -62,11 +62,20 @@ export async function removalClock(db: Queryable): Promise<RemovalClock> {
  */
 export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
   const gap = tx`make_interval(secs => ${seconds})`;
+  await lockRows(tx, 'job_runs', 'id', tx`select id from job_runs where ${isOpen(tx)}`);
+  await lockRows(
+    tx,
+    ...steps,
+    tx`select id from job_run_steps where status = 'running'
+      union all select id from job_run_steps where status = 'held'`,
+  );
+  const running = tx`select distinct agent_id from job_run_steps where status = 'running'`;
+  await lockRows(tx, ...sessions, running);
   await tx`
     update agent_sessions set
       expires_at = expires_at + least(${gap}, clock_timestamp() - last_heartbeat_at),
       last_heartbeat_at = last_heartbeat_at + least(${gap}, clock_timestamp() - last_heartbeat_at)
-    where agent_id in (select distinct agent_id from job_run_steps where status = 'running')`;
+    where agent_id in (${running})`;
   const { count } = await tx`
     update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
     where status = 'running'`;
@@ -75,9 +84,22 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
     from job_run_step_attempts a
     where st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch`;
   await tx`
-    update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at)
-    where status in ('queued', 'running', 'held', 'cancelling')`;
+    update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at) where ${isOpen(tx)}`;
   return count;
+}
+
+const steps = ['job_run_steps', 'id'] as const;
+const sessions = ['agent_sessions', 'agent_id'] as const;
+
+function isOpen(tx: Tx): Condition {
+  return tx`status in ('queued', 'running', 'held', 'cancelling')`;
+}
+
+/** Locks rows in the order in which others lock them, before statements that write them in any order. */
+async function lockRows(tx: Tx, table: string, key: string, ids: Condition): Promise<void> {
+  await tx`
+    select count(*) from (select from ${tx(table)} where ${tx(key)} = any(array(${ids}))
+      order by ${tx(key)} for no key update) locked`;
 }
 
 /**
@@ -86,10 +108,12 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
  * ran would go on without end.
  */
 export async function endHeartbeatsAhead(tx: Tx): Promise<void> {
+  const ahead = tx`last_heartbeat_at > clock_timestamp()`;
+  await lockRows(tx, ...sessions, tx`select agent_id from agent_sessions where ${ahead}`);
   await tx`
     update agent_sessions set last_heartbeat_at = clock_timestamp(),
       expires_at = clock_timestamp() + (expires_at - last_heartbeat_at)
-    where last_heartbeat_at > clock_timestamp()`;
+    where ${ahead}`;
 }
 
 /**
@@ -98,21 +122,28 @@ export async function endHeartbeatsAhead(tx: Tx): Promise<void> {
  * have them go on or wait for as long.
  */
 export async function endTimesAhead(tx: Tx, seconds: number): Promise<void> {
-  await tx`
-    update job_run_steps set deadline_at = clock_timestamp() + (deadline_at - leased_at)
-    where status = 'running' and leased_at > clock_timestamp()`;
+  const begun = tx`status = 'running' and leased_at > clock_timestamp()`;
+  const held = tx`
+    st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch and a.settled_at > clock_timestamp()`;
+  const putOff = tx`
+    status = 'ready' and (waits_since > clock_timestamp() or not_before > clock_timestamp() and isfinite(not_before))`;
+  await lockRows(
+    tx,
+    ...steps,
+    tx`select id from job_run_steps where ${begun}
+      union all select st.id from job_run_steps st, job_run_step_attempts a where ${held}
+      union all select id from job_run_steps where ${putOff}`,
+  );
+  await tx`update job_run_steps set deadline_at = clock_timestamp() + (deadline_at - leased_at) where ${begun}`;
   await tx`
     update job_run_steps st set held_until = clock_timestamp() + (st.held_until - a.settled_at)
-    from job_run_step_attempts a
-    where st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch
-      and a.settled_at > clock_timestamp()`;
+    from job_run_step_attempts a where ${held}`;
   const earlier = (at: Condition) => tx`
     case when isfinite(${at}) and ${at} > clock_timestamp()
       then greatest(clock_timestamp(), ${at} - make_interval(secs => ${seconds})) else ${at} end`;
   await tx`
     update job_run_steps set not_before = ${earlier(tx`not_before`)}, waits_since = ${earlier(tx`waits_since`)}
-    where status = 'ready' and (waits_since > clock_timestamp()
-      or not_before > clock_timestamp() and isfinite(not_before))`;
+    where ${putOff}`;
   await tx`
     update attempt_clean_ups set due_at = ${earlier(tx`due_at`)}, asked_at = least(asked_at, clock_timestamp()),
       told_at = least(told_at, clock_timestamp())
