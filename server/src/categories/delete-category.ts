@@ -2,6 +2,7 @@
 import { type DeleteCategoryQuery, generalCategory, jobStates, limits } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { recordAudits } from '../audit/record-audits.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
@@ -38,7 +39,7 @@ type Going = { id: number; name: string };
  * including archived ones, first move there.
  * @throws {AppError} `not_found`; `conflict` while something is in it that would not be deleted or moved, for the
  * default category, or with what prevents jobs from moving; `invalid` if the place to move to would be deleted too or
- * does not exist; `forbidden` without `jobs.edit` on jobs that would move.
+ * does not exist; `forbidden` without `jobs.edit` on jobs or files that would move.
  */
 export async function deleteCategory(
   { sql, masterKey }: Deps,
@@ -116,8 +117,22 @@ async function moveJobs(
   const note = `Category ${from} was deleted`;
   await bulkChangeWithin(tx, masterKey, { action: 'categorise', category: to, filter, note }, caller);
   const moved = { to, note };
+  await requireRest(tx, going, caller);
   await recordMoves(tx, 'job', await moveDeletedJobs(tx, ids, to), { ...moved, isDeleted: true }, caller);
   await recordMoves(tx, 'file', await moveFiles(tx, ids, to), moved, caller);
+}
+
+/**
+ * What is left are files and deleted jobs, whose runs are kept. To move them gives them to the readers of another
+ * category.
+ * @throws {MissingPermission} as for jobs.
+ */
+async function requireRest(tx: Tx, going: readonly Going[], caller: Caller): Promise<void> {
+  for (const { id, name } of going) {
+    if (caller.authority.holdsOnCategory('jobs.edit', id)) continue;
+    if ((await countDeletedJobs(tx, id)) + (await countFilesIn(tx, id)) > 0)
+      throw new MissingPermission(caller, 'jobs.edit', `category “${name}”`);
+  }
 }
 
 /** Readers of both categories should see the move. */

@@ -7,12 +7,15 @@ import {
 } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
+import { grantedPermissions } from '../auth/authority.ts';
+import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseChanged } from '../refuse-changed.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
+  grantsGainedBelow,
   holdCategory,
   insertCategory,
   lockCategory,
@@ -61,7 +64,8 @@ export async function createCategory(
  * moves it, with everything below it.
  * @throws {AppError} `not_found`; `conflict` for a taken path, for renaming the default category, or if a field does
  * not have the value that the request expects; `invalid` for a path inside itself, too deep or too long, or below a
- * category that does not exist.
+ * category that does not exist or that the caller may not see: its jobs may use the files of the categories above;
+ * `forbidden` if others would get rights on it that the caller does not hold there.
  */
 export async function updateCategory(
   sql: Sql,
@@ -91,7 +95,8 @@ export async function updateCategory(
     if (isMoved) {
       refuseBadPath(fields.name);
       await refuseTooLong(tx, id, category.name, fields.name);
-      parentId = await parentOf(tx, fields.name);
+      parentId = await parentOf(tx, fields.name, (id) => caller.authority.holdsOnCategory('read', id));
+      if (parentId !== category.parentId) await refuseWidening(tx, category, parentId, caller);
     }
     await updateCategoryRow(tx, id, { ...fields, parentId });
     await recordAudit(tx, {
@@ -108,16 +113,42 @@ export async function updateCategory(
 }
 
 /** Returns the parent of a category at this path, which must exist; null at the top. */
-async function parentOf(tx: Tx, path: string): Promise<number | null> {
+async function parentOf(
+  tx: Tx,
+  path: string,
+  isSeen: (id: number) => boolean = () => true,
+): Promise<number | null> {
   const at = path.lastIndexOf('/');
   if (at < 0) return null;
   const above = path.slice(0, at);
   const parent = await holdCategory(tx, above);
-  if (parent !== undefined) return parent.id;
+  if (parent !== undefined && isSeen(parent.id)) return parent.id;
   throw invalidField('name', `There is no category ${above} to put it in; create that first.`, {
     found: path,
     allowed: 'a name, or the path of a category, a slash and a name',
   });
+}
+
+/**
+ * To put a category into another one gives it to everyone who holds rights on that, and callers can give only what they
+ * hold.
+ */
+async function refuseWidening(
+  tx: Tx,
+  { id, name }: { id: number; name: string },
+  parentId: number | null,
+  caller: Caller,
+): Promise<void> {
+  if (parentId === null) return;
+  const scope = { kind: 'category', id: parentId } as const;
+  for (const { on, role, permission } of await grantsGainedBelow(tx, id, parentId)) {
+    const lacking = grantedPermissions({ role, permission, scope }).find(
+      (one) => !caller.authority.holdsOnCategory(one, id),
+    );
+    if (lacking === undefined) continue;
+    const where = `category “${name}”, because it would lie in “${on}”, on which others have it`;
+    throw new MissingPermission(caller, lacking, where);
+  }
 }
 
 function refuseBadPath(path: string): void {

@@ -1,3 +1,4 @@
+import type { Permission, Role } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { jobWithin, unrestricted } from '../people/visibility.ts';
@@ -90,6 +91,20 @@ export async function updateCategory(
     update categories c set description = case when c.id = ${id} then ${description} else c.description end,
       name = ${name} || substr(c.name, length((select name from categories where id = ${id})) + 1)
     where ${id}::bigint = any(c.ancestor_ids)`;
+}
+
+/** Returns what anybody has been granted on the category `parentId` or above it, and not on or above `id` already. */
+export async function grantsGainedBelow(
+  tx: Tx,
+  id: number,
+  parentId: number,
+): Promise<{ on: string; role: Role | null; permission: Permission | null }[]> {
+  return tx<{ on: string; role: Role | null; permission: Permission | null }[]>`
+    select distinct above.name as "on", g.role, g.permission
+      from role_grants g join categories above on above.id = g.category_id
+      join categories parent on parent.id = ${parentId} and above.id = any(parent.ancestor_ids)
+     where not exists (select from categories own where own.id = ${id} and above.id = any(own.ancestor_ids))
+     order by 1, 2, 3`;
 }
 
 /** Counts the categories directly in this one. */

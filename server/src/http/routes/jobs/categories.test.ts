@@ -264,6 +264,68 @@ describe('a job', () => {
   });
 });
 
+describe('somebody who may edit categories and has rights on one of them', () => {
+  let eve: string;
+  let secret: Category;
+  let mine: Category;
+  beforeEach(async () => {
+    secret = await create('secret');
+    mine = await create('mine');
+    const { id, token } = await t.user('eve', []);
+    await t.sql`insert into role_grants ${t.sql({ userId: id, permission: 'categories.edit' })}`;
+    await t.sql`insert into role_grants ${t.sql({ userId: id, role: 'author', categoryId: mine.id })}`;
+    eve = token;
+  });
+  const move = (category: Category, name: string) =>
+    call<ErrorBody>('PUT', `categories/${category.id}`, { name }, eve);
+
+  test('can’t put another one into it, which would give them their rights there', async () => {
+    const deep = await create('mine/deep');
+    await create('mine/other');
+    const { status, body } = await move(secret, 'mine/secret');
+    expect([status, body.error?.message]).toEqual([
+      403,
+      expect.stringMatching(/on category “secret”, because it would lie in “mine”, on which others have it/),
+    ]);
+    // What it inherits already is no gain.
+    expect((await move(deep, 'mine/other/deep')).status).toBe(200);
+    expect((await move(secret, 'secrets')).status).toBe(200);
+    expect((await call('PUT', `categories/${secret.id}`, { name: 'mine/secret' })).status).toBe(200);
+  });
+
+  test('can’t put it into one that they don’t see, whose files its jobs could then use', async () => {
+    const { status, body } = await move(mine, 'secret/mine');
+    expect([status, body.error?.message]).toEqual([
+      400,
+      expect.stringMatching(/There is no category secret/),
+    ]);
+    expect((await call('PUT', `categories/${mine.id}`, { name: 'secret/mine' })).status).toBe(200);
+  });
+
+  test.each([
+    [
+      'files',
+      () => t.sql`insert into files (id, name, category_id) values (gen_random_uuid(), 'f', ${secret.id})`,
+    ],
+    [
+      'deleted jobs',
+      async () => {
+        const { id } = (await save('gone', 'secret')).body;
+        await t.sql`update jobs set deleted_at = now() where id = ${id}`;
+      },
+    ],
+  ])('can’t move the %s of another one there by deleting that', async (_, fill) => {
+    await fill();
+    const path = `categories/${secret.id}?moveJobsTo=mine`;
+    const { status, body } = await call<ErrorBody>('DELETE', path, undefined, eve);
+    expect([status, body?.error?.message]).toEqual([
+      403,
+      expect.stringMatching(/jobs\.edit on category “secret”/),
+    ]);
+    expect((await call('DELETE', path)).status).toBe(204);
+  });
+});
+
 describe('the tree of categories', () => {
   const rename = (category: Category, name: string) =>
     call<Category & ErrorBody>('PUT', `categories/${category.id}`, { name });

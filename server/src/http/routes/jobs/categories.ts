@@ -75,7 +75,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       permission: 'categories.edit',
       summary: 'Change a category',
       description:
-        'Fields that are left out stay unchanged. Its jobs and the grants on it stay, whatever its name. A different path moves it with everything below it: rights that it inherited from its former parent are lost, and those of the new parent apply. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
+        'Fields that are left out stay unchanged. Its jobs and the grants on it stay, whatever its name. A different path moves it with everything below it: rights that it inherited from its former parent are lost, and those of the new parent apply. You must see the new parent, and hold on the category what anyone holds on the new parent. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: UpdateCategoryRequestSchema,
@@ -90,7 +90,7 @@ export function categoryRoutes({ sql, masterKey, forgetEverybody }: CategoryRout
       permission: 'categories.edit',
       summary: 'Delete a category, and the grants on it',
       description:
-        'It must contain no jobs and no categories. With `below`, those below it are deleted too; with `moveJobsTo`, all their jobs, including archived ones, first move to that category with their runs. All of it or nothing.',
+        'It must contain no jobs and no categories. With `below`, those below it are deleted too; with `moveJobsTo`, all their jobs, including archived ones, first move to that category with their runs, and its files too, which needs `jobs.edit` on both categories. All of it or nothing.',
       tag,
       params,
       query: DeleteCategoryQuerySchema,
