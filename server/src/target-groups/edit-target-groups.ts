@@ -61,7 +61,7 @@ export async function createTargetGroup(
   }).catch((error) => {
     throw nameTaken(error, request.name);
   });
-  return getTargetGroup(sql, id, unrestricted);
+  return getTargetGroup(sql, id, unrestricted, caller.authority.reach('read'));
 }
 
 /**
@@ -105,7 +105,7 @@ export async function updateTargetGroup(
   }).catch((error) => {
     throw nameTaken(error, request.name);
   });
-  return getTargetGroup(sql, id, unrestricted);
+  return getTargetGroup(sql, id, unrestricted, caller.authority.reach('read'));
 }
 
 /**

@@ -35,13 +35,17 @@ export async function listTargetGroups(
   return pageOf(rows, limit, (row) => [row.name, row.id], toTargetGroup);
 }
 
-/** @throws {AppError} `not_found`. */
+/**
+ * @param counted the reaches within which members are counted; those of the group if left out.
+ * @throws {AppError} `not_found`.
+ */
 export async function getTargetGroup(
   sql: Queryable,
   id: number,
   reaches: readonly Reach[],
+  counted = reaches,
 ): Promise<TargetGroup> {
-  const row = await findTargetGroup(sql, id, reaches);
+  const row = await findTargetGroup(sql, id, reaches, counted);
   if (row === undefined) throw notFound('Target group');
   return toTargetGroup(row);
 }

@@ -11,6 +11,7 @@ import {
   refreshGroups,
   setMembers,
 } from '../store/targets/target-group-members.ts';
+import { targetsSeen } from '../store/targets/target-selection.ts';
 import { targetsOutside } from '../store/targets/targets.ts';
 import { orderGroups, selectingGroup } from './group-order.ts';
 
@@ -92,7 +93,10 @@ async function refuseWidening(tx: Tx, changes: readonly MembershipChange[], call
     );
     if (outside === undefined) continue;
     const group = groups.get(into.find((one) => one.targetId === outside.id)?.groupId ?? 0);
-    const where = `target “${outside.name}”, because it would join target group “${group}”, on which others have it`;
+    // A selector decides on all targets, also on those that the caller may not see.
+    const seen = await targetsSeen(tx, [outside.id], caller.authority.reach('read'));
+    const target = seen.has(outside.id) ? `target “${outside.name}”` : 'a target that you may not see';
+    const where = `${target}, because it would join target group “${group}”, on which others have it`;
     throw new MissingPermission(caller, permission, where);
   }
   await setMembers(tx, additions, true);

@@ -342,6 +342,32 @@ describe('who sees a group', () => {
   });
 });
 
+describe('who edits groups, but may not read all targets,', () => {
+  it('is told of no others by a selector: neither how many it selects, nor their names', async () => {
+    const label = unique('app');
+    const own = await makeTarget({ labels: { [label]: '' } });
+    const hidden = await makeTarget({ segmentId: otherSegmentId, labels: { [label]: '' } });
+    const group = await makeGroup({ targetIds: [own.id] });
+    const editor = await somebody(
+      ['target_groups.edit', null],
+      ['read', { kind: 'segment', id: segmentId }],
+      ['read', { kind: 'target_group', id: group.id }],
+    );
+    const other = await createTargetGroup(t.sql, { name: unique('group'), selector: label }, editor);
+    expect(other.memberCount).toBe(1);
+    expect(await membersOf(other.id)).toEqual([own.id, hidden.id]);
+    await t.sql`insert into role_grants (user_id, permission, target_group_id)
+                values (${(await somebody()).userId}, 'run', ${group.id})`;
+    const wider = updateTargetGroup(t.sql, group.id, { name: group.name, selector: label }, editor);
+    await expect(wider).rejects.toMatchObject({
+      code: 'forbidden',
+      message: expect.stringMatching(
+        /^This needs the permission run on a target that you may not see, because/,
+      ),
+    });
+  });
+});
+
 describe('a caller who adds a target to a group', () => {
   it('must hold what others hold on the group, by label, by list and by selector', async () => {
     const label = unique('app');

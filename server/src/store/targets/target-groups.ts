@@ -51,13 +51,18 @@ export async function deleteTargetGroup(tx: Tx, id: number): Promise<void> {
   await tx`delete from target_groups where id = ${id}`;
 }
 
-/** Returns a group that may be seen, by id, or `undefined` if there is none. */
+/**
+ * Returns a group that may be seen, by id, or `undefined` if there is none.
+ *
+ * @param counted the reaches within which members are counted; those of the group if left out.
+ */
 export async function findTargetGroup(
   sql: Queryable,
   id: number,
   reaches: readonly Reach[],
+  counted = reaches,
 ): Promise<TargetGroupRow | undefined> {
-  const [row] = await sql<TargetGroupRow[]>`${selectGroups(sql, sql`g.id = ${id}`, reaches)}`;
+  const [row] = await sql<TargetGroupRow[]>`${selectGroups(sql, sql`g.id = ${id}`, reaches, counted)}`;
   return row;
 }
 
@@ -77,10 +82,10 @@ export async function listTargetGroups(
     ${selectGroups(sql, condition, reaches)} order by g.name, g.id limit ${limit + 1}`;
 }
 
-function selectGroups(sql: Queryable, condition: Condition, reaches: readonly Reach[]) {
-  const seen = reachesEverything(reaches)
+function selectGroups(sql: Queryable, condition: Condition, reaches: readonly Reach[], counted = reaches) {
+  const seen = reachesEverything(counted)
     ? sql`true`
-    : sql`exists (select from targets t where t.id = m.target_id and ${targetWithin(sql, reaches)})`;
+    : sql`exists (select from targets t where t.id = m.target_id and ${targetWithin(sql, counted)})`;
   return sql`
     select g.id, g.name, g.description, g.selector, g.priority, g.settings, g.created_at, g.updated_at,
       ${targetGroupWithin(sql, reaches)} as is_whole,
