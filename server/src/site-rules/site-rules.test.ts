@@ -3,11 +3,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFin
 import { deleteCategory } from '../categories/delete-category.ts';
 import { createCategory } from '../categories/edit-categories.ts';
 import { checkSave } from '../jobs/checks/check-save.ts';
+import { createJob } from '../jobs/create-job.ts';
 import { jobHealth, jobsHealth } from '../jobs/insight/jobs-health.ts';
 import { bulkChangeJobs } from '../jobs/life/bulk-jobs.ts';
 import { moveJob } from '../jobs/settings/move-job.ts';
 import { setupJobs, step, type TestJobs } from '../jobs/testing.ts';
 import { rollBack } from '../jobs/versions/roll-back.ts';
+import { saveJob } from '../jobs/versions/save-job.ts';
 import { holdTransaction } from '../runs/testing.ts';
 import { tryCheckLock } from '../store/jobs/site-rule-checks.ts';
 import { checkSome, SiteRuleChecker } from './checker.ts';
@@ -44,6 +46,32 @@ describe('a site rule', () => {
     await expect(job({ category: 'prod/db', timeout: 60 })).rejects.toMatchObject(refused);
     expect((await job({ category: 'prod/db', timeout: 60 }, { note: 'patch day' })).version).toBe(1);
     expect((await job({ category: 'lab' })).version).toBe(1);
+  });
+
+  test('is not told to a caller who may not put jobs into its category, and nor is which files that has', async () => {
+    await rule();
+    await t.sql`
+      with made as (
+        insert into files (id, name, category_id)
+        select gen_random_uuid(), 'payroll', id from categories where name = 'prod' returning id)
+      insert into contents (id, file_id, size, sha256, data_key) select id, id, 0, sha256('x'), 'k' from made`;
+    const { definition, id } = await job({ category: 'lab' });
+    const [lab] = await t.sql<{ id: number }[]>`select id from categories where name = 'lab'`;
+    const scope = { kind: 'category', id: lab?.id ?? 0 } as const;
+    const author = t.callerWith({ role: 'author', permission: null, scope });
+    const copies = { type: 'ssh.copy', config: { file: 'payroll', remote_path: '/tmp/payroll' } };
+    const toldOf = async (category: string) => {
+      const asked = { ...definition, category, steps: [{ name: 'copy', ...copies }] };
+      const refusals = await Promise.allSettled([
+        saveJob(t, id, { definition: asked, expectedVersion: 1 }, author),
+        createJob(t, { ...asked, name: 'another' }, author),
+      ]);
+      const { problems } = await checkSave(t, { ...asked, name: 'another' }, author);
+      return [...refusals.map((one) => one.status === 'rejected' && one.reason.details), problems];
+    };
+    const [prod, nowhere] = [await toldOf('prod'), await toldOf('nowhere')];
+    expect(JSON.stringify(prod)).toBe(JSON.stringify(nowhere).replaceAll('nowhere', 'prod'));
+    await t.sql`delete from files`;
   });
 
   test('applies to jobs with the labels that it names', async () => {

@@ -1,7 +1,9 @@
 // Imports on a real database: applied once and whole, and refused if the jobs have changed.
+import { generalCategory } from '@opsconductor/protocol';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { createCategory } from '../../categories/edit-categories.ts';
+import { createSiteRule, deleteSiteRule } from '../../site-rules/edit-site-rules.ts';
 import { CopyNames } from './planning/copy-names.ts';
 import { bundle, job, setupImports, short, type TestImports } from './testing.ts';
 
@@ -133,6 +135,24 @@ describe('an import that is applied', () => {
     expect((await t.imports.get(planned.id, {}, t.caller)).status).toBe('interrupted');
     expect(await t.sql`select 1 from jobs`).toEqual([]);
   });
+});
+
+it('a job for a category that the importer does not see is refused like one for none, whatever site rules are there', async () => {
+  await createCategory(t.sql, { name: 'secret' }, t.caller);
+  const rule = {
+    name: 'Bounded',
+    category: 'secret',
+    condition: 'has(job.timeout)',
+    message: 'Not bounded.',
+  };
+  const { id } = await createSiteRule(t.sql, rule, t.caller);
+  const scope = { kind: 'category', id: generalCategory.id } as const;
+  const author = t.callerWith({ role: 'author', permission: null, scope });
+  const toldOf = async (category: string) =>
+    (await t.plan(bundle(job('new', { category })), {}, author)).problems;
+  const [secret, nowhere] = [await toldOf('secret'), await toldOf('nowhere')];
+  await deleteSiteRule(t.sql, id, t.caller);
+  expect(JSON.stringify(secret)).toBe(JSON.stringify(nowhere).replaceAll('nowhere', 'secret'));
 });
 
 describe('a job that already exists', () => {

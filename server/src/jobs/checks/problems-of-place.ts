@@ -47,13 +47,12 @@ export async function problemsOfPlace(
       if (lies !== undefined) requireRawSplice(caller, lies, stored);
     })),
   ];
+  const told = [...once(found).map(asError), ...(await unknownCredentials(tx, caller, stored))];
+  // Which files and site rules there are in a category is not told to those who may not put a job there.
+  if (found.some(({ path }) => path === 'category')) return told;
   const rules = await loadSiteRules(tx);
-  const warned = [
-    ...(await unknownCredentials(tx, caller, stored)),
-    ...(await unknownFiles(tx, category, stored)),
-  ];
   const ruled = rules.problems({ definition: { ...definition, category, labels }, note });
-  return [...once(found).map(asError), ...warned, ...ruled];
+  return [...told, ...(await unknownFiles(tx, category, stored)), ...ruled];
 }
 
 /** For an invalid definition: checks only places that have no problem yet. */

@@ -39,6 +39,7 @@ import {
 import { editableJob } from '../editable-job.ts';
 import { getJob } from '../list-jobs.ts';
 import { nameTaken } from '../name-taken.ts';
+import { categoryForJobs } from '../settings/category-for-jobs.ts';
 import { changeSettings } from '../settings/change-settings.ts';
 import { loadJobVersion } from './load-job-version.ts';
 import { overlappingPaths } from './overlapping-paths.ts';
@@ -71,6 +72,9 @@ export async function saveJob(
     refuseArchived(job);
     await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expected, stored);
     const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores: null }, caller);
+    // Before its site rules are, which a caller who may not put jobs there is not told of.
+    if (settings.category !== undefined && settings.category !== job.category)
+      await categoryForJobs(tx, settings.category, caller);
     const { category = job.category, labels = job.labels } = settings;
     const held = { definition: { ...stored, category, labels }, note };
     const broken = version === undefined ? [] : (await loadSiteRules(tx)).refuseBroken(held);

@@ -64,6 +64,11 @@ export class ImportRights {
     }
   }
 
+  /** Whether the caller may not put jobs into the category of a prepared definition. */
+  isBarred({ category = generalCategory.name }: JobDefinition): boolean {
+    return this.#categoryProblem(category) !== undefined;
+  }
+
   /** Returns what the caller may not do with a prepared definition; paths begin at the definition. */
   problemsOf(definition: JobDefinition): ErrorDetail[] {
     const category = definition.category ?? generalCategory.name;

@@ -151,7 +151,9 @@ export class ImportPlanner {
     if (existing?.isOurs === true) this.#categoryIds.add(existing.row.categoryId);
     const decision = decideItem({ entry, existing, duplicateOf }, this.#target.existing);
     // A job that stays unchanged may break a newer rule, as it did before the import.
-    if (decision.action !== 'unchanged') await this.#holdAgainstRules(job, entry);
+    // Which rules a category has is not told to those who may not put jobs there.
+    const isHeld = decision.action !== 'unchanged' && !this.#rights.isBarred(entry.definition);
+    if (isHeld) await this.#holdAgainstRules(job, entry);
     const isCopy = decision.action === 'create' && (existing !== undefined || duplicateOf !== undefined);
     const copyName = isCopy ? await this.#copyNames.free(name) : undefined;
     if (copyName !== undefined) this.#copies.add(copyName);
