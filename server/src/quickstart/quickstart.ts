@@ -23,7 +23,7 @@ import {
   hasOnlyDemo,
   startFirstRun,
 } from './demo-content.ts';
-import { generateDemoKeys } from './demo-keys.ts';
+import { makeDemoKeys } from './demo-keys.ts';
 import { DemoProcess } from './demo-process.ts';
 import { type DemoState, isMarked, markUnfinished, parseFile, readState, saveState } from './demo-state.ts';
 import { sampleJobs } from './sample-jobs.ts';
@@ -81,7 +81,8 @@ async function startDemo(deps: QuickstartDeps, folder: string): Promise<Quicksta
   const isUnfinished = server.isNew || ((await isMarked(folder)) && (await hasOnlyDemo(server)));
   if (state === undefined && !isUnfinished) return { shown: Promise.resolve(), stop: async () => {} };
   await makeFolder(folder, 0o700, otherDataDirectory);
-  await makeKeys(folder);
+  await makeFolder(join(folder, 'ssh'), 0o700, otherDataDirectory);
+  await makeDemoKeys(join(folder, 'ssh'));
   const ssh = demoSshServer(deps, folder);
   await ssh.start();
   const agent = demoAgent(deps, folder);
@@ -231,17 +232,6 @@ async function enroll(deps: QuickstartDeps, folder: string, token: string): Prom
   child.stdin.end(`${token}\n`);
   const [code] = (await once(child, 'exit')) as [number | null];
   if (code !== 0) throw new Error(`The demo's agent could not be enrolled:\n${output}`);
-}
-
-async function makeKeys(folder: string): Promise<void> {
-  const ssh = join(folder, 'ssh');
-  await makeFolder(ssh, 0o700, otherDataDirectory);
-  const known = await readFile(join(ssh, 'client-key.pub')).catch(() => undefined);
-  if (known !== undefined) return;
-  const keys = await generateDemoKeys();
-  await writeFile(join(ssh, 'host-key'), keys.host.privateKey, { mode: 0o600 });
-  await writeFile(join(ssh, 'client-key'), keys.client.privateKey, { mode: 0o600 });
-  await writeFile(join(ssh, 'client-key.pub'), keys.client.publicKey, { mode: 0o600 });
 }
 
 /** Waits until this start's SSH server has reported where it listens. */
