@@ -17,6 +17,21 @@ const told = ({ findings }: ReadInventory) =>
   findings.map(({ kind, file, line, message }) => `${kind} ${file}:${line} ${message}`);
 const wrong = ({ errors }: ReadInventory) => errors.map(({ line, message }) => `${line} ${message}`);
 
+it('a host in one group with a line break in its name has nothing of two groups of which each has a part of it', () => {
+  const inventory = yaml(
+    [
+      'one: {hosts: {web: }, vars: {tier: first}}',
+      'two: {hosts: {web: }}',
+      '"one\\ntwo": {hosts: {db: }, vars: {tier: second}}',
+    ].join('\n'),
+    { groups: 'none', labelVariables: ['tier'] },
+  );
+  expect(inventory.hosts.map(({ name, labels }) => [name, labels])).toEqual([
+    ['web', { tier: 'first' }],
+    ['db', { tier: 'second' }],
+  ]);
+});
+
 describe('what can’t be carried over', () => {
   it('is reported by line, without secrets', () => {
     const inventory = ini(

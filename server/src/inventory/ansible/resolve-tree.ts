@@ -24,7 +24,7 @@ export function resolveTree(tree: AnsibleTree): ResolvedHost[] | undefined {
   const bySet = new Map<string, { groups: string[]; variables: Map<string, Value> }>();
   return [...tree.hosts.values()].map((host) => {
     const own = [...host.groups].filter((name) => name !== 'all' && name !== 'ungrouped').sort();
-    const key = own.join('\n');
+    const key = JSON.stringify(own);
     let shared = bySet.get(key);
     if (shared === undefined) {
       shared = sharedBy(tree, own, ancestors, depths);
