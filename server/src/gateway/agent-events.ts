@@ -2,12 +2,14 @@
 import { type AgentMessageOf, closeCodes, type TransferProgress, visibleLine } from '@opsconductor/protocol';
 import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
 import { recordAudit } from '../audit/record-audit.ts';
+import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';
 import { type Resume, type Resumed, resumeAgents } from '../runs/leases/resume-agent.ts';
-import type { SettleResult } from '../runs/progress/attempt-end.ts';
+import type { AttemptEnd, SettleResult } from '../runs/progress/attempt-end.ts';
 import type { ProgressNews } from '../runs/progress/run-ledger.ts';
 import { setDraining } from '../store/agents/agent-sessions.ts';
-import type { Sql } from '../store/database/connection.ts';
+import { type Sql, sqlState } from '../store/database/connection.ts';
+import { isDatabaseAway } from '../store/database/database-lost.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { writeTargetSilence } from '../store/queue/silent-targets.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
@@ -37,6 +39,7 @@ export interface AgentEventsDeps {
   cleanUps: Pick<CleanUpAsks, 'ask' | 'answered'>;
   dispatcher: Pick<Dispatcher, 'wake' | 'slotsFreed' | 'buildLeases' | 'buildAhead' | 'giveBack'>;
   heartbeats: Pick<Heartbeats, 'heard'>;
+  log: Log;
   notes: LeaseNotes;
   scans: Pick<HostScans, 'ready' | 'scanned'>;
   segmentStates: Pick<SegmentStates, 'tell'>;
@@ -101,12 +104,30 @@ export class AgentEvents implements LinkEvents {
     link.adopt(resumed.attempts);
     link.ready({ type: 'resumed', attempts: resumed.verdicts });
     this.#deps.notes.resumed(link, resumed.untold);
-    for (const end of resumed.ends) await this.#deps.settler.settle(end);
+    if (resumed.unwritable.length > 0)
+      this.#deps.log.error(
+        { agent: link.name, steps: resumed.unwritable },
+        'the rows of steps that an agent has can not be written; it keeps what it knows of them, and does its other work',
+      );
+    for (const end of resumed.ends) await this.#settle(end);
     this.#deps.publish(resumed.news);
     await this.#deps.segmentStates.tell(link);
     this.#deps.dispatcher.wake();
     await this.#deps.scans.ready(link, link.can('scan_hosts'));
     await this.#deps.cleanUps.ask();
+  }
+
+  /** What the database refuses doesn't keep an agent from its work: the sweep, or the next resume, tries it again. */
+  async #settle(end: AttemptEnd): Promise<void> {
+    try {
+      await this.#deps.settler.settle(end);
+    } catch (error) {
+      if (sqlState(error) === undefined || isDatabaseAway(error)) throw error;
+      this.#deps.log.error(
+        { err: error, step: end.stepId },
+        'the database refuses the end of a step that an agent has come back without; this is tried again',
+      );
+    }
   }
 
   started(link: AgentLink, message: AgentMessageOf<'started'>): void {

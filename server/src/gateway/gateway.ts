@@ -194,7 +194,7 @@ export class Gateway implements TargetTester, ClaimsAlong {
     this.#events = new AgentEvents({
       ...{ sql: deps.sql, builder: deps.builder, checkpointFeed: deps.checkpoints },
       ...{ checkpoints: this.#checkpoints, cleanUps: this.#cleanUps, dispatcher: this.#dispatcher },
-      ...{ heartbeats: this.#heartbeats, notes: this.#notes, scans: this.#scans },
+      ...{ heartbeats: this.#heartbeats, log: deps.log, notes: this.#notes, scans: this.#scans },
       ...{ segmentStates: this.#segmentStates, sessionEnds: this.#sessionEnds, settler: this.settler },
       ...{ stopReminders: this.#stopReminders, transfers: this.#transfers },
       publish: (news) => this.publish(news),

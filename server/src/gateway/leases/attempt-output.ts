@@ -38,6 +38,8 @@ export class AttemptOutput {
   readonly attemptDay: string;
   /** Whether its command goes on without the agent, so that another agent may have it by now. */
   survives: boolean;
+  /** The row of its step can't be written now, so that its session holds nothing of it in the database. */
+  readonly isUnwritable: boolean;
   /** Why output that was sent could not be kept. If it is sent again, it may be. */
   notKept: string | undefined;
   /** Number of writes that aren't settled yet. */
@@ -63,6 +65,7 @@ export class AttemptOutput {
     this.after = attempt.after;
     this.attemptDay = attempt.attemptDay;
     this.survives = attempt.survives ?? false;
+    this.isUnwritable = attempt.isUnwritable ?? false;
     this.stored = attempt.ackedSeq;
     this.#received = attempt.ackedSeq;
     this.#bytes = attempt.outputBytes + attempt.ackedSeq * chunkCostBytes;

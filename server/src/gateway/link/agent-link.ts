@@ -175,6 +175,7 @@ export class AgentLink {
       settled: (result, isSlotFree) => events.settled(this, result, isSlotFree),
       lease: (leases) => this.lease(leases),
       send: (message) => this.send(message),
+      log: deps.log,
     });
     this.#newKeys = new SpacedMessages({
       everyMs: auditedEveryMs,

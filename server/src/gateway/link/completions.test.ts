@@ -31,6 +31,7 @@ test('the output of an attempt is compared once at a time and only as often as i
     settled: async () => ({ ahead: [] }),
     lease: () => undefined,
     send: ({ result }) => void answers.push(result),
+    log: { error: () => undefined },
   });
   const { stepId: step, epoch, leaseToken } = attempt;
   const reported = Array.from({ length: 20 }, (_, n) =>

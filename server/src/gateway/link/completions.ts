@@ -8,10 +8,12 @@ import {
   type ServerMessageOf,
   type StepOutcome,
 } from '@opsconductor/protocol';
+import type { Log } from '../../log.ts';
 import type { AttemptEnd, SettleResult } from '../../runs/progress/attempt-end.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
 import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
-import type { Sql } from '../../store/database/connection.ts';
+import { type Sql, sqlState } from '../../store/database/connection.ts';
+import { isDatabaseAway } from '../../store/database/database-lost.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { Settler } from '../leases/settler.ts';
 import { attemptOf, type DeliveredAttempts, keyOf } from './delivered-attempts.ts';
@@ -44,7 +46,11 @@ export interface CompletionDeps {
   /** Delivers leases after the answer was sent. */
   lease(leases: NextLeases['ahead']): void;
   send(message: ServerMessageOf<'completed'>): void;
+  log: Pick<Log, 'error'>;
 }
+
+/** How long to wait after the database has refused an end, in ms: each time twice as long. */
+const refusedMs = { first: 1_000, most: 30_000 };
 
 export class Completions {
   readonly #deps: CompletionDeps;
@@ -74,10 +80,12 @@ export class Completions {
 
   async #take(message: AgentMessageOf<'complete'>): Promise<void> {
     if (!this.#deps.isOpen()) return;
-    const { agent, attempts, settler, settled, send } = this.#deps;
+    const { agent, attempts, settled, send } = this.#deps;
     const { step, epoch, requestId } = message;
     const attempt = attempts.get(message);
     const answer = { type: 'completed', requestId, step, epoch } as const;
+    // Without an answer the agent keeps it, and reports it again on its next connection.
+    if (attempt?.isUnwritable === true) return;
     let output: { state: OutputState; digest: string | null } = { state: 'complete', digest: null };
     if (attempt !== undefined) {
       await attempt.idle();
@@ -119,10 +127,10 @@ export class Completions {
       handsOn: taken.handsOn,
       transfers: moved,
     };
-    const settlement = await settler.settle(end, { mayWait, isAwaited: () => this.#deps.isOpen() });
-    const { result } = settlement;
+    const settlement = await this.#settle(end, mayWait);
     // The connection is gone. On the next one, its agent says it again.
-    if (result === 'early') return;
+    if (settlement === undefined || settlement.result === 'early') return;
+    const { result } = settlement;
     // If there is a next step, this attempt keeps its place until that is added: the slot isn't free.
     if (settlement.next === undefined) attempts.forget({ stepId: step, epoch });
     const isSlotFree = attempt === undefined || !attempts.holdsTargetRun(attempt.targetRunId);
@@ -132,6 +140,28 @@ export class Completions {
     attempts.forget({ stepId: step, epoch });
     send(next === undefined ? { ...answer, result } : { ...answer, result, next });
     if (ahead.length > 0) this.#deps.lease(ahead);
+  }
+
+  /**
+   * Settles the end. If the database refuses that, as it does for a row that can't be written, it is tried again: an end
+   * of the connection would cut off all else that the agent does, and the next connection would end in the same way.
+   */
+  async #settle(end: AttemptEnd, mayWait: boolean): Promise<SettleResult | undefined> {
+    const { settler, isOpen, log } = this.#deps;
+    for (let waitMs = refusedMs.first; ; waitMs = Math.min(2 * waitMs, refusedMs.most)) {
+      try {
+        return await settler.settle(end, { mayWait, isAwaited: isOpen });
+      } catch (error) {
+        // Without an answer of the database, a step may have been leased to the agent.
+        if (sqlState(error) === undefined || isDatabaseAway(error)) throw error;
+        log.error(
+          { err: error, step: end.stepId },
+          'the database refuses the end of a step; this is tried again, and its agent keeps the result until then',
+        );
+      }
+      await new Promise<void>((resolve) => setTimeout(resolve, waitMs).unref());
+      if (!isOpen()) return undefined;
+    }
   }
 
   #aheadOf(stepId: number, outcome: StepOutcome): number {

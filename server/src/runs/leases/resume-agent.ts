@@ -10,8 +10,10 @@ import {
   runningStepsOfAgent,
   type SettledAttemptRow,
   settledAttempts,
+  unwritableStepsOfAgent,
 } from '../../store/agents/agent-sessions.ts';
-import type { Sql } from '../../store/database/connection.ts';
+import { type Sql, sqlState } from '../../store/database/connection.ts';
+import { isDatabaseAway } from '../../store/database/database-lost.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unheardAttempts } from '../../store/queue/clean-ups.ts';
 import {
@@ -49,6 +51,8 @@ export interface ResumedAttempt {
   outputBytes: number;
   /** Whether its command goes on without the agent. */
   survives?: boolean;
+  /** The row of its step can't be written now. The agent keeps what it knows of it. */
+  isUnwritable?: boolean;
 }
 
 export interface Resumed {
@@ -61,6 +65,8 @@ export interface Resumed {
   ends: AttemptEnd[];
   /** Attempts that go on, but may not have been reported to anyone: the server that leased them may be gone. */
   untold: { id: number; epoch: number; hasBegun: boolean }[];
+  /** Steps whose rows can't be written now: they stay as they are. */
+  unwritable: number[];
   news: ProgressNews;
 }
 
@@ -76,6 +82,7 @@ const nothingHeld: Resumed = {
   attempts: [],
   ends: [],
   untold: [],
+  unwritable: [],
   news: { runs: [], segments: [], cancel: [] },
 };
 
@@ -103,14 +110,36 @@ export async function resumeAgents(sql: Sql, resumes: readonly Resume[]): Promis
 /**
  * Makes the session ready and decides what becomes of each attempt. Returns `undefined`, and does nothing, if a newer
  * session has replaced this one: a resume that reaches the database late must not take the leases of the newer session.
+ *
+ * A step whose row can't be written must not keep its agent from all its other work. Nothing is decided about it.
  */
 export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | undefined> {
+  try {
+    return await resumeExcept(sql, resume, new Set());
+  } catch (error) {
+    if (sqlState(error) === undefined || isDatabaseAway(error)) throw error;
+    const unwritable = await unwritableStepsOfAgent(sql, resume);
+    if (unwritable.size === 0) throw error;
+    return resumeExcept(sql, resume, unwritable);
+  }
+}
+
+async function resumeExcept(
+  sql: Sql,
+  resume: Resume,
+  unwritable: ReadonlySet<number>,
+): Promise<Resumed | undefined> {
   return inTransaction(sql, async (tx) => {
     if (!(await lockCurrentSession(tx, resume))) return undefined;
     if (!resume.journalIntact) await noteJournalLost(tx, resume);
-    const held = await runningStepsOfAgent(tx, resume.agentId);
     const { agentId, sessionNumber } = resume;
+    const running = await runningStepsOfAgent(tx, agentId);
+    const held = running.filter(({ id }) => !unwritable.has(id));
     const { presented, present, absent } = compareWithJournal(held, resume);
+    const stuck = compareWithJournal(
+      running.filter(({ id }) => unwritable.has(id)),
+      resume,
+    ).present;
     // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
     // them over, possibly this one, finds them.
     const stepIds = absent.map(({ stepId }) => stepId);
@@ -138,7 +167,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
         .map(({ id, epoch }) => ({ stepId: id, epoch, agentId, sessionNumber }));
     await noteDetached(tx, thatSurvive(true));
     await forgetDetached(tx, thatSurvive(false));
-    const goingKeys = new Set(going.map((step) => `${step.id}.${step.epoch}`));
+    const goingKeys = new Set([...going, ...stuck].map((step) => `${step.id}.${step.epoch}`));
     const others = resume.attempts.filter((attempt) => !goingKeys.has(`${attempt.step}.${attempt.epoch}`));
     const settled = await settledAttempts(
       tx,
@@ -151,7 +180,10 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
     return {
       ...verdictsOf(
-        going.map((step) => ({ ...step, survives: survives(step) })),
+        [
+          ...going.map((step) => ({ ...step, survives: survives(step), isUnwritable: false })),
+          ...stuck.map((step) => ({ ...step, survives: false, isUnwritable: true })),
+        ],
         others,
         { settled, taken },
       ),
@@ -168,6 +200,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
           epoch,
           hasBegun: presented.get(`${id}.${epoch}`)?.state !== 'leased',
         })),
+      unwritable: [...unwritable],
       news,
     };
   });
@@ -205,7 +238,7 @@ function compareWithJournal(
 }
 
 function verdictsOf(
-  going: readonly (HeldStep & { survives: boolean })[],
+  going: readonly (HeldStep & { survives: boolean; isUnwritable: boolean })[],
   others: readonly JournalAttempt[],
   known: { settled: readonly SettledAttemptRow[]; taken: ReadonlySet<string> },
 ): Pick<Resumed, 'verdicts' | 'attempts'> {
@@ -230,6 +263,7 @@ function verdictsOf(
       ackedSeq: step.outputSeq,
       outputBytes: step.outputBytes,
       survives: step.survives,
+      ...(step.isUnwritable ? { isUnwritable: true } : {}),
     });
   }
   const byKey = new Map(known.settled.map((row) => [`${row.stepId}.${row.epoch}`, row]));

@@ -1,0 +1,61 @@
+// Steps whose rows the database refuses to write: they cost their agent nothing else.
+import { expect, test } from 'vitest';
+import type { TestGateway } from '../testing.ts';
+import { completion, leased } from './leased-testing.ts';
+
+/** Makes the database refuse to write the row of a step. The returned function ends that. */
+async function refuseToWrite({ sql }: TestGateway, step: number): Promise<() => Promise<unknown>> {
+  await sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before update on job_run_steps for each row when (old.id = ${step})
+      execute function refuse()`);
+  return () => sql`drop function refuse cascade`;
+}
+
+test('the end of a step that the database refuses is settled once it is not, on the same connection', async () => {
+  await using t = await leased();
+  const allow = await refuseToWrite(t, t.lease.step);
+  t.agentSocket.send(completion(t.lease, []));
+  await expect.poll(() => t.logged.join()).toContain('the database refuses the end of a step');
+  await allow();
+  expect((await t.agentSocket.next('completed')).result).toBe('settled');
+});
+
+test('an agent with a step whose row can’t be written comes back, does other work, and reports the step once that can be', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  const allow = await refuseToWrite(t, step);
+  t.agentSocket.terminate();
+  const attempt = { step, epoch, leaseToken, lastSeq: 0 };
+  const again = await t.connectAgent({ attempts: [{ ...attempt, state: 'running' }] });
+  expect(again.resumed.attempts).toMatchObject([{ step, verdict: 'continue' }]);
+  await t.start();
+  const [other] = (await again.next('leases')).leases;
+  if (other === undefined) throw new Error('no lease');
+  again.send(completion(t.lease, []));
+  again.send(completion(other, [], { requestId: 'request-2' }));
+  // An answer about the first would have the agent drop what it knows of it.
+  expect(await again.next('completed')).toMatchObject({ step: other.step, result: 'settled' });
+  expect(again.untaken).not.toContain('completed');
+  again.terminate();
+  await allow();
+  const last = await t.connectAgent({ attempts: [{ ...attempt, state: 'finished' }] });
+  last.send(completion(t.lease, []));
+  expect(await last.next('completed')).toMatchObject({ step, result: 'settled' });
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'succeeded', epoch }]);
+});
+
+test('an agent that has lost a step whose end the database refuses comes back all the same', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  t.agentSocket.send({ type: 'started', step, epoch, leaseToken });
+  const begun = () => t.sql`select started_at is not null as begun from job_run_steps`;
+  await expect.poll(begun).toEqual([{ begun: true }]);
+  await refuseToWrite(t, step);
+  t.agentSocket.terminate();
+  const again = await t.connectAgent();
+  const runId = await t.start();
+  expect((await again.next('leases')).leases).toMatchObject([{ runId }]);
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch }]);
+});
