@@ -16,9 +16,22 @@ const turnsHere = new Set<string>();
 /** How long taking a lock over may take, at most. */
 const takeOverMs = 5_000;
 
-/** @throws {AgentError} if another live process, or another agent in this one, holds the directory. */
+/** Another live process, or another agent in this one, holds the lock. */
+export class LockHeld extends AgentError {
+  readonly holder: number;
+
+  constructor(holder: number) {
+    super(
+      `Another agent (process ${holder}) uses this data directory.`,
+      'Stop that agent first, or give this one its own directory with --data.',
+    );
+    this.holder = holder;
+  }
+}
+
+/** @throws {LockHeld} */
 export async function lockDirectory(path: string): Promise<DirectoryLock> {
-  if (heldHere.has(path)) throw inUse(process.pid);
+  if (heldHere.has(path)) throw new LockHeld(process.pid);
   heldHere.add(path);
   const name = (await processName(process.pid)) ?? String(process.pid);
   try {
@@ -49,7 +62,7 @@ async function make(path: string, name: string): Promise<void> {
     const made = await createWhole(path, name);
     if (made === 'made') return;
     const found = await lookAt(path);
-    if (found.holder !== undefined) throw inUse(found.holder);
+    if (found.holder !== undefined) throw new LockHeld(found.holder);
     let isMine = false;
     await inTurn({ path, name, untilMs }, async () => {
       const { isThere, holder } = await lookAt(path);
@@ -157,13 +170,6 @@ async function liveTurns(path: string): Promise<string[]> {
     else await rm(join(dirname(path), file), { force: true });
   }
   return live;
-}
-
-function inUse(holder: number): AgentError {
-  return new AgentError(
-    `Another agent (process ${holder}) uses this data directory.`,
-    'Stop that agent first, or give this one its own directory with --data.',
-  );
 }
 
 function nameOf(content: Buffer | undefined): string | undefined {

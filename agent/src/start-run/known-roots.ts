@@ -13,8 +13,10 @@ import {
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
+import { type DirectoryLock, LockHeld, lockDirectory } from '../identity/directory-lock.ts';
 import { readIfExists, writeDurably } from '../identity/durable-file.ts';
 import { parseJson } from '../identity/identity.ts';
+import { pause } from '../timing/pause.ts';
 
 const KnownRootSchema = Type.Object(
   {
@@ -147,16 +149,17 @@ export class KnownRoots {
    */
   async save(): Promise<void> {
     if (this.#path === undefined || isDeepStrictEqual(this.#known, this.#kept)) return;
-    this.#known = merged(this.#kept, this.#known, await readRoots(this.#path));
-    const text = `${JSON.stringify({ segments: this.#known }, null, 2)}\n`;
-    await writeDurably(this.#path, text).catch((cause: unknown) => {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new AgentError(
-        `The file of roots can't be written: ${why}.`,
-        'Let the user who runs the command write to the directory of --roots: the number of each newer roster is kept there.',
-        { cause },
-      );
-    });
+    const path = this.#path;
+    const lock = await takeTurn(path);
+    try {
+      this.#known = merged(this.#kept, this.#known, await readRoots(path));
+      const text = `${JSON.stringify({ segments: this.#known }, null, 2)}\n`;
+      await writeDurably(path, text).catch((cause: unknown) => {
+        throw notWritten(cause);
+      });
+    } finally {
+      await lock.release();
+    }
     this.#kept = structuredClone(this.#known);
   }
 
@@ -210,6 +213,38 @@ async function refuseOther(
   throw new SealingError(
     'rolled_back',
     `Roster ${number} names agent ${back.name}, which roster ${held.number} has removed`,
+  );
+}
+
+/** How long a command waits for others to save. Each takes as long as a disk needs to write a small file. */
+const maxWaitMs = 10_000;
+
+/** Of commands that save at the same moment, each has to read what the one before has written. */
+async function takeTurn(path: string): Promise<DirectoryLock> {
+  const untilMs = performance.now() + maxWaitMs;
+  for (;;) {
+    try {
+      return await lockDirectory(`${path}.lock`);
+    } catch (error) {
+      if (!(error instanceof LockHeld)) throw notWritten(error);
+      if (performance.now() > untilMs) {
+        throw new AgentError(
+          `Another command (process ${error.holder}) is saving the file of roots.`,
+          `Run the command again when that one has ended. Nothing was saved. If there is none, remove ${path}.lock.`,
+          { cause: error },
+        );
+      }
+      await pause(20);
+    }
+  }
+}
+
+function notWritten(cause: unknown): AgentError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new AgentError(
+    `The file of roots can't be written: ${why}.`,
+    'Let the user who runs the command write to the directory of --roots: the number of each newer roster is kept there.',
+    { cause },
   );
 }
 

@@ -1,4 +1,5 @@
 // An owner's segment with a server that may show other things than were signed.
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SegmentRoster } from '@opsconductor/protocol';
 import {
@@ -335,6 +336,17 @@ test('what other commands save while one waits for a passphrase is kept', async 
   await signNextRoster(t.api, waiting, t.root, owned, decisions);
   expect((await t.roots()).named('prod').rosterNumber).toBe(7);
   expect((await t.roots()).named('dmz').rosterNumber).toBe(2);
+});
+
+test('of commands that save at the same moment none loses what another has saved', async () => {
+  await using t = await setup();
+  const commands = await Promise.all(Array.from({ length: 8 }, () => t.roots()));
+  for (const [n, roots] of commands.entries())
+    roots.put({ ...roots.named('dmz'), segmentId: 10 + n, segmentName: `plant-${n}` });
+  await Promise.all(commands.map((roots) => roots.save()));
+  const roots = await t.roots();
+  for (const n of commands.keys()) expect(roots.named(`plant-${n}`).segmentId).toBe(10 + n);
+  expect((await readdir(t.folder)).filter((name) => name.startsWith('roots.json'))).toEqual(['roots.json']);
 });
 
 test('of two commands that sign at once only one is kept and sent: there are no two rosters of a number', async () => {
