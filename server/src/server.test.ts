@@ -115,6 +115,18 @@ test('a server removes by itself what it is told to keep for a limited time', as
   }
 });
 
+test('a server says that a newer one has upgraded its database, and how to go back', async () => {
+  await using t = await setup();
+  const start = async () => (await t.start()).stop();
+  await start();
+  expect(t.said.join('\n')).not.toContain('newer server');
+  await t.sql`insert into schema_migrations (number, name) values (9998, '9998_a.sql'), (9999, '9999_b.sql')`;
+  await start();
+  expect(t.said.join('\n')).toMatch(
+    /newer server has upgraded it, by 2 migrations that this one does not know, up to 9999_b\.sql\. .* restore a backup/,
+  );
+});
+
 test('a port that is busy ends the start before a database is made or asked', async () => {
   await using t = await setup();
   const other = otherProgram();

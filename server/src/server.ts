@@ -26,7 +26,13 @@ import { createServices, type Services } from './services.ts';
 import { connect, connectQueue, type Sql } from './store/database/connection.ts';
 import { isDatabaseLost } from './store/database/database-lost.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
-import { appliedWords, type Migration, migrate, readMigrations } from './store/database/migrate.ts';
+import {
+  appliedWords,
+  type Migration,
+  migrate,
+  newerSchemaWords,
+  readMigrations,
+} from './store/database/migrate.ts';
 import { loadGivenTls } from './tls/given-tls.ts';
 import { renewTls } from './tls/renew-tls.ts';
 import { loadOrCreateServerTls } from './tls/server-tls.ts';
@@ -95,6 +101,9 @@ export async function startServer(
       throw databaseRefusal(error, config.databaseUrl);
     });
     if (applied.length > 0) say(appliedWords(applied));
+    const newerSchema = await newerSchemaWords(sql, migrations);
+    if (newerSchema !== undefined) say(newerSchema);
+
     const installation = await openInstallation(sql, config.masterKeyFile);
     await signRaisedRosters({ sql, log, ...installation });
     const isNew = await bootstrapAdministrator({

@@ -40,6 +40,26 @@ export function appliedWords(names: readonly string[]): string {
   return `Database schema: applied ${listed}`;
 }
 
+/**
+ * Returns what to tell an operator if the database has migrations that this server does not know; `undefined` if it has
+ * none. It was upgraded by a newer server, beside which the version before works, but not every older one.
+ */
+export async function newerSchemaWords(
+  sql: Sql,
+  migrations: readonly Migration[],
+): Promise<string | undefined> {
+  const rows = await sql<{ number: number; name: string }[]>`
+    select number, name from schema_migrations order by number`;
+  const own = new Set(migrations.map(({ number }) => number));
+  const unknown = rows.filter(({ number }) => !own.has(number));
+  if (unknown.length === 0) return undefined;
+  const many = unknown.length === 1 ? 'a migration' : `${unknown.length} migrations`;
+  return (
+    `Database schema: a newer server has upgraded it, by ${many} that this one does not know, up to ${unknown.at(-1)?.name}. ` +
+    'Upgrade this server. To go back to its version, restore a backup from before that upgrade.'
+  );
+}
+
 /** Brings the database to the newest schema. Returns the names of the applied migrations. */
 export async function migrate(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
   const [version] = await sql<{ n: number }[]>`select current_setting('server_version_num')::int as n`;
