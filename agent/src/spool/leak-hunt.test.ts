@@ -45,6 +45,22 @@ const encodings: Record<string, (secret: string) => string | Buffer> = {
   XML: xml,
   'an attribute of XML': (s) => xml(s).replaceAll('"', '&quot;').replaceAll("'", '&apos;'),
   'an attribute of HTML': (s) => xml(s).replaceAll('"', '&#34;').replaceAll("'", '&#39;'),
+  'JSON of Windows PowerShell': (s) => escaped(json(s), /[<>&']/g),
+  'JSON of .NET': (s) =>
+    JSON.stringify(s)
+      .slice(1, -1)
+      .replaceAll('\\"', '\\u0022')
+      .replace(/[<>&'+`]|[^\x20-\x7e]/g, (c) => escaped(c, /./s).toUpperCase().replace('U', 'u')),
+  'set -x of bash': (s) => `+ login '${s.replaceAll("'", "'\\''")}'`,
+  'set -x of dash': (s) => `+ login '${s.replaceAll("'", `'"'"'`)}'`,
+  'export -p of bash': (s) => `declare -x S="${s.replace(/[\\"$`]/g, '\\$&')}"`,
+  'printf %q of bash': (s) => s.replace(/[ \t\\'"|&;()<>!{}*[\]?^$`,]|^[#~]/g, '\\$&'),
+  'repr of Python': (s) => `'${json(s).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`,
+  'a literal of PowerShell': (s) => `'${s.replaceAll("'", "''")}'`,
+  'a field of CSV': (s) => `"${s.replaceAll('"', '""')}"`,
+  'UTF-16': (s) => Buffer.from(`pw ${s}.`, 'utf16le'),
+  'a line that PowerShell broke': (s) => wrapped(`${'x'.repeat(75)}${s}`, 79, '\r\n'),
+  'without the blanks around it': (s) => s.trim(),
 };
 
 const cutEverywhere = new Set([

@@ -2,6 +2,7 @@
 import { limits } from '@opsconductor/protocol';
 import type { OpenedCredential } from '../steps/step-type.ts';
 import { minWrapWidth, type Pattern } from './comparison.ts';
+import { escapedSpellings, quotedSpellings } from './secret-spellings.ts';
 
 /** Shorter texts occur by chance: masking them would spoil the output, and the gaps would reveal the secret. */
 const minSecretBytes = limits.minMaskedBytes;
@@ -54,12 +55,13 @@ function spellings(): { add: Add; all(): Pattern[] } {
 
 /** Adds a secret of one or more lines: each line by itself, and the whole. */
 function addText(secret: string, add: Add): void {
-  const lines = secret.split(/\r?\n/).filter((line) => Buffer.byteLength(line) >= minSecretBytes);
-  for (const text of new Set([secret, ...lines])) {
+  const lines = secret.split(/\r?\n/);
+  // Programs and shells drop blanks at the ends.
+  for (const text of new Set([secret, ...lines, ...[secret, ...lines].map((each) => each.trim())])) {
     const utf8 = Buffer.from(text);
     if (utf8.length < minSecretBytes) continue;
-    add(utf8);
-    for (const spelling of escapedSpellings(text)) add(Buffer.from(spelling));
+    addPlain(text, add);
+    for (const spelling of [...escapedSpellings(text), ...quotedSpellings(text)]) add(Buffer.from(spelling));
     addHex(utf8, add);
     for (const bytes of [utf8, Buffer.from(text, 'utf16le')]) {
       for (const core of base64Cores(bytes)) addWrapped(core, add);
@@ -75,51 +77,27 @@ function addText(secret: string, add: Add): void {
 /** Adds a line of a key. It is already base64, so escaping changes nothing that matters. */
 function addKeyLine(line: string, add: Add): void {
   const utf8 = Buffer.from(line);
-  add(utf8);
+  addPlain(line, add);
   addHex(utf8, add);
   for (const bytes of [utf8, Buffer.from(line, 'utf16le')]) {
     for (const core of base64Cores(bytes)) addWrapped(core, add);
   }
 }
 
+/** Adds a text as it is, also in lines as PowerShell breaks its messages, and in the UTF-16 of Windows. */
+function addPlain(text: string, add: Add): void {
+  const utf8 = Buffer.from(text);
+  // The lines of a text with several are added by themselves.
+  add(utf8, /[\r\n]/.test(text) ? 0 : maxWraps(utf8.length));
+  const utf16 = Buffer.from(text, 'utf16le');
+  // Without a zero at its end, ASCII is the same in both orders of bytes.
+  add(utf16.at(-1) === 0 ? utf16.subarray(0, -1) : utf16);
+}
+
 function addHex(bytes: Buffer, add: Add): void {
   const hex = bytes.toString('hex');
   addWrapped(hex, add);
   addWrapped(hex.toUpperCase(), add);
-}
-
-/** Returns spellings escaped for URLs, JSON and XML, both minimal and generous. */
-function escapedSpellings(text: string): string[] {
-  const wellFormed = text.isWellFormed() ? text : text.toWellFormed();
-  const uri = encodeURIComponent(wellFormed);
-  const strictUri = uri.replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
-  const lowerCase = (escaped: string) => escaped.replace(/%[0-9A-F]{2}/g, (c) => c.toLowerCase());
-  const json = JSON.stringify(text).slice(1, -1);
-  const codeOf = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  const asciiJson = json.replace(/[^\x20-\x7e]/g, codeOf);
-  const xml = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-  const xmlQuoted = xml.replaceAll('"', '&quot;');
-  return [
-    uri,
-    strictUri,
-    lowerCase(uri),
-    lowerCase(strictUri),
-    strictUri.replaceAll('%20', '+'),
-    strictUri.replaceAll('%2F', '/'),
-    encodeURI(wellFormed),
-    json,
-    json.replaceAll('/', '\\/'),
-    asciiJson,
-    asciiJson.replaceAll('/', '\\/'),
-    json.replace(/[<>&]/g, codeOf),
-    xml,
-    xmlQuoted,
-    xmlQuoted.replaceAll("'", '&apos;'),
-    xmlQuoted.replaceAll("'", '&#39;'),
-    xmlQuoted.replaceAll("'", '&#x27;'),
-    xml.replaceAll('"', '&#34;').replaceAll("'", '&#x27;'),
-    xml.replaceAll('"', '&#34;').replaceAll("'", '&#39;'),
-  ];
 }
 
 /** Returns what is certain in the base64 of any text that contains these bytes: one core for each of three offsets. */
@@ -140,5 +118,9 @@ export function base64Cores(bytes: Buffer): string[] {
 
 /** Adds what encoders write in lines, however many there are. */
 function addWrapped(encoded: string, add: Add): void {
-  add(Buffer.from(encoded), Math.floor(encoded.length / minWrapWidth) + 1);
+  add(Buffer.from(encoded), maxWraps(encoded.length));
+}
+
+function maxWraps(length: number): number {
+  return Math.floor(length / minWrapWidth) + 1;
 }

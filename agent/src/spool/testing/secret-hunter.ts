@@ -57,6 +57,7 @@ export class SecretHunter {
     for (const secret of secrets) {
       const lines = secret.split(/\r?\n/).filter((line) => Buffer.byteLength(line) >= minLineBytes);
       // In a path, the directories of a secret with slashes reveal it.
+      this.#plain.add({ secret, bytes: Buffer.from(secret.trim()), as: 'itself without blanks around it' });
       for (const part of secret.split('/').filter((each) => Buffer.byteLength(each) >= minLineBytes))
         this.#plain.add({ secret, bytes: Buffer.from(part), as: 'a part of itself' });
       // The lines that frame a key are the same for all keys.
@@ -90,6 +91,14 @@ export class SecretHunter {
       [unescapeJson(raw), ' in JSON'],
       [unescapeJson(unescapeJson(raw)), ' in JSON in JSON'],
       [unescapeXml(raw), ' in XML'],
+      [raw.replaceAll("'\\''", "'").replaceAll(`'"'"'`, "'"), ' in quotes of a shell'],
+      [raw.replace(/\\([^nrt])/g, '$1'), ' with backslashes'],
+      [unescapeJson(raw.replaceAll("\\'", "'")), ' in quotes of Python'],
+      [raw.replaceAll("''", "'"), ' in doubled quotes'],
+      [raw.replaceAll('""', '"'), ' in doubled quotes'],
+      [ofUtf16(raw, 0), ' in UTF-16'],
+      [ofUtf16(raw, 1), ' in UTF-16'],
+      [raw.replace(/\r?\n/g, ''), ' in broken lines'],
     ] as const) {
       if (view !== raw) look(this.#plain, view, name);
     }
@@ -115,6 +124,11 @@ function unescapeUrl(text: string): string {
   return text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   );
+}
+
+function ofUtf16(latin1: string, from: number): string {
+  const bytes = Buffer.from(latin1, 'latin1').subarray(from);
+  return Buffer.from(bytes.toString('utf16le')).toString('latin1');
 }
 
 const short: Record<string, string> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' };
