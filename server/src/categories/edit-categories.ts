@@ -18,6 +18,7 @@ import {
   grantsGainedBelow,
   holdCategory,
   insertCategory,
+  lockAgainstGrants,
   lockCategory,
   lockCategoryTree,
   longestBelow,
@@ -140,6 +141,7 @@ async function refuseWidening(
   caller: Caller,
 ): Promise<void> {
   if (parentId === null) return;
+  await lockAgainstGrants(tx, parentId);
   const scope = { kind: 'category', id: parentId } as const;
   for (const { on, role, permission } of await grantsGainedBelow(tx, id, parentId)) {
     const lacking = grantedPermissions({ role, permission, scope }).find(

@@ -93,6 +93,13 @@ export async function updateCategory(
     where ${id}::bigint = any(c.ancestor_ids)`;
 }
 
+/** Locks a category and those above it against grants on them. Waits for grants that are just being made. */
+export async function lockAgainstGrants(tx: Tx, id: number): Promise<void> {
+  await tx`
+    select 1 from categories
+     where id = any(array(select unnest(ancestor_ids) from categories where id = ${id})) order by id for update`;
+}
+
 /** Returns what anybody has been granted on the category `parentId` or above it, and not on or above `id` already. */
 export async function grantsGainedBelow(
   tx: Tx,

@@ -1,6 +1,7 @@
 import type { Category, ErrorBody, Job, JobListItem, Role } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { blockedBackends, holdTransaction } from '../../../runs/testing.ts';
 import { setupApp, type TestApp } from '../../testing.ts';
 import { categoryRoutes } from './categories.ts';
 import { jobRoutes } from './jobs.ts';
@@ -291,6 +292,23 @@ describe('somebody who may edit categories and has rights on one of them', () =>
     expect((await move(deep, 'mine/other/deep')).status).toBe(200);
     expect((await move(secret, 'secrets')).status).toBe(200);
     expect((await call('PUT', `categories/${secret.id}`, { name: 'mine/secret' })).status).toBe(200);
+  });
+
+  test('can’t do so either while rights on it are just being granted', async () => {
+    const friends = await create('friends');
+    const { id } = await t.user('frank', []);
+    const grant = { userId: id, role: 'operator', categoryId: friends.id };
+    const commit = await holdTransaction(t.sql, (tx) => tx`insert into role_grants ${tx(grant)}`);
+    const [user] = await t.sql<{ id: number }[]>`select id from users where name = 'eve'`;
+    await t.sql`insert into role_grants ${t.sql({ userId: user?.id ?? 0, permission: 'read' })}`;
+    const moving = move(await create('other'), 'friends/other');
+    await blockedBackends(t.sql, 1);
+    await commit();
+    const { status, body } = await moving;
+    expect([status, body.error?.message]).toEqual([
+      403,
+      expect.stringMatching(/permission run on category “other”/),
+    ]);
   });
 
   test('can’t put it into one that they don’t see, whose files its jobs could then use', async () => {
