@@ -111,7 +111,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const policy = new CurrentPolicy(options.policy ?? emptyPolicy);
   const identity = await readIdentity(data);
   await prepareDataDirectory(data);
-  const lock = await lockDirectory(data.lock);
+  const lock = await lockDirectory(data.lock, {
+    onWait: () =>
+      options.log.info(
+        'the data directory was last used by an agent in another container; waiting for 10 s to see whether it still runs',
+      ),
+  });
   try {
     await removeUnfinishedFiles(data);
     const held = await readGeneration(data.generation);

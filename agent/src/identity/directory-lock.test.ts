@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import fs, { readdir, readFile, writeFile } from 'node:fs/promises';
+import { utimesSync } from 'node:fs';
+import fs, { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -45,6 +46,51 @@ test.runIf(process.platform === 'linux')(
     await once(child, 'exit');
   },
 );
+
+/** Leaves the lock of an agent in another container, whose process has the id of this one. */
+async function lockedElsewhere(lock: string): Promise<void> {
+  const claim = `${lock}.of-000000000001-abcdef`;
+  await writeFile(claim, `${process.pid} boot 1`);
+  await fs.link(claim, lock);
+}
+
+test('the lock of an agent in another container is taken over only if nobody touches it', async () => {
+  await using t = await setup();
+  await lockedElsewhere(t.path);
+  expect(await lockHolder(t.path)).toBe(process.pid);
+  const touch = () => utimesSync(t.path, 1, 1);
+  await expect(lockDirectory(t.path, { silentAfterMs: 1, onWait: touch })).rejects.toThrow(
+    `process ${process.pid}`,
+  );
+  expect(await lockHolder(t.path)).toBeUndefined();
+  let waits = 0;
+  const onWait = () => {
+    waits += 1;
+  };
+  const lock = await lockDirectory(t.path, { silentAfterMs: 1, onWait });
+  expect(waits).toBe(1);
+  await lock.release();
+  expect(await readdir(dirname(t.path))).toEqual([]);
+});
+
+test('whoever holds a directory touches the lock, and no lock that has taken its place', async () => {
+  await using t = await setup();
+  const lock = await lockDirectory(t.path);
+  onTestFinished(() => lock.release());
+  const touchedAt = async () => (await stat(t.path)).mtimeMs;
+  utimesSync(t.path, 1, 1);
+  await vi.waitFor(async () => expect(await touchedAt()).toBeGreaterThan(1_000), { timeout: 20_000 });
+  const [claim = ''] = (await readdir(dirname(t.path))).filter((name) => name.startsWith('lock.of-'));
+  await rm(t.path);
+  await writeFile(t.path, 'of another');
+  utimesSync(t.path, 1, 1);
+  const claimPath = join(dirname(t.path), claim);
+  utimesSync(claimPath, 1, 1);
+  await vi.waitFor(async () => expect((await stat(claimPath)).mtimeMs).toBeGreaterThan(1_000), {
+    timeout: 20_000,
+  });
+  expect(await touchedAt()).toBe(1_000);
+});
 
 test.runIf(process.platform === 'linux')(
   'a process that has ended holds nothing, although nobody has asked how it ended',
@@ -114,7 +160,8 @@ test.each([
         const others = said.filter((each) => each !== 'held');
         expect(others).toHaveLength(agents.length - 1);
         for (const each of others) expect(each).toMatch(/^Another agent \(process \d+\) uses .* done$/);
-        expect(await readdir(dirname(t.path))).toEqual(['lock']);
+        const files = await readdir(dirname(t.path));
+        expect(files).toEqual(setting === '' ? ['lock', expect.stringMatching(/^lock\.of-/)] : ['lock']);
         for (const { child } of agents) child.stdin.write('release\n');
         for (const { line } of agents) expect(await line()).toBe('done');
         expect(await lockHolder(t.path)).toBeUndefined();

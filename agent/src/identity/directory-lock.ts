@@ -1,9 +1,18 @@
 // One agent process per data directory: two would corrupt each other's journal.
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AgentError } from '../agent-error.ts';
-import { createDurably, errorCode, NoHardLinks, readIfExists, syncFolder } from './durable-file.ts';
+import { errorCode, readIfExists, syncFolder } from './durable-file.ts';
+import {
+  foreignStamp,
+  isSame,
+  isTouched,
+  LockClaim,
+  type LockStamp,
+  ownPlace,
+  placeLength,
+} from './lock-claim.ts';
 
 export interface DirectoryLock {
   release(): Promise<void>;
@@ -13,6 +22,8 @@ export interface DirectoryLock {
 const heldHere = new Set<string>();
 /** Turns that this process has requested, by their file names. */
 const turnsHere = new Set<string>();
+/** How long a holder in another container is silent before its lock is taken over. It touches the lock every 2 s. */
+const silentAfterMs = 10_000;
 /** How long taking a lock over may take, at most. */
 const takeOverMs = 5_000;
 
@@ -29,20 +40,30 @@ export class LockHeld extends AgentError {
   }
 }
 
+export interface LockOptions {
+  /** Called before it waits to see whether a holder in another container still runs. */
+  onWait?: () => void;
+  /** How long such a holder has to be silent before its lock is taken over; 10 s by default. */
+  silentAfterMs?: number;
+}
+
 /** @throws {LockHeld} */
-export async function lockDirectory(path: string): Promise<DirectoryLock> {
+export async function lockDirectory(path: string, options: LockOptions = {}): Promise<DirectoryLock> {
   if (heldHere.has(path)) throw new LockHeld(process.pid);
   heldHere.add(path);
   const name = (await processName(process.pid)) ?? String(process.pid);
+  const claim = new LockClaim(path, name);
   try {
-    await make(path, name);
+    await make(path, claim, options);
   } catch (error) {
     heldHere.delete(path);
     throw error;
   }
+  claim.keep();
   return {
     async release() {
       if (nameOf(await readIfExists(path)) === name) await rm(path, { force: true });
+      await claim.remove();
       heldHere.delete(path);
     },
   };
@@ -52,20 +73,30 @@ export async function lockDirectory(path: string): Promise<DirectoryLock> {
 export async function lockHolder(path: string): Promise<number | undefined> {
   const name = nameOf(await readIfExists(path));
   if (name === undefined) return undefined;
+  const stamp = await foreignStamp(path);
+  if (stamp !== undefined) return Date.now() - stamp.touchedAtMs < silentAfterMs ? pidOf(name) : undefined;
   if (pidOf(name) === process.pid) return heldHere.has(path) ? process.pid : undefined;
   return liveProcess(name);
 }
 
-async function make(path: string, name: string): Promise<void> {
-  const untilMs = performance.now() + takeOverMs;
+async function make(path: string, claim: LockClaim, options: LockOptions): Promise<void> {
+  const { name } = claim;
+  let untilMs = performance.now() + takeOverMs;
   for (;;) {
-    const made = await createWhole(path, name);
+    const made = await claim.make();
     if (made === 'made') return;
-    const found = await lookAt(path);
+    const foreign = await foreignStamp(path);
+    if (foreign !== undefined) {
+      options.onWait?.();
+      if (await isTouched(path, foreign, options.silentAfterMs ?? silentAfterMs))
+        throw new LockHeld(pidOf(nameOf(await readIfExists(path)) ?? '') ?? 0);
+      untilMs = performance.now() + takeOverMs;
+    }
+    const found = await lookAt(path, foreign);
     if (found.holder !== undefined) throw new LockHeld(found.holder);
     let isMine = false;
     await inTurn({ path, name, untilMs }, async () => {
-      const { isThere, holder } = await lookAt(path);
+      const { isThere, holder } = await lookAt(path, foreign);
       if (holder !== undefined) return;
       // Only one process at a time removes a stale lock. If there is no lock here, another process may be creating one.
       if (isThere) await rm(path, { force: true });
@@ -79,16 +110,6 @@ async function make(path: string, name: string): Promise<void> {
       );
     }
     await pause(Math.random() * 20);
-  }
-}
-
-/** Creates the lock complete from the first moment: anyone who read an empty one would think that nobody holds it. */
-async function createWhole(path: string, name: string): Promise<'made' | 'there' | 'impossible'> {
-  try {
-    return (await createDurably(path, name)) ? 'made' : 'there';
-  } catch (error) {
-    if (error instanceof NoHardLinks) return 'impossible';
-    throw error;
   }
 }
 
@@ -122,11 +143,21 @@ interface Turn {
   untilMs: number;
 }
 
-/** Looks at a lock. One with this process's own id is from an earlier process, so nobody holds it. */
-async function lookAt(path: string): Promise<{ isThere: boolean; holder: number | undefined }> {
+/**
+ * Looks at a lock. One with this process's own id is from an earlier process, so nobody holds it. The same is true of one
+ * from another container that is `silent`: that was not touched for long.
+ */
+async function lookAt(
+  path: string,
+  silent: LockStamp | undefined,
+): Promise<{ isThere: boolean; holder: number | undefined }> {
   const name = nameOf(await readIfExists(path));
-  const isOther = name !== undefined && pidOf(name) !== process.pid;
-  return { isThere: name !== undefined, holder: isOther ? await liveProcess(name) : undefined };
+  if (name === undefined) return { isThere: false, holder: undefined };
+  const foreign = await foreignStamp(path);
+  if (foreign !== undefined)
+    return { isThere: true, holder: isSame(foreign, silent) ? undefined : (pidOf(name) ?? 0) };
+  const isOther = pidOf(name) !== process.pid;
+  return { isThere: true, holder: isOther ? await liveProcess(name) : undefined };
 }
 
 /**
@@ -136,12 +167,12 @@ async function lookAt(path: string): Promise<{ isThere: boolean; holder: number 
  */
 async function inTurn({ path, name, untilMs }: Turn, action: () => Promise<void>): Promise<void> {
   const folder = dirname(path);
-  const mine = `${turnPrefix(path)}${encodeURIComponent(name)}-${randomBytes(6).toString('hex')}`;
+  const mine = `${turnPrefix(path)}${encodeURIComponent(name)}-${await ownPlace()}${randomBytes(6).toString('hex')}`;
   turnsHere.add(mine);
   try {
     await (await open(join(folder, mine), 'wx', 0o600)).close();
     for (let isAlone = false; !isAlone; ) {
-      const others = (await liveTurns(path)).filter((file) => file !== mine);
+      const others = (await liveTurns(path, mine)).filter((file) => file !== mine);
       if (others.some((file) => file < mine) || performance.now() > untilMs) return;
       isAlone = others.length === 0;
       // Processes that come later step back when they see this file, but an earlier one may be at work.
@@ -154,18 +185,32 @@ async function inTurn({ path, name, untilMs }: Turn, action: () => Promise<void>
   }
 }
 
+/** Whether the end of a turn's file name says that it is of another container. */
+async function isFromElsewhere(ending: string): Promise<boolean> {
+  return ending.length === 2 * placeLength && !ending.startsWith(await ownPlace());
+}
+
+/** Nobody can ask whether a process in another container lives; but no turn takes longer than this. */
+async function isRecent(file: string, mine: string): Promise<boolean> {
+  const [theirs, ours] = await Promise.all([file, mine].map((each) => stat(each).catch(() => undefined)));
+  return theirs !== undefined && ours !== undefined && ours.mtimeMs - theirs.mtimeMs < 2 * takeOverMs;
+}
+
 function turnPrefix(path: string): string {
   return `${basename(path)}.turn-`;
 }
 
-async function liveTurns(path: string): Promise<string[]> {
+async function liveTurns(path: string, mine: string): Promise<string[]> {
   const prefix = turnPrefix(path);
   const live: string[] = [];
   for (const file of await readdir(dirname(path))) {
     if (!file.startsWith(prefix)) continue;
     const name = decodeURIComponent(file.slice(prefix.length, file.lastIndexOf('-')));
-    const isLive =
-      pidOf(name) === process.pid ? turnsHere.has(file) : (await liveProcess(name)) !== undefined;
+    const isLive = (await isFromElsewhere(file.slice(file.lastIndexOf('-') + 1)))
+      ? await isRecent(join(dirname(path), file), join(dirname(path), mine))
+      : pidOf(name) === process.pid
+        ? turnsHere.has(file)
+        : (await liveProcess(name)) !== undefined;
     if (isLive) live.push(file);
     else await rm(join(dirname(path), file), { force: true });
   }

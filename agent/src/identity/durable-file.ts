@@ -31,7 +31,12 @@ export async function removeUnfinished(folder: string, isOwn: (name: string) => 
 }
 
 /** The errors of FAT, some network shares and file systems in user space. */
-const lacksLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+const linksLacking: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+/** Whether an error of a hard link means that its file system has none. */
+export function lacksLinks(error: unknown): boolean {
+  return error instanceof NoHardLinks || linksLacking.has(errorCode(error) ?? '');
+}
 
 export class NoHardLinks extends AgentError {
   constructor(path: string, cause: unknown) {
@@ -61,7 +66,7 @@ export async function createDurably(
   try {
     await link(beside, path);
   } catch (error) {
-    if (lacksLinks.has(errorCode(error) ?? '')) throw new NoHardLinks(path, error);
+    if (lacksLinks(error)) throw new NoHardLinks(path, error);
     if (errorCode(error) !== 'EEXIST') throw error;
     isNew = false;
   } finally {
