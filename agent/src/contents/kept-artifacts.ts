@@ -1,5 +1,7 @@
 // Which of the files that a transfer brought are kept as artifacts, for a report that says so.
+
 import type { TransferReport } from '@opsconductor/protocol';
+import { cutText } from '../cut-text.ts';
 import { isText } from '../sftp/tree/name-bytes.ts';
 import { toldPath } from '../sftp/tree/shown-path.ts';
 
@@ -41,7 +43,7 @@ export class KeptArtifacts {
       if (row.status !== 'completed' || row.operation !== 'download') return row;
       const path = row.localPath ?? '';
       if (this.#kept.has(path)) return row;
-      const error = `Not kept with the run: ${this.#left.get(path) ?? this.#others}`.slice(0, 1_000);
+      const error = cutText(`Not kept with the run: ${this.#left.get(path) ?? this.#others}`, 1_000);
       return { ...row, status: 'failed' as const, error };
     });
     const isFailed = ({ status }: { status: string }) => status === 'failed';
@@ -53,7 +55,7 @@ export class KeptArtifacts {
 
   /** As the report of a transfer has it, with what stands for the directory. */
   #rowPath(name: string): string {
-    const path = toldPath(`${this.#directory}/${name}`).slice(0, 1_000);
+    const path = cutText(toldPath(`${this.#directory}/${name}`), 1_000);
     return shownInstead(path, `${this.#directory}/`, 'artifact ');
   }
 }

@@ -1,8 +1,10 @@
 // Keeps downloads that become artifacts in a private directory of the agent until the server has them.
+
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
+import { cutText } from '../cut-text.ts';
 import { makePrivateFolder } from '../identity/durable-file.ts';
 import { isText, nameOf, pathBytes } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
@@ -143,7 +145,7 @@ function tooMany(count: number): TransferError {
 function nameIsNoText(name: string): TransferError {
   return new TransferError({
     reason: 'path_refused',
-    message: `The path ${shownPath(name).slice(0, 100)} contains bytes that are not UTF-8 text, which an artifact's path can't. The others were kept.`,
+    message: `The path ${cutText(shownPath(name), 100)} contains bytes that are not UTF-8 text, which an artifact's path can't. The others were kept.`,
     advice: 'Rename it, leave it out with exclude, or pack the files into one on the target first.',
   });
 }
@@ -151,7 +153,7 @@ function nameIsNoText(name: string): TransferError {
 function nameTooLong(name: string): TransferError {
   return new TransferError({
     reason: 'path_refused',
-    message: `The path ${shownPath(name).slice(0, 100)}… has ${name.length} characters; an artifact's has at most ${limits.maxArtifactNameLength}.`,
+    message: `The path ${cutText(shownPath(name), 100)} has ${name.length} characters; an artifact's has at most ${limits.maxArtifactNameLength}.`,
     advice: 'Leave it out with exclude, or pack the files into one on the target first.',
   });
 }

@@ -1,4 +1,5 @@
 // Checks what a server asks for against the policy of the agent's owner, before anything of it is done.
+
 import { type BecomeConfig, type Lease, type LeaseTarget, rawSplicesOf } from '@opsconductor/protocol';
 import {
   type BoundsAttempt,
@@ -7,6 +8,7 @@ import {
   type CredentialBounds,
   checkBounds,
 } from '@opsconductor/protocol/sealing';
+import { cutText } from '../cut-text.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import type { AgentPolicy, PolicyRules } from './agent-policy.ts';
 import { hoursText, isWithin } from './hours.ts';
@@ -262,7 +264,7 @@ export class PolicyGuard {
     });
     throw new SshError({
       reason: 'policy_refused',
-      message: message.slice(0, 2_000),
+      message: cutText(message, 2_000),
       advice:
         about.advice ??
         'Ask the owner of the agent’s machine to allow it in the policy file there, or change the job or the target.',

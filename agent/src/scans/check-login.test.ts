@@ -7,13 +7,18 @@ import { checkLogin } from './check-login.ts';
 
 const account = { name: 'opsdeploy' };
 
-async function testOf({ target, credential }: SshSetup, limit = AbortSignal.timeout(60_000)) {
+async function testOf(
+  { target, credential }: SshSetup,
+  limit = AbortSignal.timeout(60_000),
+  masked = (text: string) => text,
+) {
   const result = await testConnection(target, credential, {
     checkAddresses: () => {},
     check: (connection) =>
       checkLogin(connection, {
         ...{ host: target.host, user: credential.user },
         ...{ shellLimit: limit, sftpLimit: limit },
+        masked,
       }),
   });
   if (result.ok) return { ok: true, message: result.found };
@@ -58,6 +63,13 @@ sshTest('a user who may only transfer files passes the test, which says that no 
     ok: true,
     message: expect.stringMatching(/^The login works, but only for files: .*only transfer files/),
   });
+});
+
+sshTest('what the shell printed is masked before its end is quoted', async () => {
+  const printed = `secret ${'x'.repeat(295)}`;
+  const t = await setupSshd({ config: [`ForceCommand echo ${printed}; exit 3`] });
+  const { message } = await testOf(t, undefined, (text) => text.replace('secret', '********'));
+  expect(message).toContain(`It printed: “…****${printed.slice(6)}”`);
 });
 
 accountTest('an account whose shell is nologin fails the test', async () => {

@@ -14,6 +14,8 @@ export interface LoginCheck {
   shellLimit: AbortSignal;
   /** Ends the wait for SFTP. */
   sftpLimit: AbortSignal;
+  /** Masks secrets in what the shell printed. */
+  masked(text: string): string;
 }
 
 /** How much of what the shell prints is kept, and how much of that is quoted. */
@@ -147,21 +149,25 @@ const causes: readonly Cause[] = [
   },
 ];
 
-function shellEnded({ host, user }: LoginCheck, said: string, { code, signal }: ChannelExit): SshError {
+function shellEnded(
+  { host, user, masked }: LoginCheck,
+  said: string,
+  { code, signal }: ChannelExit,
+): SshError {
   const how = code === null ? `signal ${signal}` : `exit code ${code}`;
   const known = causes.find(({ pattern }) => pattern.test(said));
   const what =
     known?.what(user, host) ?? `The login shell of ${user} on ${host} ended without running a command`;
   return refused(
-    `${what} (${how})${quoted(said)}.`,
+    `${what} (${how})${quoted(masked(said))}.`,
     known?.advice ??
       'Look at the account’s login shell, its startup files, and ForceCommand in sshd_config; /bin/sh must exist. A jump host that is only passed through needs no shell.',
   );
 }
 
-function saidNothing({ host, user }: LoginCheck, said: string): SshError {
+function saidNothing({ host, user, masked }: LoginCheck, said: string): SshError {
   return refused(
-    `The login works, but the login shell of ${user} on ${host} did not run a command in time${quoted(said)}.`,
+    `The login works, but the login shell of ${user} on ${host} did not run a command in time${quoted(masked(said))}.`,
     'Find out what it waits for: a startup file, a home directory on a file server that does not answer, or a forced command.',
   );
 }

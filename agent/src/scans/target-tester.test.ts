@@ -6,6 +6,9 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import type { UsableCredential } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
+import { PatternSet } from '../spool/pattern-set.ts';
+import { textPatterns } from '../spool/secret-patterns.ts';
+import { SshError } from '../ssh/ssh-error.ts';
 import { accountTest, setupSshd, sshTest } from '../ssh/sshd-setup.ts';
 import { TargetTester } from './target-tester.ts';
 
@@ -45,7 +48,8 @@ accountTest('a test with a credential fails if the login works and no command ru
   const t = await setupSshd({ account: { name: 'opsdeploy', shell: '/usr/sbin/nologin' } });
   const { jumps: _, ...target } = t.target;
   const { credential, request } = t;
-  const opened = { target, credential, checkAddresses: request.checkAddresses };
+  const { checkAddresses } = request;
+  const opened = { target, credential, secrets: new PatternSet([]), checkAddresses };
   const tester = new TargetTester({
     opener: {
       open: async () => opened as unknown as UsableCredential,
@@ -101,4 +105,37 @@ test('a test that fails in a way that nobody foresaw is in the log, to which its
   });
   expect(told).toMatchObject({ reason: 'internal', advice: expect.stringContaining('log') });
   expect(logged.mock.calls).toEqual([[{ err: failure, target: 7 }, expect.stringContaining('test')]]);
+});
+
+test('what a host said is told with the secrets masked that it was given', async () => {
+  const password = 'correct-horse-battery';
+  const target = { id: 1, name: 'web-1', host: '127.0.0.1', port: 22, hostKeys: [] };
+  const message = `It printed: ${password} and ${password.slice(0, 12)}…`;
+  const opened = {
+    target,
+    credential: { kind: 'ssh_password', id: '7', version: 1, user: 'root', password },
+    secrets: new PatternSet(textPatterns(password)),
+    checkAddresses: () => {
+      throw new SshError({ reason: 'auth_failed', message, advice: `Is ${password} right?` });
+    },
+  };
+  const tester = new TargetTester({
+    opener: {
+      open: async () => opened as unknown as UsableCredential,
+      openWay: () => Promise.reject(new Error('There is a credential')),
+      refused: () => {},
+    },
+    winrmPolicy: {},
+    policy: new PolicyGuard({ policy: emptyPolicy }),
+    log,
+  });
+  const told = await new Promise<AgentMessage>((resolve) => {
+    const credential = { id: '7', version: 1 } as LeaseCredential;
+    void tester.test({ type: 'test_target', requestId: 'a', target, credential, timeoutMs: 20_000 }, resolve);
+  });
+  expect(told).toMatchObject({
+    reason: 'auth_failed',
+    message: 'It printed: ******** and ********…',
+    advice: 'Is ******** right?',
+  });
 });

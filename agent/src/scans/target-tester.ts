@@ -7,6 +7,7 @@ import type {
   LeaseTarget,
   ServerMessageOf,
 } from '@opsconductor/protocol';
+import { cutText } from '../cut-text.ts';
 import {
   type CredentialOpener,
   NoSegmentKey,
@@ -14,6 +15,8 @@ import {
 } from '../execution/secrets/credential-opener.ts';
 import type { Logger } from '../log.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
+import { Masking } from '../spool/masking.ts';
+import { PatternSet } from '../spool/pattern-set.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
 import type { WinrmPolicy } from '../steps/winrm/winrm-connection-options.ts';
@@ -61,10 +64,22 @@ export class TargetTester {
     reply({ type: 'host_key_seen', targetId: lease.target.id, hostKey: offeredHostKey });
   }
 
-  async #test(
-    target: LeaseTarget,
-    credential: LeaseCredential | undefined,
-    timeoutMs: number,
+  /** What a host says may hold what it was just given. */
+  async #test(...given: [LeaseTarget, LeaseCredential | undefined, number]): Promise<TestResult> {
+    const masking = new LateMasking();
+    const result = await this.#try(given, masking);
+    const { message, advice, serverVersion } = result;
+    return {
+      ...result,
+      ...(message === undefined ? {} : { message: masking.text(message) }),
+      ...(advice === undefined ? {} : { advice: masking.text(advice) }),
+      ...(serverVersion === undefined ? {} : { serverVersion: masking.text(serverVersion) }),
+    };
+  }
+
+  async #try(
+    [target, credential, timeoutMs]: [LeaseTarget, LeaseCredential | undefined, number],
+    masking: LateMasking,
   ): Promise<TestResult> {
     const signal = AbortSignal.timeout(timeoutMs);
     const [shellLimit, sftpLimit] = [shellShare, sftpShare].map((share) =>
@@ -74,10 +89,12 @@ export class TargetTester {
       if (target.winrm !== undefined) {
         if (credential === undefined) return noWinrmCredential;
         const usable = await this.#opener.open(credential, target);
+        masking.add(usable.secrets);
         return await testWinrm(usable, this.#winrmPolicy, signal);
       }
       const opened = credential === undefined ? undefined : await this.#opener.open(credential, target);
-      const { target: reached, checkAddresses } = opened ?? (await this.#nobody(target));
+      const { target: reached, checkAddresses, secrets } = opened ?? (await this.#nobody(target));
+      masking.add(secrets);
       const tested = await testConnection(reached, opened?.credential, {
         checkAddresses,
         signal,
@@ -87,6 +104,7 @@ export class TargetTester {
           checkLogin(connection, {
             ...{ host: reached.host, user: opened?.credential.user ?? '' },
             ...{ shellLimit, sftpLimit },
+            masked: (text) => masking.text(text),
           }),
       });
       if (!tested.ok) return failure(tested.error, credential !== undefined);
@@ -95,7 +113,7 @@ export class TargetTester {
         ok: true,
         serverVersion: serverVersion.slice(0, 255),
         latencyMs,
-        ...(found === undefined ? {} : { message: found.slice(0, 2_000) }),
+        ...(found === undefined ? {} : { message: cutText(found, 2_000) }),
       };
     } catch (error) {
       if (error instanceof SshError) return failure(error, true);
@@ -111,12 +129,29 @@ export class TargetTester {
   }
 
   /** Tests only the way to the host: its key is compared before anybody would log in, and nobody does. */
-  async #nobody(target: LeaseTarget): Promise<Pick<UsableCredential, 'target' | 'checkAddresses'>> {
+  async #nobody(
+    target: LeaseTarget,
+  ): Promise<Pick<UsableCredential, 'target' | 'checkAddresses' | 'secrets'>> {
     this.#policy.checkTarget(target);
+    const way = await this.#opener.openWay(target);
     return {
-      target: (await this.#opener.openWay(target)).target,
+      target: way.target,
+      secrets: new PatternSet(way.patterns),
       checkAddresses: (addresses) => this.#policy.checkAddresses(target, addresses),
     };
+  }
+}
+
+/** Masks what is known once the credentials are open; nothing before. */
+class LateMasking {
+  #masking = Masking.of(new PatternSet([]));
+
+  add(secrets: PatternSet): void {
+    this.#masking = Masking.of(secrets);
+  }
+
+  text(text: string): string {
+    return this.#masking.text(text);
   }
 }
 
@@ -140,8 +175,8 @@ function failure(error: SshError, hasCredential: boolean): TestResult {
   return {
     ok: false,
     reason,
-    message: message.slice(0, 2_000),
-    advice: advice.slice(0, 2_000),
+    message: cutText(message, 2_000),
+    advice: cutText(advice, 2_000),
     ...(offeredHostKey === undefined ? {} : { offeredHostKey: offeredHostKey.line }),
   };
 }
@@ -168,7 +203,7 @@ function describe(
   const why = error instanceof Error ? error.message : String(error);
   return {
     reason: 'internal',
-    message: `The test failed in an unexpected way: ${why}`.slice(0, 2_000),
+    message: cutText(`The test failed in an unexpected way: ${why}`, 2_000),
     advice: "The agent's log has the details.",
   };
 }

@@ -1,6 +1,7 @@
 // Receives files and directories from an `scp -f` on the target. Its input is treated as hostile: names can't lead out
 // of the destination, and nothing is accepted that was not asked for.
 
+import { cutText } from '../cut-text.ts';
 import { directoryAttributes, fileAttributes } from '../sftp/copy/new-attributes.ts';
 import { refusePlace } from '../sftp/copy/refuse-place.ts';
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
@@ -114,8 +115,8 @@ async function takeFile(download: ScpDownload, to: Directory, record: Record, so
   const { channel, plan, report, signal } = download;
   const { name, size } = record;
   const startedAt = new Date().toISOString();
-  const localPath = toldPath(`${to.path}/${name}`).slice(0, 1_000);
-  const remotePath = toldPath(source).slice(0, 1_000);
+  const localPath = cutText(toldPath(`${to.path}/${name}`), 1_000);
+  const remotePath = cutText(toldPath(source), 1_000);
   const row = { operation: 'download', localPath, remotePath, fileSize: size, startedAt } as const;
   const there = await to.look(name);
   let sink: Sink | undefined;
@@ -167,7 +168,7 @@ async function nextRecord(download: ScpDownload, within: string): Promise<Record
       if (code === 2) throw channel.refusal(line, path, 'read');
       download.report.fail(path, channel.refusal(line, path, 'read'), {
         operation: 'download',
-        remotePath: toldPath(path).slice(0, 1_000),
+        remotePath: cutText(toldPath(path), 1_000),
         bytesTransferred: 0,
       });
       continue;

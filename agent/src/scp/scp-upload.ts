@@ -1,4 +1,5 @@
 // Sends files and directories of the agent to an `scp -t` on the target.
+import { cutText } from '../cut-text.ts';
 import { chunkBytes } from '../sftp/copy/chunk-buffers.ts';
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
@@ -149,8 +150,8 @@ async function sendBytes({ channel, signal, moved }: ScpUpload, source: Source):
 function rowOf(localPath: string, remotePath: string) {
   return {
     operation: 'upload' as const,
-    localPath: toldPath(localPath).slice(0, 1_000),
-    remotePath: toldPath(remotePath).slice(0, 1_000),
+    localPath: cutText(toldPath(localPath), 1_000),
+    remotePath: cutText(toldPath(remotePath), 1_000),
     bytesTransferred: 0,
   };
 }

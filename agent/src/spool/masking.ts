@@ -6,11 +6,13 @@ import {
   type Detections,
   detectedKinds,
   detectionPlaces,
+  limits,
 } from '@opsconductor/protocol';
+import { cutMark } from '../cut-text.ts';
 import { secretDetector } from '../detectors/secret-detector.ts';
 import type { Pattern } from './comparison.ts';
 import type { PatternSet } from './pattern-set.ts';
-import { type Detecting, Redactor, type RedactorOptions } from './redactor.ts';
+import { type Detecting, mask, Redactor, type RedactorOptions } from './redactor.ts';
 
 type Counts = Map<`${DetectedKind} ${DetectionPlace}`, number>;
 
@@ -44,11 +46,21 @@ export class Masking {
     return new Redactor(this.#patterns, { ...options, detecting: this.#detecting(place) });
   }
 
-  /** Masks the secrets in a complete text. */
+  /** Masks the secrets in a complete text, and the beginning of one where the text was cut (`cutText`). */
   text(text: string): string {
     if (this.#patterns.maxBytes === 0 && this.#counts === undefined) return text;
     const redactor = this.redactor('text');
-    return Buffer.concat([redactor.push(Buffer.from(text)), redactor.end()]).toString();
+    const shown = Buffer.concat([redactor.push(Buffer.from(text)), redactor.end()]).toString();
+    const parts = shown.split(cutMark);
+    const last = parts.pop() ?? '';
+    return [...parts.map((part) => this.#withoutBeginning(part)), last].join(cutMark);
+  }
+
+  #withoutBeginning(cut: string): string {
+    const bytes = Buffer.from(cut);
+    const start = this.#patterns.partialStart(bytes);
+    if (bytes.length - start < limits.minMaskedBytes) return cut;
+    return Buffer.concat([bytes.subarray(0, start), mask]).toString();
   }
 
   /** What was masked for its form so far; undefined if nothing was. */

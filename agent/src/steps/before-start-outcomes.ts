@@ -1,5 +1,7 @@
 // Outcomes of steps that were stopped or could not begin; every step type uses them.
+
 import type { StepOutcome } from '@opsconductor/protocol';
+import { cutText } from '../cut-text.ts';
 import type { SshError } from '../ssh/ssh-error.ts';
 import type { StopRequest } from './step-type.ts';
 
@@ -21,7 +23,7 @@ export function failedBeforeStart(error: SshError): StepOutcome {
     status: 'failed',
     // Nothing was sent, so the outcome is certain: the target was simply not reached.
     reason: error.reason === 'connection_lost' ? 'unreachable' : error.reason,
-    message: error.message.slice(0, 2000),
-    advice: error.advice.slice(0, 2000),
+    message: cutText(error.message, 2_000),
+    advice: cutText(error.advice, 2_000),
   };
 }

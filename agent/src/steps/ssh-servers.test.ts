@@ -24,6 +24,7 @@ const checks = {
       check: (connection) =>
         checkLogin(connection, {
           ...{ host: t.target.host, user: t.credential.user, shellLimit: limit, sftpLimit: limit },
+          masked: (text) => text,
         }),
     });
     return tested.ok ? 'ok' : tested.error.reason;

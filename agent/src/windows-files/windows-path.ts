@@ -1,4 +1,5 @@
 // Windows paths as transfers use them: with slashes, which can't occur in a name on Windows.
+import { cutText } from '../cut-text.ts';
 import { isText } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import { TransferError } from '../sftp/tree/transfer-error.ts';
@@ -13,7 +14,7 @@ export function partsOfWindowsPath(path: string): { root: string; parts: string[
   const root = /^(?:[A-Za-z]:\/|\/\/[^/?.][^/]*\/[^/]+(?:\/|$))/.exec(slashed)?.[0];
   if (root === undefined) {
     throw refused(
-      `${path.slice(0, 300)} is not an absolute Windows path.`,
+      `${cutText(path, 300)} is not an absolute Windows path.`,
       'Begin it with a drive, such as C:\\, or with \\\\server\\share.',
     );
   }
@@ -46,7 +47,7 @@ export function askedPath(path: string): string {
  * the end, and has device names in every directory.
  */
 export function requireWindowsName(name: string): void {
-  const shown = shownPath(name).slice(0, 300);
+  const shown = cutText(shownPath(name), 300);
   if (!isText(name)) throw refused(`${shown} is not valid text, as names on Windows must be.`, rename);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what Windows forbids
   const letter = /[\u0000-\u001f<>:"/\\|?*]/.exec(name)?.[0];

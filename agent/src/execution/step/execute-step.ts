@@ -1,5 +1,6 @@
 // Runs one leased step: checks what it was given, opens the credential, passes the step to its step type, and turns
 // whatever happens into an outcome. Nothing that a target or a person does leads to an exception here.
+
 import {
   type BecomeConfig,
   defaultKillGraceS,
@@ -11,6 +12,7 @@ import {
   type TransferReport,
 } from '@opsconductor/protocol';
 import type { AskServer } from '../../contents/content-link.ts';
+import { cutText } from '../../cut-text.ts';
 import type { GrantGuard } from '../../grants/grant-guard.ts';
 import { handOn, outputsMissing } from '../../outputs/hand-on.ts';
 import { HeldStreams } from '../../outputs/held-streams.ts';
@@ -338,7 +340,7 @@ function failed(
   message: string,
   advice: string,
 ): { outcome: StepOutcome } {
-  return { outcome: { status: 'failed', reason, message: message.slice(0, 2_000), advice } };
+  return { outcome: { status: 'failed', reason, message: cutText(message, 2_000), advice } };
 }
 
 function invalidConfig(message: string): { outcome: StepOutcome } {

@@ -1,6 +1,7 @@
 // The deletions of a mirror: found and counted before anything is changed, and carried out only if everything else
 // succeeded.
 
+import { cutText } from '../../cut-text.ts';
 import type { Ends } from '../find-ends.ts';
 import type { TransferReport } from '../report/transfer-report.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
@@ -41,7 +42,7 @@ async function deleteOne(
   { plan, conduct, report }: { plan: TransferPlan; conduct: Conduct; report: TransferReport },
 ): Promise<void> {
   const relative = [...each.parents, each.name].join('/');
-  const path = toldPath(`${top.path}/${relative}`).slice(0, 1_000);
+  const path = cutText(toldPath(`${top.path}/${relative}`), 1_000);
   const place = plan.direction === 'push' ? { remotePath: path } : { localPath: path };
   const row = { operation: 'delete' as const, bytesTransferred: 0, ...place };
   try {

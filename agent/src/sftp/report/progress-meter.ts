@@ -1,5 +1,7 @@
 // Counts the progress of a transfer and reports it at intervals.
+
 import { limits, type TransferProgress } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import type { TreeProgress } from '../copy/copy-tree.ts';
 import { shownPath } from '../tree/shown-path.ts';
 
@@ -81,7 +83,7 @@ export class ProgressMeter implements TreeProgress {
       bytesTotal: Math.max(this.#bytesTotal, this.#bytes),
       isCounted: this.#isCounted,
       bytesPerSecond: elapsedMs === 0 ? 0 : Math.round(((this.#bytes - first.bytes) * 1_000) / elapsedMs),
-      ...(current === undefined ? {} : { current: shownPath(current).slice(0, 1_000) }),
+      ...(current === undefined ? {} : { current: cutText(shownPath(current), 1_000) }),
     };
   }
 }

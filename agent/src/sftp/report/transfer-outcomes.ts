@@ -1,5 +1,7 @@
 // Turns the end of a transfer into an outcome.
+
 import type { StepOutcome } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../../steps/before-start-outcomes.ts';
 import type { StepContext, StopRequest } from '../../steps/step-type.ts';
@@ -63,5 +65,5 @@ function soFar({ totals }: TransferReport): string {
 }
 
 function failedWith(reason: TransferError['reason'], message: string, advice: string): StepOutcome {
-  return { status: 'failed', reason, message: message.slice(0, 2_000), advice: advice.slice(0, 2_000) };
+  return { status: 'failed', reason, message: cutText(message, 2_000), advice: cutText(advice, 2_000) };
 }

@@ -1,5 +1,7 @@
 // The result of a transfer: totals of everything, and a row per file up to a limit. Failures come first.
+
 import { limits, type TransferRow, type TransferTotals } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { toldPath } from '../tree/shown-path.ts';
@@ -23,8 +25,8 @@ export function rowOf(
   const [localPath, remotePath] = isPush ? [source, destination] : [destination, source];
   return {
     operation: isPush ? 'upload' : 'download',
-    localPath: toldPath(localPath).slice(0, 1_000),
-    remotePath: toldPath(remotePath).slice(0, 1_000),
+    localPath: cutText(toldPath(localPath), 1_000),
+    remotePath: cutText(toldPath(remotePath), 1_000),
     bytesTransferred: 0,
     ...(fileSize === undefined ? {} : { fileSize }),
   };
@@ -117,7 +119,7 @@ export class TransferReport {
     this.#first ??= { path, error: known };
     this.#told.add(known);
     if (this.#failed.length < limits.maxTransferRows)
-      this.#failed.push({ ...row, status: 'failed', error: known.message.slice(0, 1_000) });
+      this.#failed.push({ ...row, status: 'failed', error: cutText(known.message, 1_000) });
     this.#onFailure({ path, error: known });
   }
 }

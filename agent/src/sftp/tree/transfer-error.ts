@@ -1,5 +1,7 @@
 // Errors of a transfer: a reason, and two sentences that a person can act on.
+
 import type { StepReason } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import { shownPath } from './shown-path.ts';
 
 export type TransferReason = Extract<
@@ -105,5 +107,5 @@ function codeOf(error: unknown): string | number | undefined {
 
 function reasonText(cause: unknown): string {
   const text = cause instanceof Error ? cause.message : String(cause);
-  return shownPath(text.replace(/\.$/, '')).slice(0, 300);
+  return cutText(shownPath(text.replace(/\.$/, '')), 300);
 }

@@ -1,4 +1,5 @@
 // The command with which the login shell becomes another user, and the interpretation of what sudo and su answer.
+import { cutText } from '../../cut-text.ts';
 import type { Become } from './become.ts';
 
 /** What the output means: a password is asked for, or the other user's shell is there. */
@@ -66,7 +67,7 @@ export class BecomeDialog {
           .trim(),
       )
       .filter((line) => !['', 'ask', 'in', 'missing', 'su'].includes(line));
-    return words.slice(-4).join(' / ').slice(0, 500);
+    return cutText(words.slice(-4).join(' / '), 500);
   }
 
   push(stream: 'stdout' | 'stderr', bytes: Buffer): BecomeNews {

@@ -1,6 +1,7 @@
 // Turns the end of a command into an outcome.
 
 import type { SshExecConfig, StepOutcome } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import type { Become } from '../../ssh/become/become.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
@@ -127,7 +128,7 @@ function lost(host: string, end: AttemptEnd): StepOutcome {
 
 function noDirectory(path: string, why: 'denied' | 'file' | 'missing'): StepOutcome {
   // The path is not known for a command that was found again.
-  const shown = path === '' ? '' : ` ${path.length > 500 ? `${path.slice(0, 500)}…` : path}`;
+  const shown = path === '' ? '' : ` ${cutText(path, 500)}`;
   const messages = {
     denied: `The working directory${shown} may not be entered by this user; the command was not started.`,
     file: `The working directory${shown} is not a directory; the command was not started.`,

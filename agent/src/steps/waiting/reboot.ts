@@ -1,5 +1,7 @@
 // Step type reboot: asks the target to restart, and waits until it is back with another boot id.
+
 import { defaultRebootCommand, type RebootConfig, type StepOutcome } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { requestFor } from '../../ssh/pool/request-for.ts';
 import type { ScriptTarget } from '../../ssh/run-script.ts';
@@ -196,11 +198,11 @@ function stopped(
     return {
       status: 'timed_out',
       reason: 'timed_out',
-      message: `${host} was asked to restart, and answers, but the login is refused: ${last.message}`.slice(
-        0,
+      message: cutText(
+        `${host} was asked to restart, and answers, but the login is refused: ${last.message}`,
         2_000,
       ),
-      advice: `Whether it has restarted is not known. ${last.advice}`.slice(0, 2_000),
+      advice: cutText(`Whether it has restarted is not known. ${last.advice}`, 2_000),
     };
   }
   return {

@@ -1,5 +1,7 @@
 // Step type wait_for: waits until a port is open or closed, a command succeeds, or a time has passed.
+
 import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { quote } from '../../ssh/quote.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
@@ -112,7 +114,7 @@ function reached(context: StepContext, line: string): StepOutcome {
 }
 
 function stopped(request: StopRequest, message: string): StepOutcome {
-  return { status: stoppedStatus(request), reason: request.cause, message: message.slice(0, 2_000) };
+  return { status: stoppedStatus(request), reason: request.cause, message: cutText(message, 2_000) };
 }
 
 function say(context: StepContext, line: string): void {

@@ -1,6 +1,8 @@
 // Step type winrm.copy: files and directories between the agent and a Windows host.
+
 import { posix } from 'node:path';
 import type { StepOutcome, WinrmCopyConfig } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import type { AgentPolicy } from '../../policy/agent-policy.ts';
 import { transferBetween } from '../../sftp/run-transfer.ts';
 import type { TransferPlan } from '../../sftp/transfer-plan.ts';
@@ -39,7 +41,7 @@ async function execute(
     ...outcome,
     status: 'failed',
     reason: 'path_missing',
-    message: `Nothing matches ${source}.`.slice(0, 2_000),
+    message: cutText(`Nothing matches ${source}.`, 2_000),
     advice: 'Check the path and the pattern at its end.',
   };
 }

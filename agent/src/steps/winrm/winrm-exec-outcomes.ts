@@ -1,5 +1,7 @@
 // Turns the end of a command on a WinRM host, or the error that kept it from starting, into an outcome.
+
 import type { StepOutcome, StepReason, WinrmExecConfig } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { CommandEnd } from '../../winrm/commands/run-command.ts';
 import type { WinrmError, WinrmErrorKind } from '../../winrm/winrm-error.ts';
@@ -37,8 +39,8 @@ export function outcomeOfError({ kind, message, advice, cause }: WinrmError): St
   return {
     status: 'failed',
     reason: reasons[kind],
-    message: `The command was not started. ${message}`.slice(0, 2_000),
-    advice: advice.slice(0, 2_000),
+    message: cutText(`The command was not started. ${message}`, 2_000),
+    advice: cutText(advice, 2_000),
   };
 }
 
@@ -81,8 +83,8 @@ function lost({ message, advice }: WinrmError, host: string): StepOutcome {
   return {
     status: 'unknown',
     reason: 'connection_lost',
-    message: `What became of the command on ${host} is not known. ${message}`.slice(0, 2_000),
-    advice: advice.slice(0, 2_000),
+    message: cutText(`What became of the command on ${host} is not known. ${message}`, 2_000),
+    advice: cutText(advice, 2_000),
   };
 }
 

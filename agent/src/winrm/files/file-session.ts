@@ -1,5 +1,7 @@
 // A file server that runs on a host, and requests to it: many at a time, in as few messages as possible.
+
 import { powershellInput } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import { learnEnvelopeSize } from '../commands/envelope-size.ts';
 import { inputBytesPerMessage, WinrmShell } from '../commands/shell.ts';
 import type { WinrmConnection } from '../connection/connection.ts';
@@ -282,10 +284,8 @@ export class FileSession {
   }
 
   #ended(): WinrmError {
-    const said = `${this.#said}${this.#complaint.end()}`
-      .replaceAll(/\s+/g, ' ')
-      .trim()
-      .slice(0, maxComplaint);
+    const all = `${this.#said}${this.#complaint.end()}`.replaceAll(/\s+/g, ' ').trim();
+    const said = cutText(all, maxComplaint);
     return new WinrmError({
       kind: 'ambiguous',
       message: `The program that copies files on the host has ended${said === '' ? '.' : `: ${said}`}`,
@@ -338,7 +338,7 @@ function closed(): Error {
 }
 
 function refusal([code = 'failed', text = '']: string[]): FileRefused {
-  return new FileRefused(code, textOf(text).slice(0, maxComplaint));
+  return new FileRefused(code, cutText(textOf(text), maxComplaint));
 }
 
 /** Encodes a text as a word of a request. */

@@ -1,5 +1,6 @@
 // Explains a host's faults by their code. They come in two forms: WSManFault, and MSFT_WmiError for some of the quotas.
 
+import { cutText } from '../../cut-text.ts';
 import { rightsAdvice, WinrmError, type WinrmErrorKind } from '../winrm-error.ts';
 import { namespaces } from './namespaces.ts';
 import { allOf, childOf, type XmlElement } from './xml.ts';
@@ -125,9 +126,5 @@ function reasonOf(fault: XmlElement): string {
   const text = [reason, ...messages]
     .map((each) => each.replaceAll(/\s+/g, ' ').trim())
     .find((each) => each !== '');
-  return text === undefined
-    ? 'it gave no reason.'
-    : text.length > maxText
-      ? `${text.slice(0, maxText)}…`
-      : text;
+  return text === undefined ? 'it gave no reason.' : cutText(text, maxText);
 }

@@ -1,6 +1,8 @@
 // A script that runs as a scheduled task: it goes on whether or not an agent is connected, and is found again by its
 // name.
+
 import { powershellInput } from '@opsconductor/protocol';
+import { cutText } from '../../cut-text.ts';
 import { pause } from '../../timing/pause.ts';
 import { type CommandEnd, type RunLimits, runCommand } from '../commands/run-command.ts';
 import type { ConnectionSource } from '../connection/pool.ts';
@@ -300,7 +302,7 @@ class Heard {
         this.last ??= { is: 'exit', code: Number(rest) | 0 };
         break;
       case 'failed':
-        this.last ??= { is: 'failed', text: Buffer.from(rest, 'base64').toString('utf8').slice(0, 1_000) };
+        this.last ??= { is: 'failed', text: cutText(Buffer.from(rest, 'base64').toString('utf8'), 1_000) };
         break;
       case 'none':
       case 'ended':
