@@ -131,7 +131,7 @@ export const SegmentStateSchema = message('segment_state', {
   wanting: Type.Array(Type.Object({ agentId: Id, generation: Type.Integer({ minimum: 1 }) })),
   /** Requests this new generation, because an agent that has the last one was revoked. */
   makeGeneration: Type.Optional(Type.Integer({ minimum: 2 })),
-  /** Generations that nobody has wrapped yet for the recovery key in the roster. */
+  /** Generations that this agent has not wrapped yet for the recovery key in the roster. */
   wantedForRecovery: Type.Optional(Type.Array(Type.Integer({ minimum: 1 }))),
   /** Requests new keys of the agent itself; only for agents with the capability `new_keys`. */
   newKeysWanted: Type.Optional(Type.Boolean()),

@@ -39,7 +39,7 @@ export async function openGenerations(
   const { wraps } = await api.get(recoveryPath(known.segmentId), SegmentRecoverySchema);
   const opened: OpenedGeneration[] = [];
   for (const { generation } of roster.segmentKeys) {
-    const wrapped = wraps.find((wrap) => wrap.generation === generation)?.wrapped;
+    const wrapped = wraps.filter((wrap) => wrap.generation === generation).map((wrap) => wrap.wrapped);
     opened.push(await openOne(roster, generation, recovery.privateKey, wrapped));
   }
   return opened;
@@ -94,21 +94,26 @@ async function openOne(
   roster: Roster,
   generation: number,
   recipientPrivateKey: Uint8Array,
-  wrapped: string | undefined,
+  wraps: readonly string[],
 ): Promise<OpenedGeneration> {
-  if (wrapped === undefined) {
+  if (wraps.length === 0) {
     const said =
       'no agent has wrapped it for this key yet: an agent that has it does so while it is connected';
     return { generation, privateKey: undefined, said };
   }
-  try {
-    const binding = { ...bindingOf(roster, generation), recipient: 'recovery' as const };
-    const privateKey = await unwrapSegmentKey({ recipientPrivateKey, wrapped, binding });
-    return { generation, privateKey, said: 'opens, and is the key that the roster names' };
-  } catch (error) {
-    if (!(error instanceof SealingError)) throw error;
-    return { generation, privateKey: undefined, said: `does not open: ${error.message}` };
+  const binding = { ...bindingOf(roster, generation), recipient: 'recovery' as const };
+  let problem = '';
+  // Each agent has made one. One that an agent has made wrong is no reason to do without those of the others.
+  for (const wrapped of wraps) {
+    try {
+      const privateKey = await unwrapSegmentKey({ recipientPrivateKey, wrapped, binding });
+      return { generation, privateKey, said: 'opens, and is the key that the roster names' };
+    } catch (error) {
+      if (!(error instanceof SealingError)) throw error;
+      problem = error.message;
+    }
   }
+  return { generation, privateKey: undefined, said: `does not open: ${problem}` };
 }
 
 function bindingOf(roster: Roster, generation: number) {

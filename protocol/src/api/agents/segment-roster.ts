@@ -75,7 +75,7 @@ const RecoveryWrap = Type.Object({
 export const SegmentRecoverySchema = Type.Object({
   /** X25519 key as the newest roster names it; `null` if it names none. */
   recoveryKey: Nullable(PublicKeySchema),
-  /** Wrapped by agents for the recovery key. */
+  /** Wrapped by agents for the recovery key: of each generation, one by every agent that has it. One may not open. */
   wraps: Type.Array(RecoveryWrap),
 });
 export type SegmentRecovery = Static<typeof SegmentRecoverySchema>;

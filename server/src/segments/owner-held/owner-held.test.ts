@@ -269,6 +269,36 @@ test('agents are asked once to wrap for the recovery key, and the recovered key 
   expect((await segmentStateFor(t.sql, agentId))?.wantedForRecovery).toEqual([1]);
 });
 
+test('of an agent whose wrap for the recovery key is useless, the others are asked all the same', async () => {
+  const { root, segment } = await makeOwned();
+  const [liar, honest] = [await enrolled(segment), await enrolled(segment)];
+  const recovery = await generateEncryptionKeyPair();
+  const recoveryKey = encodeBase64(recovery.publicKey);
+  const roster = rosterOf(segment, 1, [liar, honest], [encodeBase64(liar.segmentKey.publicKey)]);
+  await take(segment, root, { ...roster, recoveryKey });
+  await giveRecovered(
+    t.sql,
+    segment.id,
+    { agentId: honest.enrolled.agentId, wraps: [{ generation: 1, wrapped: wrapOf(0) }] },
+    t.caller,
+  );
+  for (const [n, { enrolled: agent }] of [liar, honest].entries()) {
+    await markWrapsOpened(t.sql, agent.agentId, [1]);
+    expect((await segmentStateFor(t.sql, agent.agentId))?.wantedForRecovery).toEqual([1]);
+    const wrap = { generation: 1, wrapped: wrapOf(n) };
+    expect(await t.sql.begin((tx) => storeRecoveryWrap(tx as never, agent.agentId, wrap))).toBe(true);
+    expect((await segmentStateFor(t.sql, agent.agentId))?.wantedForRecovery).toBeUndefined();
+  }
+  expect((await readRecovery(t.sql, segment.id, t.caller)).wraps).toEqual([
+    { generation: 1, wrapped: wrapOf(0) },
+    { generation: 1, wrapped: wrapOf(1) },
+  ]);
+});
+
+function wrapOf(byte: number): string {
+  return Buffer.alloc(81, byte).toString('base64');
+}
+
 test('managed segments have nothing for an owner to sign', async () => {
   const segment = await createSegment(t.sql, t.masterKey, { name: `managed-${++made}` }, t.caller);
   await makeFirstAgent(t, segment.id, `managed-agent-${made}`);

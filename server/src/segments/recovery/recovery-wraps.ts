@@ -14,8 +14,9 @@ import { segmentFor } from '../segment-for.ts';
 import { requireWrap } from '../segment-state.ts';
 
 /**
- * Stores the segment key that an agent has wrapped for the recovery key.
- * @returns false if the segment has no recovery key, or already has a wrap of that generation.
+ * Stores the segment key that an agent has wrapped for the recovery key. Each agent that has the key does so: nobody can
+ * tell here whether a wrap opens.
+ * @returns false if the segment has no recovery key, or already has this agent's wrap of that generation.
  * @throws {AppError} `forbidden` for an agent that is not active or never showed that it holds this generation;
  * `invalid` for something that is not a wrap.
  */

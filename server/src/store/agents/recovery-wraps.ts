@@ -1,7 +1,7 @@
 // The segment key wrapped for the recovery key of the segment's owner.
 import type { Queryable, Tx } from '../database/connection.ts';
 
-/** Stores a wrap made by an agent, unless there is one already. Returns whether it was stored. */
+/** Stores a wrap made by an agent, unless there is one of it already. Returns whether it was stored. */
 export async function insertRecoveryWrap(
   tx: Tx,
   wrap: { segmentId: number; generation: number; recoveryKey: string; wrapped: string; wrappedBy: number },
@@ -13,7 +13,7 @@ export async function insertRecoveryWrap(
   return rows.length > 0;
 }
 
-/** Returns what the segment's current recovery key can open, oldest generation first. */
+/** Returns what was wrapped for the segment's current recovery key, oldest generation first, one wrap for each agent. */
 export async function listRecoveryWraps(
   sql: Queryable,
   segmentId: number,
@@ -21,5 +21,5 @@ export async function listRecoveryWraps(
   return sql<{ generation: number; wrapped: string }[]>`
     select w.generation, w.wrapped from segment_recovery_wraps w
       join segments s on s.id = w.segment_id and s.recovery_key = w.recovery_key
-     where w.segment_id = ${segmentId} order by w.generation`;
+     where w.segment_id = ${segmentId} order by w.generation, w.wrapped_at`;
 }

@@ -82,7 +82,7 @@ export interface SegmentStateRow {
    * given a wrap are left out, but not for good: what a hostile peer has wrapped for them may not open.
    */
   wanting: { agentId: number; generation: number }[];
-  /** Generations that this agent holds and nobody has wrapped for the recovery key. */
+  /** Generations that this agent holds and has not wrapped for the recovery key. */
   wantedForRecovery: number[];
 }
 
@@ -107,7 +107,8 @@ export async function findSegmentState(
         from segment_key_wraps held where g.recovery_key is not null and held.agent_id = me.id
           and held.opened_at is not null
           and not exists (select from segment_recovery_wraps r where r.segment_id = g.id
-            and r.generation = held.generation and r.recovery_key = g.recovery_key)) as wanted_for_recovery
+            and r.generation = held.generation and r.recovery_key = g.recovery_key
+            and r.wrapped_by = me.id)) as wanted_for_recovery
     from agents me join segments g on g.id = me.segment_id where me.id = ${agentId}`;
   return row;
 }
