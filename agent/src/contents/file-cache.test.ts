@@ -131,3 +131,18 @@ test('a file that the server does not have is reported', async () => {
   const t = await setup({});
   await expect(t.hold(await t.open(), 'f')).rejects.toMatchObject({ reason: 'path_missing' });
 });
+
+test('a file that somebody has removed or cut from the folder is fetched again', async () => {
+  const bytes = randomBytes(1_000);
+  const t = await setup({ 'app.tar': bytes });
+  const cache = await t.open();
+  await (await t.hold(cache, 'app.tar')).release();
+  const blob = join(t.folder, 'blobs', sha256(bytes));
+  for (const spoil of [() => rm(blob), () => writeFile(blob, 'half')]) {
+    await spoil();
+    const { directory, release } = await t.hold(cache, 'app.tar');
+    expect((await readFile(join(directory, 'app.tar'))).equals(bytes)).toBe(true);
+    await release();
+  }
+  expect(t.asked).toHaveLength(3);
+});

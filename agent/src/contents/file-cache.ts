@@ -122,8 +122,9 @@ export class FileCache {
       const known = this.#blobs.get(file.sha256);
       if (known !== undefined) {
         known.held += 1;
-        if (known.isVerified || (await this.#isSound(file, known))) return this.#used(file.sha256, known);
-        // A file of an earlier process may be damaged or incomplete.
+        const isUsable = known.isVerified ? await this.#isThere(file) : await this.#isSound(file, known);
+        if (isUsable) return this.#used(file.sha256, known);
+        // A file of an earlier process may be damaged or incomplete, and somebody may have cleared the folder.
         this.#give(known);
         // Another step may have noticed the same and fetched it again already.
         if (this.#blobs.get(file.sha256) !== known) continue;
@@ -192,6 +193,13 @@ export class FileCache {
     return hash.digest('hex');
   }
 
+  async #isThere({ sha256, size }: ServerFile): Promise<boolean> {
+    return stat(this.#blobPath(sha256)).then(
+      (found) => found.size === size,
+      () => false,
+    );
+  }
+
   async #isSound(file: ServerFile, blob: Blob): Promise<boolean> {
     const handle = await open(this.#blobPath(file.sha256)).catch(() => undefined);
     if (handle === undefined) return false;
@@ -202,6 +210,9 @@ export class FileCache {
       );
       blob.isVerified = sha256 === file.sha256 && blob.size === file.size;
       return blob.isVerified;
+    } catch {
+      // What the disk does not give back is fetched again.
+      return false;
     } finally {
       await handle.close();
     }
