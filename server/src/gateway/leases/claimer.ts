@@ -2,8 +2,11 @@
 // entries of steps that are no longer ready. There are few of them, except while somebody keeps an old snapshot open.
 // So if slots have merely become free, the claim goes on with the runs that the last look found, after the last step
 // taken from each.
+
+import type { Log } from '../../log.ts';
 import type { StartedRun } from '../../runs/leases/claim-along.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
+import { claimRunsApart, isRefused } from '../../store/queue/claim-apart.ts';
 import { type Claim, type ClaimAmong, claimNewRun, claimOnce, claimSteps } from '../../store/queue/claims.ts';
 
 const nothing: Claim = {
@@ -26,6 +29,7 @@ export interface ClaimerDeps {
   serverId: string;
   /** Returns the agents of these segments that are connected here and ready, with the number of steps that each has. */
   held(segmentIds: ReadonlySet<number>): ClaimAmong['held'];
+  log?: Pick<Log, 'error'>;
   /** Returns the time in ms; `performance.now` by default. */
   now?: () => number;
 }
@@ -39,12 +43,19 @@ export class Claimer {
   /** Segments in which slots have become free. */
   #freed = new Set<number>();
   #isDue = true;
+  /** Whether the database has refused the last look. */
+  #isRefused = false;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #lookTookMs = 0;
 
   constructor(deps: ClaimerDeps) {
     this.#deps = deps;
     this.#now = deps.now ?? (() => performance.now());
+  }
+
+  /** Whether a claim may be part of another transaction, which would fail with it. */
+  get mayGoAlong(): boolean {
+    return !this.#isRefused;
   }
 
   /** Tells that something may have become ready, anywhere. */
@@ -112,9 +123,11 @@ export class Claimer {
     let claim: Claim;
     try {
       claim = await claimSteps(this.#deps.sql, this.#deps.serverId, claimId);
+      this.#isRefused = false;
     } catch (error) {
       this.#isDue = true;
-      throw error;
+      if (!isRefused(error)) throw error;
+      return this.#lookApart(claimId, error);
     }
     this.#lookedAtMs = this.#now();
     // Measured only if there was a free slot: without one, the look hasn't read far.
@@ -133,6 +146,19 @@ export class Claimer {
       }
     }
     this.#took(claim);
+    return claim;
+  }
+
+  /** The database refuses to write some step: only runs with such a step have to wait. */
+  async #lookApart(claimId: string, error: unknown): Promise<Claim> {
+    const { sql, serverId, log } = this.#deps;
+    this.#isRefused = true;
+    this.#known.clear();
+    const { refused, ...claim } = await claimRunsApart(sql, serverId, claimId);
+    log?.error(
+      { err: error, runs: refused },
+      'the database refuses to lease steps of these runs to agents; this is retried every second',
+    );
     return claim;
   }
 

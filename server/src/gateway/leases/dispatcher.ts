@@ -70,8 +70,8 @@ export class Dispatcher {
 
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
-    const { sql, serverId } = deps;
-    this.#claimer = new Claimer({ sql, serverId, held: (segmentIds) => this.#held(segmentIds) });
+    const { sql, serverId, log } = deps;
+    this.#claimer = new Claimer({ sql, serverId, log, held: (segmentIds) => this.#held(segmentIds) });
   }
 
   start(): void {
@@ -103,7 +103,7 @@ export class Dispatcher {
    * flight.
    */
   claimAlong(): ClaimAlong | undefined {
-    if (this.#running !== undefined || this.#stopped) return undefined;
+    if (this.#running !== undefined || this.#stopped || !this.#claimer.mayGoAlong) return undefined;
     if (this.#undelivered.length + this.#refused.length > 0) return undefined;
     const claimId = newClaimId();
     let claim: Claim | undefined;

@@ -1,6 +1,6 @@
 // Steps whose rows the database refuses to write: they cost their agent nothing else.
 import { expect, test } from 'vitest';
-import type { TestGateway } from '../testing.ts';
+import { setupGateway, type TestGateway } from '../testing.ts';
 import { completion, leased } from './leased-testing.ts';
 
 /** Makes the database refuse to write the row of a step. The returned function ends that. */
@@ -58,4 +58,21 @@ test('an agent that has lost a step whose end the database refuses comes back al
   const runId = await t.start();
   expect((await again.next('leases')).leases).toMatchObject([{ runId }]);
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', epoch }]);
+});
+
+test('a ready step whose row can’t be written keeps the steps of no other run from being leased, nor runs from being started', async () => {
+  await using t = await setupGateway();
+  // In the database the agent counts as connected, and would be leased steps.
+  await t.sql`update agent_sessions set disconnected_at = clock_timestamp()`;
+  const bad = await t.start();
+  const [step] = await t.steps(bad);
+  const allow = await refuseToWrite(t, step?.id ?? 0);
+  const before = await t.start();
+  const agent = await t.connectAgent();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: before }]);
+  const after = await t.start();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: after }]);
+  expect(await t.steps(bad)).toMatchObject([{ status: 'ready', epoch: 0 }]);
+  await allow();
+  expect((await agent.next('leases')).leases).toMatchObject([{ runId: bad }]);
 });

@@ -74,7 +74,7 @@ function liveLeases(db: Queryable) {
           where l.agent_id = s.agent_id and l.status = 'running')`;
 }
 
-function heldSteps(db: Queryable, held: ClaimAmong['held']) {
+function heldSteps(db: Queryable, held: NonNullable<ClaimAmong['held']>) {
   const agentIds = held.map(({ agentId }) => agentId);
   const steps = held.map((each) => each.steps);
   return db`join unnest(${agentIds}::bigint[], ${steps}::int[]) as held(agent_id, steps) on held.agent_id = a.id`;

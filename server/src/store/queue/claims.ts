@@ -75,8 +75,8 @@ export interface CandidateRun {
 export interface ClaimAmong {
   /** `afterId`: only steps after this one are looked at. */
   runs: readonly (CandidateRun & { afterId: number })[];
-  /** The agents that may be given steps, with how many each has. */
-  held: readonly { agentId: number; steps: number }[];
+  /** The agents that may be given steps, with how many each has; `undefined` if the database is to count these. */
+  held: readonly { agentId: number; steps: number }[] | undefined;
 }
 
 /** Added to a step's own budget before the server calls its attempt unknown, in seconds. */
