@@ -62,9 +62,13 @@ test(
 
     await expect(t.server.start()).rejects.toThrow(/The database in .* was moved to \S+ on \d{4}-/);
 
-    for (const [script, ...words] of [['keys', 'status'], ['restored']] as const) {
+    for (const [code, script, ...words] of [
+      [1, 'keys', 'status'],
+      [1, 'restored'],
+      [3, 'audit', 'verify'],
+    ] as const) {
       expect(await command(script, words, { DATABASE_URL: '' }), script).toMatchObject({
-        code: 1,
+        code,
         said: expect.stringContaining('was moved to'),
       });
     }

@@ -1,7 +1,9 @@
 // `audit verify`: reads a database or an export, and says what is proven, what is wrong, and what can't be known.
+import { join } from 'node:path';
 import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opsconductor/protocol/sealing';
 import { Command, CommanderError } from 'commander';
 import { startExistingPostgres } from '../../database/existing-database.ts';
+import { refuseMoved } from '../../database/move/moved-mark.ts';
 import { connect, type Sql } from '../../store/database/connection.ts';
 import { hasSchema, readInstallation } from '../../store/database/installation.ts';
 import { readNotes } from '../checkpoint-notes.ts';
@@ -105,7 +107,10 @@ async function verifySource(flags: Flags, context: CommandContext, given: Given)
     return verificationOf(await verifyExport(flags.export, options), options, given, head.kind);
   }
   if (flags.data === undefined) return verifyUrl(context.databaseUrl ?? '', given);
-  const embedded = await startExistingPostgres({ dataDir: `${flags.data}/postgres`, log: () => {} });
+  const dataDir = join(flags.data, 'postgres');
+  // Its log ends where it was moved, and would be found sound for ever.
+  await refuseMoved(dataDir);
+  const embedded = await startExistingPostgres({ dataDir, log: () => {} });
   try {
     return await verifyUrl(embedded.url, given);
   } finally {
