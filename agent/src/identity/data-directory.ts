@@ -60,6 +60,9 @@ export function dataDirectory(root: string): DataDirectory {
   };
 }
 
+/** Far longer than it takes to make keys. */
+const makingKeysMs = 3_600_000;
+
 /** Creates the folders, and removes other users' access to them. */
 export async function prepareDataDirectory(data: DataDirectory): Promise<void> {
   try {
@@ -96,6 +99,8 @@ export async function removeUnfinishedFiles(data: DataDirectory): Promise<void> 
   ]);
   await removeUnfinished(data.root, (name) => own.has(join(data.root, name)));
   await removeUnfinished(data.segmentKeys, () => true);
+  // Another process may be making new keys now. What is old is a second name of keys that are in use, or were.
+  await removeUnfinished(data.root, (name) => join(data.root, name) === data.nextKeys, makingKeysMs);
 }
 
 /** Removes an identity and everything that belongs to it. Other files that a person put there stay. */

@@ -22,12 +22,31 @@ const besideName = /^(.+)\.[0-9a-f]{12}\.tmp$/;
 /**
  * Removes what processes that were killed in the middle of a write left in a folder: nothing else does, and it may be
  * a key, or as large as a journal. Only for files that no other process may be writing now.
+ *
+ * @param olderThanMs how long ago the last write must have been.
  */
-export async function removeUnfinished(folder: string, isOwn: (name: string) => boolean): Promise<void> {
+export async function removeUnfinished(
+  folder: string,
+  isOwn: (name: string) => boolean,
+  olderThanMs = 0,
+): Promise<void> {
   for (const name of await readdir(folder)) {
     const path = besideName.exec(name)?.[1];
-    if (path !== undefined && isOwn(path)) await unlink(join(folder, name));
+    if (path === undefined || !isOwn(path)) continue;
+    if (olderThanMs > 0 && !(await isOlder(join(folder, name), olderThanMs))) continue;
+    await unlink(join(folder, name));
   }
+}
+
+/** False for a file that is gone: whoever wrote it has finished. */
+function isOlder(path: string, ms: number): Promise<boolean> {
+  return stat(path).then(
+    ({ mtimeMs }) => Date.now() - mtimeMs > ms,
+    (error) => {
+      if (isMissing(error)) return false;
+      throw error;
+    },
+  );
 }
 
 /** The errors of FAT, some network shares and file systems in user space. */

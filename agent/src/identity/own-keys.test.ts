@@ -1,6 +1,6 @@
 // Replacing an agent's keys is interrupted between any two writes: the next process connects with whichever key the
 // server has.
-import { copyFile, readdir, rm } from 'node:fs/promises';
+import { copyFile, link, readdir, rm, utimes } from 'node:fs/promises';
 import {
   encodeBase64,
   encryptionPublicKeyOf,
@@ -14,7 +14,7 @@ import {
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
-import { dataDirectory, prepareDataDirectory } from './data-directory.ts';
+import { dataDirectory, prepareDataDirectory, removeUnfinishedFiles } from './data-directory.ts';
 import { readIdentity, saveIdentity, saveKey } from './identity.ts';
 import { makeNextKeys, readNextKeys } from './next-keys.ts';
 import { OwnKeys } from './own-keys.ts';
@@ -174,4 +174,17 @@ test('if several processes make new keys at once one succeeds, and what is offer
     { signingKey: encodeBase64(await signingPublicKeyOf(onDisk.signingPrivateKey)) },
   ]);
   expect((await readdir(t.data.root)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+});
+
+test('a copy of new keys that a killed process left is removed by a later start, and not while they may be in the making', async () => {
+  const { data } = await setup();
+  const left = `${data.nextKeys}.0123456789ab.tmp`;
+  // Killed between giving them their name and taking away the first one.
+  await link(data.nextKeys, left);
+  await removeUnfinishedFiles(data);
+  expect((await readdir(data.root)).filter((name) => name.startsWith('next.keys'))).toHaveLength(2);
+  await utimes(left, new Date(0), new Date(0));
+  await removeUnfinishedFiles(data);
+  expect(await readdir(data.root)).not.toContain('next.keys.0123456789ab.tmp');
+  expect(await readNextKeys(data)).toBeDefined();
 });
