@@ -73,7 +73,7 @@ async function sealed(
 ): Promise<HandingOn> {
   const isSecret = (name: string) => outputs[name]?.secret === true;
   const found = [...values].filter(([name]) => isSecret(name));
-  const masked = secrets.with(found.flatMap(([, value]) => textPatterns(value)));
+  const masked = await secrets.with(found.flatMap(([, value]) => textPatterns(value)));
   const handsOn: Record<string, HandedOn> = {};
   for (const [name, value] of values) {
     if (!isSecret(name)) handsOn[name] = { value: masked.text(value) };

@@ -18,6 +18,28 @@ const xml = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt
 const percents = (text: string) =>
   encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
+const hex = (letter: string, length: number) =>
+  (letter.codePointAt(0) ?? 0).toString(16).padStart(length, '0');
+/** With backslashes before quotes and backslashes, the names of line ends and tabs, and codes. */
+const slashed = (text: string, coded: RegExp, code: (letter: string) => string) =>
+  Array.from(text, (letter) => {
+    if (letter === "'" || letter === '\\') return `\\${letter}`;
+    const name = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[letter];
+    return name ?? (coded.test(letter) ? code(letter) : letter);
+  }).join('');
+const octal = (letter: string) =>
+  Array.from(Buffer.from(letter), (byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+const bash = (text: string, coded: RegExp) =>
+  slashed(text, coded, (letter) => (letter === '\u001b' ? '\\E' : octal(letter)));
+const zsh = (text: string) =>
+  slashed(text, /\p{Cc}/u, (c) => `\\C-${String.fromCharCode(c.charCodeAt(0) ^ 64)}`);
+const python = (text: string, coded: RegExp) =>
+  slashed(text, coded, (letter) => {
+    const code = letter.codePointAt(0) ?? 0;
+    if (code < 0x100) return `\\x${hex(letter, 2)}`;
+    return code < 0x10000 ? `\\u${hex(letter, 4)}` : `\\U${hex(letter, 8)}`;
+  });
+
 /** How common tools write a secret among other text. */
 const encodings: Record<string, (secret: string) => string | Buffer> = {
   'as it is': (s) => s,
@@ -52,10 +74,27 @@ const encodings: Record<string, (secret: string) => string | Buffer> = {
       .replaceAll('\\"', '\\u0022')
       .replace(/[<>&'+`]|[^\x20-\x7e]/g, (c) => escaped(c, /./s).toUpperCase().replace('U', 'u')),
   'set -x of bash': (s) => `+ login '${s.replaceAll("'", "'\\''")}'`,
+  'set -x of zsh, without empty quotes': (s) =>
+    `+ login ${`'${s.replaceAll("'", "'\\''")}'`.replace(/^''|''$/g, '')}`,
   'set -x of dash': (s) => `+ login '${s.replaceAll("'", `'"'"'`)}'`,
   'export -p of bash': (s) => `declare -x S="${s.replace(/[\\"$`]/g, '\\$&')}"`,
   'printf %q of bash': (s) => s.replace(/[ \t\\'"|&;()<>!{}*[\]?^$`,]|^[#~]/g, '\\$&'),
-  'repr of Python': (s) => `'${json(s).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`,
+  'set -x of bash, with codes': (s) => `+ login $'${bash(s, /\p{Cc}/u)}'`,
+  'set -x of bash, in ASCII': (s) => `+ login $'${bash(s, /[^ -~]/)}'`,
+  'set -x of zsh': (s) => `+ login $'${zsh(s)}'`,
+  'repr of Python': (s) => `'${python(s, /\p{Cc}|\u200d/u)}'`,
+  'repr of Python in double quotes': (s) => `"${python(s, /\p{Cc}|\u200d/u).replaceAll("\\'", "'")}"`,
+  'ascii of Python': (s) => `'${python(s, /[^ -~]/)}'`,
+  'bytes of Python': (s) =>
+    `b'${slashed(Buffer.from(s).toString('latin1'), /[^ -~]/, (c) => `\\x${hex(c, 2)}`)}'`,
+  'an array of Node.js': (s) => `[ '${slashed(s, /\p{Cc}/u, (c) => `\\x${hex(c, 2).toUpperCase()}`)}' ]`,
+  'cat -v': (s) =>
+    Array.from(Buffer.from(s), (byte) => {
+      const low = byte & 0x7f;
+      const isShown = byte === 9 || byte === 10 || (low > 31 && low < 127);
+      const letter = String.fromCharCode(isShown ? low : low ^ 64);
+      return `${byte > 127 ? 'M-' : ''}${isShown ? '' : '^'}${letter}`;
+    }).join(''),
   'a literal of PowerShell': (s) => `'${s.replaceAll("'", "''")}'`,
   'a field of CSV': (s) => `"${s.replaceAll('"', '""')}"`,
   'UTF-16': (s) => Buffer.from(`pw ${s}.`, 'utf16le'),

@@ -32,8 +32,8 @@ export class Masking {
   }
 
   /** Returns a masking with additional patterns that shares its counts with this one. */
-  with(more: readonly Pattern[]): Masking {
-    return new Masking(this.#patterns.with(more), this.#counts);
+  async with(more: readonly Pattern[]): Promise<Masking> {
+    return new Masking(await this.#patterns.with(more), this.#counts);
   }
 
   /** Returns a masking that masks the same and counts nothing, for texts that are shown repeatedly in the meantime. */
@@ -54,6 +54,16 @@ export class Masking {
     const parts = shown.split(cutMark);
     const last = parts.pop() ?? '';
     return [...parts.map((part) => this.#withoutBeginning(part)), last].join(cutMark);
+  }
+
+  /** Returns what a log may show of an error and its causes. */
+  error(error: unknown): Error {
+    if (!(error instanceof Error)) return new Error(this.text(String(error)));
+    const { message, stack = message, cause } = error;
+    const shown = new Error(this.text(message));
+    shown.stack = this.text(stack);
+    if (cause !== undefined) shown.cause = this.error(cause);
+    return shown;
   }
 
   #withoutBeginning(cut: string): string {

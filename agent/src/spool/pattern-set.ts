@@ -1,5 +1,6 @@
 // Finds any of many byte patterns in one pass (Wu and Manber 1994): a table over three-byte blocks says how far it is
 // safe to jump, so most bytes are never looked at. What takes longer than any ordinary output counts as a match.
+import { Turn } from '../timing/turn.ts';
 import { Comparison, minWrapWidth, type Pattern } from './comparison.ts';
 
 const blockBytes = 3;
@@ -8,6 +9,8 @@ const maxWindowBytes = 24;
 /** Sizes of the tables, in bits. With fewer entries per window the table fills up, and no jumps are possible. */
 const tableBits = { least: 10, most: 19, perWindow: 6 } as const;
 const lineEnds = [Buffer.from('\n'), Buffer.from('\r\n')];
+/** So many are added before other work may have its turn, in far less time than a turn. */
+const patternsAtATime = 256;
 /** Entries of a list that are passed over in about the time that comparing takes. */
 const entriesPerStep = 8;
 
@@ -40,8 +43,14 @@ export class PatternSet {
   /** 1 for each byte that a pattern begins with. */
   readonly #begins = new Uint8Array(256);
 
-  /** @param patterns each of at least three bytes. */
-  constructor(patterns: readonly (Buffer | Pattern)[]) {
+  /** Resolves once all patterns are found. */
+  #ready: Promise<void> = Promise.resolve();
+
+  /**
+   * @param patterns each of at least three bytes.
+   * @param inTurns whether other work goes on meanwhile; the set may be used once it is `#ready`.
+   */
+  constructor(patterns: readonly (Buffer | Pattern)[], inTurns = false) {
     this.patterns = patterns.map((each) => ('maxLineEnds' in each ? each : { bytes: each, maxLineEnds: 0 }));
     let windows = 0;
     let maxBytes = 0;
@@ -62,9 +71,22 @@ export class PatternSet {
     this.#jump = new Uint8Array(1 << (32 - this.#shift)).fill(windowBytes - blockBytes + 1);
     this.#byWindow = new Chains(this.#jump.length, windows);
     this.#byFirstTwo = new Chains(this.#jump.length, windows);
+    if (inTurns) this.#ready = this.#addInTurns();
+    else for (const _ of this.#adding());
+  }
+
+  async #addInTurns(): Promise<void> {
+    const turn = new Turn();
+    for (const _ of this.#adding()) if (turn.isOver) await turn.next();
+  }
+
+  /** Adds the windows of all patterns, a few patterns at a time. */
+  *#adding(): Generator<void> {
+    const windowBytes = this.#windowBytes;
     const written = Buffer.alloc(windowBytes + 2);
     let window = 0;
     for (const [pattern, { bytes, maxLineEnds }] of this.patterns.entries()) {
+      if (pattern % patternsAtATime === patternsAtATime - 1) yield;
       this.#begins[bytes[0] as number] = 1;
       this.#addWindow(window++, pattern, bytes, true);
       if (maxLineEnds === 0) continue;
@@ -90,19 +112,23 @@ export class PatternSet {
     if (hasOtherStart) this.#byFirstTwo.add(firstTwo(bytes, 0, this.#shift), window);
   }
 
-  /** Returns a set that finds these patterns as well. */
-  with(more: readonly Pattern[]): PatternSet {
-    return more.length === 0 ? this : new PatternSet([...this.patterns, ...more]);
+  /** Returns a set that finds these patterns as well. Other work goes on while it is made. */
+  async with(more: readonly Pattern[]): Promise<PatternSet> {
+    if (more.length === 0) return this;
+    const set = new PatternSet([...this.patterns, ...more], true);
+    await set.#ready;
+    return set;
   }
 
   /** Like `with`, but returns the existing set to anyone who recently asked for the very same patterns. */
-  sharedWith(more: readonly Pattern[]): PatternSet {
+  async sharedWith(more: readonly Pattern[]): Promise<PatternSet> {
     if (more.length === 0) return this;
     const patterns = [...this.patterns, ...more];
     const at = recent.findIndex((set) => isSame(set.deref()?.patterns ?? [], patterns));
-    const found = recent.splice(at, at === -1 ? 0 : 1)[0]?.deref() ?? new PatternSet(patterns);
+    const found = recent.splice(at, at === -1 ? 0 : 1)[0]?.deref() ?? new PatternSet(patterns, true);
     recent.unshift(new WeakRef(found));
     recent.length = Math.min(recent.length, maxRecent);
+    await found.#ready;
     return found;
   }
 

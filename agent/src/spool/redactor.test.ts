@@ -54,29 +54,65 @@ test('a secret is masked wherever the stream is cut', () => {
   }
 });
 
-test('users of the very same secrets share one table, and nobody else gets it', () => {
+test('users of the very same secrets share one table, and nobody else gets it', async () => {
   const own = new PatternSet(secretPatterns(credential));
   const mine = textPatterns('open sesame');
   const yours = textPatterns('xyzzy plugh');
-  const shared = own.sharedWith([...mine]);
-  const other = own.sharedWith([...yours]);
-  expect(own.sharedWith([...mine])).toBe(shared);
-  expect(own.sharedWith([...yours])).toBe(other);
-  expect(new PatternSet(own.patterns).sharedWith([...mine])).toBe(shared);
+  const shared = await own.sharedWith([...mine]);
+  const other = await own.sharedWith([...yours]);
+  expect(await own.sharedWith([...mine])).toBe(shared);
+  expect(await own.sharedWith([...yours])).toBe(other);
+  expect(await new PatternSet(own.patterns).sharedWith([...mine])).toBe(shared);
   // Equal is not the same: these belong to another run.
-  expect(own.sharedWith(textPatterns('open sesame'))).not.toBe(shared);
-  expect(new PatternSet([]).sharedWith([...mine])).not.toBe(shared);
+  expect(await own.sharedWith(textPatterns('open sesame'))).not.toBe(shared);
+  expect(await new PatternSet([]).sharedWith([...mine])).not.toBe(shared);
   expect(redact(shared, Buffer.from(`${password} open sesame xyzzy plugh`))).toBe(
     '******** ******** xyzzy plugh',
   );
   expect(redact(other, Buffer.from('open sesame xyzzy plugh'))).toBe('open sesame ********');
 });
 
-test('only the tables of a few sets of secrets are kept', () => {
+test('only the tables of a few sets of secrets are kept', async () => {
   const none = new PatternSet([]);
   const patterns = Array.from({ length: 33 }, (_, n) => textPatterns(`a secret of ${n}`));
-  const [first] = patterns.map((some) => none.sharedWith(some));
-  expect(none.sharedWith(patterns[0] ?? [])).not.toBe(first);
+  const [first] = await Promise.all(patterns.map((some) => none.sharedWith(some)));
+  expect(await none.sharedWith(patterns[0] ?? [])).not.toBe(first);
+});
+
+/** Lines of four letters, all different. */
+const linesOf = (count: number, from = 0) =>
+  Array.from({ length: count }, (_, n) =>
+    (from + n + 26 ** 3).toString(26).replace(/\d/g, (d) => 'qrstuvwxyz'[+d] ?? d),
+  );
+
+test('other work has its turn while many secrets are prepared for the search', async () => {
+  const secrets = Array.from({ length: 8 }, (_, n) => linesOf(3_000, 3_000 * n).join('\n'));
+  let isDone = false;
+  const making = new PatternSet([]).with(secrets.flatMap(textPatterns)).finally(() => {
+    isDone = true;
+  });
+  const order: string[] = [];
+  await new Promise((resolve) =>
+    setImmediate(() => {
+      order.push(isDone ? 'after' : 'meanwhile');
+      resolve(undefined);
+    }),
+  );
+  const set = await making;
+  expect(order).toEqual(['meanwhile']);
+  expect(redact(set, Buffer.from(`[${secrets[7]}]`))).toBe('[********]');
+});
+
+test('of a secret with very many lines, the later ones are masked as they are, and so is the whole in any encoding', () => {
+  const lines = linesOf(5_000);
+  const secret = `${lines.join('\n')}\n`;
+  const patterns = textPatterns(secret);
+  expect(patterns.length).toBeLessThan(12_000);
+  const set = new PatternSet(patterns);
+  expect(redact(set, Buffer.from(`[${lines[4_999]}] [${lines[3]}]`))).toBe('[********] [********]');
+  expect(redact(set, Buffer.from(`[${Buffer.from(lines[3] ?? '').toString('hex')}]`))).toBe('[********]');
+  for (const whole of [secret, secret.trim()])
+    expect(redact(set, Buffer.from(`[${Buffer.from(whole).toString('base64')}]`))).toBe('[********]');
 });
 
 test('a secret is masked when it comes byte by byte', () => {

@@ -9,6 +9,11 @@ const minSecretBytes = limits.minMaskedBytes;
 const minKeyLineBytes = 8;
 /** In a path, the directories of a secret with slashes reveal it. Shorter names could be anything. */
 const minPathPartBytes = 8;
+/**
+ * Of a secret with more lines, the others are looked for as they are: each line in each spelling would take seconds to
+ * prepare, and a target can hand on such a secret.
+ */
+const maxSpelledLines = 256;
 /** The shortest spelling to look for: little of a short secret's encoding may be certain. */
 const minPatternBytes = 4;
 
@@ -19,9 +24,12 @@ export function secretPatterns(credential: OpenedCredential): Pattern[] {
   if ('keytab' in credential) addText(credential.keytab, add);
   if ('privateKey' in credential) {
     if (credential.passphrase !== undefined) addText(credential.passphrase, add);
+    let spelled = 0;
     for (const line of credential.privateKey.split(/\r?\n/)) {
       // The lines that frame a key are the same for all keys, so they are no secret.
-      if (line.length >= minKeyLineBytes && !line.startsWith('-----')) addKeyLine(line, add);
+      if (line.length < minKeyLineBytes || line.startsWith('-----')) continue;
+      if (++spelled > maxSpelledLines) add(Buffer.from(line));
+      else addKeyLine(line, add);
     }
   }
   if ('becomePassword' in credential && credential.becomePassword !== undefined)
@@ -55,11 +63,17 @@ function spellings(): { add: Add; all(): Pattern[] } {
 
 /** Adds a secret of one or more lines: each line by itself, and the whole. */
 function addText(secret: string, add: Add): void {
+  const whole = [secret, secret.trim()];
   const lines = secret.split(/\r?\n/);
+  let spelled = 0;
   // Programs and shells drop blanks at the ends.
-  for (const text of new Set([secret, ...lines, ...[secret, ...lines].map((each) => each.trim())])) {
+  for (const text of new Set([...whole, ...lines.flatMap((line) => [line, line.trim()])])) {
     const utf8 = Buffer.from(text);
     if (utf8.length < minSecretBytes) continue;
+    if (++spelled > maxSpelledLines + whole.length) {
+      add(utf8);
+      continue;
+    }
     addPlain(text, add);
     for (const spelling of [...escapedSpellings(text), ...quotedSpellings(text)]) add(Buffer.from(spelling));
     addHex(utf8, add);

@@ -102,7 +102,8 @@ export class CredentialOpener {
     const way = await this.openWay(target);
     const other = runAs === undefined ? undefined : await this.#openRunAs(runAs, target, own);
     const patterns = [...way.patterns, ...(other?.patterns ?? [])];
-    return { ...own, ...other?.usable, target: way.target, secrets: own.secrets.sharedWith(patterns) };
+    const secrets = await own.secrets.sharedWith(patterns);
+    return { ...own, ...other?.usable, target: way.target, secrets };
   }
 
   /**
@@ -229,7 +230,7 @@ export class CredentialOpener {
     const sourced = await this.#read(secret);
     if (kept.sourced === undefined || !isDeepStrictEqual(kept.sourced.secret, sourced)) {
       const patterns = secretPatterns(openedCredential(credential, sourced));
-      kept.sourced = { secret: sourced, secrets: new PatternSet(patterns) };
+      kept.sourced = { secret: sourced, secrets: await new PatternSet([]).with(patterns) };
     }
     return { opened: openedCredential(credential, sourced), secrets: kept.sourced.secrets };
   }
@@ -292,7 +293,7 @@ export class CredentialOpener {
       };
       const secret = await openCredential({ segmentPrivateKey, binding, sealed });
       const patterns = 'source' in secret ? [] : secretPatterns(openedCredential({ id, version }, secret));
-      const secrets = new PatternSet(patterns);
+      const secrets = await new PatternSet([]).with(patterns);
       return { sealed, secret, secrets, untilMs: now + keptMs };
     } catch (error) {
       if (!(error instanceof SealingError)) throw error;

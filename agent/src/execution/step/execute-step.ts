@@ -118,7 +118,7 @@ export async function executeStep(given: ExecuteStepOptions): Promise<Execution>
     const { lease } = options;
     const usable = await options.openCredential(lease);
     const opened = await openSecrets(options);
-    const patterns = usable.secrets.sharedWith(opened.flatMap((one) => one.patterns));
+    const patterns = await usable.secrets.sharedWith(opened.flatMap((one) => one.patterns));
     masked = maskingOf(options, patterns);
     options.onSecrets(masked);
     if (attempt.signal.aborted && !toReattach)

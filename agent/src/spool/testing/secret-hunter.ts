@@ -93,7 +93,9 @@ export class SecretHunter {
       [unescapeXml(raw), ' in XML'],
       [raw.replaceAll("'\\''", "'").replaceAll(`'"'"'`, "'"), ' in quotes of a shell'],
       [raw.replace(/\\([^nrt])/g, '$1'), ' with backslashes'],
-      [unescapeJson(raw.replaceAll("\\'", "'")), ' in quotes of Python'],
+      [unescapeCodes(raw, false), ' with codes of bytes'],
+      [unescapeCodes(raw, true), ' with codes of letters'],
+      [unescapeCarets(raw), ' with carets'],
       [raw.replaceAll("''", "'"), ' in doubled quotes'],
       [raw.replaceAll('""', '"'), ' in doubled quotes'],
       [ofUtf16(raw, 0), ' in UTF-16'],
@@ -137,6 +139,30 @@ function unescapeJson(text: string): string {
   return text.replace(/((?:\\u[0-9a-fA-F]{4})+)|\\([nrtbf"\\/])/g, (_, codes?: string, letter?: string) => {
     if (codes === undefined) return short[letter ?? ''] ?? letter ?? '';
     return Buffer.from(JSON.parse(`"${codes}"`) as string).toString('latin1');
+  });
+}
+
+/** Undoes what shells, Python and Node.js write in quotes; `\\x` stands for a letter of Latin-1, or for a byte. */
+function unescapeCodes(text: string, isLetter: boolean): string {
+  const utf8 = (code: number) => Buffer.from(String.fromCodePoint(code)).toString('latin1');
+  return text.replace(
+    /\\(?:([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4})|C-(.)|(.))/g,
+    (_, octal, byte, four, eight, control, letter: string) => {
+      const code = four ?? eight;
+      if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8));
+      if (code !== undefined) return utf8(Number.parseInt(code, 16));
+      if (control !== undefined) return String.fromCharCode((control as string).charCodeAt(0) ^ 64);
+      if (byte === undefined) return letter === 'E' ? '\u001b' : (short[letter] ?? letter);
+      const number = Number.parseInt(byte, 16);
+      return isLetter ? utf8(number) : String.fromCharCode(number);
+    },
+  );
+}
+
+function unescapeCarets(text: string): string {
+  return text.replace(/(M-)?\^([@-_?])|M-([^^])/g, (_, meta, control, plain) => {
+    const code = control === undefined ? plain.charCodeAt(0) : control.charCodeAt(0) ^ 64;
+    return String.fromCharCode(code + (meta === undefined && plain === undefined ? 0 : 128));
   });
 }
 
