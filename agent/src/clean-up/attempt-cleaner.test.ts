@@ -4,7 +4,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
+import { PatternSet } from '../spool/pattern-set.ts';
 import { SshPool } from '../ssh/pool/pool.ts';
+import { SshError } from '../ssh/ssh-error.ts';
 import { lease } from '../testing/agent-setup.ts';
 import { Mailbox } from '../testing/mailbox.ts';
 import { AttemptCleaner, type AttemptCleanerOptions } from './attempt-cleaner.ts';
@@ -74,4 +76,25 @@ test('attempts that wait when a session ends are dropped: the server asks again'
   t.opened[1]?.();
   expect(await t.told.take(() => true)).toMatchObject({ requestId: 'r2', results: [{ step: 3 }] });
   expect(t.opened).toHaveLength(2);
+});
+
+test('the log of a failed clean-up shows no secret that the target printed', async () => {
+  const lines: string[] = [];
+  const { jumps: _, ...target } = lease(1).target;
+  const cause = new Error('the host said: hunter2');
+  const failed = new SshError({ reason: 'unreachable', message: 'sudo: hunter2?', advice: 'Look.', cause });
+  const t = setup({
+    open: async () => ({
+      ...{ target, secrets: new PatternSet([Buffer.from('hunter2')]) },
+      credential: { kind: 'ssh_password', id: '1', version: 1, user: 'ann', password: 'hunter2' },
+      checkAddresses: () => {},
+    }),
+    pool: { open: () => Promise.reject(failed) } as unknown as SshPool,
+    log: pino({}, { write: (line: string) => lines.push(line) }),
+  });
+  t.ask(1);
+  expect(await t.told.take(() => true)).toMatchObject({ results: [{ found: 'unreachable' }] });
+  expect(lines.join('')).toContain('sudo: ********?');
+  expect(lines.join('')).toContain('the host said: ********');
+  expect(lines.join('')).not.toContain('hunter2');
 });

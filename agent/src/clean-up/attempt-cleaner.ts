@@ -4,6 +4,8 @@ import type { AgentMessage, AgentMessageOf, ServerMessageOf } from '@opsconducto
 import type { OpenForTarget } from '../execution/secrets/credential-opener.ts';
 import type { Logger } from '../log.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
+import { Masking } from '../spool/masking.ts';
+import { PatternSet } from '../spool/pattern-set.ts';
 import { becomeOf } from '../ssh/become/become.ts';
 import type { SshPool } from '../ssh/pool/pool.ts';
 import { requestFor } from '../ssh/pool/request-for.ts';
@@ -83,9 +85,11 @@ export class AttemptCleaner {
     const { installationId, pool, open, policy, log, giveUpAfterMs } = this.#options;
     // Only the agent that made a WinRM shell knows of it; the host ends an idle shell with everything in it.
     if (target.winrm !== undefined) return { found: 'unreachable' };
+    let masking = Masking.of(new PatternSet([]));
     try {
       if (become !== undefined) policy.checkBecome(become, target);
       const usable = await open(credential, target);
+      masking = Masking.of(usable.secrets);
       const request = requestFor(usable);
       const as = becomeOf(become, usable.credential);
       const reach = { pool, request, become: as, scriptTimeoutMs: giveUpAfterMs, giveUpAfterMs };
@@ -95,7 +99,7 @@ export class AttemptCleaner {
       });
     } catch (error) {
       log.warn(
-        { err: error, step, epoch, target: target.name },
+        { err: masking.error(error), step, epoch, target: target.name },
         'clean-up failed: processes of this attempt may still be running on the target; the server asks for it again later',
       );
       return { found: 'unreachable' };

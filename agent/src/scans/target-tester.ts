@@ -121,7 +121,7 @@ export class TargetTester {
       // The answer refers people to the log.
       if (problem.reason === 'internal')
         this.#log.error(
-          { err: error, target: target.id },
+          { err: masking.error(error), target: target.id },
           'the test of a target failed in an unexpected way; report this bug',
         );
       return { ok: false, ...problem };
@@ -152,6 +152,10 @@ class LateMasking {
 
   text(text: string): string {
     return this.#masking.text(text);
+  }
+
+  error(error: unknown): Error {
+    return this.#masking.error(error);
   }
 }
 

@@ -1,11 +1,12 @@
 // Removes what is kept of an attempt on its target: nobody asks for it once the attempt is settled.
 import type { Lease } from '@opsconductor/protocol';
+import { Masking } from '../../spool/masking.ts';
 import type { UsableCredential } from '../secrets/credential-opener.ts';
 import { becomeIn } from '../step/execute-step.ts';
 import type { KnownStepTypes } from '../step/known-step-types.ts';
 import type { Attempt } from './attempt.ts';
 
-/** @throws if the target could not be reached or could not remove it. */
+/** @throws an error without secrets if the target could not be reached or could not remove it. */
 export async function removeFromTarget(
   attempt: Attempt,
   deps: {
@@ -21,7 +22,7 @@ export async function removeFromTarget(
   // An `unknown` command may still be running there: its file is removed once that is known.
   const outputFile = attempt.hasOutputFile && (command || completion?.outcome.status !== 'unknown');
   if (lease === undefined || !(command || outputFile)) return;
-  const { credential, target, checkAddresses } = await deps.openCredential(lease);
+  const { credential, target, checkAddresses, secrets } = await deps.openCredential(lease);
   const onTarget = {
     marker: attempt.marker(deps.installationId),
     directoryName: attempt.directoryName(deps.installationId),
@@ -30,5 +31,10 @@ export async function removeFromTarget(
     ...becomeIn(lease, credential),
     checkAddresses: (addresses: readonly string[]) => checkAddresses(addresses),
   };
-  await deps.stepTypes.get(lease.stepType)?.remove?.(onTarget, { command, outputFile }, lease.config);
+  try {
+    await deps.stepTypes.get(lease.stepType)?.remove?.(onTarget, { command, outputFile }, lease.config);
+  } catch (error) {
+    // The target may have printed a secret.
+    throw Masking.of(secrets).error(error);
+  }
 }

@@ -19,3 +19,10 @@ test.each([
   expect(failure.message).toBe(`The login by Kerberos failed: ${problem}.`);
   expect(failure.advice).toMatch(advice);
 });
+
+test('what a KDC says is shown with its control characters as codes, and not at any length', () => {
+  const said = 'KDC returned error string: \u001b]0;gone\u0007\r\nroot@host:~# \u202e';
+  const { message } = loginFailure(`${said}${'x'.repeat(60_000)}`);
+  expect(message).toContain('string: \\u{1b}]0;gone\\u{7}\\u{d}\\u{a}root@host:~# \\u{202e}x');
+  expect(message.length).toBeLessThan(400);
+});

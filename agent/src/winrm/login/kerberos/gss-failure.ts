@@ -1,11 +1,15 @@
-import { visibleText } from '../../../visible.ts';
+import { cutText } from '../../../cut-text.ts';
+import { visible } from '../../../visible.ts';
 import { WinrmError } from '../../winrm-error.ts';
 
-/** Returns what the library says went wrong, with what to check. */
+/** The texts of the library are shorter; one that a KDC sends may have any length. */
+const maxProblemLength = 300;
+
+/** Returns what the library says went wrong, with what to check. It may say it in words of the KDC. */
 export function loginFailure(problem: string): WinrmError {
   return new WinrmError({
     kind: 'auth_failed',
-    message: `The login by Kerberos failed: ${problem}.`,
+    message: `The login by Kerberos failed: ${visible(cutText(problem, maxProblemLength))}.`,
     advice: adviceFor(problem),
     notExecuted: true,
   });
@@ -16,7 +20,7 @@ export function kerberosUnusable(cause: unknown): WinrmError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new WinrmError({
     kind: 'auth_unavailable',
-    message: `This agent can not use Kerberos: ${visibleText(why)}.`,
+    message: `This agent can not use Kerberos: ${visible(why)}.`,
     advice: unusableAdvice(cause),
     notExecuted: true,
     cause,
