@@ -1,5 +1,5 @@
 // What the owner of the agent's machine allows, in a file that only that machine has: no server can change it.
-import { readFile, realpath, stat } from 'node:fs/promises';
+import { open, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize } from 'node:path';
 import { AgentError } from '../agent-error.ts';
 import { agentCommand } from '../typed-command.ts';
@@ -34,7 +34,6 @@ export const emptyPolicy: AgentPolicy = { fileRoots: [] };
  * @throws {AgentError} if it can't be read, others may change it, or something in it is wrong.
  */
 export async function readPolicy(file: string, dataDir: string): Promise<AgentPolicy> {
-  await checkOwner(file);
   const parsed = parsePolicy(await readText(file));
   if ('problems' in parsed) throw wrong(file, parsed.problems);
   const { file_roots = [], ...rules } = parsed.document;
@@ -54,19 +53,25 @@ export async function readPolicy(file: string, dataDir: string): Promise<AgentPo
   return { fileRoots, rules, source: { file, lineOf: parsed.lineOf } };
 }
 
+/** Opened once, so that what is read is the file that was checked. */
 async function readText(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8');
+    const opened = await open(file);
+    try {
+      checkOwner(file, await opened.stat());
+      return await opened.readFile('utf8');
+    } finally {
+      await opened.close();
+    }
   } catch (cause) {
+    if (cause instanceof AgentError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     throw new AgentError(`The policy file ${file} can not be read (${code}).`, 'Check its path.', { cause });
   }
 }
 
 /** Whoever may write the file decides what the agent may do. */
-async function checkOwner(file: string): Promise<void> {
-  const found = await stat(file).catch(() => undefined);
-  if (found === undefined) return;
+function checkOwner(file: string, found: { uid: number; mode: number }): void {
   if (isChangedByOwnerAlone(found)) return;
   throw new AgentError(
     `The policy file ${file} can be changed by users other than root and the agent's user.`,
