@@ -17,6 +17,7 @@ const piecesAhead = 4;
 export interface HeldFile {
   /** A directory that contains only the file, under its name. */
   directory: string;
+  /** Never rejects: what the disk does not let go of is removed later. */
   release(): Promise<void>;
 }
 
@@ -105,7 +106,7 @@ export class FileCache {
     return {
       directory,
       release: async () => {
-        await rm(directory, { recursive: true, force: true });
+        await rm(directory, { recursive: true, force: true }).catch(() => undefined);
         this.#give(blob);
         await this.#makeRoom(0);
       },
@@ -236,8 +237,13 @@ export class FileCache {
       if (kept <= this.#maxBytes) return;
       if (blob.held > 0) continue;
       this.#blobs.delete(sha256);
-      kept -= blob.size;
-      await rm(this.#blobPath(sha256), { force: true });
+      try {
+        await rm(this.#blobPath(sha256), { force: true });
+        kept -= blob.size;
+      } catch {
+        // It still takes up its room, unless somebody has fetched it again meanwhile.
+        if (!this.#blobs.has(sha256)) this.#blobs.set(sha256, blob);
+      }
     }
   }
 

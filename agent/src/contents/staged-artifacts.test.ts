@@ -55,3 +55,11 @@ test('a step gets its directory although somebody has removed the empty folder t
   expect((await stat(directory)).isDirectory()).toBe(true);
   await release();
 });
+
+test('a directory of artifacts that can not be read is reported with its reason', async () => {
+  const sent = sendArtifacts(join(tmpdir(), 'opsconductor-staged-none'), {
+    ...untold,
+    ask: () => Promise.reject(new Error('asked')),
+  });
+  await expect(sent).rejects.toMatchObject({ name: 'TransferError', reason: 'path_missing' });
+});

@@ -40,13 +40,25 @@ export class StagedArtifacts {
     return new StagedArtifacts(folder);
   }
 
-  /** Returns a new empty directory; the caller must release it. */
+  /**
+   * Returns a new empty directory; the caller must release it, which never rejects: the next process of this agent
+   * removes what is left.
+   *
+   * @throws {TransferError} if it can't be made.
+   */
   async stage(): Promise<{ directory: string; release(): Promise<void> }> {
-    // It is empty most of the time, and programs that clean up remove empty folders.
-    await makePrivateFolder(this.#folder);
     const directory = join(this.#folder, randomUUID());
-    await mkdir(directory, { mode: 0o700 });
-    return { directory, release: () => rm(directory, { recursive: true, force: true }) };
+    try {
+      // It is empty most of the time, and programs that clean up remove empty folders.
+      await makePrivateFolder(this.#folder);
+      await mkdir(directory, { mode: 0o700 });
+    } catch (error) {
+      throw fileError(error, 'on the agent', this.#folder, 'written');
+    }
+    return {
+      directory,
+      release: () => rm(directory, { recursive: true, force: true }).catch(() => undefined),
+    };
   }
 }
 
@@ -55,7 +67,7 @@ export class StagedArtifacts {
  * Rejects if a file could not be sent.
  */
 export async function sendArtifacts(directory: string, sending: ArtifactSending): Promise<void> {
-  const files = await filesBelow(directory);
+  const files = await filesBelow(directory).catch(unreadable(directory));
   if (files.length > limits.maxArtifactsPerAttempt) throw tooMany(files.length);
   // Checked here, because the server would close the connection, again and again, and disturb everything the agent
   // does.
@@ -99,15 +111,13 @@ async function filesBelow(directory: string): Promise<string[]> {
 }
 
 async function sendArtifact(path: string, name: string, sending: ArtifactSending): Promise<void> {
-  const handle = await open(path).catch((error: unknown) => {
-    throw fileError(error, 'on the agent', path, 'read');
-  });
+  const handle = await open(path).catch(unreadable(path));
   try {
-    const { size } = await handle.stat();
+    const { size } = await handle.stat().catch(unreadable(path));
     sending.began(name, size);
     const opened = await sending.ask({ do: 'open_artifact', name, size });
     const { id } = requireAnswer(opened, 'artifact');
-    const sha256 = await sendParts(handle, { id, size }, sending);
+    const sha256 = await sendParts(handle, { id, size, path }, sending);
     requireAnswer(await sending.ask({ do: 'close_artifact', artifact: id, sha256 }), 'artifact');
     sending.kept(name);
   } finally {
@@ -116,15 +126,23 @@ async function sendArtifact(path: string, name: string, sending: ArtifactSending
   }
 }
 
+function unreadable(path: string): (error: unknown) => never {
+  return (error) => {
+    throw fileError(error, 'on the agent', path, 'read');
+  };
+}
+
 async function sendParts(
   handle: FileHandle,
-  { id, size }: { id: string; size: number },
+  { id, size, path }: { id: string; size: number; path: string },
   { ask, moved }: ArtifactSending,
 ): Promise<string> {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(contentPartBytes);
   for (let part = 0; part * contentPartBytes < size; part += 1) {
-    const { bytesRead } = await handle.read(buffer, 0, contentPartBytes, part * contentPartBytes);
+    const { bytesRead } = await handle
+      .read(buffer, 0, contentPartBytes, part * contentPartBytes)
+      .catch(unreadable(path));
     const bytes = buffer.subarray(0, bytesRead);
     hash.update(bytes);
     const data = bytes.toString('base64');

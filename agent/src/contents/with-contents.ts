@@ -61,7 +61,9 @@ export async function toArtifacts(
   context: StepContext,
   run: RunTransfer,
 ): Promise<StepOutcome> {
-  const { directory, release } = await staged.stage();
+  const stage = await staged.stage().catch((error: unknown) => failureOf(error, context, false));
+  if ('status' in stage) return stage;
+  const { directory, release } = stage;
   const artifacts = new KeptArtifacts(directory);
   // Told at the end: until then nobody knows which files are kept.
   let transferred: Report | undefined;
