@@ -96,7 +96,10 @@ export async function updateCategory(
     if (isMoved) {
       refuseBadPath(fields.name);
       await refuseTooLong(tx, id, category.name, fields.name);
-      parentId = await parentOf(tx, fields.name, (id) => caller.authority.holdsOnCategory('read', id));
+      // A new name in the same place moves nothing.
+      const isSeen = (id: number) =>
+        id === category.parentId || caller.authority.holdsOnCategory('read', id);
+      parentId = await parentOf(tx, fields.name, isSeen);
       if (parentId !== category.parentId) await refuseWidening(tx, category, parentId, caller);
     }
     await updateCategoryRow(tx, id, { ...fields, parentId });

@@ -40,12 +40,11 @@ export async function applyPlan(
   { gone }: Static<typeof ApplyPlanRequestSchema>,
   caller: Caller,
 ): Promise<InventoryPlan> {
-  const reaches = caller.authority.reach('targets.edit');
   await inTransaction(sql, async (tx) => {
     await lockMembership(tx);
     await lockInventory(tx, inventoryId);
     const inventory = await requireSeen(tx, inventoryId, caller);
-    const plan = await lockPlan(tx, inventoryId, planId, reaches);
+    const plan = await lockPlan(tx, inventoryId, planId, caller.authority.reach('targets.edit'));
     if (plan === undefined) throw notFound('Plan');
     refuseUnfit(plan);
     const stored = await readPlanItems(tx, planId);
@@ -77,7 +76,7 @@ export async function applyPlan(
     const message = 'A target took one of the names meanwhile; plan the import again.';
     throw new AppError('conflict', message, { cause: error });
   });
-  return getPlan(sql, inventoryId, planId, {}, reaches);
+  return getPlan(sql, inventoryId, planId, {}, caller);
 }
 
 function refuseUnfit({ appliedAt, isExpired, summary }: PlanRow): void {

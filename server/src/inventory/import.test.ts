@@ -50,7 +50,7 @@ describe('an import', () => {
     await t.bring('name\na\nb\nold\n');
     const { id } = await t.plan('name,label:x\na,1\nb,\nc,\nd,\n');
     const page = (query: Parameters<typeof getPlan>[3]) =>
-      getPlan(t.sql, t.inventoryId, id, query, unrestricted);
+      getPlan(t.sql, t.inventoryId, id, query, t.caller);
     const first = await page({ limit: 3 });
     expect(first.items.map(({ name, action }) => `${action} ${name}`)).toEqual([
       'update a',
@@ -68,7 +68,7 @@ describe('an import', () => {
   it('is listed with previous ones, newest first, for callers who may import', async () => {
     const first = await t.bring('name,host\na,10.0.0.1\n', 'deactivate');
     const second = await t.plan('name,host\na,10.0.0.2\n');
-    const { items } = await listPlanHeads(t.sql, t.inventoryId, t.caller.authority);
+    const { items } = await listPlanHeads(t.sql, t.inventoryId, t.caller);
     expect(items).toMatchObject([
       { id: second.id, appliedAt: null, gone: null, counts: { update: 1 } },
       { id: first.id, appliedAt: expect.any(String), gone: 'deactivate', counts: { create: 1 } },
@@ -76,9 +76,9 @@ describe('an import', () => {
     expect(items[0]).not.toHaveProperty('findings');
     const scope = { kind: 'segment', id: t.segment.id } as const;
     const reader = t.granted({ role: 'viewer', scope });
-    expect(await listPlanHeads(t.sql, t.inventoryId, reader.authority)).toEqual({ items: [] });
+    expect(await listPlanHeads(t.sql, t.inventoryId, reader)).toEqual({ items: [] });
     const stranger = t.granted({ role: 'admin', scope: { kind: 'segment', id: 0 } });
-    await expect(listPlanHeads(t.sql, t.inventoryId, stranger.authority)).rejects.toMatchObject({
+    await expect(listPlanHeads(t.sql, t.inventoryId, stranger)).rejects.toMatchObject({
       code: 'not_found',
     });
   });

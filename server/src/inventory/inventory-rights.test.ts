@@ -48,14 +48,22 @@ describe('rights', () => {
     const hidden = await makeSegment(t, `secret-${t.count}`);
     const { id } = await t.plan(`name,segment\na,${hidden.name}\nb,${t.segment.name}\n`);
     const caller = t.granted({ role: 'admin', scope: segmentScope() });
-    const reaches = caller.authority.reach('targets.edit');
-    await expect(getPlan(t.sql, t.inventoryId, id, {}, reaches)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(getPlan(t.sql, t.inventoryId, id, {}, caller)).rejects.toMatchObject({ code: 'not_found' });
     await expect(t.apply(id, 'keep', caller)).rejects.toMatchObject({ code: 'not_found' });
     await t.apply(id);
     const files = [{ path: 'f', content: 'name\nb\n' }];
     const refused = planInventory(t.sql, t.inventoryId, { files }, caller, readInventory);
     await expect(refused).rejects.toMatchObject({ permission: 'targets.edit' });
     await expect(refused).rejects.not.toMatchObject({ message: expect.stringContaining(hidden.name) });
+  });
+
+  it('on the inventory are needed to see one of its plans, also if that concerns only segments in which one has them', async () => {
+    const request = { name: `all ${t.count}`, format: 'csv' as const };
+    const everywhere = await createInventory(t.sql, request, t.caller);
+    const { id } = await t.plan(`name,segment\na,${t.segment.name}\n`, 'none', everywhere.id);
+    expect(await getPlan(t.sql, everywhere.id, id, {}, t.caller)).toMatchObject({ id });
+    const caller = t.granted({ role: 'admin', scope: segmentScope() });
+    await expect(getPlan(t.sql, everywhere.id, id, {}, caller)).rejects.toMatchObject({ code: 'not_found' });
   });
 
   it('decide which inventories are visible, and how many of their targets are counted', async () => {

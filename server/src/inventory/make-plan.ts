@@ -8,7 +8,6 @@ import type {
 } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
-import type { Authority, Reach } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import type { Queryable, Sql, Tx } from '../store/database/connection.ts';
@@ -32,6 +31,7 @@ import { countPlan, type PlannedItem, planChanges, type WantedHost } from './pla
 import { readInWorker } from './read-in-worker.ts';
 import { maxErrors } from './report.ts';
 
+type Viewer = Pick<Caller, 'authority'>;
 type Reader = (...args: Parameters<typeof readInventory>) => Promise<ReadInventory> | ReadInventory;
 
 /**
@@ -55,19 +55,23 @@ export async function planInventory(
   }
   const hosts = await read(inventory.format, files, inventory.options);
   const planId = await planHosts(sql, inventory, hosts, adopt, caller);
-  return getPlan(sql, id, planId, {}, caller.authority.reach('targets.edit'));
+  return getPlan(sql, id, planId, {}, caller);
 }
 
-/** @throws {AppError} `not_found` for a plan outside these reaches; `invalid` for a malformed cursor. */
+/**
+ * @throws {AppError} `not_found` for an inventory that the caller does not see, or a plan that concerns segments where
+ * they may not edit targets; `invalid` for a malformed cursor.
+ */
 export async function getPlan(
   sql: Queryable,
   inventoryId: number,
   planId: string,
   query: Static<typeof InventoryPlanQuerySchema>,
-  reaches: readonly Reach[],
+  caller: Viewer,
 ): Promise<InventoryPlan> {
   refuseUnstorableText(query, 'query');
-  const plan = await findPlan(sql, inventoryId, planId, reaches);
+  await requireSeen(sql, inventoryId, caller);
+  const plan = await findPlan(sql, inventoryId, planId, caller.authority.reach('targets.edit'));
   if (plan === undefined) throw notFound('Plan');
   const limit = query.limit ?? limits.defaultPageItems;
   const rows = await listPlanItems(sql, planId, { ...query, limit });
@@ -87,11 +91,10 @@ export async function getPlan(
 export async function listPlanHeads(
   sql: Queryable,
   inventoryId: number,
-  authority: Authority,
+  caller: Viewer,
 ): Promise<{ items: InventoryPlanHead[] }> {
-  const inventory = await findInventory(sql, inventoryId, authority.reach('read'));
-  if (inventory === undefined) throw notFound('Inventory');
-  const plans = await listPlans(sql, inventoryId, authority.reach('targets.edit'));
+  await requireSeen(sql, inventoryId, caller);
+  const plans = await listPlans(sql, inventoryId, caller.authority.reach('targets.edit'));
   return {
     items: plans.map((plan) => {
       const { findings: _, newGroups: __, unusedVariables: ___, ...head } = headOf(plan);
@@ -113,7 +116,7 @@ function headOf({ summary, ...plan }: PlanRow): Omit<InventoryPlan, 'items' | 'n
   };
 }
 
-export async function requireSeen(sql: Queryable, id: number, caller: Caller): Promise<InventoryRow> {
+export async function requireSeen(sql: Queryable, id: number, caller: Viewer): Promise<InventoryRow> {
   const inventory = await findInventory(sql, id, caller.authority.reach('read'));
   if (inventory === undefined) throw notFound('Inventory');
   return inventory;

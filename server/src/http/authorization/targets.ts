@@ -162,10 +162,11 @@ export const targetNeeds: Record<string, Needs> = {
     'as for the inventory; plans only with `targets.edit` in each segment that they affect',
     (side) => ({ path: `${side.inventoryId}/plans`, place: side.segment }),
   ),
-  'GET inventories/:id/plans/:plan': changing('targets.edit', thePlan, (side) => ({
-    path: `${side.inventoryId}/plans/${side.planId}`,
-    place: side.segment,
-  })),
+  'GET inventories/:id/plans/:plan': changing(
+    'targets.edit',
+    'as for the inventory; also each segment that the plan affects',
+    (side) => ({ path: `${side.inventoryId}/plans/${side.planId}`, place: side.segment }),
+  ),
   // This plan was already applied.
   'POST inventories/:id/plans/:plan/apply': changing('targets.edit', thePlan, (side) => ({
     path: `${side.inventoryId}/plans/${side.planId}/apply`,

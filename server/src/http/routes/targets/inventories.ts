@@ -132,7 +132,7 @@ function planRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       tag,
       params,
       success: { status: 200, schema: InventoryPlanHeadsSchema },
-      handle: ({ params, principal }) => listPlanHeads(sql, params.id, principal.authority),
+      handle: ({ params, principal }) => listPlanHeads(sql, params.id, principal),
     }),
     route({
       method: 'GET',
@@ -146,7 +146,7 @@ function planRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       query: InventoryPlanQuerySchema,
       success: { status: 200, schema: InventoryPlanSchema },
       handle: ({ params, query, principal }) =>
-        getPlan(sql, params.id, params.plan, query, principal.authority.reach('targets.edit')),
+        getPlan(sql, params.id, params.plan, query, principal),
     }),
     route({
       method: 'POST',
