@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { setupRuns, type TestAgent } from '../../runs/testing.ts';
+import { blockedBackends, holdTransaction, setupRuns, type TestAgent } from '../../runs/testing.ts';
 import { inTransaction } from '../database/transaction.ts';
 import {
   closeSession,
@@ -27,6 +27,21 @@ test('a heartbeat renews the sessions of many agents, but none that has been sup
     from agent_sessions order by agent_id`;
   expect(rows.map((row) => row.isLive)).toEqual([true, false]);
   expect([...(await renewSessions(t.sql, [beat(renewed)], ttlMs)).keys()]).toEqual([other.agentId]);
+});
+
+test('heartbeats lock sessions in the order in which others lock them, whatever order they come in', async () => {
+  await using t = await setupRuns();
+  const other = await t.connect(await t.addAgent('agent-b'));
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select from agent_sessions where agent_id = ${t.agent.agentId} for update`,
+  );
+  const renewing = renewSessions(t.sql, [beat(other), beat(t.agent)], ttlMs);
+  await blockedBackends(t.sql, 1);
+  const free = await t.sql`select agent_id from agent_sessions for update skip locked`;
+  expect(free).toEqual([{ agentId: other.agentId }]);
+  await release();
+  expect([...(await renewing).keys()].sort()).toEqual([t.agent.agentId, other.agentId].sort());
 });
 
 test('a quarantined agent’s heartbeat renews nothing, and none of its sessions is current', async () => {

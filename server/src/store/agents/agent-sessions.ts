@@ -235,13 +235,21 @@ export async function renewSessions(
   leaseTtlMs: number,
 ): Promise<Map<number, number>> {
   const rows = await sql<{ agentId: number; unknownAfterS: number }[]>`
+    with beats as materialized (
+      select * from jsonb_to_recordset(${sql.json(beats as never)}::jsonb) as c(
+        "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint,
+        "loadAverage" double precision, "busyReason" text)
+    ), ours as materialized (
+      -- Locked in the order in which others lock them.
+      select s.agent_id from agent_sessions s
+      join beats c on s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
+      order by s.agent_id for no key update of s
+    )
     update agent_sessions s set last_heartbeat_at = clock_timestamp(),
       expires_at = clock_timestamp() + ${leaseTtlMs} * interval '1 millisecond',
       rss_bytes = c."rssBytes", spool_bytes = c."spoolBytes", load_average = c."loadAverage",
       busy_reason = c."busyReason"
-    from jsonb_to_recordset(${sql.json(beats as never)}::jsonb) as c(
-      "agentId" bigint, "sessionNumber" bigint, "rssBytes" bigint, "spoolBytes" bigint, "loadAverage" double precision,
-      "busyReason" text)
+    from beats c join ours on ours.agent_id = c."agentId"
     where s.agent_id = c."agentId" and s.session_number = c."sessionNumber"
       and exists (select from agents a where a.id = s.agent_id and a.session_number = s.session_number
         and a.state = 'active')
