@@ -76,6 +76,8 @@ export interface AgentOptions {
   openCredential?: (lease: Lease) => Promise<UsableCredential>;
   /** Replaces opening and sealing secret values with the segment key. */
   secrets?: Pick<RunSecrets, 'open' | 'seal' | 'canSeal'>;
+  /** Called if another agent has taken the data directory over, because this one stood still: end the process. */
+  onDirectoryLost?: () => void;
   clock?: Clock;
   random?: () => number;
   /** Waits between two connections; a real timer by default. Never rejects. */
@@ -116,6 +118,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       options.log.info(
         'the data directory was last used by an agent in another container; waiting for 10 s to see whether it still runs',
       ),
+    onLost: () => options.onDirectoryLost?.(),
   });
   try {
     await removeUnfinishedFiles(data);

@@ -263,6 +263,12 @@ async function runCommand(options: RunCommand, { proxy, environment }: Config, l
     environment,
     ...(options.fileCacheMb === undefined ? {} : { fileCacheBytes: options.fileCacheMb * 1024 * 1024 }),
     ...(options.sshIdleS === undefined ? {} : { sshIdleMs: Math.min(options.sshIdleS * 1_000, maxTimerMs) }),
+    onDirectoryLost: () => {
+      log.fatal(
+        'another agent has taken this data directory over while this process stood still; it ends at once with exit code 1, and that agent reports what it ran',
+      );
+      process.exit(exitCodes.failed);
+    },
     log,
   });
   const signals = new StopSignals();

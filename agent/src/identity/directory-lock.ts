@@ -45,6 +45,11 @@ export interface LockOptions {
   onWait?: () => void;
   /** How long such a holder has to be silent before its lock is taken over; 10 s by default. */
   silentAfterMs?: number;
+  /**
+   * Called if another process has taken the lock over, because this one stood still. Nothing may be written to the
+   * directory after that.
+   */
+  onLost?: () => void;
 }
 
 /** @throws {LockHeld} */
@@ -59,9 +64,10 @@ export async function lockDirectory(path: string, options: LockOptions = {}): Pr
     heldHere.delete(path);
     throw error;
   }
-  claim.keep();
+  claim.keep(() => options.onLost?.());
   return {
     async release() {
+      claim.leave();
       if (nameOf(await readIfExists(path)) === name) await rm(path, { force: true });
       await claim.remove();
       heldHere.delete(path);

@@ -62,19 +62,40 @@ export class LockClaim {
     return 'made';
   }
 
-  /** Has others see that the holder lives. */
-  keep(): void {
+  /**
+   * Has others see that the holder lives.
+   *
+   * @param onLost is called if another process has taken the lock over: this one may have stood still for too long.
+   */
+  keep(onLost: () => void): void {
     const path = this.#path;
     if (path === undefined) return;
-    // Not the lock itself: should another process have taken it over, it would seem to be touched by that one.
     this.#touching = setInterval(() => {
-      const now = new Date();
-      utimes(path, now, now).catch(() => undefined);
+      void this.#touch(path).then((isHeld) => {
+        // After a release others may have it.
+        if (isHeld || this.#touching === undefined) return;
+        this.leave();
+        onLost();
+      });
     }, touchMs).unref();
   }
 
-  async remove(): Promise<void> {
+  /** Never rejects. Returns false if the lock is another's by now. */
+  async #touch(path: string): Promise<boolean> {
+    const now = new Date();
+    // Not the lock itself: should another process have taken it over, it would seem to be touched by that one.
+    await utimes(path, now, now).catch(() => undefined);
+    const holder = await readFile(this.#lock, 'utf8').catch(() => '');
+    return holder === '' || holder.trim() === this.name;
+  }
+
+  /** Ends what `keep` began. */
+  leave(): void {
     clearInterval(this.#touching);
+    this.#touching = undefined;
+  }
+
+  async remove(): Promise<void> {
     if (this.#path !== undefined) await rm(this.#path, { force: true });
   }
 }
