@@ -8,8 +8,8 @@ import { type Resume, type Resumed, resumeAgents } from '../runs/leases/resume-a
 import type { AttemptEnd, SettleResult } from '../runs/progress/attempt-end.ts';
 import type { ProgressNews } from '../runs/progress/run-ledger.ts';
 import { setDraining } from '../store/agents/agent-sessions.ts';
-import { type Sql, sqlState } from '../store/database/connection.ts';
-import { isDatabaseAway } from '../store/database/database-lost.ts';
+import type { Sql } from '../store/database/connection.ts';
+import { isRefused } from '../store/database/refused-statement.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { writeTargetSilence } from '../store/queue/silent-targets.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
@@ -122,7 +122,7 @@ export class AgentEvents implements LinkEvents {
     try {
       await this.#deps.settler.settle(end);
     } catch (error) {
-      if (sqlState(error) === undefined || isDatabaseAway(error)) throw error;
+      if (!isRefused(error)) throw error;
       this.#deps.log.error(
         { err: error, step: end.stepId },
         'the database refuses the end of a step that an agent has come back without; this is tried again',

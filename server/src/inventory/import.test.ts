@@ -49,8 +49,7 @@ describe('an import', () => {
   it('lists its items by page, action and search', async () => {
     await t.bring('name\na\nb\nold\n');
     const { id } = await t.plan('name,label:x\na,1\nb,\nc,\nd,\n');
-    const page = (query: Parameters<typeof getPlan>[3]) =>
-      getPlan(t.sql, t.inventoryId, id, query, t.caller);
+    const page = (query: Parameters<typeof getPlan>[3]) => getPlan(t.sql, t.inventoryId, id, query, t.caller);
     const first = await page({ limit: 3 });
     expect(first.items.map(({ name, action }) => `${action} ${name}`)).toEqual([
       'update a',

@@ -280,6 +280,16 @@ export async function blockedBackends(sql: Sql, count: number): Promise<void> {
   throw new Error(`${count} backends never waited for a lock`);
 }
 
+/** Makes the database refuse to write the row of a step. The returned function ends that. */
+export async function refuseToWrite(sql: Sql, step: number): Promise<() => Promise<unknown>> {
+  await sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before update on job_run_steps for each row when (old.id = ${step})
+      execute function refuse()`);
+  return () => sql`drop function refuse cascade`;
+}
+
 /** Makes a run of one target look as if it had been started on `targets` of them, each with the steps of the first. */
 export async function growRun(sql: Sql, runId: number, targets: number): Promise<void> {
   await sql`

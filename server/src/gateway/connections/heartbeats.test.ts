@@ -49,6 +49,43 @@ test('two agents of a segment are told to reconnect first, and the others within
   expect(agentIds.map((id) => told.get(id))).toEqual([ofFirst, 3 * ofFirst, ofAll, ofAll]);
 });
 
+test('an agent whose session can’t be written costs no other its own, and is not shut out for it', async () => {
+  await using t = await setupGateway();
+  const good = await t.connectAgent();
+  const [session] = await t.sql<{ agentId: number; sessionNumber: number }[]>`
+    select agent_id, session_number from agent_sessions`;
+  if (session === undefined) throw new Error('no session');
+  const [row] = await t.sql<{ id: number }[]>`
+    insert into agents (segment_id, name, signing_key, encryption_key, session_number, version, platform)
+    values (${t.segmentId}, 'bad', ${randomBytes(32)}, ${randomBytes(32)}, 1, '1', 'linux') returning id`;
+  const bad = row?.id ?? 0;
+  await t.sql`insert into agent_sessions (agent_id, session_number, server_id, slots, expires_at)
+    values (${bad}, 1, ${testServerId}, 1, now() + interval '1 minute')`;
+  await t.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not written'; end $$;
+    create trigger refuse before update on agent_sessions for each row when (old.agent_id = ${bad})
+      execute function refuse()`);
+  const acknowledged: number[] = [];
+  const over: number[] = [];
+  const links = [bad, session.agentId].map((agentId) => ({
+    ...{ agentId, segmentId: t.segmentId, missedAttempts: () => [], isEnding: false },
+    sessionNumber: agentId === bad ? 1 : session.sessionNumber,
+    send: () => acknowledged.push(agentId),
+  })) as unknown as AgentLink[];
+  const heartbeats = new Heartbeats({
+    sql: t.sql,
+    log: createLog({ level: 'silent', plain: false }),
+    leaseTtlMs: 60_000,
+    connected: () => links,
+    onOver: async (ended) => void over.push(...ended.map(({ agentId }) => agentId)),
+  });
+  for (const link of links) heartbeats.heard(link, { type: 'heartbeat', sequence: 1, held: [] });
+  await expect.poll(() => acknowledged).toEqual([session.agentId]);
+  heartbeats.stop();
+  expect(over).toEqual([]);
+  good.terminate();
+});
+
 test('the first to reconnect are neither draining agents nor those that have just reconnected', async () => {
   await using t = await setupGateway();
   const enroll = async (name: string) => {

@@ -5,6 +5,7 @@ import type { Log } from '../../log.ts';
 import type { UnbegunLease } from '../../runs/leases/return-leases.ts';
 import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 import { firstOfSegments, reconnectWithin } from './reconnect-within.ts';
 
@@ -81,17 +82,39 @@ export class Heartbeats {
     link.terminate();
   }
 
-  async #flush(): Promise<void> {
+  /** Renews all sessions at once or, if the database refuses that, each: one that it refuses costs no others theirs. */
+  async #renew(rows: readonly HeartbeatRow[]) {
     const { sql, log, leaseTtlMs } = this.#deps;
+    const renewed = new Map<number, number>();
+    const refused = new Set<number>();
+    try {
+      return { renewed: await renewSessions(sql, rows, leaseTtlMs), refused };
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      for (const row of rows) {
+        try {
+          const [one] = await renewSessions(sql, [row], leaseTtlMs);
+          if (one !== undefined) renewed.set(...one);
+        } catch (problem) {
+          if (!isRefused(problem)) throw problem;
+          refused.add(row.agentId);
+        }
+      }
+      log.error(
+        { err: error, agents: [...refused] },
+        'the database refuses the heartbeats of these agents; their leases expire unless a later one is stored in time',
+      );
+    }
+    return { renewed, refused };
+  }
+
+  async #flush(): Promise<void> {
+    const { log } = this.#deps;
     const beats = this.#beats;
     this.#beats = new Map();
     this.#timer = undefined;
     try {
-      const renewed = await renewSessions(
-        sql,
-        [...beats.values()].map((beat) => beat.row),
-        leaseTtlMs,
-      );
+      const { renewed, refused } = await this.#renew([...beats.values()].map(({ row }) => row));
       const connected = this.#deps.connected();
       // Only agents that can be given work.
       const first = firstOfSegments(connected.filter((link) => !link.isDraining));
@@ -102,7 +125,7 @@ export class Heartbeats {
           const comeOverMs = first.get(link) ?? connected.length * limits.reconnectPerAgentMs;
           const reconnectWithinMs = reconnectWithin(comeOverMs, unknownAfterS);
           link.send({ type: 'heartbeat_ack', sequence, reconnectWithinMs });
-        } else if (!link.isEnding) over.push(link);
+        } else if (!link.isEnding && !refused.has(link.agentId)) over.push(link);
       }
       if (over.length > 0) await this.#deps.onOver(over);
     } catch (error) {

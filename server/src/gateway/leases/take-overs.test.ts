@@ -4,7 +4,7 @@ import { createLog } from '../../log.ts';
 import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
 import { markLeased } from '../../runs/leases/mark-leased.ts';
 import { RunKeys } from '../../runs/run-keys.ts';
-import { setupRuns, testServerId } from '../../runs/testing.ts';
+import { refuseToWrite, setupRuns, testServerId } from '../../runs/testing.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 import { Settler } from './settler.ts';
@@ -13,18 +13,23 @@ import { TakeOvers } from './take-overs.ts';
 /** A command whose agent is gone, and another agent, connected here or not, to which this builder's lease is to go. */
 async function setup(
   build: LeaseBuilder['build'],
-  { isConnected = true, collector = 0, lostAnswers = 0, refusals = 0 } = {},
+  { isConnected = true, collector = 0, lostAnswers = 0, refusals = 0, bad = false } = {},
 ) {
   const t = await setupRuns();
   const capabilities = ['take_over'];
   const runId = await t.start();
-  const lease = await t.claimOne();
-  const { id: step, epoch, agentId, sessionNumber } = lease;
-  await markLeased(t.sql, [lease], [{ step, epoch, agentId, sessionNumber, survives: true }]);
+  if (bad) await t.start();
+  const [lease, second = lease] = await t.claim();
+  if (lease === undefined || second === undefined) throw new Error('no lease');
+  const { agentId, sessionNumber } = lease;
+  for (const { id: step, epoch } of new Set([lease, second]))
+    await markLeased(t.sql, [lease, second], [{ step, epoch, agentId, sessionNumber, survives: true }]);
   const taker = await t.connect(await t.addAgent('agent-b'), { capabilities });
   await t.sql`update agent_sessions set disconnected_at = clock_timestamp() where agent_id = ${agentId}`;
-  await t.sql`update job_run_steps set session_number = 0 where id = ${step}`;
+  await t.sql`update job_run_steps set session_number = 0`;
   await t.sql`update detached_attempts set orphaned_at = clock_timestamp(), collector = ${collector}`;
+  // The first that waits.
+  const allow = bad ? await refuseToWrite(t.sql, lease.id) : undefined;
   const terminate = vi.fn();
   const takeOver = vi.fn();
   const holds = ({ stepId }: { stepId: number }) =>
@@ -39,7 +44,9 @@ async function setup(
   } as unknown as AgentLink;
   const takeOvers = new TakeOvers({
     ...{
-      sql: losing(losing(t.sql, 'with taker', lostAnswers), 'held_by_none', refusals, { isDone: false }),
+      sql: losing(losing(t.sql, 'orphan as materialized', lostAnswers), 'held_by_none', refusals, {
+        isDone: false,
+      }),
       serverId: testServerId,
       keys: new RunKeys(t.masterKey),
       builder: { build },
@@ -54,8 +61,7 @@ async function setup(
   takeOvers.start();
   const close = t[Symbol.asyncDispose];
   return Object.assign(t, {
-    runId,
-    lease,
+    ...{ runId, lease, second, allow },
     taker,
     link,
     takeOver,
@@ -108,6 +114,14 @@ test('a command that could not be given back, because the database was lost just
   await using t = await setup(build, { refusals: 1 });
   await expect.poll(() => t.takeOver.mock.calls.length).toBe(1);
   expect(asked).toEqual([t.lease.id, t.lease.id]);
+});
+
+test('a command whose step can’t be written keeps no other from being given out', async () => {
+  await using t = await setup(async (steps) => leasesOf(steps), { bad: true });
+  await expect.poll(() => t.takeOver.mock.calls.map(([{ id }]) => id)).toEqual([t.second.id]);
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running', sessionNumber: 0 }]);
+  await t.allow?.();
+  await expect.poll(() => t.takeOver.mock.calls.map(([{ id }]) => id)).toEqual([t.second.id, t.lease.id]);
 });
 
 test('a command whose target is gone becomes unknown at once, with the reason', async () => {

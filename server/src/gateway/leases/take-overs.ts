@@ -11,10 +11,13 @@ import { type ProgressNews, RunLedger } from '../../runs/progress/run-ledger.ts'
 import { chunkAad, type RunKeys } from '../../runs/run-keys.ts';
 import { whyUnreadable } from '../../runs/why-unreadable.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
   detachedOfServer,
   orphanAttempts,
+  orphanEach,
+  orphansToGive,
   type TakenOverStep,
   takeOverOrphans,
 } from '../../store/queue/detached-attempts.ts';
@@ -25,6 +28,8 @@ import type { Settler } from './settler.ts';
 
 const defaultRoundMs = 1_000;
 const maxAtATime = 32;
+/** How many are looked at one by one while the database refuses one of them. */
+const maxLookedAt = 256;
 /**
  * How long to look for the effect of a request to the database that was never answered: it may still be carried out.
  */
@@ -96,12 +101,34 @@ export class TakeOvers {
     if (![...links()].some((link) => link.isReady && link.can('take_over'))) return;
     if (performance.now() < this.#lookUntilMs) await this.#takeBackUntold();
     try {
-      const taken = await takeOverOrphans(sql, serverId, maxAtATime);
+      const taken = await takeOverOrphans(sql, serverId, maxAtATime).catch((error) => this.#takeApart(error));
       if (taken.length > 0) await this.#handOver(taken);
     } catch (error) {
       this.#lookUntilMs = performance.now() + lookForLostMs;
       throw error;
     }
+  }
+
+  /** If the database refuses to give out some command, only that one has to wait. */
+  async #takeApart(error: unknown): Promise<TakenOverStep[]> {
+    if (!isRefused(error)) throw error;
+    const { sql, serverId, log } = this.#deps;
+    const taken: TakenOverStep[] = [];
+    const refused: number[] = [];
+    for (const step of await orphansToGive(sql, serverId, maxLookedAt)) {
+      if (taken.length >= maxAtATime) break;
+      try {
+        taken.push(...(await takeOverOrphans(sql, serverId, 1, [step])));
+      } catch (problem) {
+        if (!isRefused(problem)) throw problem;
+        refused.push(step);
+      }
+    }
+    log.error(
+      { err: error, steps: refused },
+      'the database refuses to give these commands of lost agents to other agents; this is retried every second',
+    );
+    return taken;
   }
 
   /** Sends commands to the agents that have them now, and sees to those that could not be sent. */
@@ -157,7 +184,7 @@ export class TakeOvers {
       const link = linkOf(attempt.agentId);
       return link?.isReady === true && link.sessionNumber === attempt.sessionNumber && !link.holds(attempt);
     });
-    const back = await orphanAttempts(sql, untold, { expected: true });
+    const { waiting: back } = await orphanEach(sql, untold, { expected: true });
     if (back.size > 0)
       log.warn(
         { steps: [...back] },

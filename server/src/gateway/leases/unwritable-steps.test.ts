@@ -1,21 +1,12 @@
 // Steps whose rows the database refuses to write: they cost their agent nothing else.
 import { expect, test } from 'vitest';
-import { setupGateway, type TestGateway } from '../testing.ts';
+import { refuseToWrite } from '../../runs/testing.ts';
+import { setupGateway } from '../testing.ts';
 import { completion, leased } from './leased-testing.ts';
-
-/** Makes the database refuse to write the row of a step. The returned function ends that. */
-async function refuseToWrite({ sql }: TestGateway, step: number): Promise<() => Promise<unknown>> {
-  await sql.unsafe(`
-    create function refuse() returns trigger language plpgsql as $$
-      begin raise exception 'this row can not be written'; end $$;
-    create trigger refuse before update on job_run_steps for each row when (old.id = ${step})
-      execute function refuse()`);
-  return () => sql`drop function refuse cascade`;
-}
 
 test('the end of a step that the database refuses is settled once it is not, on the same connection', async () => {
   await using t = await leased();
-  const allow = await refuseToWrite(t, t.lease.step);
+  const allow = await refuseToWrite(t.sql, t.lease.step);
   t.agentSocket.send(completion(t.lease, []));
   await expect.poll(() => t.logged.join()).toContain('the database refuses the end of a step');
   await allow();
@@ -25,7 +16,7 @@ test('the end of a step that the database refuses is settled once it is not, on 
 test('an agent with a step whose row can’t be written comes back, does other work, and reports the step once that can be', async () => {
   await using t = await leased();
   const { step, epoch, leaseToken } = t.lease;
-  const allow = await refuseToWrite(t, step);
+  const allow = await refuseToWrite(t.sql, step);
   t.agentSocket.terminate();
   const attempt = { step, epoch, leaseToken, lastSeq: 0 };
   const again = await t.connectAgent({ attempts: [{ ...attempt, state: 'running' }] });
@@ -52,7 +43,7 @@ test('an agent that has lost a step whose end the database refuses comes back al
   t.agentSocket.send({ type: 'started', step, epoch, leaseToken });
   const begun = () => t.sql`select started_at is not null as begun from job_run_steps`;
   await expect.poll(begun).toEqual([{ begun: true }]);
-  await refuseToWrite(t, step);
+  await refuseToWrite(t.sql, step);
   t.agentSocket.terminate();
   const again = await t.connectAgent();
   const runId = await t.start();
@@ -66,7 +57,7 @@ test('a ready step whose row can’t be written keeps the steps of no other run 
   await t.sql`update agent_sessions set disconnected_at = clock_timestamp()`;
   const bad = await t.start();
   const [step] = await t.steps(bad);
-  const allow = await refuseToWrite(t, step?.id ?? 0);
+  const allow = await refuseToWrite(t.sql, step?.id ?? 0);
   const before = await t.start();
   const agent = await t.connectAgent();
   expect((await agent.next('leases')).leases).toMatchObject([{ runId: before }]);

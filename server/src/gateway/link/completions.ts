@@ -12,8 +12,8 @@ import type { Log } from '../../log.ts';
 import type { AttemptEnd, SettleResult } from '../../runs/progress/attempt-end.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
 import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
-import { type Sql, sqlState } from '../../store/database/connection.ts';
-import { isDatabaseAway } from '../../store/database/database-lost.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { Settler } from '../leases/settler.ts';
 import { attemptOf, type DeliveredAttempts, keyOf } from './delivered-attempts.ts';
@@ -153,7 +153,7 @@ export class Completions {
         return await settler.settle(end, { mayWait, isAwaited: isOpen });
       } catch (error) {
         // Without an answer of the database, a step may have been leased to the agent.
-        if (sqlState(error) === undefined || isDatabaseAway(error)) throw error;
+        if (!isRefused(error)) throw error;
         log.error(
           { err: error, step: end.stepId },
           'the database refuses the end of a step; this is tried again, and its agent keeps the result until then',

@@ -4,7 +4,7 @@ import type { StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { lostOrphans, orphanAttempts } from '../../store/queue/detached-attempts.ts';
+import { lostOrphans, orphanEach } from '../../store/queue/detached-attempts.ts';
 import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
 import { runsPastTimeout } from '../../store/queue/strategy-steps.ts';
 import {
@@ -144,7 +144,12 @@ export class Sweeper {
     const { sql } = this.#deps;
     const late = await overdueAttempts(sql, cancelGraceS);
     const abandoned = late.filter(({ cause }) => cause === 'silent' || cause === 'revoked');
-    const waiting = await orphanAttempts(sql, abandoned, { expected: false });
+    const { waiting, refused } = await orphanEach(sql, abandoned, { expected: false });
+    if (refused.size > 0)
+      this.#deps.log.error(
+        { steps: [...refused] },
+        'the database refuses to have these commands of lost agents wait for other agents; they become unknown, if it does not refuse that, too',
+      );
     const overdue: OverdueAttempt[] = late.filter(({ stepId }) => !waiting.has(stepId));
     const known = new Set(late.map(({ stepId }) => stepId));
     for (const orphan of await lostOrphans(sql)) {

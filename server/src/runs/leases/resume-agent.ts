@@ -12,8 +12,8 @@ import {
   settledAttempts,
   unwritableStepsOfAgent,
 } from '../../store/agents/agent-sessions.ts';
-import { type Sql, sqlState } from '../../store/database/connection.ts';
-import { isDatabaseAway } from '../../store/database/database-lost.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unheardAttempts } from '../../store/queue/clean-ups.ts';
 import {
@@ -117,7 +117,7 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
   try {
     return await resumeExcept(sql, resume, new Set());
   } catch (error) {
-    if (sqlState(error) === undefined || isDatabaseAway(error)) throw error;
+    if (!isRefused(error)) throw error;
     const unwritable = await unwritableStepsOfAgent(sql, resume);
     if (unwritable.size === 0) throw error;
     return resumeExcept(sql, resume, unwritable);

@@ -12,6 +12,7 @@ import {
   givenUp,
   growRun,
   holdTransaction,
+  refuseToWrite,
   setupRuns,
   type TestAgent,
   type TestRuns,
@@ -134,6 +135,22 @@ test('a command that brings down every agent that takes it over is given away a 
   await silence(t, t.holder);
   await t.sweep();
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
+});
+
+test('a command whose step can’t be written keeps others from neither waiting for another agent nor ending', async () => {
+  await using t = await setup();
+  const [other, plain] = [await t.start(), await t.start()];
+  const leases = await t.claim();
+  const { agentId, sessionNumber } = t.holder;
+  await t.sql`update job_run_steps set agent_id = ${agentId}, session_number = ${sessionNumber}`;
+  const second = leases.find(({ jobRunId }) => jobRunId === other);
+  const begun = { step: second?.id ?? 0, epoch: 1, agentId, sessionNumber, survives: true };
+  await markLeased(t.sql, leases, [begun]);
+  await refuseToWrite(t.sql, t.lease.id);
+  await silence(t, t.holder);
+  await expect(t.sweep()).rejects.toThrow('can not be written');
+  expect(await t.steps(plain)).toMatchObject([{ status: 'unknown' }]);
+  expect(await t.takeOver()).toMatchObject([{ id: second?.id }]);
 });
 
 test('a command that turns out not to survive its agent is not given away', async () => {

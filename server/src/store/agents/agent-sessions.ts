@@ -1,7 +1,7 @@
 // Agents' sessions: one per agent, renewed by its heartbeat. A lease belongs to a session of its agent.
 import type { StepOutcome } from '@opsconductor/protocol';
-import { type Queryable, type Sql, sqlState, type Tx } from '../database/connection.ts';
-import { isDatabaseAway } from '../database/database-lost.ts';
+import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import { isRefused } from '../database/refused-statement.ts';
 import { unheardOf } from '../queue/clean-ups.ts';
 import { isAwaitedNoMore, isTargetRunCancelled } from '../queue/step-attempts.ts';
 import type { AgentRow } from './agents.ts';
@@ -320,7 +320,7 @@ export async function unwritableStepsOfAgent(
       })
       .catch((error) => {
         if (error === written) return;
-        if (sqlState(error) === undefined || isDatabaseAway(error)) throw error;
+        if (!isRefused(error)) throw error;
         refused.add(id);
       });
   }

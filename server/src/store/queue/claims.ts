@@ -35,7 +35,10 @@ export interface ClaimedStep {
 
 export interface Claim {
   steps: ClaimedStep[];
-  /** No ready step was left behind: every segment still has free slots, no bound was reached, and nothing was moved. */
+  /**
+   * No ready step was left behind: every segment still has free slots, no bound was reached, nothing was moved, and no
+   * agent was passed over.
+   */
   tookAll: boolean;
   /** Another claim may find more at once, because this one reached a bound or moved steps. */
   again: boolean;
@@ -83,9 +86,9 @@ export interface ClaimAmong {
 export const attemptSlackS = Math.ceil(limits.leaseTtlMs / 1000) + 30;
 
 /** How many steps whose time has come one statement makes claimable, per segment. */
-const maxReleased = 1_000;
+export const maxReleased = 1_000;
 /** How many kinds of agents in one segment a claim serves, one after the other. */
-const maxKinds = 8;
+export const maxKinds = 8;
 /** A claim that leased nothing but parked or released steps is repeated at once, up to this many tries in all. */
 const maxTries = 8;
 
@@ -144,6 +147,8 @@ export interface ClaimOptions {
    */
   kind?: number;
   among?: ClaimAmong | undefined;
+  /** Whether steps whose time has come are released as well, of any run; true by default. */
+  releases?: boolean;
 }
 
 /**
@@ -153,7 +158,7 @@ export interface ClaimOptions {
 export async function claimOnce(
   sql: Queryable,
   serverId: string,
-  { claimId = newClaimId(), kind = 0, among }: ClaimOptions = {},
+  { claimId = newClaimId(), kind = 0, among, releases = true }: ClaimOptions = {},
 ): Promise<Claim> {
   const rows = await sql<ClaimRow[]>`
     with waiting as materialized (${among === undefined ? segmentsWithReadySteps(sql) : segmentsOf(sql, among)}
@@ -161,6 +166,7 @@ export async function claimOnce(
       select due.id from demand cross join lateral (
         select id from job_run_steps d
         where d.segment_id = demand.segment_id and d.status = 'ready' and d.not_before <= (select clock_timestamp())
+          ${releases ? sql`` : sql`and false`}
         order by d.not_before limit ${maxReleased} for update skip locked) due
     ), released as (
       update job_run_steps st set not_before = null where st.id = any(array(select id from due)) returning st.id
@@ -237,10 +243,11 @@ function claimOf(rows: readonly ClaimRow[], hasCandidates: boolean): Claim {
   const kinds = rows[0]?.kinds ?? 1;
   const candidates = rows.find((row) => row.candidates !== null)?.candidates ?? [];
   const rooms = [...left.values()];
+  const isPassedOver = rows[0]?.isPassedOver ?? false;
   const isBounded = leased.length >= limits.maxClaimBatch || hasMoreRuns(candidates);
   const claim = {
     steps: leased.map(claimedStep),
-    tookAll: moved === 0 && !isBounded && rooms.every((free) => free > 0),
+    tookAll: moved === 0 && !isBounded && !isPassedOver && rooms.every((free) => free > 0),
     again: moved > 0 || isBounded,
     ...{ moved, kinds },
     hasRoom: rooms.some((free) => free > 0),
@@ -269,6 +276,7 @@ function leasedTo(db: Queryable, claimId: string) {
 /** The end of the select list, and its tables: a row for each lease, and one for each segment without a lease. */
 function leasedColumns(db: Queryable) {
   return db`demand.segment_id as of_segment_id, demand.total as free, demand.kinds,
+      exists (select from paired where agent_id not in (select id from fenced)) as is_passed_over,
       st.id, st.epoch, st.lease_token, st.job_run_id,
       st.target_run_id, st.segment_id, st.step_number, st.step_type, st.agent_id, st.session_number,
       st.attempt_day::text as attempt_day, ${leaseDetailColumns(db)}
@@ -322,6 +330,8 @@ type ClaimRow = ClaimedStep &
     free: number;
     moved: number;
     kinds: number;
+    /** Whether steps were left because the agents that they were for are locked, or may be given none any more. */
+    isPassedOver: boolean;
     candidates: CandidateRun[] | null;
   };
 
@@ -330,7 +340,8 @@ function claimedStep({
   free: __,
   moved: ___,
   kinds: ____,
-  candidates: _____,
+  isPassedOver: _____,
+  candidates: ______,
   ...row
 }: ClaimRow): ClaimedStep {
   const { stepId, jobId, jobVersion, targetId, targetSegmentId, targetName, host, port, ...rest } = row;

@@ -1,6 +1,7 @@
 // Attempts whose command continues without its agent, and which of them wait for another agent to take them over.
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql } from '../database/connection.ts';
+import { isRefused } from '../database/refused-statement.ts';
 import { isAble } from './agent-slots.ts';
 import type { ClaimedStep } from './claims.ts';
 import { stepIdsOf } from './step-attempts.ts';
@@ -87,6 +88,32 @@ export async function orphanAttempts(
   return new Set(rows.map(({ id }) => id));
 }
 
+/**
+ * As `orphanAttempts`, but if the database refuses to have one wait, the others wait all the same.
+ *
+ * @returns the steps whose attempts wait now, and those that the database refuses.
+ */
+export async function orphanEach(
+  sql: Sql,
+  attempts: readonly (HeldAttempt & { leaseToken: string })[],
+  options: { expected: boolean },
+): Promise<{ waiting: Set<number>; refused: Set<number> }> {
+  const [first] = attempts;
+  try {
+    return { waiting: await orphanAttempts(sql, attempts, options), refused: new Set() };
+  } catch (error) {
+    if (first === undefined || !isRefused(error)) throw error;
+    if (attempts.length === 1) return { waiting: new Set(), refused: new Set([first.stepId]) };
+  }
+  const all = { waiting: new Set<number>(), refused: new Set<number>() };
+  for (const attempt of attempts) {
+    const { waiting, refused } = await orphanEach(sql, [attempt], options);
+    for (const id of waiting) all.waiting.add(id);
+    for (const id of refused) all.refused.add(id);
+  }
+  return all;
+}
+
 /** Returns the live ones that sessions of this server hold. */
 export async function detachedOfServer(
   db: Queryable,
@@ -131,25 +158,19 @@ export interface TakenOverStep extends ClaimedStep {
  * Gives waiting attempts to sessions held by this server, of agents that can take them over, the least busy ones first.
  * Slots do not count, because what is taken over is already running. An attempt whose own agent is back is left alone,
  * even if a server of the previous version has marked it as waiting.
+ *
+ * @param only the steps whose attempts may be given; all by default.
  */
-export async function takeOverOrphans(sql: Sql, serverId: string, limit: number): Promise<TakenOverStep[]> {
+export async function takeOverOrphans(
+  sql: Sql,
+  serverId: string,
+  limit: number,
+  only?: readonly number[],
+): Promise<TakenOverStep[]> {
   return sql<TakenOverStep[]>`
-    with taker as materialized (
-      select a.id, a.name, a.segment_id, s.session_number, s.capabilities,
-        row_number() over (partition by a.segment_id order by (
-          select count(distinct l.target_run_id) from job_run_steps l
-          where l.agent_id = a.id and l.status = 'running'), a.id) as place,
-        count(*) over (partition by a.segment_id) as takers
-      from agent_sessions s join agents a on a.id = s.agent_id join segments g on g.id = a.segment_id
-      where s.server_id = ${serverId} and 'take_over' = any(s.capabilities) and ${isAble(sql)}
-        and exists (select from detached_attempts d where d.orphaned_at is not null)
-    ), orphan as materialized (
-      select st.id, st.segment_id, st.needs from detached_attempts d
-      join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
-      where d.orphaned_at is not null and exists (select from taker where taker.segment_id = st.segment_id
-          and (st.needs is null or st.needs <@ taker.capabilities))
-        and not exists (select from agent_sessions s where s.agent_id = st.agent_id
-          and s.session_number = st.session_number and s.disconnected_at is null and s.expires_at > clock_timestamp())
+    with ${takers(sql, serverId)}, orphan as materialized (
+      select st.id, st.segment_id, st.needs ${fromWaiting(sql)}
+        ${only === undefined ? sql`` : sql`and st.id = any(${only as number[]}::bigint[])`}
       order by d.orphaned_at limit ${limit} for update of st skip locked
     ), dealt as (
       select distinct on (orphan.id) orphan.id, taker.id as agent_id, taker.session_number, taker.name
@@ -178,6 +199,38 @@ export async function takeOverOrphans(sql: Sql, serverId: string, limit: number)
       greatest(0, extract(epoch from clock_timestamp() - coalesce(taken.started_at, taken.leased_at)) * 1000)::bigint
         as begun_ms_ago
     from taken join raised on raised.id = taken.id order by taken.id`;
+}
+
+/** Returns the steps of up to so many attempts that `takeOverOrphans` would give out, in its order. */
+export async function orphansToGive(sql: Sql, serverId: string, limit: number): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    with ${takers(sql, serverId)}
+    select st.id ${fromWaiting(sql)} order by d.orphaned_at limit ${limit}`;
+  return rows.map(({ id }) => id);
+}
+
+/** The agents that can take over commands (`taker`), if any waits. */
+function takers(db: Queryable, serverId: string) {
+  return db`taker as materialized (
+      select a.id, a.name, a.segment_id, s.session_number, s.capabilities,
+        row_number() over (partition by a.segment_id order by (
+          select count(distinct l.target_run_id) from job_run_steps l
+          where l.agent_id = a.id and l.status = 'running'), a.id) as place,
+        count(*) over (partition by a.segment_id) as takers
+      from agent_sessions s join agents a on a.id = s.agent_id join segments g on g.id = a.segment_id
+      where s.server_id = ${serverId} and 'take_over' = any(s.capabilities) and ${isAble(db)}
+        and exists (select from detached_attempts d where d.orphaned_at is not null)
+    )`;
+}
+
+/** The attempts `d` of steps `st` that wait, and for which there is a `taker`. */
+function fromWaiting(db: Queryable) {
+  return db`from detached_attempts d
+      join job_run_steps st on st.id = d.job_run_step_id and st.epoch = d.epoch and st.status = 'running'
+      where d.orphaned_at is not null and exists (select from taker where taker.segment_id = st.segment_id
+          and (st.needs is null or st.needs <@ taker.capabilities))
+        and not exists (select from agent_sessions s where s.agent_id = st.agent_id
+          and s.session_number = st.session_number and s.disconnected_at is null and s.expires_at > clock_timestamp())`;
 }
 
 /** Returns those of these attempts that an agent other than this one holds, or held last. */
