@@ -1,7 +1,13 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import type { AgentMessage, LeaseCredential, LeaseTarget } from '@opsconductor/protocol';
+import {
+  type AgentMessage,
+  agentToServer,
+  type LeaseCredential,
+  type LeaseTarget,
+} from '@opsconductor/protocol';
 import { pino } from 'pino';
+import { Check } from 'typebox/value';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { UsableCredential } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
@@ -107,16 +113,15 @@ test('a test that fails in a way that nobody foresaw is in the log, to which its
   expect(logged.mock.calls).toEqual([[{ err: failure, target: 7 }, expect.stringContaining('test')]]);
 });
 
-test('what a host said is told with the secrets masked that it was given', async () => {
-  const password = 'correct-horse-battery';
+/** Tests a target with this password, whose host says this. */
+async function testThatSays(password: string, said: { message: string; advice: string }) {
   const target = { id: 1, name: 'web-1', host: '127.0.0.1', port: 22, hostKeys: [] };
-  const message = `It printed: ${password} and ${password.slice(0, 12)}…`;
   const opened = {
     target,
     credential: { kind: 'ssh_password', id: '7', version: 1, user: 'root', password },
     secrets: new PatternSet(textPatterns(password)),
     checkAddresses: () => {
-      throw new SshError({ reason: 'auth_failed', message, advice: `Is ${password} right?` });
+      throw new SshError({ reason: 'auth_failed', ...said });
     },
   };
   const tester = new TargetTester({
@@ -129,13 +134,25 @@ test('what a host said is told with the secrets masked that it was given', async
     policy: new PolicyGuard({ policy: emptyPolicy }),
     log,
   });
-  const told = await new Promise<AgentMessage>((resolve) => {
+  return new Promise<AgentMessage>((resolve) => {
     const credential = { id: '7', version: 1 } as LeaseCredential;
     void tester.test({ type: 'test_target', requestId: 'a', target, credential, timeoutMs: 20_000 }, resolve);
   });
-  expect(told).toMatchObject({
+}
+
+test('what a host said is told with the secrets masked that it was given', async () => {
+  const password = 'correct-horse-battery';
+  const message = `It printed: ${password} and ${password.slice(0, 12)}…`;
+  expect(await testThatSays(password, { message, advice: `Is ${password} right?` })).toMatchObject({
     reason: 'auth_failed',
     message: 'It printed: ******** and ********…',
     advice: 'Is ******** right?',
   });
+});
+
+test('what a host said is no longer than a server takes it, even if the masks are longer than the secret', async () => {
+  const said = 'door '.repeat(300);
+  const told = await testThatSays('door', { message: said, advice: said });
+  expect(told).toMatchObject({ message: expect.stringMatching(/^(\*{8} )+.*…$/) });
+  expect(Check(agentToServer.target_tested, told)).toBe(true);
 });

@@ -69,11 +69,13 @@ export class TargetTester {
     const masking = new LateMasking();
     const result = await this.#try(given, masking);
     const { message, advice, serverVersion } = result;
+    // A mask may be longer than what it stands for.
+    const masked = (text: string, maxLength: number) => cutText(masking.text(text), maxLength);
     return {
       ...result,
-      ...(message === undefined ? {} : { message: masking.text(message) }),
-      ...(advice === undefined ? {} : { advice: masking.text(advice) }),
-      ...(serverVersion === undefined ? {} : { serverVersion: masking.text(serverVersion) }),
+      ...(message === undefined ? {} : { message: masked(message, 2_000) }),
+      ...(advice === undefined ? {} : { advice: masked(advice, 2_000) }),
+      ...(serverVersion === undefined ? {} : { serverVersion: masked(serverVersion, 255) }),
     };
   }
 
@@ -111,7 +113,7 @@ export class TargetTester {
       const { serverVersion, latencyMs, found } = tested;
       return {
         ok: true,
-        serverVersion: serverVersion.slice(0, 255),
+        serverVersion: cutText(serverVersion, 255),
         latencyMs,
         ...(found === undefined ? {} : { message: cutText(found, 2_000) }),
       };
