@@ -97,8 +97,7 @@ export async function updateCategory(
       refuseBadPath(fields.name);
       await refuseTooLong(tx, id, category.name, fields.name);
       // A new name in the same place moves nothing.
-      const isSeen = (id: number) =>
-        id === category.parentId || caller.authority.holdsOnCategory('read', id);
+      const isSeen = (id: number) => id === category.parentId || caller.authority.holdsOnCategory('read', id);
       parentId = await parentOf(tx, fields.name, isSeen);
       if (parentId !== category.parentId) await refuseWidening(tx, category, parentId, caller);
     }

@@ -145,8 +145,7 @@ function planRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       params: planParams,
       query: InventoryPlanQuerySchema,
       success: { status: 200, schema: InventoryPlanSchema },
-      handle: ({ params, query, principal }) =>
-        getPlan(sql, params.id, params.plan, query, principal),
+      handle: ({ params, query, principal }) => getPlan(sql, params.id, params.plan, query, principal),
     }),
     route({
       method: 'POST',
