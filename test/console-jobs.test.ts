@@ -222,14 +222,28 @@ test('what only the server knows is told before the save; a rule that asks for a
   await page.locator('.cm-message').getByText('There is no category of this name').waitFor();
   await page.getByRole('button', { name: '1 error found by the server' }).waitFor();
   await page.getByRole('button', { name: 'Job', exact: true }).click();
+  // Saved before the server has checked it.
+  const check = /\/api\/v1\/jobs\/check/;
+  let letChecksGo = () => {};
+  const saved = new Promise<void>((resolve) => {
+    letChecksGo = resolve;
+  });
+  await page.route(check, async (route) => {
+    await saved;
+    await route.continue();
+  });
   await page.getByLabel('Category', { exact: true }).selectOption('general');
+  await page.keyboard.press('Control+s');
+  await page.getByText('Site rule “Say why”: Say why.', { exact: true }).waitFor();
+  letChecksGo();
 
   // The note is asked for where a rule needs one: without it no job could be created here.
   const ask = page.getByRole('dialog', { name: 'Create job' });
   await eventually(async () => {
     await page.keyboard.press('Control+s');
-    return ask.getByText('Say why.').count();
+    return ask.count();
   }).toBe(1);
+  expect(await ask.getByText('Say why.').count()).toBe(1);
   await ask.getByLabel('Note').fill('Asked for by the web team');
   await eventually(() => ask.getByText('Say why.').count()).toBe(0);
   await ask.getByRole('button', { name: 'Create job' }).click();
