@@ -204,6 +204,24 @@ test('after a pause, a sweep locks runs before steps, and steps before sessions,
   expect(free).toEqual([{ id }, { agentId: t.agent.agentId }]);
 });
 
+test.each([
+  ['after a pause', 60],
+  ['after the clock was set back', -3 * 86_400],
+])('%s, a step whose row can’t be written keeps nothing else from being swept', async (_, pausedS) => {
+  await using t = await setup();
+  await t.start();
+  const bad = await t.claimOne();
+  const runId = await t.start({ timeoutS: 60 });
+  const { id } = await t.claimOne();
+  await silentFor(t, Math.min(pausedS, 0));
+  await t.sql`update job_run_steps set leased_at = clock_timestamp() - make_interval(secs => ${pausedS})`;
+  await refuseToWrite(t, bad.id);
+  await t.sweep(pausedS);
+  await t.sql`update job_run_steps set deadline_at = clock_timestamp() where id = ${id}`;
+  await expect(t.sweeper.sweep()).resolves.toBeUndefined();
+  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown' }]);
+});
+
 test('an attempt that goes on beyond its timeout and grace becomes unknown although its agent is alive', async () => {
   await using t = await setup();
   const runId = await t.start({ timeoutS: 60 });

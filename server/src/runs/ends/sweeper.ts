@@ -3,6 +3,7 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { lostOrphans, orphanEach } from '../../store/queue/detached-attempts.ts';
 import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
@@ -107,15 +108,15 @@ export class Sweeper {
 
   async #sweepForAll(unlessWithinS: number): Promise<void> {
     const { sql } = this.#deps;
-    const { gapS, extended } = await inTransaction(sql, async (tx) => {
-      const gap = await touchClusterClock(tx, unlessWithinS);
-      const isLong = gap !== undefined && gap > clockGapS;
-      if (gap !== undefined && gap < -clockGapS) {
-        // Steps before sessions, as in a resume.
-        await endTimesAhead(tx, -gap);
-        await endHeartbeatsAhead(tx);
-      }
-      return { gapS: gap, extended: isLong ? await extendLeases(tx, gap) : 0 };
+    const touch = (apart: boolean) => this.#touchClock(unlessWithinS, apart);
+    // As long as the clock isn't touched, nothing is swept: a row that can't be written must not keep it from that.
+    const { gapS, extended } = await touch(false).catch((error) => {
+      if (!isRefused(error)) throw error;
+      this.#deps.log.error(
+        { err: error },
+        'the database refuses to give some lease or run back the time in which no server was running; the others get it',
+      );
+      return touch(true);
     });
     if (gapS === undefined) return;
     if (gapS > clockGapS) {
@@ -138,6 +139,22 @@ export class Sweeper {
       () => this.#endLongWaits(),
       () => this.#sweepLocks(),
     ]);
+  }
+
+  async #touchClock(
+    unlessWithinS: number,
+    apart: boolean,
+  ): Promise<{ gapS: number | undefined; extended: number }> {
+    return inTransaction(this.#deps.sql, async (tx) => {
+      const gap = await touchClusterClock(tx, unlessWithinS);
+      const isLong = gap !== undefined && gap > clockGapS;
+      if (gap !== undefined && gap < -clockGapS) {
+        // Steps before sessions, as in a resume.
+        await endTimesAhead(tx, -gap, apart);
+        await endHeartbeatsAhead(tx, apart);
+      }
+      return { gapS: gap, extended: isLong ? await extendLeases(tx, gap, apart) : 0 };
+    });
   }
 
   async #settleOverdue(): Promise<void> {

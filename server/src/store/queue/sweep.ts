@@ -4,6 +4,7 @@ import { deleteOldAsks } from '../agents/agent-asks.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import type { Condition } from '../people/visibility.ts';
 import { isTargetRunCancelled, targetRunCancelledAt } from './step-attempts.ts';
+import { writeRows } from './write-apart.ts';
 
 const clockLock = 0x0_95c0_5d;
 /**
@@ -59,8 +60,10 @@ export async function removalClock(db: Queryable): Promise<RemovalClock> {
  * Gives live leases back the time in which servers or database were down, because nobody could renew or report then.
  * What began within the gap, for example a session opened before the first sweep, gets no more than the time since it
  * began. Returns how many attempts were extended.
+ *
+ * @param apart leaves out what the database refuses to write.
  */
-export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
+export async function extendLeases(tx: Tx, seconds: number, apart = false): Promise<number> {
   const gap = tx`make_interval(secs => ${seconds})`;
   await lockRows(tx, 'job_runs', 'id', tx`select id from job_runs where ${isOpen(tx)}`);
   await lockRows(
@@ -71,25 +74,49 @@ export async function extendLeases(tx: Tx, seconds: number): Promise<number> {
   );
   const running = tx`select distinct agent_id from job_run_steps where status = 'running'`;
   await lockRows(tx, ...sessions, running);
-  await tx`
-    update agent_sessions set
-      expires_at = expires_at + least(${gap}, clock_timestamp() - last_heartbeat_at),
-      last_heartbeat_at = last_heartbeat_at + least(${gap}, clock_timestamp() - last_heartbeat_at)
-    where agent_id in (${running})`;
-  const { count } = await tx`
-    update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
-    where status = 'running'`;
-  await tx`
-    update job_run_steps st set held_until = held_until + least(${gap}, clock_timestamp() - a.settled_at)
-    from job_run_step_attempts a
-    where st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch`;
-  await tx`
-    update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at) where ${isOpen(tx)}`;
+  await writeRows(
+    tx,
+    rows(...sessions, tx`agent_id in (${running})`),
+    apart,
+    (db, where) => db`
+      update agent_sessions set
+        expires_at = expires_at + least(${gap}, clock_timestamp() - last_heartbeat_at),
+        last_heartbeat_at = last_heartbeat_at + least(${gap}, clock_timestamp() - last_heartbeat_at)
+      where ${where}`,
+  );
+  const count = await writeRows(
+    tx,
+    rows(...steps, tx`status = 'running'`),
+    apart,
+    (db, where) => db`
+      update job_run_steps set deadline_at = deadline_at + least(${gap}, clock_timestamp() - leased_at)
+      where ${where}`,
+  );
+  await writeRows(
+    tx,
+    rows(...steps, tx`job_run_steps.status = 'held'`),
+    apart,
+    (db, where) => db`
+      update job_run_steps set held_until = held_until + least(${gap}, clock_timestamp() - a.settled_at)
+      from job_run_step_attempts a
+      where ${where} and a.job_run_step_id = job_run_steps.id and a.epoch = job_run_steps.epoch`,
+  );
+  await writeRows(
+    tx,
+    rows('job_runs', 'id', isOpen(tx)),
+    apart,
+    (db, where) => db`
+      update job_runs set start_by = start_by + least(${gap}, clock_timestamp() - created_at) where ${where}`,
+  );
   return count;
 }
 
 const steps = ['job_run_steps', 'id'] as const;
 const sessions = ['agent_sessions', 'agent_id'] as const;
+
+function rows(table: string, key: string, where: Condition) {
+  return { table, key, where };
+}
 
 function isOpen(tx: Tx): Condition {
   return tx`status in ('queued', 'running', 'held', 'cancelling')`;
@@ -106,44 +133,70 @@ async function lockRows(tx: Tx, table: string, key: string, ids: Condition): Pro
  * Handles a clock that was set back: an agent last heard from at a time in the future, by its own heartbeat or because
  * a forward jump gave it that time, counts as heard from now. Otherwise it would not be silent until then, and what it
  * ran would go on without end.
+ *
+ * @param apart leaves out what the database refuses to write.
  */
-export async function endHeartbeatsAhead(tx: Tx): Promise<void> {
+export async function endHeartbeatsAhead(tx: Tx, apart = false): Promise<void> {
   const ahead = tx`last_heartbeat_at > clock_timestamp()`;
   await lockRows(tx, ...sessions, tx`select agent_id from agent_sessions where ${ahead}`);
-  await tx`
-    update agent_sessions set last_heartbeat_at = clock_timestamp(),
-      expires_at = clock_timestamp() + (expires_at - last_heartbeat_at)
-    where ${ahead}`;
+  await writeRows(
+    tx,
+    rows(...sessions, ahead),
+    apart,
+    (db, where) => db`
+      update agent_sessions set last_heartbeat_at = clock_timestamp(),
+        expires_at = clock_timestamp() + (expires_at - last_heartbeat_at)
+      where ${where}`,
+  );
 }
 
 /**
  * Handles a clock that was set back by this much: what began at a time that is in the future now has its time from now,
  * and a step that waits for a retry waits no longer than it would have. Otherwise a clock that was ahead by days would
  * have them go on or wait for as long.
+ *
+ * @param apart leaves out what the database refuses to write.
  */
-export async function endTimesAhead(tx: Tx, seconds: number): Promise<void> {
+export async function endTimesAhead(tx: Tx, seconds: number, apart = false): Promise<void> {
   const begun = tx`status = 'running' and leased_at > clock_timestamp()`;
-  const held = tx`
-    st.status = 'held' and a.job_run_step_id = st.id and a.epoch = st.epoch and a.settled_at > clock_timestamp()`;
+  const held = tx`job_run_steps.status = 'held'`;
+  const isDecidedAhead = tx`
+    a.job_run_step_id = job_run_steps.id and a.epoch = job_run_steps.epoch and a.settled_at > clock_timestamp()`;
   const putOff = tx`
     status = 'ready' and (waits_since > clock_timestamp() or not_before > clock_timestamp() and isfinite(not_before))`;
   await lockRows(
     tx,
     ...steps,
     tx`select id from job_run_steps where ${begun}
-      union all select st.id from job_run_steps st, job_run_step_attempts a where ${held}
+      union all select job_run_steps.id from job_run_steps, job_run_step_attempts a where ${held} and ${isDecidedAhead}
       union all select id from job_run_steps where ${putOff}`,
   );
-  await tx`update job_run_steps set deadline_at = clock_timestamp() + (deadline_at - leased_at) where ${begun}`;
-  await tx`
-    update job_run_steps st set held_until = clock_timestamp() + (st.held_until - a.settled_at)
-    from job_run_step_attempts a where ${held}`;
+  await writeRows(
+    tx,
+    rows(...steps, begun),
+    apart,
+    (db, where) => db`
+      update job_run_steps set deadline_at = clock_timestamp() + (deadline_at - leased_at) where ${where}`,
+  );
+  await writeRows(
+    tx,
+    rows(...steps, held),
+    apart,
+    (db, where) => db`
+      update job_run_steps set held_until = clock_timestamp() + (held_until - a.settled_at)
+      from job_run_step_attempts a where ${where} and ${isDecidedAhead}`,
+  );
   const earlier = (at: Condition) => tx`
     case when isfinite(${at}) and ${at} > clock_timestamp()
       then greatest(clock_timestamp(), ${at} - make_interval(secs => ${seconds})) else ${at} end`;
-  await tx`
-    update job_run_steps set not_before = ${earlier(tx`not_before`)}, waits_since = ${earlier(tx`waits_since`)}
-    where ${putOff}`;
+  await writeRows(
+    tx,
+    rows(...steps, putOff),
+    apart,
+    (db, where) => db`
+      update job_run_steps set not_before = ${earlier(tx`not_before`)}, waits_since = ${earlier(tx`waits_since`)}
+      where ${where}`,
+  );
   await tx`
     update attempt_clean_ups set due_at = ${earlier(tx`due_at`)}, asked_at = least(asked_at, clock_timestamp()),
       told_at = least(told_at, clock_timestamp())
