@@ -45,16 +45,21 @@ export function startScript({ name, marker, nonce, script }: DetachedStart): Buf
     'for t in setsid mkfifo dd find id; do',
     'command -v $t >/dev/null 2>&1 || refuse "it has no $t"',
     'done',
+    // With a limit on the size of files, a write would otherwise end the shell without a word.
+    "trap '' XFSZ",
     'm=$(umask); umask 077',
     'locate && { echo "$n exists"; exit 0; }',
     'make || refuse "neither the home directory nor /var/tmp is safe to write to"',
-    'cd "$d" && mkfifo 1 2 wake && echo 0 >ack1 && echo 0 >ack2 && echo 0 >armed && : >index && boot && echo "$B" >boot || abandon',
+    'cd "$d" && mkfifo 1 2 wake && echo 0 >ack1 && echo 0 >ack2 && echo 0 >armed && echo "0 0" >index && boot && echo "$B" >boot || abandon',
+    // They take their room now: the disk may be full when the command has ended. Nothing shortens them later.
+    'for f in super report tailer exit.new stopped.new spare1 spare2 spare3; do echo - >$f || abandon; done',
     `cat >script <<'${end}' || abandon`,
     script,
     end,
     `cat >supervisor <<'${end}' || abandon`,
     supervisor(marker),
     end,
+    'trap - XFSZ',
     'setsid /bin/sh ./supervisor "$m" "$h" >/dev/null 2>&1 </dev/null &',
     ...reader(0, 0, 0),
   ]);
@@ -117,7 +122,7 @@ export function stopNote(marker: string, why: StopNote): string {
     'umask 077',
     'for i in 1 2; do bases $i && own "$b" "$b/attempts" || continue',
     'for d in "$b/attempts/$a".*; do own "$d" && [ -e "$d/boot" ] && [ ! -e "$d/exit" ] && [ ! -e "$d/stopped" ] || continue',
-    `echo ${why} >"$d/stopped.new" && mv "$d/stopped.new" "$d/stopped"`,
+    `echo ${why} 1<>"$d/stopped.new" && mv "$d/stopped.new" "$d/stopped"`,
     'done; done',
   ];
   return ['(', ...lines, ') 2>/dev/null'].join('\n');
@@ -175,7 +180,9 @@ function supervisor(marker: string): string {
 OPSCONDUCTOR_SUPERVISOR='${marker}'; export OPSCONDUCTOR_SUPERVISOR
 exec 4<>wake
 start() { if read -r line 2>/dev/null <"/proc/$1/stat"; then line=\${line##*) }; set -- $line; shift 19; s=$1; else s=-; fi; }
-start $$; echo "$$ $s" >super
+trap '' XFSZ
+start $$; echo "$$ $s" 1<>super || exit 1
+note() { echo "$1" >>index || { rm -f spare?; echo "$1" >>index; }; }
 wake() { read -r a <armed; [ "$a" = "$seen" ] || { seen=$a; echo $1 >&4; }; }
 tick() { t=0; while kill -0 $$ 2>/dev/null; do
 t=$((t + 1)); if [ $t -le 50 ]; then sleep 0.1 2>/dev/null || sleep 1; else sleep 0.5 2>/dev/null || sleep 1; fi
@@ -191,19 +198,19 @@ if [ $count -le 1 ]; then count=1; [ $room -le ${blockBytes} ] || room=${blockBy
 [ $pieces -le ${gatherAbovePieces} ] || [ $size -ge 32768 ] || sleep 0.1 2>/dev/null || sleep 1
 LC_ALL=C dd bs=$room count=$count 2>"said$1" <&3 >>"s$1.$i" || full=1
 got=; size=; { read -r got; read -r x; read -r size x; } <"said$1"
-[ -z "$full" ] || { slow "$1"; echo "$1 -1" >>index; wake; cat <&3 >/dev/null; break; }
+[ -z "$full" ] || { slow "$1"; rm -f spare?; size=$(($(wc -c <"s$1.$i") - at)); [ "$size" -le 0 ] || note "$1 $size"; note "$1 -1"; wake; cat <&3 >/dev/null; break; }
 case $size in
 '' | *[!0-9]*) slow "$1"; size=$(($(wc -c <"s$1.$i") - at));;
 *) if [ "$got" != "$count+0 records in" ]; then slow "$1"; elif [ $many -lt ${maxBlocks} ]; then quick "$1"; fi;;
 esac
 [ "$size" -gt 0 ] || break
-echo "$1 $size" >>index
+note "$1 $size"
 total=$((total + size)); at=$((at + size)); pieces=$((pieces + 1))
 [ $at -lt ${segmentBytes} ] || { at=0; i=$((i + 1)); }
 wake
 done
 slow "$1"
-echo "$1 0" >>index; echo >&4
+note "$1 0"; echo >&4
 }
 collect 1 & c1=$!
 collect 2 & c2=$!
@@ -225,14 +232,14 @@ measure 4>&- & u=$!
 exec 5<script
 ( unset OPSCONDUCTOR_SUPERVISOR; OPSCONDUCTOR_ATTEMPT='${marker}'; export OPSCONDUCTOR_ATTEMPT
 cd "$h" 2>/dev/null || cd /
-exec 8>"$d/report" 9>"$d/wake"; umask "$m"
+exec 8<>"$d/report" 9>"$d/wake"; umask "$m"; trap - XFSZ
 exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 4>&- 5<&- ) &
 c=$!; exec 5<&-; rm -f script; echo >&4
 wait $c; code=$?
 { times; } >used
 { kill $u; wait $u; } 2>/dev/null
 read -r most 2>/dev/null <memory && g=$(getconf PAGESIZE) && echo "$most $g" >>used
-echo "$code" >exit.new; mv exit.new exit; echo >&4
+echo "$code" 1<>exit.new && mv exit.new exit; echo >&4
 wait $c1 $c2
 echo over >over; echo >&4`;
 }
@@ -245,12 +252,12 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     `ours() { for f in collector.*; do case $f in *'*') ;; *) [ "${'$'}{f#*.}" -le ${collector} ] || return 1;; esac; done; }`,
     ...(collector === 0 ? [] : [`: >collector.${collector}`]),
     'ours || { echo "$n taken"; exit 0; }',
-    't=$$; echo $t >tailer; echo "$n begin"',
+    't=$$; echo $t 1<>tailer; echo "$n begin"',
     // Input from the agent: how much its server has stored. Any other line makes the loop check again.
     'exec 7<&0',
     `drop() { e=$2; set -- "s$1".*; for f; do q=${'$'}{f##*.}; shift; [ "$q" = '*' ] || [ $(((q + 1) * ${segmentBytes})) -gt "$e" ] || set -- "$@" "$f"; done; [ $# = 0 ] || rm -f "$@"; }`,
     '( while read -r v x y <&7; do',
-    'if [ "$v" = ack ] && ours; then echo "$x" >ack1; echo "$y" >ack2; drop 1 "$x"; drop 2 "$y"; fi; echo >&4',
+    'if [ "$v" = ack ] && ours; then echo "$x" 1<>ack1; echo "$y" 1<>ack2; drop 1 "$x"; drop 2 "$y"; fi; echo >&4',
     `done; : >"gone.$t"; echo >&4 ) >/dev/null 2>&1 4<>wake &`,
     'exec 3<index 4<>wake',
     `p1=${stdout}; p2=${stderr}; w1=0; w2=0; o1=; o2=; e1=; e2=; ps=; pn=0; held=; rep=; code=; last=; z=0; k=0; on=; y=`,
@@ -275,16 +282,19 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     `[ $(((p + s) % ${segmentBytes})) != 0 ] || flush`,
     '}',
     // While a stream is read many blocks at a time, its file holds more than the index says.
-    'grown() {',
-    '[ -s "bulk$1" ] || return 0; [ "$ps" = "$1" ] || flush; ps=$1',
+    'grown() { [ ! -s "bulk$1" ] || more $1; }',
+    'more() {',
+    '[ "$ps" = "$1" ] || flush; ps=$1',
     `f=$(((p$1 + pn) / ${segmentBytes})); q=$(wc -c 2>/dev/null <"s$1.$f") && upto $1 $((f * ${segmentBytes} + q)); }`,
-    'alive() { [ -s super ] || { z=$((z + 1)); [ $z -lt 4 ]; return; }; read -r q s <super; kill -0 "$q" 2>/dev/null || return 1',
+    // What kept a stream is gone.
+    'rest() { eval "x=\\$e$1"; [ -n "$x" ] || { more $1; flush; echo "f $1"; }; }',
+    'alive() { q=-; [ ! -s super ] || read -r q s <super; [ "$q" != - ] || { z=$((z + 1)); [ $z -lt 4 ]; return; }; kill -0 "$q" 2>/dev/null || return 1',
     '[ "$s" = - ] && return 0; read -r line 2>/dev/null <"/proc/$q/stat" || return 1; line=${line##*) }; set -- $s $line; [ "$1" = "${21}" ]; }',
     'while :; do',
     'did=',
     'while IFS= read -r x <&3; do piece $held$x; held=; did=1; done; held=$held$x',
     'flush',
-    '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && echo "r $rep"; }',
+    '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && if [ "$rep" = - ]; then rep=; else echo "r $rep"; fi; }',
     '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && { [ -s stopped ] && read -r x <stopped && echo "w $x"; x=; [ -e used ] && while read -r v; do echo "u $v"; done <used; echo "x $code"; }; }',
     '[ -z "$e1" ] || [ -z "$e2" ] || [ -z "$code" ] || { echo end; exit 0; }',
     '[ -z "$did" ] || continue',
@@ -292,9 +302,9 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     '[ -z "$on" ] || {',
     'read -r x <tailer; [ "$x" = $t ] && [ ! -e "gone.$t" ] || { rm -f "gone.$t"; exit 0; }',
     'booted . || { echo "l rebooted"; exit 0; }',
-    'alive || { [ -n "$last" ] && { echo "l supervisor"; exit 0; }; last=1; continue; }',
+    'alive || { [ -n "$last" ] && { [ -n "$code" ] && { rest 1; rest 2; echo end; } || echo "l supervisor"; exit 0; }; last=1; continue; }',
     'read -r y <&4; on=; continue; }',
-    'k=$((k + 1)); echo "$t.$k" >armed; on=1',
+    'k=$((k + 1)); echo "$t.$k" 1<>armed; on=1',
     'done',
   ];
 }

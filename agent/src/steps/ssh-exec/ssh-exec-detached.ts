@@ -152,7 +152,8 @@ async function toOutcome(command: DetachedCommand, detached: Detached): Promise<
 }
 
 function noRoom(message: string | undefined): string {
-  const said = 'The disk of the target was full: the rest of the output is lost.';
+  const said =
+    'The rest of the output is lost: the target had no room for it (a full disk, a limit on the size of files), or what kept it there was ended.';
   return message === undefined ? said : `${message} ${said}`;
 }
 

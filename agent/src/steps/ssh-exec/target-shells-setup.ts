@@ -23,7 +23,7 @@ export function waitingShells(connectionPid: number): number[] {
   );
 }
 
-function childrenOf(parent: number): number[] {
+export function childrenOf(parent: number): number[] {
   return readdirSync('/proc')
     .filter((name) => read(`/proc/${name}/status`).includes(`\nPPid:\t${parent}\n`))
     .map(Number);
