@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { utimesSync } from 'node:fs';
-import fs, { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import fs, { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -93,6 +93,24 @@ test('whoever holds a directory touches the lock, and learns of one that has tak
   expect(await touchedAt()).toBe(1_000);
   await lock.release();
   expect(await readFile(t.path, 'utf8')).toBe('of another');
+});
+
+test('whoever holds a directory learns that another has held it meanwhile, and makes up for a file that only went missing', async () => {
+  await using t = await setup();
+  let isLost = false;
+  const onLost = () => {
+    isLost = true;
+  };
+  const lock = await lockDirectory(t.path, { onLost });
+  const claims = async () => (await readdir(dirname(t.path))).filter((name) => name.startsWith('lock.of-'));
+  const [claim = ''] = await claims();
+  await rm(join(dirname(t.path), claim));
+  await vi.waitFor(async () => expect(await claims()).toEqual([claim]), { timeout: 20_000 });
+  expect(isLost).toBe(false);
+  await rm(t.path);
+  await rm(join(dirname(t.path), claim));
+  await vi.waitFor(() => expect(isLost).toBe(true), { timeout: 20_000 });
+  await lock.release();
 });
 
 test.runIf(process.platform === 'linux')(

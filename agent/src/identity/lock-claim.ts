@@ -80,13 +80,19 @@ export class LockClaim {
     }, touchMs).unref();
   }
 
-  /** Never rejects. Returns false if the lock is another's by now. */
+  /** Never rejects. Returns false if the lock is another's by now, or has been meanwhile. */
   async #touch(path: string): Promise<boolean> {
     const now = new Date();
     // Not the lock itself: should another process have taken it over, it would seem to be touched by that one.
-    await utimes(path, now, now).catch(() => undefined);
+    const isGone = await utimes(path, now, now).then(() => false, isMissing);
     const holder = await readFile(this.#lock, 'utf8').catch(() => '');
-    return holder === '' || holder.trim() === this.name;
+    if (holder.trim() === this.name) {
+      if (isGone) await link(this.#lock, path).catch(() => undefined);
+      return true;
+    }
+    if (holder !== '') return false;
+    // Whoever takes a lock over removes this file, too, and may have released the lock since.
+    return !isGone || (await statOf(dirname(this.#lock))) === undefined;
   }
 
   /** Ends what `keep` began. */
