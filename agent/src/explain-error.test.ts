@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { explainFileError, explainReachError } from './explain-error.ts';
+import { explainFileError, explainReachError, unreachableAdvice } from './explain-error.ts';
 
 const server = 'https://ops.example.com:7700';
 const through = (httpsProxy: string, noProxy?: string) => ({ httpsProxy, noProxy });
@@ -69,4 +69,15 @@ test.each([
 
 test('a fault of the program is not explained as an error of a file', () => {
   expect(explainFileError(new TypeError('x is not a function'))).toBeUndefined();
+});
+
+test('a certificate of the server’s own CA is explained to agents and to programs alike', () => {
+  const { message, fix } = explainReachError(failed('SELF_SIGNED_CERT_IN_CHAIN'), server);
+  expect(message).toBe(`${server} has a certificate that is not trusted here.`);
+  expect(fix).toContain('--ca-file: on the server it is <data>/tls/ca.pem');
+});
+
+test('a host that answers to nobody in the agent’s own network may be off, one behind a missing route not', () => {
+  expect(unreachableAdvice('EHOSTUNREACH')).toContain('switched on');
+  expect(unreachableAdvice('ENETUNREACH')).not.toContain('switched on');
 });

@@ -37,6 +37,13 @@ export function explainReachError(
   return new AgentError(`${server} ${what}.`, fix, { cause: error });
 }
 
+/** What to check if a target can't be reached, by the code of the operating system. */
+export function unreachableAdvice(code: string | undefined): string {
+  return code === 'EHOSTUNREACH' || code === 'EHOSTDOWN'
+    ? 'Check that the host is switched on, its address, and the routes of the machine the agent runs on. A host in the agent’s own network that is off looks like this, too.'
+    : 'Check the target’s address, and the routes of the machine the agent runs on.';
+}
+
 /** The HTTP status that came in place of a WebSocket, in the words of `ws`. */
 function answeredStatus(error: unknown): number | undefined {
   const found = error instanceof Error ? /^Unexpected server response: (\d{3})$/.exec(error.message) : null;
@@ -100,7 +107,7 @@ const proxyFix =
   'Check HTTPS_PROXY, and that the proxy runs; a server that is reached without it belongs in NO_PROXY.';
 const clock = 'Compare the clock of this machine with that of the server, and correct the wrong one (NTP).';
 const wrongCa =
-  'Check that the address leads to the OpsConductor server and not to another or to an intercepting proxy. If the server got a new CA, enroll again or give it with --ca-file.';
+  'Check that the address leads to the OpsConductor server and not to another or to an intercepting proxy. If the server has a CA of its own, give it with --ca-file: on the server it is <data>/tls/ca.pem. An agent whose server got a new CA can also enroll again.';
 const explanations: Record<string, readonly [what: string, fix: string]> = {
   ECONNREFUSED: ['refused the connection', 'Check that the server runs and listens on that port.'],
   ECONNRESET: ['broke the connection', 'Check what is in between: a firewall or a proxy may close it.'],
@@ -129,10 +136,10 @@ const explanations: Record<string, readonly [what: string, fix: string]> = {
     'has a certificate for another host name',
     'Use the name that the certificate is for, or add this one to it (the server’s --public-url or --allowed-host).',
   ],
-  DEPTH_ZERO_SELF_SIGNED_CERT: ['has a certificate that this agent does not trust', wrongCa],
-  SELF_SIGNED_CERT_IN_CHAIN: ['has a certificate that this agent does not trust', wrongCa],
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['has a certificate that this agent does not trust', wrongCa],
-  UNABLE_TO_GET_ISSUER_CERT: ['has a certificate whose issuer this agent does not know', wrongCa],
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ['has a certificate whose issuer this agent does not know', wrongCa],
+  DEPTH_ZERO_SELF_SIGNED_CERT: ['has a certificate that is not trusted here', wrongCa],
+  SELF_SIGNED_CERT_IN_CHAIN: ['has a certificate that is not trusted here', wrongCa],
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['has a certificate that is not trusted here', wrongCa],
+  UNABLE_TO_GET_ISSUER_CERT: ['has a certificate whose issuer is not known here', wrongCa],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ['has a certificate whose issuer is not known here', wrongCa],
   CERT_SIGNATURE_FAILURE: ['has a certificate that its CA did not sign', wrongCa],
 };

@@ -1,4 +1,5 @@
 // Turns errors of the operating system and of ssh2 while connecting into reasons that a person can act on.
+import { unreachableAdvice } from '../explain-error.ts';
 import type { StepTarget } from '../steps/step-type.ts';
 import { SshError } from './ssh-error.ts';
 
@@ -29,7 +30,7 @@ export function dialError(target: Place, address: string, cause: unknown, timeou
   return new SshError({
     reason: 'unreachable',
     message: `There is no way from the agent to ${place} (${code ?? String(cause)}).`,
-    advice: "Check the target's address, and the routes of the machine the agent runs on.",
+    advice: unreachableAdvice(code),
     retryable: true,
     cause,
   });

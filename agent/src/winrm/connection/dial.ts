@@ -2,6 +2,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { firstToAnswer } from '../../dialling/first-to-answer.ts';
+import { unreachableAdvice } from '../../explain-error.ts';
 import { abortable } from '../../timing/abortable.ts';
 import { WinrmError } from '../winrm-error.ts';
 
@@ -177,7 +178,7 @@ function dialError(options: DialOptions, address: string, cause: unknown, timedO
       : `There is no way from the agent to ${place} (${code || message}).`,
     advice: isTls
       ? 'Port 5986 is for HTTPS and 5985 for HTTP; check port and transport of the target.'
-      : 'Check the target’s address, and the routes of the machine the agent runs on.',
+      : unreachableAdvice(code),
     notExecuted: true,
     cause,
   });

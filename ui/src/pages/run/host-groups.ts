@@ -4,6 +4,7 @@ import { count } from '../../format/quantity.ts';
 import { compareStatus, statusWord } from '../../format/status.ts';
 import { byName } from '../../state/runs/by-name.ts';
 import type { Host } from '../../state/runs/run-view.svelte.ts';
+import { failedStep, reasonInFilter } from './causes.ts';
 
 export interface HostGroup {
   status: RunStatus;
@@ -53,12 +54,21 @@ function byStart(a: Host, b: Host): number {
   return (a.targetRun.startedAt ?? '~').localeCompare(b.targetRun.startedAt ?? '~') || byName(a, b);
 }
 
-/** Filters by part of the name; `segment:dmz-1` and `state:failed` filter by those. */
+/**
+ * Filters by part of the name; `segment:dmz-1` and `state:failed` filter by those, `step:2` by the step that a host
+ * failed at, and `why:exit_100` by the reason.
+ */
 export function filterHosts(hosts: readonly Host[], text: string): readonly Host[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return hosts;
-  return hosts.filter(({ targetRun }) =>
+  return hosts.filter((host) =>
     words.every((word) => {
+      const { targetRun } = host;
+      if (word.startsWith('step:')) return String(failedStep(host)?.stepNumber ?? '') === word.slice(5);
+      if (word.startsWith('why:')) {
+        const step = failedStep(host);
+        return step !== undefined && reasonInFilter(step) === word.slice(4);
+      }
       if (word.startsWith('segment:')) return targetRun.segmentName.toLowerCase().startsWith(word.slice(8));
       if (word.startsWith('state:')) {
         return word

@@ -3,6 +3,7 @@
 import type { RunStatus } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
 import type { Host } from '../../state/runs/run-view.svelte.ts';
+import type { Cause } from './causes.ts';
 import { filterHosts, foldAbove, groupHosts, type HostGroup, mapAbove } from './host-groups.ts';
 
 export interface HostSource {
@@ -67,6 +68,15 @@ export class HostList {
   /** Filters by a state; if it is filtered by that, by nothing. */
   filterBy(status: RunStatus): void {
     this.filter = this.state === status ? '' : `state:${status}`;
+  }
+
+  /** Filters by a cause, as rows, since these say what happened; if it is filtered by that, by nothing. */
+  filterByCause({ filter }: Pick<Cause, 'filter'>): void {
+    if (this.filter.trim() === filter) this.filter = '';
+    else {
+      this.filter = filter;
+      this.#asMap = false;
+    }
   }
 
   isFolded({ status, hosts }: HostGroup): boolean {

@@ -1,16 +1,17 @@
+import type { RunDetail } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { json, load, serveApi } from '../testing.ts';
 
 const { SelectionDraft } = await load<typeof import('../targets/selection-draft.svelte.ts')>(
   'state/targets/selection-draft.svelte.ts',
 );
-const { readLastSelection } = await load<typeof import('./last-selection.ts')>(
+const { readHostsOf, readLastSelection } = await load<typeof import('./last-selection.ts')>(
   'state/runs/last-selection.ts',
 );
 
 const none = { targets: 0, groups: [], selector: null };
 interface HostPage {
-  targetRuns: { targetId: number | null; targetName: string }[];
+  targetRuns: { id?: number; targetId: number | null; targetName: string }[];
   nextCursor: string | null;
 }
 type Server = 'of this version' | 'that lists all hosts' | 'that lists hosts with their steps only';
@@ -149,4 +150,27 @@ test.each([
 test('nothing is offered if the reader may not see the selection', async () => {
   await serve(null);
   expect(await readLastSelection(1)).toBeUndefined();
+});
+
+test('of the hosts of a run, only those asked for are offered, and it is said if one of them is missing', async () => {
+  await serve(none, [
+    {
+      targetRuns: [
+        { id: 31, targetId: 1, targetName: 'web-1' },
+        { id: 32, targetId: 2, targetName: 'web-2' },
+        { id: 33, targetId: 3, targetName: 'web-3' },
+        { id: 34, targetId: null, targetName: 'web-4' },
+      ],
+      nextCursor: null,
+    },
+  ]);
+  const run = { id: 7, targetsTotal: 4, parameters: null } as RunDetail;
+  const offered = async (...ids: number[]) => {
+    const last = await readHostsOf(run, undefined, new Set(ids));
+    const draft = new SelectionDraft();
+    last?.applyTo(draft);
+    return [last?.words, draft.selection?.targetIds];
+  };
+  expect(await offered(31, 33)).toEqual(['2 targets that the filter shows', [1, 3]]);
+  expect(await offered(31, 34)).toEqual([expect.stringMatching(/^target web-1 of 2 \(the other was/), [1]]);
 });

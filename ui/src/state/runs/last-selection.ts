@@ -136,23 +136,38 @@ async function readPages(
   }
 }
 
-/** Offers a run's hosts on which the reader may run its job; undefined if there are none. */
-export async function readHostsOf(run: RunDetail, signal?: AbortSignal): Promise<LastSelection | undefined> {
+/**
+ * Offers a run's hosts on which the reader may run its job; undefined if there are none.
+ *
+ * @param only ids of the target runs to offer, if not all
+ */
+export async function readHostsOf(
+  run: RunDetail,
+  signal?: AbortSignal,
+  only?: ReadonlySet<number>,
+): Promise<LastSelection | undefined> {
   // A target that has been deleted since can't be selected again.
-  const hosts: Named[] = (await readTargetRuns(run.id, signal)).flatMap(({ targetId, targetName }) =>
-    targetId === null ? [] : { id: targetId, name: targetName },
+  const hosts: Named[] = (await readTargetRuns(run.id, signal)).flatMap(({ id, targetId, targetName }) =>
+    targetId === null || only?.has(id) === false ? [] : { id: targetId, name: targetName },
   );
   if (hosts.length === 0) return undefined;
   const [first] = hosts;
-  const left = run.targetsTotal - hosts.length;
-  const all = hosts.length === 1 ? `target ${first?.name}` : `the same ${counted(hosts.length, 'target')}`;
+  const total = only?.size ?? run.targetsTotal;
+  const left = total - hosts.length;
+  const many = counted(hosts.length, 'target');
+  const all =
+    hosts.length === 1
+      ? `target ${first?.name}`
+      : only === undefined
+        ? `the same ${many}`
+        : `${many} that the filter shows`;
   return {
     runId: run.id,
     parameters: givenValues(run),
     // Not by name: the reader may not see them.
     words:
       left > 0
-        ? `${all} of ${count(run.targetsTotal)} (${left === 1 ? 'the other was' : 'the others were'} deleted, or you may not run this job there)`
+        ? `${all} of ${count(total)} (${left === 1 ? 'the other was' : 'the others were'} deleted, or you may not run this job there)`
         : all,
     applyTo(draft) {
       draft.clear();

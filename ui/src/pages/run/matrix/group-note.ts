@@ -1,8 +1,8 @@
 // What the heading of a group says about its hosts as a whole.
 import type { RunDetail } from '@opsconductor/protocol';
 import { moment } from '../../../format/moment.ts';
+import { causesOf } from '../causes.ts';
 import { type HostGroup, stillIn } from '../host-groups.ts';
-import { shortReason } from '../step-words.ts';
 
 export function groupNote(
   group: HostGroup,
@@ -37,14 +37,6 @@ export function groupNote(
 }
 
 function causes(group: HostGroup, hasAllSteps: boolean): string {
-  const reasons = new Set<string>();
-  for (const host of group.hosts) {
-    // Say nothing about all hosts while some are unknown.
-    if (!hasAllSteps && host.steps.length === 0) return '';
-    const bad = host.steps.find((step) => step.status === 'failed' || step.status === 'timed_out');
-    if (bad !== undefined) reasons.add(`${bad.name}: ${shortReason(bad)}`);
-  }
-  const [first] = reasons;
-  if (first === undefined) return '';
-  return reasons.size === 1 ? first : `${reasons.size} causes`;
+  const all = causesOf(stillIn(group), hasAllSteps);
+  return all.length > 1 ? `${all.length} causes` : (all[0]?.words ?? '');
 }

@@ -19,8 +19,8 @@ const characterPx = 7.25;
 const besideNamePx = 38;
 const timePx = 66;
 const maxColumnPx = 60;
-/** Room for `no contact`, beside the glyph. */
-const maxWordsPx = 120;
+/** Room for `credential bounds`, beside the glyph. */
+const maxWordsPx = 150;
 /** Room for `1:03:27`, beside the glyph. */
 const timesPx = 88;
 /** Room for `12:34`, beside the glyph. */
