@@ -14,6 +14,10 @@ test.each([
   ['Cannot find KDC for realm "CORP.TEST"', /domain controllers/],
   ['Server HTTP/web@CORP.TEST not found in Kerberos database', /service principal/],
   ['Preauthentication failed', /user and password/],
+  ['Additional pre-authentication required', /smart card/],
+  ['Invalid message type', /what answers for the realm/],
+  ['Generic error (see e-text)', /what answers for the realm/],
+  ['Unknown credential cache type', /FILE:/],
 ])('“%s” is reported with what to check', (problem, advice) => {
   const failure = loginFailure(problem);
   expect(failure.message).toBe(`The login by Kerberos failed: ${problem}.`);

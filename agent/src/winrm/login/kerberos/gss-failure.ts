@@ -15,6 +15,14 @@ export function loginFailure(problem: string): WinrmError {
   });
 }
 
+/**
+ * Returns the reason for which something that waited for a KDC was given up: that none has answered, if its time was up.
+ */
+export function givenUp(error: unknown, signal: AbortSignal | undefined, realm: string): unknown {
+  const isLate = signal?.aborted === true && error === signal.reason && Object(error).name === 'TimeoutError';
+  return isLate ? loginFailure(`No KDC has answered in time for realm '${realm}'`) : error;
+}
+
 /** Returns what kept this machine from asking a KDC at all. */
 export function kerberosUnusable(cause: unknown): WinrmError {
   const why = cause instanceof Error ? cause.message : String(cause);
@@ -53,6 +61,15 @@ function adviceFor(text: string): string {
   }
   if (/encryption type|etype/i.test(text)) {
     return 'Allow AES for the accounts of user and host (msDS-SupportedEncryptionTypes), and in /etc/krb5.conf on the agent’s machine.';
+  }
+  if (/message type|generic error|asn\.1|kdc returned|protocol error|malformed/i.test(text)) {
+    return 'Check in DNS or /etc/krb5.conf that what answers for the realm is one of its domain controllers, and look at that one’s log.';
+  }
+  if (/cache type/i.test(text)) {
+    return 'Name the cache as the Kerberos library of the agent’s machine knows it, such as FILE:/path.';
+  }
+  if (/pre-?authentication (is )?required/i.test(text)) {
+    return 'The domain asks for more than a password or a key, such as a smart card or a code: use an account without that.';
   }
   if (/cannot (find|contact|resolve)|realm/i.test(text)) {
     return 'Check the realm in the user’s name, and that the agent’s machine finds its domain controllers (DNS, /etc/krb5.conf).';

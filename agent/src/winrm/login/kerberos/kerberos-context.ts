@@ -4,7 +4,7 @@
 import { abortable } from '../../../timing/abortable.ts';
 import { protocolError, WinrmError } from '../../winrm-error.ts';
 import type { SecurityContext } from '../security-context.ts';
-import { loginFailure } from './gss-failure.ts';
+import { givenUp, loginFailure } from './gss-failure.ts';
 import { continueNeeded, GssapiLibrary, type GssBuffer, isError } from './gssapi-library.ts';
 import { type KerberosClient, KerberosCredential } from './kerberos-credential.ts';
 import type { KerberosTickets } from './kerberos-tickets.ts';
@@ -69,7 +69,9 @@ export class KerberosContext implements SecurityContext {
       this.#busy = false;
       if (this.#disposed) this.#free();
     });
-    const { major, problem, token, flags } = await abortable(asking, signal);
+    const { major, problem, token, flags } = await abortable(asking, signal).catch((error: unknown) => {
+      throw givenUp(error, signal, this.#credential.realm);
+    });
     if (isError(major)) {
       // The credential's tickets may be out of date: the next login requests new ones.
       this.#options.tickets?.forget(this.#credential);

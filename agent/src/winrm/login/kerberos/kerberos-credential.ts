@@ -1,7 +1,7 @@
 // What Kerberos logs in with: the tickets of one credential, in memory of their own. Contexts share it.
 import { randomUUID } from 'node:crypto';
 import { abortable } from '../../../timing/abortable.ts';
-import { loginFailure } from './gss-failure.ts';
+import { givenUp, loginFailure } from './gss-failure.ts';
 import { type GssapiLibrary, isError } from './gssapi-library.ts';
 import { openMemoryFile } from './memory-file.ts';
 import type { CacheOrKeytab, KdcRequest } from './serve-kdc.ts';
@@ -43,7 +43,7 @@ export class KerberosCredential {
     signal?: AbortSignal,
   ): Promise<KerberosCredential> {
     const principal = user === undefined ? undefined : principalOf(user);
-    const realm = /@([^@]*)$/.exec(principal ?? '')?.[1] ?? '';
+    const realm = realmOf(principal);
     const cache = 'keytab' in from ? `MEMORY:${randomUUID()}` : undefined;
     const keytab = 'keytab' in from ? openMemoryFile(library.koffi, from.keytab) : undefined;
     const asking = library.threads.ask(
@@ -64,7 +64,7 @@ export class KerberosCredential {
         (late) => late.release(),
         () => undefined,
       );
-      throw error;
+      throw givenUp(error, signal, realm);
     }
   }
 
@@ -97,6 +97,11 @@ function sourceOf(
     { key: 'ccache', value: `${cache}` },
   ];
   return { store };
+}
+
+/** Returns the realm of a client; empty if the system's configuration says it. */
+export function realmOf(user: string | undefined): string {
+  return /@([^@]*)$/.exec(user === undefined ? '' : principalOf(user))?.[1] ?? '';
 }
 
 /** `CORP\ann` means `ann@CORP`. Realms are in upper case, and a KDC finds them only that way. */

@@ -2,8 +2,9 @@
 // who the user is, and fifty hosts at a time would look like somebody guessing passwords.
 import { createHash } from 'node:crypto';
 import { abortable } from '../../../timing/abortable.ts';
+import { givenUp } from './gss-failure.ts';
 import type { GssapiLibrary } from './gssapi-library.ts';
-import { type KerberosClient, KerberosCredential } from './kerberos-credential.ts';
+import { type KerberosClient, KerberosCredential, realmOf } from './kerberos-credential.ts';
 
 /** Below the lifetime of any ticket, and short enough after somebody's rights were taken away. */
 const keptMs = 300_000;
@@ -53,7 +54,7 @@ export class KerberosTickets {
         (late) => late.release(),
         () => undefined,
       );
-      throw error;
+      throw givenUp(error, signal, realmOf(client.user));
     }
   }
 

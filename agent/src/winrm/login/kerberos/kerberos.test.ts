@@ -128,17 +128,48 @@ winrmTest(
   },
 );
 
+/** Adds a realm whose KDC receives what it is asked, and answers nothing. */
+async function silentRealm(name: string): Promise<{ asked: Promise<void> }> {
+  const silent = createSocket('udp4');
+  const asked = new Promise<void>((resolve) => silent.once('message', () => resolve()));
+  await new Promise<void>((resolve) => silent.bind(0, '127.0.0.1', resolve));
+  // The library then sees that nobody is there, and its threads end.
+  onTestFinished(() => new Promise<void>((resolve) => silent.close(() => resolve())));
+  const configuration = readFileSync(host.fixture.krb5Config, 'utf8');
+  const realm = `  ${name} = {\n    kdc = 127.0.0.1:${silent.address().port}\n  }\n`;
+  writeFileSync(host.fixture.krb5Config, configuration.replace('[realms]\n', `[realms]\n${realm}`));
+  return { asked };
+}
+
+winrmTest(
+  'a KDC that has not answered when the time is up is named as the reason, not the host',
+  async () => {
+    const tickets = new KerberosTickets('mute');
+    onTestFinished(() => tickets.close());
+    for (const [realm, more] of [
+      ['MUTE.TEST', {}],
+      ['DUMB.TEST', { tickets }],
+    ] as const) {
+      const { asked } = await silentRealm(realm);
+      const login = kerberos({ user: `${winrmUser}@${realm}` });
+      const time = new AbortController();
+      const connection = connectionTo(host.fixture, 'http', { login, ...more });
+      const failed = errorOf(connection.request(identifyMessage(), { signal: time.signal }));
+      await asked;
+      time.abort(new DOMException('late', 'TimeoutError'));
+      expect(await failed).toMatchObject({
+        kind: 'auth_failed',
+        message: `The login by Kerberos failed: No KDC has answered in time for realm '${realm}'.`,
+        advice: expect.stringContaining('domain controllers'),
+      });
+    }
+  },
+);
+
 winrmTest(
   'a KDC that does not answer holds up nobody else, and a caller that gives up is answered at once',
   async () => {
-    const silent = createSocket('udp4');
-    const asked = new Promise<void>((resolve) => silent.once('message', () => resolve()));
-    await new Promise<void>((resolve) => silent.bind(0, '127.0.0.1', resolve));
-    // The library then sees that nobody is there, and its threads end.
-    onTestFinished(() => new Promise<void>((resolve) => silent.close(() => resolve())));
-    const configuration = readFileSync(host.fixture.krb5Config, 'utf8');
-    const realm = `  SILENT.TEST = {\n    kdc = 127.0.0.1:${silent.address().port}\n  }\n`;
-    writeFileSync(host.fixture.krb5Config, configuration.replace('[realms]\n', `[realms]\n${realm}`));
+    const { asked } = await silentRealm('SILENT.TEST');
     const controllers = Array.from({ length: 6 }, () => new AbortController());
     const waiting = controllers.map(({ signal }) =>
       connectionTo(host.fixture, 'http', { login: kerberos({ user: `${winrmUser}@SILENT.TEST` }) })
