@@ -130,7 +130,9 @@ describe('TLS', () => {
   });
 
   test('the public URL must agree with the listener about TLS', () => {
-    expect(problemsOf(['--public-url', 'https://ops.example'])).toHaveLength(1);
+    expect(problemsOf(['--public-url', 'https://ops.example'])).toEqual([
+      expect.stringMatching(/leave it out .* or give --tls,/),
+    ]);
     expect(problemsOf(['--public-url', 'https://ops.example', '--behind-tls-proxy'])).toEqual([]);
     expect(problemsOf(['--public-url', 'http://ops.example', '--listen', '0.0.0.0'])).toHaveLength(1);
   });

@@ -43,7 +43,7 @@ export function readTls(
 export function checkPublicUrl(publicUrl: string | undefined, isHttps: boolean, problems: string[]): void {
   if (publicUrl === undefined || publicUrl.startsWith('https:') === isHttps) return;
   problems.push(
-    `--public-url: found ${JSON.stringify(publicUrl)}; allowed here: ${isHttps ? 'https' : 'http'}, as ${isHttps ? 'browsers reach this server over TLS' : 'this server has no TLS; give --tls-cert and --tls-key, or --behind-tls-proxy'}`,
+    `--public-url: found ${JSON.stringify(publicUrl)}; allowed here: ${isHttps ? 'https' : 'http'}, as ${isHttps ? 'browsers reach this server over TLS' : 'this server has no TLS; leave it out to reach the server from this machine only, or give --tls, --tls-cert and --tls-key, or --behind-tls-proxy'}`,
   );
 }
 
