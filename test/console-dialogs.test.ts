@@ -39,6 +39,22 @@ describe.skipIf(missing !== undefined)('a dialog', () => {
     await page.context().close();
   });
 
+  test('to run again on some hosts begins with those that the filter of the run shows, and the output is of the first', async () => {
+    const page = await at('runs/6300');
+    await page.getByRole('region', { name: /^Output of/ }).waitFor();
+    const shown = await page.getByRole('region', { name: /^Output of/ }).getAttribute('aria-label');
+    const states = page.getByRole('group', { name: 'Filter hosts by state' });
+    await states.getByRole('button', { name: '3 failed' }).click();
+    const first = page.getByRole('grid', { name: 'Hosts by steps' }).locator('.name-cell[href]').first();
+    const name = await first.textContent();
+    expect(shown).not.toContain(`${name},`);
+    await page.getByRole('region', { name: `Output of ${name}, step` }).waitFor();
+    await page.keyboard.press('r');
+    await page.getByRole('button', { name: 'Only the 3 hosts of the filter…' }).click();
+    await page.getByRole('button', { name: 'Run on 3 targets' }).waitFor();
+    await page.context().close();
+  });
+
   test('in which nothing was typed, or no longer, is closed at once', async () => {
     const page = await at('people');
     await page.getByRole('button', { name: 'New user…' }).click();
