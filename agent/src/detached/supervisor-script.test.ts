@@ -1,18 +1,30 @@
 // The scripts in the shells that are /bin/sh somewhere, without SSH.
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
 import { commandScript } from '../steps/ssh-exec/ssh-exec-script.ts';
-import { ReadStream } from './read-stream.ts';
+import { type ReadEvent, ReadStream } from './read-stream.ts';
 import { startScript } from './supervisor-script.ts';
 
 const shells = ['dash', 'bash --posix', 'busybox sh', 'zsh --emulate sh'].filter(
   (shell) => spawnSync('sh', ['-c', `${shell} -c true`]).status === 0,
 );
+
+function lastFiles(place: string): string[] {
+  const names = readdirSync(place).map((file) => file.replace(/\..*/, ''));
+  return names.filter((name) => name === 'gone' || name === 'over').sort();
+}
+
+function shellIn(home: string, command: string) {
+  return spawn('sh', ['-c', command], {
+    env: { PATH: process.env.PATH, HOME: home },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+}
 
 /** Starts a command by this shell, also where the scripts name /bin/sh, and returns all that the reader tells. */
 async function start(shell: string, command: string, before = ''): Promise<Record<string, string>> {
@@ -25,10 +37,7 @@ async function start(shell: string, command: string, before = ''): Promise<Recor
     { afterReport: ['exec 8>&- 9>&-'] },
   );
   const text = startScript({ name: 'm.1.1', marker: 'm.1.1', nonce, script }).toString();
-  const child = spawn('sh', ['-c', `${before} exec ${shell}`], {
-    env: { PATH: process.env.PATH, HOME: home },
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
+  const child = shellIn(home, `${before} exec ${shell}`);
   child.stdin.write(text.replaceAll('/bin/sh', shell));
   const stream = new ReadStream(nonce);
   const told: Record<string, string> = { order: '' };
@@ -40,8 +49,8 @@ async function start(shell: string, command: string, before = ''): Promise<Recor
   });
   await once(child, 'close');
   const place = join(home, '.opsconductor/attempts/m.1.1');
-  // The supervisor's last file.
-  if (existsSync(place)) await expect.poll(() => existsSync(join(place, 'over'))).toBe(true);
+  // The last files of the supervisor and of the reader.
+  if (existsSync(place)) await expect.poll(() => lastFiles(place)).toEqual(['gone', 'over']);
   return told;
 }
 
@@ -56,4 +65,39 @@ test.each(shells)('%s keeps what a limit on the size of files lets it, and knows
   expect(told['order']?.split(' ').sort().join(' ').trim()).toBe('7 begin end full report');
   expect(told['stdout']).toMatch(/^1\n2\n3\n/);
   expect(await start(shell, 'exit 7', 'ulimit -f 0;')).toEqual({ order: 'refused ' });
+});
+
+/** How the version before this one reads whether the supervisor lives, and what the command's shell reports. */
+const readerBefore = [
+  'z=0; rep=',
+  'alive() { [ -s super ] || { z=$((z + 1)); [ $z -lt 4 ]; return; }; read -r q s <super; kill -0 "$q" 2>/dev/null || return 1',
+  '[ "$s" = - ] && return 0; read -r line 2>/dev/null <"/proc/$q/stat" || return 1; line=${line##*) }; set -- $s $line; [ "$1" = "${21}" ]; }',
+  `look() { [ -n "$rep" ] || { [ -s report ] && read -r rep <report && echo "r $rep"; }; }`,
+  'echo "$1 begin"; alive || echo "l supervisor"; look; echo "start 77" 1<>report; look; look; echo end',
+].join('\n');
+
+test('a supervisor that has only just been started, and a shell that has reported nothing, are waited for, also by an agent of the version before', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
+  onTestFinished(() => rmSync(home, { recursive: true }));
+  const nonce = newNonce();
+  const text = startScript({ name: 'm.1.1', marker: 'm.1.1', nonce, script: '' }).toString();
+  const child = shellIn(home, 'exec sh');
+  // A supervisor that has not come to its first statement.
+  child.stdin.write(text.replace('setsid /bin/sh ./supervisor', 'true'));
+  const stream = new ReadStream(nonce);
+  const told: ReadEvent[] = [];
+  child.stdout.on('data', (bytes: Buffer) => told.push(...stream.push(bytes)));
+  await expect.poll(() => told).toEqual([{ is: 'begin' }]);
+  const cwd = join(home, '.opsconductor/attempts/m.1.1');
+  const before = execFileSync('sh', ['-c', readerBefore, 'sh', nonce], { cwd });
+  expect([...new ReadStream(nonce).push(before)]).toEqual([
+    { is: 'begin' },
+    { is: 'report', report: { kind: 'started', pid: 77 } },
+    { is: 'end' },
+  ]);
+  // Nor for ever, if it never comes.
+  child.stdin.write('ping\n'.repeat(8));
+  await once(child, 'close');
+  expect(told.at(-1)).toEqual({ is: 'lost', why: 'supervisor' });
+  await expect.poll(() => lastFiles(cwd)).toEqual(['gone']);
 });

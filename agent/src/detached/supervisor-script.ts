@@ -51,8 +51,11 @@ export function startScript({ name, marker, nonce, script }: DetachedStart): Buf
     'locate && { echo "$n exists"; exit 0; }',
     'make || refuse "neither the home directory nor /var/tmp is safe to write to"',
     'cd "$d" && mkfifo 1 2 wake && echo 0 >ack1 && echo 0 >ack2 && echo 0 >armed && echo "0 0" >index && boot && echo "$B" >boot || abandon',
-    // They take their room now: the disk may be full when the command has ended. Nothing shortens them later.
-    'for f in super report tailer exit.new stopped.new spare1 spare2 spare3; do echo no >$f || abandon; done',
+    // They take their room now: the disk may be full when the command has ended. Nothing shortens them later. Agents of
+    // the version before read two of them too: to those, a process without a start time lives, and an empty line says
+    // nothing.
+    'for f in tailer exit.new stopped.new spare1 spare2 spare3; do echo no >$f || abandon; done',
+    'echo "$$ -" >super && echo >report || abandon',
     `cat >script <<'${end}' || abandon`,
     script,
     end,
@@ -288,13 +291,14 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     `f=$(((p$1 + pn) / ${segmentBytes})); q=$(wc -c 2>/dev/null <"s$1.$f") && upto $1 $((f * ${segmentBytes} + q)); }`,
     // What kept a stream is gone.
     'rest() { eval "x=\\$e$1"; [ -n "$x" ] || { more $1; flush; echo "f $1"; }; }',
-    'alive() { q=no; [ ! -s super ] || read -r q s <super; [ "$q" != no ] || { z=$((z + 1)); [ $z -lt 4 ]; return; }; kill -0 "$q" 2>/dev/null || return 1',
-    '[ "$s" = - ] && return 0; read -r line 2>/dev/null <"/proc/$q/stat" || return 1; line=${line##*) }; set -- $s $line; [ "$1" = "${21}" ]; }',
+    // Without a start time, it may be the shell that starts the supervisor, which is ourselves at first.
+    'alive() { q=$t; s=-; [ ! -s super ] || read -r q s <super; if [ "$s" = - ]; then [ "$q" != $t ] && kill -0 "$q" 2>/dev/null && return; z=$((z + 1)); [ $z -lt 4 ]; return; fi',
+    'kill -0 "$q" 2>/dev/null && read -r line 2>/dev/null <"/proc/$q/stat" || return 1; line=${line##*) }; set -- $s $line; [ "$1" = "${21}" ]; }',
     'while :; do',
     'did=',
     'while IFS= read -r x <&3; do piece $held$x; held=; did=1; done; held=$held$x',
     'flush',
-    '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && if [ "$rep" = no ]; then rep=; else echo "r $rep"; fi; }',
+    '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && [ -n "$rep" ] && echo "r $rep"; }',
     '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && { [ -s stopped ] && read -r x <stopped && echo "w $x"; x=; [ -e used ] && while read -r v; do echo "u $v"; done <used; echo "x $code"; }; }',
     '[ -z "$e1" ] || [ -z "$e2" ] || [ -z "$code" ] || { echo end; exit 0; }',
     '[ -z "$did" ] || continue',
