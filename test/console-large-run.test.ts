@@ -94,6 +94,12 @@ test('the page of a run on 5,000 hosts with 20 steps each reads its hosts, and s
   expect(usedSize).toBeLessThan(40_000_000);
   expect(stepsRead).toBeLessThan(1_000);
 
+  // A filter by reason has the steps of all hosts that failed read.
+  const filter = page.getByRole('textbox', { name: 'Filter hosts' });
+  await filter.fill('why:exit_3');
+  await page.getByRole('region', { name: 'Map of the hosts' }).getByText('49 failed').waitFor();
+  await filter.fill('');
+
   // As rows they have their steps once they are in view, also after a jump to the end of the list.
   await page.getByRole('button', { name: 'Rows', exact: true }).click();
   await page.getByRole('gridcell', { name: 'part 3: unknown' }).first().waitFor();

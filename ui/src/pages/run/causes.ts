@@ -13,10 +13,14 @@ export interface Cause {
   filter: string;
 }
 
+export function hasFailed({ targetRun: { status } }: Host): boolean {
+  return status === 'failed' || status === 'timed_out';
+}
+
 /** The step that a host failed at; undefined if it didn't, or if its steps are not loaded. */
-export function failedStep({ targetRun, steps }: Host): Step | undefined {
-  if (targetRun.status !== 'failed' && targetRun.status !== 'timed_out') return undefined;
-  return steps.find(({ status }) => status === 'failed' || status === 'timed_out');
+export function failedStep(host: Host): Step | undefined {
+  if (!hasFailed(host)) return undefined;
+  return host.steps.find(({ status }) => status === 'failed' || status === 'timed_out');
 }
 
 /** A time limit is the cause, not the signal by which the command was then ended. */
@@ -36,7 +40,7 @@ export function reasonInFilter(step: Step): string {
 export function causesOf(hosts: readonly Host[], hasAllSteps: boolean): Cause[] {
   const causes = new Map<string, Cause>();
   for (const host of hosts) {
-    if (host.targetRun.status !== 'failed' && host.targetRun.status !== 'timed_out') continue;
+    if (!hasFailed(host)) continue;
     if (!hasAllSteps && host.steps.length === 0) return [];
     const step = failedStep(host);
     if (step === undefined) continue;

@@ -54,6 +54,11 @@ function byStart(a: Host, b: Host): number {
   return (a.targetRun.startedAt ?? '~').localeCompare(b.targetRun.startedAt ?? '~') || byName(a, b);
 }
 
+/** Whether a filter needs the steps of hosts that failed. */
+export function needsCauses(text: string): boolean {
+  return /(?:^|\s)(?:step|why):/i.test(text);
+}
+
 /**
  * Filters by part of the name; `segment:dmz-1` and `state:failed` filter by those, `step:2` by the step that a host
  * failed at, and `why:exit_100` by the reason.

@@ -3,13 +3,15 @@
 import type { RunStatus } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
 import type { Host } from '../../state/runs/run-view.svelte.ts';
-import type { Cause } from './causes.ts';
-import { filterHosts, foldAbove, groupHosts, type HostGroup, mapAbove } from './host-groups.ts';
+import { type Cause, hasFailed } from './causes.ts';
+import { filterHosts, foldAbove, groupHosts, type HostGroup, mapAbove, needsCauses } from './host-groups.ts';
 
 export interface HostSource {
   readonly hosts: readonly Host[];
   /** Whether all hosts are loaded. */
   readonly complete: boolean;
+  /** Whether their steps are, too; if not, only those of some. */
+  readonly hasAllSteps: boolean;
   readonly run: { targetsTotal: number } | undefined;
 }
 
@@ -40,6 +42,13 @@ export class HostList {
   );
   /** The state that it is filtered by, if that is all of the filter. */
   readonly state = $derived(/^state:([a-z_]+)$/.exec(this.filter.trim())?.[1] as RunStatus | undefined);
+
+  /** The hosts whose steps the filter needs: it asks why hosts failed, and not all steps are loaded. */
+  readonly needed: readonly Host[] = $derived.by(() =>
+    this.#source.hasAllSteps || !needsCauses(this.filter) ? [] : this.#source.hosts.filter(hasFailed),
+  );
+  /** Whether some of these are not loaded yet, so that hosts may be missing in what is shown. */
+  readonly isPartial = $derived(this.needed.some(({ steps }) => steps.length === 0));
 
   constructor(source: HostSource) {
     this.#source = source;

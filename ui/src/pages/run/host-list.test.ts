@@ -1,15 +1,16 @@
-import type { RunStatus } from '@opsconductor/protocol';
+import type { RunStatus, Step } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
 import type { Host } from '../../state/runs/run-view.svelte.ts';
 import { load } from '../../state/testing.ts';
+import { failed } from './matrix/testing.ts';
 
 const { HostList } = await load<typeof import('./host-list.svelte.ts')>('pages/run/host-list.svelte.ts');
 const { Query } = await load<typeof import('../../state/query.svelte.ts')>('state/query.svelte.ts');
 
-const host = (id: number, status: RunStatus) =>
+const host = (id: number, status: RunStatus, steps: readonly Partial<Step>[] = []) =>
   ({
     targetRun: { id, status, targetName: `web-${id}`, segmentName: 'dmz-1', startedAt: null },
-    steps: [],
+    steps,
   }) as unknown as Host;
 const ids = (hosts: readonly Host[]) => hosts.map(({ targetRun }) => targetRun.id);
 
@@ -25,11 +26,12 @@ function setup(...first: Host[]) {
       return { targetsTotal: this.hosts.length };
     },
     complete: true,
+    hasAllSteps: true,
   };
   const set = (...next: Host[]) => {
     hosts.data = next;
   };
-  return { list: new HostList(source), set };
+  return { list: new HostList(source), set, source };
 }
 
 it('hosts keep their groups and order while the pointer or the focus is on the list', () => {
@@ -89,4 +91,20 @@ it('leads from host to host to the ends of the list, and round those in need', (
   expect(list.nextInNeed(last)?.targetRun.id).toBe(first);
   expect(list.nextInNeed(first)?.targetRun.id).toBe(second);
   expect(list.nextInNeed(second)?.targetRun.id).toBe(first);
+});
+
+it('a filter by the cause of a failure asks for the steps of all failed hosts, and is partial until they are there', () => {
+  const cause = [{ ...failed(100), stepNumber: 1 }];
+  const first = [host(1, 'failed', cause), host(2, 'failed'), host(3, 'succeeded')];
+  const whole = setup(...first).list;
+  whole.filter = 'why:exit_100';
+  expect([ids(whole.order), ids(whole.needed), whole.isPartial]).toEqual([[1], [], false]);
+  const { list, set, source } = setup(...first);
+  source.hasAllSteps = false;
+  list.filter = 'why:exit_100';
+  expect([ids(list.order), ids(list.needed), list.isPartial]).toEqual([[1], [1, 2], true]);
+  set(host(1, 'failed', cause), host(2, 'failed', cause), host(3, 'succeeded'));
+  expect([ids(list.order), list.isPartial]).toEqual([[1, 2], false]);
+  list.filter = 'state:failed';
+  expect(ids(list.needed)).toEqual([]);
 });
