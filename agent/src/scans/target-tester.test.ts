@@ -50,22 +50,23 @@ sshTest('a test without a credential checks the host key, and logs nobody in', a
   expect(t.sshd.log()).not.toMatch(/user|Failed|Accepted/i);
 });
 
+/** A tester that opens every credential as this. */
+function testerWith(opened: object): TargetTester {
+  const opener = {
+    open: async () => opened as unknown as UsableCredential,
+    openWay: () => Promise.reject(new Error('There is a credential')),
+    refused: () => {},
+  };
+  return new TargetTester({ opener, winrmPolicy: {}, policy: new PolicyGuard({ policy: emptyPolicy }), log });
+}
+
 accountTest('a test with a credential fails if the login works and no command runs', async () => {
   const t = await setupSshd({ account: { name: 'opsdeploy', shell: '/usr/sbin/nologin' } });
   const { jumps: _, ...target } = t.target;
   const { credential, request } = t;
   const { checkAddresses } = request;
   const opened = { target, credential, secrets: new PatternSet([]), checkAddresses };
-  const tester = new TargetTester({
-    opener: {
-      open: async () => opened as unknown as UsableCredential,
-      openWay: () => Promise.reject(new Error('There is a credential')),
-      refused: () => {},
-    },
-    winrmPolicy: {},
-    policy: new PolicyGuard({ policy: emptyPolicy }),
-    log,
-  });
+  const tester = testerWith(opened);
   const sealed = { id: '7', version: 1 } as LeaseCredential;
   const told = await new Promise<AgentMessage>((resolve) => {
     const asked = { requestId: 'a', target, credential: sealed, timeoutMs: 20_000 };
@@ -124,16 +125,7 @@ async function testThatSays(password: string, said: { message: string; advice: s
       throw new SshError({ reason: 'auth_failed', ...said });
     },
   };
-  const tester = new TargetTester({
-    opener: {
-      open: async () => opened as unknown as UsableCredential,
-      openWay: () => Promise.reject(new Error('There is a credential')),
-      refused: () => {},
-    },
-    winrmPolicy: {},
-    policy: new PolicyGuard({ policy: emptyPolicy }),
-    log,
-  });
+  const tester = testerWith(opened);
   return new Promise<AgentMessage>((resolve) => {
     const credential = { id: '7', version: 1 } as LeaseCredential;
     void tester.test({ type: 'test_target', requestId: 'a', target, credential, timeoutMs: 20_000 }, resolve);

@@ -2,6 +2,7 @@
 // secret, and may have chosen it.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { countedReads } from '../testing/counted-reads.ts';
 import { PatternSet } from './pattern-set.ts';
 import { mask, Redactor } from './redactor.ts';
 import { textPatterns } from './secret-patterns.ts';
@@ -53,19 +54,6 @@ test('secrets that repeat themselves are masked wherever they overlap, and nothi
   );
 });
 
-/** Counts how often a byte of the data is read, other than by native comparisons. */
-function counting(data: Buffer): { data: Buffer; reads: () => number } {
-  let reads = 0;
-  const counted = new Proxy(data, {
-    get(bytes, name) {
-      if (typeof name === 'string' && /^\d/.test(name)) reads += 1;
-      const value = Reflect.get(bytes, name, bytes);
-      return typeof value === 'function' ? value.bind(bytes) : value;
-    },
-  });
-  return { data: counted, reads: () => reads };
-}
-
 const long = 'a'.repeat(2_000);
 
 test.each([
@@ -78,10 +66,10 @@ test.each([
   ['except for its last letter', Buffer.from(`${long.slice(1)}b`.repeat(3))],
 ])('no byte of a long secret of one letter, printed %s, is read hundreds of times', (_, printed) => {
   const set = new PatternSet(textPatterns(long));
-  const finding = counting(printed);
+  const finding = countedReads(printed);
   set.find(finding.data);
   expect(finding.reads() / printed.length).toBeLessThan(600);
-  const holding = counting(printed);
+  const holding = countedReads(printed);
   set.partialStart(holding.data);
   expect(holding.reads() / printed.length).toBeLessThan(600);
 });
