@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ContentAnswer, type ContentRequest, limits } from '@opsconductor/protocol';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { FileCache } from './file-cache.ts';
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -16,7 +16,7 @@ async function setup(files: Record<string, Buffer>, maxBytes = 10_000_000) {
   onTestFinished(() => rm(folder, { recursive: true }));
   const asked: string[] = [];
   const sent = new Map(Object.entries(files));
-  const ask = async (request: ContentRequest): Promise<ContentAnswer> => {
+  const answer = async (request: ContentRequest): Promise<ContentAnswer> => {
     if (request.do === 'find_file') {
       const bytes = files[request.name];
       if (bytes === undefined)
@@ -35,8 +35,15 @@ async function setup(files: Record<string, Buffer>, maxBytes = 10_000_000) {
     };
   };
   const open = () => FileCache.open(folder, maxBytes);
-  const hold = (cache: FileCache, name: string, signal = never) =>
-    cache.hold({ name, ask, signal, found: () => {}, moved: () => {} });
+  /** The server answers for the file's content after `beforeContent`. */
+  const hold = (cache: FileCache, name: string, signal = never, beforeContent = Promise.resolve()) => {
+    const ask = async (request: ContentRequest) => {
+      const given = answer(request);
+      if (request.do === 'read_file') await beforeContent;
+      return given;
+    };
+    return cache.hold({ name, ask, signal, found: () => {}, moved: () => {} });
+  };
   const blobs = async () => (await readdir(join(folder, 'blobs'))).length;
   return { folder, asked, sent, open, hold, blobs };
 }
@@ -113,10 +120,26 @@ test('the least recently used files make room, but never those that are held', a
 test('a step that stops waiting leaves the file to the others', async () => {
   const t = await setup({ f: Buffer.from('f') });
   const cache = await t.open();
+  let answer = () => {};
+  const first = t.hold(cache, 'f', never, new Promise<void>((resolve) => (answer = resolve)));
+  await vi.waitFor(() => expect(t.asked).toEqual(['f 0']));
   const stop = new AbortController();
+  const second = t.hold(cache, 'f', stop.signal);
+  await vi.waitFor(() => expect(getEventListeners(stop.signal, 'abort')).toHaveLength(1));
   stop.abort(new Error('cancelled'));
-  const [first, second] = await Promise.allSettled([t.hold(cache, 'f'), t.hold(cache, 'f', stop.signal)]);
-  expect([first.status, second.status]).toEqual(['fulfilled', 'rejected']);
+  await expect(second).rejects.toThrow('cancelled');
+  answer();
+  expect(await readFile(join((await first).directory, 'f'), 'utf8')).toBe('f');
+});
+
+test('a step that has been stopped neither fetches a file nor gets one that is there', async () => {
+  const t = await setup({ f: Buffer.from('f') });
+  const cache = await t.open();
+  const stopped = AbortSignal.abort(new Error('cancelled'));
+  await expect(t.hold(cache, 'f', stopped)).rejects.toThrow('cancelled');
+  expect(t.asked).toEqual([]);
+  await t.hold(cache, 'f');
+  await expect(t.hold(cache, 'f', stopped)).rejects.toThrow('cancelled');
 });
 
 test('a step that waited for the fetch of another no longer listens to its signal', async () => {

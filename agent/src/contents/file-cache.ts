@@ -120,6 +120,7 @@ export class FileCache {
   /** Returns the blob with one more hold on it, fetching it if it isn't here. */
   async #take(file: ServerFile, wish: FileWish): Promise<Blob> {
     for (;;) {
+      wish.signal.throwIfAborted();
       const known = this.#blobs.get(file.sha256);
       if (known !== undefined) {
         known.held += 1;
