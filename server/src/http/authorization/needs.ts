@@ -31,8 +31,8 @@ export type Needs =
   /** Open to anyone who is signed in, for their own account. */
   | { self: true }
   | { everywhere: Permission }
-  /** `on` is the text that docs/permissions.md shows. */
-  | { permission: Permission; on: string; cases: (world: World) => Case[] }
+  /** `on` is the text that docs/permissions.md shows. `atOnce`: all ask together, as an answer may take seconds. */
+  | { permission: Permission; on: string; cases: (world: World) => Case[]; atOnce?: true }
   | { permission: Permission; on: string; list: (world: World) => Listed[]; query?: string };
 
 export const sides = ({ alfa, zeta }: World): Side[] => [alfa, zeta];

@@ -99,6 +99,7 @@ export const targetNeeds: Record<string, Needs> = {
           ['credentials.use', each(side.target)],
         ],
       })),
+    atOnce: true,
   },
   'POST targets/:id/host-keys': changing('host_keys.approve', theTarget, (side) => ({
     path: `${side.targetId}/host-keys`,
