@@ -123,9 +123,17 @@ function weighOperands(node: Node): void {
   const { handle } = node;
   if (handle === undefined || !weighed.has(node.op)) return;
   const isCall = node.op === 'call' || node.op === 'rcall';
+  const isJoin = isCall && callOf(node)?.name === 'join';
   node.handle = (...all) => {
     const operands = isCall ? (all[0] as unknown[]) : all.slice(0, 2);
     meter().spend(operands.reduce((sum: number, one) => sum + meter().weigh(one), 0));
+    if (isJoin) meter().spend(weightOfSeparators(operands));
     return handle(...all);
   };
+}
+
+/** The separator is in the joined text many times: the text can be far longer than its parts, up to no string at all. */
+function weightOfSeparators([list, separator]: readonly unknown[]): number {
+  if (!Array.isArray(list) || typeof separator !== 'string') return 0;
+  return Math.floor((list.length * separator.length) / 32);
 }

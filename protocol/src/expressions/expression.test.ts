@@ -223,6 +223,10 @@ describe('the cost of an expression', () => {
     ['a long text that is sought in a long text', 'parameters.text.contains(parameters.text + "b")'],
     ['texts that double', 'size(parameters.numbers.map(n, parameters.text + parameters.text)) > 1'],
     [
+      'a list that is joined by a long text',
+      'size((parameters.numbers + parameters.numbers + parameters.numbers).map(n, "a").join(parameters.text)) > 1',
+    ],
+    [
       'lists that are compared again and again',
       'parameters.numbers.all(n, parameters.numbers == parameters.numbers.map(m, m))',
     ],
