@@ -2,6 +2,7 @@
 // many chunks as FAST_CHUNKS says, one every FAST_DELAY_MS; run 6002 happens while it is watched.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { OutputChunk, Run, Step } from '@opsconductor/protocol';
+import { failedRuns } from './failed-runs.ts';
 import { LiveRun } from './live-run.ts';
 import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
 import { chunksOf, fastChunk } from './outputs.ts';
@@ -29,6 +30,7 @@ const made = [
   makeRun(6700, 0, { running: 5, succeeded: 4 }, webName),
   makeRun(4003, 4, { succeeded: 3 }, webName),
   makeRun(4002, 6, { failed: 2, succeeded: 3, timed_out: 1 }, webName),
+  ...failedRuns(webName),
 ];
 arrangeOutcomes(new Map(made.map((one) => [one.run.id, one])));
 export const live = new LiveRun(6002);

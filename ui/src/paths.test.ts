@@ -13,6 +13,11 @@ describe('paths', () => {
     );
   });
 
+  it('builds the link to a filter of a run so that it can be read', () => {
+    expect(paths.run(7, { filter: 'step:2 why:exit_100' })).toBe('/runs/7?filter=step:2+why:exit_100');
+    expect(paths.run(7, { filter: '' })).toBe('/runs/7');
+  });
+
   it('escapes text that comes from users', () => {
     expect(paths.jobs({ search: 'a&b=c' })).toBe('/jobs?search=a%26b%3Dc');
     expect(apiPaths.credential('../me')).toBe('/api/v1/credentials/..%2Fme');

@@ -7,8 +7,8 @@ function withQuery(path: string, query: Query): string {
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== '') search.set(key, String(value));
   }
-  // Our queries separate values by commas, which are legal in a query (RFC 3986, 3.4) and read better unescaped.
-  const text = search.toString().replaceAll('%2C', ',');
+  // Our queries separate by commas and colons, which are legal in a query (RFC 3986, 3.4) and read better unescaped.
+  const text = search.toString().replaceAll('%2C', ',').replaceAll('%3A', ':');
   return text === '' ? path : `${path}?${text}`;
 }
 
@@ -18,6 +18,8 @@ export interface RunPlace {
   step?: number | undefined;
   attempt?: number | undefined;
   lines?: LineRange | undefined;
+  /** What the hosts are filtered by. */
+  filter?: string | undefined;
 }
 export interface LineRange {
   from: number;
@@ -124,8 +126,9 @@ export const paths = {
   newJob: (query: { from?: number; category?: string | undefined } = {}) => withQuery('/jobs/new', query),
   runs: (query: RunsQuery = {}) => withQuery('/runs', { ...query }),
   run: (id: number, place: RunPlace = {}) => {
-    const path = withQuery(`/runs/${id}`, { host: place.host, step: place.step, attempt: place.attempt });
-    return place.lines === undefined ? path : `${path}#${lineAnchor(place.lines)}`;
+    const { lines, ...query } = place;
+    const path = withQuery(`/runs/${id}`, { ...query });
+    return lines === undefined ? path : `${path}#${lineAnchor(lines)}`;
   },
   targets: (query: TargetsQuery = {}) => withQuery('/targets', { ...query }),
   targetGroups: (query: { search?: string } = {}) => withQuery('/targets/groups', query),

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { causesOf } from './causes.ts';
+import { bySteps, causesOf } from './causes.ts';
 import { filterHosts } from './host-groups.ts';
 import { failed, host } from './matrix/testing.ts';
 
@@ -17,7 +17,9 @@ const hosts = [
 const ids = (filter: string) => filterHosts(hosts, filter).map(({ targetRun }) => targetRun.id);
 
 it('hosts that failed at the same step for the same reason are one cause, the most frequent first', () => {
-  expect(causesOf(hosts, true).map(({ hosts: number, words }) => [number, words])).toEqual([
+  expect(
+    causesOf(hosts, true).map(({ hosts: number, stepName, reason }) => [number, `${stepName}: ${reason}`]),
+  ).toEqual([
     [2, 'step-2: exit 100'],
     [1, 'step-1: auth failed'],
     [1, 'step-1: exit 100'],
@@ -34,6 +36,18 @@ it('the filter of a cause leaves exactly its hosts', () => {
   ]);
   expect(ids('why:exit_100')).toEqual([2, 3, 4]);
   expect(ids('why:exit_1')).toEqual([]);
+});
+
+it('the causes of one step are told together, the step of the most frequent one first', () => {
+  expect(
+    bySteps(causesOf(hosts, true)).map(({ stepName, causes }) => [
+      stepName,
+      causes.map(({ reason }) => reason),
+    ]),
+  ).toEqual([
+    ['step-2', ['exit 100']],
+    ['step-1', ['auth failed', 'exit 100', 'timed out']],
+  ]);
 });
 
 it('there are no causes while the steps of a failed host are not loaded', () => {

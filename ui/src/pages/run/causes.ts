@@ -6,8 +6,9 @@ import { shortReason } from './step-words.ts';
 
 export interface Cause {
   stepNumber: number;
-  /** `patch: exit 100` */
-  words: string;
+  stepName: string;
+  /** `exit 100` */
+  reason: string;
   hosts: number;
   /** What filters the hosts by it. */
   filter: string;
@@ -49,13 +50,32 @@ export function causesOf(hosts: readonly Host[], hasAllSteps: boolean): Cause[] 
     if (cause === undefined)
       causes.set(filter, {
         stepNumber: step.stepNumber,
-        words: `${step.name}: ${reasonOf(step)}`,
+        stepName: step.name,
+        reason: reasonOf(step),
         hosts: 1,
         filter,
       });
     else cause.hosts += 1;
   }
   return [...causes.values()].sort(
-    (a, b) => b.hosts - a.hosts || a.stepNumber - b.stepNumber || a.words.localeCompare(b.words),
+    (a, b) => b.hosts - a.hosts || a.stepNumber - b.stepNumber || a.reason.localeCompare(b.reason),
   );
+}
+
+export interface StepCauses {
+  stepNumber: number;
+  stepName: string;
+  causes: Cause[];
+}
+
+/** Puts those of one step together, so that its name is read once; the step of the most frequent cause is first. */
+export function bySteps(causes: readonly Cause[]): StepCauses[] {
+  const steps = new Map<number, StepCauses>();
+  for (const cause of causes) {
+    const { stepNumber, stepName } = cause;
+    const step = steps.get(stepNumber);
+    if (step === undefined) steps.set(stepNumber, { stepNumber, stepName, causes: [cause] });
+    else step.causes.push(cause);
+  }
+  return [...steps.values()];
 }

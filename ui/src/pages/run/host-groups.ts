@@ -1,5 +1,5 @@
 // How the hosts of a run are grouped, ordered and filtered, for the matrix and the map.
-import type { RunStatus, Step } from '@opsconductor/protocol';
+import { type RunStatus, runStatuses, type Step } from '@opsconductor/protocol';
 import { count } from '../../format/quantity.ts';
 import { compareStatus, statusWord } from '../../format/status.ts';
 import { byName } from '../../state/runs/by-name.ts';
@@ -59,6 +59,28 @@ export function needsCauses(text: string): boolean {
   return /(?:^|\s)(?:step|why):/i.test(text);
 }
 
+const maxFilterLength = 300;
+
+/** Reads the filter of a link, without what no host can match: states and steps that there are not. */
+export function readFilter(text: string | null): string {
+  if (text === null || text.length > maxFilterLength) return '';
+  const isKnown = (word: string) => {
+    const [, name, value = ''] = /^(state|step):(.*)$/i.exec(word) ?? [];
+    if (name === undefined) return true;
+    if (name.toLowerCase() === 'step') return /^[1-9][0-9]{0,3}$/.test(value);
+    return statesOf(value).some((part) => runStatuses.some((status) => status.startsWith(part)));
+  };
+  return text.split(/\s+/).filter(Boolean).filter(isKnown).join(' ');
+}
+
+/** The states, or beginnings of them, that are separated by commas. */
+function statesOf(value: string): string[] {
+  return value
+    .toLowerCase()
+    .split(',')
+    .filter((part) => part !== '');
+}
+
 /**
  * Filters by part of the name; `segment:dmz-1` and `state:failed` filter by those, `step:2` by the step that a host
  * failed at, and `why:exit_100` by the reason.
@@ -76,10 +98,7 @@ export function filterHosts(hosts: readonly Host[], text: string): readonly Host
       }
       if (word.startsWith('segment:')) return targetRun.segmentName.toLowerCase().startsWith(word.slice(8));
       if (word.startsWith('state:')) {
-        return word
-          .slice(6)
-          .split(',')
-          .some((state) => state !== '' && targetRun.status.startsWith(state.replaceAll(' ', '_')));
+        return statesOf(word.slice(6)).some((state) => targetRun.status.startsWith(state));
       }
       return targetRun.targetName.toLowerCase().includes(word);
     }),

@@ -54,6 +54,12 @@ export class HostList {
     this.#source = source;
   }
 
+  /** Filters by a text that nobody typed: of a cause or a link. Rows say why hosts failed, the map doesn't. */
+  filterAs(text: string): void {
+    this.filter = text;
+    if (needsCauses(text)) this.#asMap = false;
+  }
+
   /** Groups as the hosts are now, whatever is shown. */
   get live(): readonly HostGroup[] {
     return this.#live;
@@ -81,11 +87,7 @@ export class HostList {
 
   /** Filters by a cause, as rows, since these say what happened; if it is filtered by that, by nothing. */
   filterByCause({ filter }: Pick<Cause, 'filter'>): void {
-    if (this.filter.trim() === filter) this.filter = '';
-    else {
-      this.filter = filter;
-      this.#asMap = false;
-    }
+    this.filterAs(this.filter.trim() === filter ? '' : filter);
   }
 
   isFolded({ status, hosts }: HostGroup): boolean {

@@ -90,6 +90,8 @@ describe('a step in words', () => {
   it('says which resources its command used, as far as the host reported them', () => {
     expect(usedText(step({ cpuMs: 3_200, peakMemoryBytes: 140_000_000 }))).toBe('CPU 3.2 s, 140 MB');
     expect(usedText(step({ cpuMs: 40, peakMemoryBytes: null }))).toBe('CPU 40 ms');
+    // The shell counts in hundredths of a second: nought is less than one.
+    expect(usedText(step({ cpuMs: 0, peakMemoryBytes: 140_000_000 }))).toBe('140 MB');
     expect(usedText(step({}))).toBe('');
   });
 

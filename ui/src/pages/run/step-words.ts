@@ -52,10 +52,10 @@ function tookText(step: Step): string {
   return cellDuration(Date.parse(step.completedAt) - Date.parse(step.startedAt));
 }
 
-/** What its command used on the host, if known: `CPU 3.2 s, 140 MB`; otherwise empty. */
+/** What its command used on the host, if known and measurable: `CPU 3.2 s, 140 MB`; otherwise empty. */
 export function usedText({ cpuMs, peakMemoryBytes }: Pick<Step, 'cpuMs' | 'peakMemoryBytes'>): string {
   const parts = [
-    ...(cpuMs === undefined || cpuMs === null ? [] : [`CPU ${cellDuration(cpuMs)}`]),
+    ...(cpuMs === undefined || cpuMs === null || cpuMs === 0 ? [] : [`CPU ${cellDuration(cpuMs)}`]),
     ...(peakMemoryBytes === undefined || peakMemoryBytes === null ? [] : [byteSize(peakMemoryBytes)]),
   ];
   return parts.join(', ');

@@ -38,5 +38,7 @@ export function groupNote(
 
 function causes(group: HostGroup, hasAllSteps: boolean): string {
   const all = causesOf(stillIn(group), hasAllSteps);
-  return all.length > 1 ? `${all.length} causes` : (all[0]?.words ?? '');
+  const [first] = all;
+  if (first === undefined) return '';
+  return all.length > 1 ? `${all.length} causes` : `${first.stepName}: ${first.reason}`;
 }
