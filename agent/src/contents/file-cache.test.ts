@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ContentAnswer, type ContentRequest, limits } from '@opsconductor/protocol';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { FileCache } from './file-cache.ts';
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -122,10 +122,10 @@ test('a step that stops waiting leaves the file to the others', async () => {
   const cache = await t.open();
   let answer = () => {};
   const first = t.hold(cache, 'f', never, new Promise<void>((resolve) => (answer = resolve)));
-  await vi.waitFor(() => expect(t.asked).toEqual(['f 0']));
+  await expect.poll(() => t.asked).toEqual(['f 0']);
   const stop = new AbortController();
   const second = t.hold(cache, 'f', stop.signal);
-  await vi.waitFor(() => expect(getEventListeners(stop.signal, 'abort')).toHaveLength(1));
+  await expect.poll(() => getEventListeners(stop.signal, 'abort')).toHaveLength(1);
   stop.abort(new Error('cancelled'));
   await expect(second).rejects.toThrow('cancelled');
   answer();

@@ -123,11 +123,11 @@ test.runIf(process.platform === 'linux')(
     });
     onTestFinished(() => void child.kill('SIGKILL'));
     const [told] = (await once(child.stdio[1] as Readable, 'data')) as [Buffer];
-    await vi.waitFor(async () => expect(await readFile(`/proc/${child.pid}/comm`, 'utf8')).toBe('cat\n'));
+    await expect.poll(() => readFile(`/proc/${child.pid}/comm`, 'utf8')).toBe('cat\n');
     (child.stdio[3] as Writable).end();
     const pid = Number(told.toString());
     const stat = () => readFile(`/proc/${pid}/stat`, 'utf8').then((text) => text.split(') ')[1]?.split(' '));
-    await vi.waitFor(async () => expect((await stat())?.[0]).toBe('Z'));
+    await expect.poll(async () => (await stat())?.[0]).toBe('Z');
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
     await writeFile(t.path, `${pid} ${boot} ${(await stat())?.[19]}`);
     expect(await lockHolder(t.path)).toBeUndefined();

@@ -2,7 +2,7 @@ import { utimesSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { describeProcess, takeServerLock } from './server-lock.ts';
 
 async function setup() {
@@ -72,9 +72,15 @@ test('a lock from another container is taken over only when nobody touches it', 
 test('a process that stood still while it waited for a lock sees that it was touched meanwhile', async () => {
   const t = await setup();
   await t.hold({ ...t.own, realm: 'elsewhere' });
-  // The wait is over after the first look, before the lock is touched.
-  const whenWaiting = () => void setTimeout(() => utimesSync(t.path, 1, 1), 20);
-  await expect(t.take({ silentAfterMs: 1, whenWaiting })).rejects.toThrow(/Another server process/);
+  // It stands still after its first look, just before it looks at the clock again.
+  const clock = vi.spyOn(performance, 'now').mockReturnValueOnce(0).mockReturnValueOnce(0);
+  onTestFinished(() => clock.mockRestore());
+  clock.mockImplementation(() => {
+    utimesSync(t.path, 1, 1);
+    return 1_000;
+  });
+  await expect(t.take()).rejects.toThrow(/Another server process/);
+  expect(clock.mock.calls.length).toBeGreaterThan(2);
 });
 
 test('a process that lost the lock does not release it for the new holder', async () => {

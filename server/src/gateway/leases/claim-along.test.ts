@@ -159,8 +159,9 @@ test('while a start waits for a lock on its target, other runs are leased', asyn
   const letGo = await holdTransaction(t.sql, (tx) => lockTargetsAgainstRuns(tx, [targetId]));
   let starting: ReturnType<typeof start> | undefined;
   try {
-    const along = await vi.waitUntil(() =>
-      t.gateway.claimAlong({ runs: [], segments: [t.segmentId], cancel: [] }),
+    const along = await vi.waitUntil(
+      () => t.gateway.claimAlong({ runs: [], segments: [t.segmentId], cancel: [] }),
+      10_000,
     );
     starting = startRun({ ...t, claims: { claimAlong: () => along } }, waiting, t.caller);
     starting.catch(() => undefined);
@@ -186,7 +187,7 @@ test('steps leased by a commit whose answer was lost go back, and are leased aga
   await vi.waitUntil(() => {
     along = t.gateway.claimAlong(news);
     return along;
-  });
+  }, 10_000);
   const runId = await t.start();
   await inTransaction(t.sql, async (tx) =>
     along?.claim(tx, { jobRunId: runId, claimRank: 0, segmentIds: [t.segmentId], hasLocks: false }),
@@ -207,7 +208,7 @@ test.each([
   await vi.waitUntil(() => {
     along = t.gateway.claimAlong(news);
     return along;
-  });
+  }, 10_000);
   const runId = await t.start();
   const [step] = await t.steps(runId);
   const claiming = inTransaction(t.sql, async (tx) => {
