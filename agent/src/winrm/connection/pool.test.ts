@@ -224,7 +224,7 @@ winrmTest(
   'from fifty hosts that print faster than their output is stored, no more is read than is consumed',
   async () => {
     // A host that prints slowly is waited for, and not polled again.
-    await host.fixture.reset({ maxShells: hosts, maxPollSeconds: 5 });
+    await host.fixture.reset({ maxShells: hosts, maxPollSeconds: 60 });
     const t = setup();
     const stop = new AbortController();
     // In an agent, each step has a signal of its own.
