@@ -1,6 +1,6 @@
 // The sessions of agents with one server, from the first lease to the end of either side.
 import { closeCodes, type Lease, limits } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { resumeAgent } from '../runs/leases/resume-agent.ts';
 import { completion, leased } from './leases/leased-testing.ts';
 import { type AgentSocket, emptyResume, setupGateway, type TestGateway } from './testing.ts';
@@ -54,8 +54,10 @@ test('agents are told within which time to reconnect: the more agents, the longe
 });
 
 test('an agent that is silent for its lease time is disconnected', async () => {
-  await using t = await setupGateway({ leaseTtlMs: 600 });
+  await using t = await setupGateway({ leaseTtlMs: 20_000 });
   const agent = await t.connectAgent();
+  const now = performance.now.bind(performance);
+  using _ = vi.spyOn(performance, 'now').mockImplementation(() => now() + 20_001);
   // The server closes in order; a frozen agent could not even answer that.
   expect([closeCodes.silent, 1006]).toContain(await agent.closed);
   await expect.poll(() => t.gateway.connectedAgents()).toBe(0);
