@@ -268,11 +268,16 @@ accountTest('a command whose connection is lost before the login shell reaches i
 
 for (const forced of ['cat >/dev/null', 'sleep 1000']) {
   sshTest(`a command that a shell never reaches is given up, as with ${forced}`, async () => {
-    const config = [`ForceCommand echo pid $$; exec ${forced}`];
+    const dir = mkdtempSync(join(tmpdir(), 'opsconductor-test-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    chmodSync(dir, 0o777);
+    const pidFile = join(dir, 'pid');
+    const config = [`ForceCommand echo "$$ " >${pidFile}; exec ${forced}`];
     const t = await setupExec({ config }, { beginWithinMs: 50 });
     const running = t.run({ command: 'true' });
-    const [, pid] = await t.sink.seen(/pid (\d+)/);
-    killLater(pid);
+    // It may be given up before that shell has begun.
+    await expect.poll(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8')).toMatch(/^\d+ $/m);
+    killLater(readFileSync(pidFile, 'utf8').trim());
     expect(await running).toMatchObject({
       status: 'failed',
       reason: 'channel_refused',

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { RunChange } from '@opsconductor/protocol';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { chunkOf, setupOutput, type TestOutput } from '../output/output-testing.ts';
 import { endOf, success } from '../testing.ts';
@@ -100,10 +100,14 @@ test('the reader of a new run is served from memory at once, and looks into the 
   const runId = await t.start();
   const lease = await t.claimOne();
   await t.send(lease, chunkOf(lease, 1, 'before it listened\n'));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
   const { read } = await follow(t, runId, '0', undefined, true);
   const reading = read();
   await setImmediate();
   expect(t.hub.turns.heldBytes).toBe(0);
+  vi.advanceTimersByTime(1_000);
+  vi.useRealTimers();
   expect(texts((await reading) ?? [])).toEqual(['before it listened\n']);
   const next = read();
   const { step: stepId, ...chunk } = chunkOf(lease, 2, 'since\n');
@@ -116,10 +120,10 @@ test('events announced for a new run are shown before anything was looked up', a
   await using t = await setupOutput();
   const runId = await t.start();
   const lease = await t.claimOne();
+  const output = await lockOutput(t);
   const { read } = await follow(t, runId, '0', undefined, true);
   const { step: stepId, ...chunk } = chunkOf(lease, 1, 'first\n');
   t.hub.publishChunks([{ stepId, ...chunk }]);
-  const output = await lockOutput(t);
   expect(texts((await read()) ?? [])).toEqual(['first\n']);
   await output.release();
 });
