@@ -26,16 +26,18 @@ function shellIn(home: string, command: string) {
   });
 }
 
+const reportAtOnce = (report: string) => `{ echo "${report}" >&8; echo >&9; }`;
+
 /** Starts a command by this shell, also where the scripts name /bin/sh, and returns all that the reader tells. */
-async function start(shell: string, command: string, before = ''): Promise<Record<string, string>> {
+async function start(
+  shell: string,
+  command: string,
+  { before = '', report = reportAtOnce } = {},
+): Promise<Record<string, string>> {
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
   onTestFinished(() => rmSync(home, { recursive: true }));
   const nonce = newNonce();
-  const script = commandScript(
-    { marker: 'm.1.1', command },
-    (report) => `{ echo "${report}" >&8; echo >&9; }`,
-    { afterReport: ['exec 8>&- 9>&-'] },
-  );
+  const script = commandScript({ marker: 'm.1.1', command }, report, { afterReport: ['exec 8>&- 9>&-'] });
   const text = startScript({ name: 'm.1.1', marker: 'm.1.1', nonce, script }).toString();
   const child = shellIn(home, `${before} exec ${shell}`);
   child.stdin.write(text.replaceAll('/bin/sh', shell));
@@ -61,11 +63,25 @@ test.each(shells)('%s starts a command, reads its output, and knows its end', as
 });
 
 test.each(shells)('%s keeps what a limit on the size of files lets it, and knows the end', async (shell) => {
-  const told = await start(shell, 'seq 1 40000; exit 7', 'ulimit -f 64;');
+  const told = await start(shell, 'seq 1 40000; exit 7', { before: 'ulimit -f 64;' });
   expect(told['order']?.split(' ').sort().join(' ').trim()).toBe('7 begin end full report');
   expect(told['stdout']).toMatch(/^1\n2\n3\n/);
-  expect(await start(shell, 'exit 7', 'ulimit -f 0;')).toEqual({ order: 'refused ' });
+  expect(await start(shell, 'exit 7', { before: 'ulimit -f 0;' })).toEqual({ order: 'refused ' });
 });
+
+test.each(shells)(
+  '%s tells what the shell reports, however much of the line was there at a look',
+  async (shell) => {
+    const report = (line: string) =>
+      [
+        `{ l="${line}"; f=$HOME/.opsconductor/attempts/m.1.1/armed; printf %s "\${l%?}" >&8`,
+        // The reader notes each time that it has looked and is about to wait.
+        'for i in 1 2; do read -r a <"$f"; echo >&9; while read -r b <"$f"; [ "$a" = "$b" ]; do sleep 0.01; done; done',
+        'echo "${l#"${l%?}"}" >&8; echo >&9; }',
+      ].join('\n');
+    expect(await start(shell, 'exit 7', { report })).toEqual({ order: 'begin report 7 end ' });
+  },
+);
 
 /** How the version before this one reads whether the supervisor lives, and what the command's shell reports. */
 const readerBefore = [

@@ -298,7 +298,8 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     'did=',
     'while IFS= read -r x <&3; do piece $held$x; held=; did=1; done; held=$held$x',
     'flush',
-    '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && [ -n "$rep" ] && echo "r $rep"; }',
+    // A line that is not whole yet is read again: it may be read while it is written.
+    '[ -n "$rep" ] || { [ -s report ] && read -r rep <report && [ -n "$rep" ] && echo "r $rep"; } || rep=',
     '[ -n "$code" ] || { [ -s exit ] && read -r code <exit && { [ -s stopped ] && read -r x <stopped && echo "w $x"; x=; [ -e used ] && while read -r v; do echo "u $v"; done <used; echo "x $code"; }; }',
     '[ -z "$e1" ] || [ -z "$e2" ] || [ -z "$code" ] || { echo end; exit 0; }',
     '[ -z "$did" ] || continue',
@@ -306,7 +307,8 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     '[ -z "$on" ] || {',
     'read -r x <tailer; [ "$x" = $t ] && [ ! -e "gone.$t" ] || { rm -f "gone.$t"; exit 0; }',
     'booted . || { echo "l rebooted"; exit 0; }',
-    'alive || { [ -n "$last" ] && { [ -n "$code" ] && { rest 1; rest 2; echo end; } || echo "l supervisor"; exit 0; }; last=1; continue; }',
+    // So it is with the line of the supervisor.
+    'alive && last= || { [ -n "$last" ] && { [ -n "$code" ] && { rest 1; rest 2; echo end; } || echo "l supervisor"; exit 0; }; last=1; sleep 0.1 2>/dev/null || sleep 1; continue; }',
     'read -r y <&4; on=; continue; }',
     'k=$((k + 1)); echo "$t.$k" 1<>armed; on=1',
     'done',
