@@ -40,11 +40,15 @@ test('without a stored hash nothing verifies, and it takes the same work', async
   Object.assign(passwordCost, { N: 2 ** 14 });
   onTestFinished(() => void Object.assign(passwordCost, { N: 2 ** 10 }));
   const stored = await hashPassword('x');
-  // CPU time of this process, whatever else the machine does.
+  // CPU time of this process, whatever else the machine does; the least of three, whatever else this process does.
   const timed = async (work: () => Promise<unknown>) => {
-    const before = process.cpuUsage();
-    await work();
-    return process.cpuUsage(before).user;
+    const times: number[] = [];
+    for (let n = 0; n < 3; n += 1) {
+      const before = process.cpuUsage();
+      await work();
+      times.push(process.cpuUsage(before).user);
+    }
+    return Math.min(...times);
   };
   const known = await timed(() => verifyPassword('y', stored));
   for (const none of [null, undefined, '', 'plain', 'scrypt$']) {
