@@ -8,9 +8,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
 import { commandScript } from '../steps/ssh-exec/ssh-exec-script.ts';
 import { type ReadEvent, ReadStream } from './read-stream.ts';
-import { startScript } from './supervisor-script.ts';
+import { readScript, startScript } from './supervisor-script.ts';
 
-const shells = ['dash', 'bash --posix', 'busybox sh', 'zsh --emulate sh'].filter(
+const shells = ['dash', 'mksh', 'bash --posix', 'busybox sh', 'zsh --emulate sh'].filter(
   (shell) => spawnSync('sh', ['-c', `${shell} -c true`]).status === 0,
 );
 
@@ -27,12 +27,14 @@ function shellIn(home: string, command: string) {
 }
 
 const reportAtOnce = (report: string) => `{ echo "${report}" >&8; echo >&9; }`;
+/** A statement that ends the shell, or the part of it, that comes to it. */
+const killed = `kill -9 "$(exec sh -c 'echo $PPID')"`;
 
 /** Starts a command by this shell, also where the scripts name /bin/sh, and returns all that the reader tells. */
 async function start(
   shell: string,
   command: string,
-  { before = '', report = reportAtOnce } = {},
+  { before = '', report = reportAtOnce, change = (text: string) => text } = {},
 ): Promise<Record<string, string>> {
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
   onTestFinished(() => rmSync(home, { recursive: true }));
@@ -40,7 +42,7 @@ async function start(
   const script = commandScript({ marker: 'm.1.1', command }, report, { afterReport: ['exec 8>&- 9>&-'] });
   const text = startScript({ name: 'm.1.1', marker: 'm.1.1', nonce, script }).toString();
   const child = shellIn(home, `${before} exec ${shell}`);
-  child.stdin.write(text.replaceAll('/bin/sh', shell));
+  child.stdin.write(change(text).replaceAll('/bin/sh', shell));
   const stream = new ReadStream(nonce);
   const told: Record<string, string> = { order: '' };
   child.stdout.on('data', (bytes: Buffer) => {
@@ -49,7 +51,11 @@ async function start(
       else if (event.is !== 'used') told['order'] += `${event.is === 'exit' ? event.code : event.is} `;
     }
   });
+  // As an agent does: the reader looks again, whatever it has missed.
+  child.stdin.on('error', () => {});
+  const pings = setInterval(() => child.stdin.write('ping\n'), 1_000);
   await once(child, 'close');
+  clearInterval(pings);
   const place = join(home, '.opsconductor/attempts/m.1.1');
   // The last files of the supervisor and of the reader.
   if (existsSync(place)) await expect.poll(() => lastFiles(place)).toEqual(['gone', 'over']);
@@ -67,6 +73,35 @@ test.each(shells)('%s keeps what a limit on the size of files lets it, and knows
   expect(told['order']?.split(' ').sort().join(' ').trim()).toBe('7 begin end full report');
   expect(told['stdout']).toMatch(/^1\n2\n3\n/);
   expect(await start(shell, 'exit 7', { before: 'ulimit -f 0;' })).toEqual({ order: 'refused ' });
+});
+
+test.each(shells)(
+  '%s knows the end of a command that was killed before it opened its output',
+  async (shell) => {
+    const change = (text: string) => text.replace('cd "$h" 2>/dev/null || cd /', killed);
+    expect(await start(shell, 'echo out', { change })).toEqual({ order: 'begin 137 end ' });
+  },
+);
+
+test('an agent that finds a start that was killed halfway says so by itself', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
+  onTestFinished(() => rmSync(home, { recursive: true }));
+  const name = 'm.1.1';
+  const text = startScript({ name, marker: name, nonce: newNonce(), script: '' }).toString();
+  const starter = shellIn(home, 'exec sh');
+  starter.stdin.write(text.replace('setsid /bin/sh ./supervisor', `${killed}; true`));
+  await once(starter, 'close');
+  const nonce = newNonce();
+  const reader = shellIn(home, 'exec sh');
+  const positions = { stdout: 0, stderr: 0, collector: 1 };
+  const script = readScript({ name, nonce, ...positions }).toString();
+  // Its pauses are nothing that this test is about.
+  reader.stdin.write(script.replace('sleep 1; echo >&4', 'echo >&4'));
+  const stream = new ReadStream(nonce);
+  const told: ReadEvent[] = [];
+  reader.stdout.on('data', (bytes: Buffer) => told.push(...stream.push(bytes)));
+  await once(reader, 'close');
+  expect(told).toEqual([{ is: 'begin' }, { is: 'lost', why: 'supervisor' }]);
 });
 
 test.each(shells)(

@@ -177,7 +177,11 @@ export function prelude(name: string, nonce: string): string[] {
   ];
 }
 
-/** The supervisor runs next to the command, outside its session: it keeps its output and records how it ended. */
+/**
+ * The supervisor runs next to the command, outside its session: it keeps its output and records how it ended. A command
+ * that was ended before it had opened its output would leave `collect` waiting for that for ever: `opened` does it then.
+ * Files that the command's shell inherits are opened where it is started: ksh closes those that were opened before.
+ */
 function supervisor(marker: string): string {
   return `m=$1; h=$2; d=$(pwd -P)
 OPSCONDUCTOR_SUPERVISOR='${marker}'; export OPSCONDUCTOR_SUPERVISOR
@@ -232,18 +236,21 @@ done
 [ $now -le $most ] || { most=$now; echo $most >memory; }
 done; }
 measure 4>&- & u=$!
+opened() { while kill -0 $$ && [ -p 1 ] && [ -p 2 ]; do true 3<>1 5<>2; sleep 1; done; }
 exec 5<script
 ( unset OPSCONDUCTOR_SUPERVISOR; OPSCONDUCTOR_ATTEMPT='${marker}'; export OPSCONDUCTOR_ATTEMPT
 cd "$h" 2>/dev/null || cd /
-exec 8<>"$d/report" 9>"$d/wake"; umask "$m"; trap - XFSZ
-exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 4>&- 5<&- ) &
+umask "$m"; trap - XFSZ
+exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 8<>"$d/report" 9>"$d/wake" 4>&- 5<&- ) &
 c=$!; exec 5<&-; rm -f script; echo >&4
 wait $c; code=$?
+w=; read -r w x <report; [ -n "$w" ] || { opened 4>&- & o=$!; }
 { times; } >used
 { kill $u; wait $u; } 2>/dev/null
 read -r most 2>/dev/null <memory && g=$(getconf PAGESIZE) && echo "$most $g" >>used
 echo "$code" 1<>exit.new && mv exit.new exit; echo >&4
 wait $c1 $c2
+[ -z "$o" ] || kill $o
 echo over >over; echo >&4`;
 }
 
@@ -291,8 +298,9 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     `f=$(((p$1 + pn) / ${segmentBytes})); q=$(wc -c 2>/dev/null <"s$1.$f") && upto $1 $((f * ${segmentBytes} + q)); }`,
     // What kept a stream is gone.
     'rest() { eval "x=\\$e$1"; [ -n "$x" ] || { more $1; flush; echo "f $1"; }; }',
-    // Without a start time, it may be the shell that starts the supervisor, which is ourselves at first.
-    'alive() { q=$t; s=-; [ ! -s super ] || read -r q s <super; if [ "$s" = - ]; then [ "$q" != $t ] && kill -0 "$q" 2>/dev/null && return; z=$((z + 1)); [ $z -lt 4 ]; return; fi',
+    // Without a start time, it may be the shell that starts the supervisor, which is ourselves at first. If another one
+    // started it and is gone, we look again by ourselves, not when our agent asks.
+    'alive() { q=$t; s=-; [ ! -s super ] || read -r q s <super; if [ "$s" = - ]; then [ "$q" != $t ] && kill -0 "$q" 2>/dev/null && return; z=$((z + 1)); [ $z -lt 4 ] || return; [ "$q" = $t ] || { sleep 1; echo >&4; }; return 0; fi',
     'kill -0 "$q" 2>/dev/null && read -r line 2>/dev/null <"/proc/$q/stat" || return 1; line=${line##*) }; set -- $s $line; [ "$1" = "${21}" ]; }',
     'while :; do',
     'did=',
