@@ -90,8 +90,10 @@ test('a form for credentials that can not be loaded says so, and what to do', as
   await add.click();
   const dialog = page.getByRole('dialog');
   await dialog.getByText('The form could not be loaded.').waitFor();
-  await page.unrouteAll();
+  const reloaded = page.waitForEvent('load');
   await dialog.getByRole('button', { name: 'Reload the page' }).click();
+  await reloaded;
+  await page.unrouteAll();
   await add.click();
   await dialog.getByRole('textbox', { name: 'User', exact: true }).waitFor();
   expect(faults).toEqual([]);
