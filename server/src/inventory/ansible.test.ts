@@ -103,6 +103,20 @@ describe('what can’t be carried over', () => {
     ]);
   });
 
+  it('is, of a key that occurs twice in a JSON inventory, all but the last, which is reported', () => {
+    const json = [
+      '{"web": {"hosts": ["a"]},',
+      ' "we\\u0062": {"hosts": ["b"]},',
+      ' "_meta": {"hostvars": {"b": {"ansible_host": "10.0.0.1", "x": {"y": {"z": 1, "z": 2}},',
+      '  "ansible_host"                              :',
+      '  "10.0.0.2"}, "ansible_host": {}}}}',
+    ].join('\n');
+    const inventory = read('ansible_json', json);
+    const message = 'This key occurs twice in one object; the last one counts, as in Ansible.';
+    expect(told(inventory)).toEqual([`note hosts:2 ${message}`, `note hosts:4 ${message}`]);
+    expect(inventory.hosts.map(({ name, host }) => [name, host])).toEqual([['b', '10.0.0.2']]);
+  });
+
   it('is reported with its line in a YAML inventory', () => {
     const text = '---\nweb:\n  hosts:\n    a:\n    b:\n      ansible_become: true\n    c:\n';
     const inventory = yaml(text);

@@ -1,5 +1,8 @@
-// Finds the lines of things in a JSON text that was already parsed, by the keys that lead there from the root. The
-// texts in a list of names count as its keys.
+// Finds the lines of things in a JSON text that was already parsed: by the keys that lead there from the root, where the
+// texts in a list of names count as its keys; and of keys that occur twice in one object.
+
+/** How deep in a file are things with a meaning: the variables of a host. */
+const maxDepth = 4;
 
 /**
  * @param paths Keys joined by NUL, at most four per path.
@@ -23,8 +26,8 @@ export function linesOfPaths(text: string, paths: ReadonlySet<string>): Map<stri
     else if (character === '"') {
       const end = endOfString(text, at);
       const level = open.at(-1);
-      if (level !== undefined && open.length <= 4) {
-        const isKey = !level.isList && /^\s*:/.test(text.slice(end + 1, end + 20));
+      if (level !== undefined && open.length <= maxDepth) {
+        const isKey = !level.isList && hasColon(text, end);
         if (isKey || level.isList) {
           const name = String(JSON.parse(text.slice(at, end + 1)));
           if (isKey) level.key = name;
@@ -36,6 +39,36 @@ export function linesOfPaths(text: string, paths: ReadonlySet<string>): Map<stri
     at += 1;
   }
   return lines;
+}
+
+/** Yields the line of each key that occurred before in the same object, as far as keys have a meaning. */
+export function* linesOfRepeatedKeys(text: string): Generator<number> {
+  /** The keys so far of each open object; undefined for a list, and for what is deeper. */
+  const open: (Set<string> | undefined)[] = [];
+  let line = 1;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '\n') line += 1;
+    else if (character === '{') open.push(open.length < maxDepth ? new Set() : undefined);
+    else if (character === '[') open.push(undefined);
+    else if (character === '}' || character === ']') open.pop();
+    else if (character === '"') {
+      const end = endOfString(text, at);
+      const keys = open.at(-1);
+      if (keys !== undefined && hasColon(text, end)) {
+        const key = String(JSON.parse(text.slice(at, end + 1)));
+        if (keys.has(key)) yield line;
+        keys.add(key);
+      }
+      at = end;
+    }
+  }
+}
+
+function hasColon(text: string, end: number): boolean {
+  let at = end + 1;
+  while (text[at] === ' ' || text[at] === '\t' || text[at] === '\n' || text[at] === '\r') at += 1;
+  return text[at] === ':';
 }
 
 function endOfString(text: string, start: number): number {

@@ -1,6 +1,7 @@
 // Parses what `ansible-inventory --list` and inventory scripts print: groups with hosts, children and vars, and the
 // variables of hosts in `_meta.hostvars`; also the old form, in which a group is a list of hosts.
 import { type Place, quoted } from '../report.ts';
+import { linesOfRepeatedKeys } from './lines-of-paths.ts';
 import type { AnsibleGroup, AnsibleTree } from './tree.ts';
 import { scalarValue, unusable, type Value } from './values.ts';
 
@@ -22,6 +23,10 @@ export function parseJson(tree: AnsibleTree, file: string, text: string): void {
   if (!isObject(root)) {
     tree.report.error({ file, line: 1 }, 'A JSON inventory is an object of groups.');
     return;
+  }
+  for (const line of linesOfRepeatedKeys(text)) {
+    const message = 'This key occurs twice in one object; the last one counts, as in Ansible.';
+    tree.report.found('note', { file, line }, message);
   }
   for (const [name, group] of entriesOf(root)) if (name !== '_meta') readGroup(tree, name, group, at);
   const meta = isObject(root._meta) ? root._meta.hostvars : undefined;
