@@ -7,7 +7,7 @@ import { oldestReadyMs, segmentQueues } from './queue-status.ts';
 
 const runs = 50;
 const stepsEach = 200;
-const endedRuns = 20_000;
+const endedRuns = 2_000;
 
 let t: TestRuns;
 beforeAll(async () => {
