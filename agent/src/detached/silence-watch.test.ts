@@ -87,7 +87,7 @@ accountTest(
     for (const pid of stopped) process.kill(pid, 'SIGCONT');
     await answers;
     await t.run({ command: 'touch "$HOME/go"' });
-    expect(await running).toMatchObject({ status: 'succeeded' });
+    expect(await running).toMatchObject({ status: 'succeeded', exitCode: 0 });
     expect(said).toEqual(['silent', 'answers']);
   },
 );

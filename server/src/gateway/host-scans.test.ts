@@ -130,8 +130,8 @@ test('targets that an agent had not reported on when its connection ended are gi
 
 test('an agent that did not report on its targets in time gets others all the same', async () => {
   const { t, makeScan } = await setup();
-  const agent = await t.connectAgent(canScan);
   const { id } = await makeScan(100);
+  const agent = await t.connectAgent(canScan);
   expect((await agent.next('scan_hosts')).targets).toHaveLength(100);
   await t.sql`update host_scan_items set given_at = given_at - interval '1 day'`;
   const asked = await agent.next('scan_hosts');

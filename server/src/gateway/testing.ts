@@ -90,7 +90,8 @@ export async function setupGateway(
       serverKey: t.identity.serverKey.publicKey,
       serverPrivateKey: t.identity.serverKey.privateKey,
     },
-    settings: { heartbeatIntervalMs: 200, leaseTtlMs: 20_000, ...settings },
+    // Most agents of tests send no heartbeat: their sessions last longer than any test may.
+    settings: { heartbeatIntervalMs: 200, leaseTtlMs: 120_000, ...settings },
     builder: { stepsAhead: (stepId) => builder.stepsAhead(stepId), build: (steps) => wrapped.build(steps) },
     cleanUps: new CleanUpRequests({ sql: t.sql, builder }),
     handedOn: new HandedOnValues(t),
