@@ -31,6 +31,8 @@ describe('a name', () => {
       'می‌خواهم',
       'crew 👩‍🚒',
       'שלום עולם',
+      'I \u2764\ufe0f',
+      '\u845b\u{e0100}城',
     ])
       expect(name(text)).toEqual([]);
   });
@@ -49,6 +51,7 @@ describe('a name', () => {
     );
     for (const code of [
       0, 7, 0x1b, 0x7f, 0x85, 0x9b, 0xad, 0x61c, 0x200b, 0x200f, 0x2028, 0x2066, 0x2069, 0xfeff, 0xe0041,
+      0x34f, 0x115f, 0x1160, 0x17b4, 0x3164, 0xffa0, 0xfff0, 0x1bca0, 0x1d173, 0xe01f0,
     ])
       for (const text of ['x', 'ax', 'xb', 'axb'].map((one) => one.replace('x', String.fromCodePoint(code))))
         expect(name(text), `U+${code.toString(16)}`).toHaveLength(1);
@@ -58,8 +61,10 @@ describe('a name', () => {
     expect(name('two\nlines')[0]?.message).toBe(
       'Has U+000A (line feed) as character 4; write it in one line.',
     );
-    for (const text of [' a', 'a ', ' ', '\u3000a', 'a\u00a0'])
-      expect(name(text)[0]?.message).toBe('Has white space at its beginning or end; remove it.');
+    for (const text of [' a', 'a ', ' ', '\u3000a', 'a\u00a0', '\u2800', '\ufe0f', '\u{e0100}a'])
+      expect(name(text)[0]?.message).toBe(
+        'Has white space or an invisible mark at its beginning or end; remove it.',
+      );
     expect(name('').map((detail) => detail.message)).toEqual(['Must not be empty.']);
   });
 

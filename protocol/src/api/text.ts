@@ -5,15 +5,21 @@ import { Type } from 'typebox';
 /** C0 and C1 controls, except tab, line feed and carriage return, which descriptions may contain. */
 const controls = '\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f';
 /**
- * Unicode's format characters (Cf): bidirectional controls, invisible operators, tags; and the line and paragraph
- * separators. U+200C and U+200D are not included, because scripts and emoji need them inside a word.
+ * Unicode's format characters (Cf): bidirectional controls, invisible operators, tags; the line and paragraph
+ * separators; and letters and marks without a shape, such as the Hangul fillers. Joiners and variation selectors are
+ * not included, because scripts and emoji need them inside a word.
  */
 const formats =
-  '\\u00ad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}';
+  '\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e00ff}\\u{e01f0}-\\u{e0fff}';
+const joiners = '\\u200c\\u200d';
+const variationSelectors = '\\u180b-\\u180d\\u180f\\ufe00-\\ufe0f\\u{e0100}-\\u{e01ef}';
+/** The empty pattern of braille looks like a space. */
+const space = '\\s\\u2800';
 const inName = `[^\\t\\n\\r${controls}${formats}]`;
-const atEdge = `[^\\s\\u200c\\u200d${controls}${formats}]`;
+const first = `[^${space}${joiners}${variationSelectors}${controls}${formats}]`;
+const last = `[^${space}${joiners}${controls}${formats}]`;
 
-export const namePattern = `^(?:${atEdge}(?:${inName}*${atEdge})?)?$`;
+export const namePattern = `^(?:${first}(?:${inName}*${last})?)?$`;
 export const descriptionPattern = `^[^${controls}${formats}]*$`;
 
 /** Names of targets: limited to what selectors and comma-separated lists can express. */
@@ -59,7 +65,7 @@ export function describeTextProblem(pattern: unknown, text: string): string | un
   if (pattern !== namePattern && pattern !== descriptionPattern) return undefined;
   const isName = pattern === namePattern;
   const found = invisible.exec(text) ?? (isName ? /[\t\n\r]/.exec(text) : null);
-  if (found === null) return 'Has white space at its beginning or end; remove it.';
+  if (found === null) return 'Has white space or an invisible mark at its beginning or end; remove it.';
   const code = codeOf(found[0]);
   const what = words[code] === undefined ? `U+${code}` : `U+${code} (${words[code]})`;
   const place = `character ${[...text.slice(0, found.index)].length + 1}`;
