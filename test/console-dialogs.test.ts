@@ -59,6 +59,22 @@ describe.skipIf(missing !== undefined)('a dialog', () => {
     await page.context().close();
   });
 
+  test('to run again offers the job’s newer version on the same hosts', async () => {
+    const page = await standIn.page({ viewport: { width: 1440, height: 900 } });
+    await page.route('**/api/v1/jobs/1', async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), version: 19 } });
+    });
+    await page.goto(`${standIn.url}/runs/6300`);
+    await page.getByRole('button', { name: 'Run again…' }).click();
+    const again = page.getByRole('dialog', { name: 'Run Patch web tier again' });
+    await again.getByRole('radio', { name: 'unknown' }).check();
+    await again.getByRole('button', { name: 'Run version 19 on 2 hosts…' }).click();
+    await page.getByRole('button', { name: 'Run on 2 targets' }).waitFor();
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.context().close();
+  });
+
   test('in which nothing was typed, or no longer, is closed at once', async () => {
     const page = await at('people');
     await page.getByRole('button', { name: 'New user…' }).click();
@@ -68,6 +84,25 @@ describe.skipIf(missing !== undefined)('a dialog', () => {
     await name.fill('');
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });
+    await page.context().close();
+  });
+
+  test('that adds a target leads to another credential for it, also where the segment has some', async () => {
+    const page = await at('targets');
+    await page.getByRole('button', { name: 'Add target…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Add a target' });
+    await dialog.getByLabel('Segment').selectOption('dmz-1');
+    await dialog.locator('summary').click();
+    await dialog.getByLabel('Port').fill('2222');
+    await dialog.getByRole('button', { name: 'Add another…' }).click();
+    // The port of the target is one that the credential may be used for.
+    const other = page.getByRole('dialog', { name: 'Add a credential' });
+    await expect.poll(() => other.getByLabel('Ports').inputValue(), { timeout: 30_000 }).toBe('2222');
+    await other.getByLabel('Name', { exact: true }).fill('web');
+    await other.getByLabel('User', { exact: true }).fill('patch');
+    await other.getByLabel('Private key', { exact: true }).fill('-----BEGIN OPENSSH PRIVATE KEY-----');
+    await other.getByRole('button', { name: 'Seal and save' }).click();
+    await other.getByText('Name hosts, or networks beside it; * stands for any host').waitFor();
     await page.context().close();
   });
 

@@ -90,6 +90,14 @@ export const rerunWords: Record<RerunChoice, string> = {
   all: 'all hosts',
 };
 
+/** Which hosts each of them means. */
+export const isRerun: Record<RerunChoice, (status: RunStatus) => boolean> = {
+  failed: (status) => status === 'failed' || status === 'timed_out',
+  unknown: (status) => status === 'unknown',
+  not_succeeded: (status) => status !== 'succeeded',
+  all: () => true,
+};
+
 /** Returns the choice that a person most likely wants: the failed hosts, otherwise all that didn't succeed. */
 export function likelyRerun(hosts: Record<RerunChoice, number>): RerunChoice {
   if (hosts.failed > 0) return 'failed';

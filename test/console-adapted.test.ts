@@ -1,0 +1,91 @@
+// The console as people adapt it to their eyes: with the colors of their system, more space in texts, more contrast.
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { noBrowser as missing, StandIn } from './console-stand-in.ts';
+
+const standIn = new StandIn();
+beforeAll(() => standIn.start());
+afterAll(() => standIn.stop());
+
+const ground = (page: Page, selector: string) =>
+  page
+    .locator(selector)
+    .first()
+    .evaluate((element) => element.ownerDocument.defaultView?.getComputedStyle(element).backgroundColor);
+
+describe.skipIf(missing !== undefined)('with the colors of the system', () => {
+  test.for([
+    ['runs/6805?filter=step:2+why:exit_100', '[aria-label="Filter hosts by why they failed"] button'],
+    ['runs?status=failed', '[aria-label="Filter by state"] button'],
+    ['runs/5000', '[aria-label="View"] button'],
+    ['runs/5000', '.questions button'],
+  ])('what is chosen on %s is told by its ground: %s', async ([path = '', button = '']) => {
+    const page = await standIn.page({ viewport: { width: 1280, height: 800 }, forcedColors: 'active' });
+    await page.goto(`${standIn.url}/${path}`);
+    await page.locator(`${button}[aria-pressed="true"]`).waitFor();
+    expect(await ground(page, `${button}[aria-pressed="true"]`)).not.toBe(
+      await ground(page, `${button}[aria-pressed="false"]`),
+    );
+    await page.context().close();
+  });
+
+  test('the tiles of running hosts and the days of a job’s statistics can be seen', async () => {
+    const page = await standIn.page({ viewport: { width: 1280, height: 800 }, forcedColors: 'active' });
+    await page.goto(`${standIn.url}/runs/5000`);
+    await page.getByRole('region', { name: 'Map of the hosts' }).waitFor();
+    const behind = await ground(page, 'body');
+    expect(await ground(page, '.tiles.tinted i')).not.toBe(behind);
+    await page.goto(`${standIn.url}/jobs/1/statistics`);
+    await page.locator('.days .ok').first().waitFor({ state: 'attached' });
+    expect(await ground(page, '.days .ok')).not.toBe(behind);
+    await page.context().close();
+  });
+});
+
+// WCAG 2.2, 1.4.12.
+const spaced =
+  '* { line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important } p { margin-bottom: 2em !important }';
+
+test.for([1280, 390])(
+  'with more space in texts, rows of jobs do not run into each other, %i px wide',
+  async (width, { skip }) => {
+    if (missing !== undefined) skip(missing);
+    const page = await standIn.page({ viewport: { width, height: 800 }, bypassCSP: true });
+    await page.goto(`${standIn.url}/jobs`);
+    await page.locator('.job-row').nth(1).waitFor();
+    await page.addStyleTag({ content: spaced });
+    const over = await page
+      .locator('.job-row .name')
+      .evaluateAll(
+        (cells) =>
+          cells.filter(
+            (cell) =>
+              cell.getBoundingClientRect().height > (cell.parentElement?.getBoundingClientRect().height ?? 0),
+          ).length,
+      );
+    expect(over).toBe(0);
+    const document = await page.evaluate('[document.documentElement.scrollWidth, innerWidth]');
+    expect(document).toEqual([width, width]);
+    await page.context().close();
+  },
+);
+
+test('whoever asks for more contrast gets it: labels have the color of text', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  for (const [contrast, isSame] of [
+    ['no-preference', false],
+    ['more', true],
+  ] as const) {
+    const page = await standIn.page({ viewport: { width: 1280, height: 800 }, contrast });
+    await page.goto(`${standIn.url}/runs/6805`);
+    const label = page.locator('.summary .figures').first();
+    const color = await label.evaluate(
+      (element) => element.ownerDocument.defaultView?.getComputedStyle(element).color,
+    );
+    const text = await page
+      .locator('body')
+      .evaluate((element) => element.ownerDocument.defaultView?.getComputedStyle(element).color);
+    expect(color === text, contrast).toBe(isSame);
+    await page.context().close();
+  }
+});
