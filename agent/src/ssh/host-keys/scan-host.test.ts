@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 import { failedScan, scanHost } from './scan-host.ts';
@@ -46,6 +47,27 @@ test('something that answers but is not an SSH server is reported as such', asyn
   );
   expect(refusal).toMatchObject({ targetId: 7, ok: false, reason: 'unreachable' });
   expect(refusal.message).toContain('did not answer as an SSH server');
+});
+
+/** A connection to a host that says this, piece by piece. */
+function saying(...pieces: string[]): () => Promise<Duplex> {
+  const stream = new Duplex({ read: () => {}, write: (_bytes, _encoding, done) => done() });
+  for (const piece of pieces) stream.push(piece);
+  return () => Promise.resolve(stream);
+}
+
+test('a host that sends its greeting in pieces is reached, one that never ends it is not listened to for ever', async () => {
+  const target = { id: 7, host: 'slow.example', port: 22 };
+  const reach = (connect: () => Promise<Duplex>) =>
+    scanHost(target, { kind: 'reach', signal: signal(), connect });
+  expect(await reach(saying('Be welcome\r\nS', 'SH-2.0-', 'Slow_1', '\r\nmore'))).toMatchObject({
+    ok: true,
+    serverVersion: 'SSH-2.0-Slow_1',
+  });
+  const endless = Array.from({ length: 100 }, () => '\u001b'.repeat(100));
+  const { serverVersion } = await reach(saying('SSH-2.0-', ...endless));
+  expect(serverVersion).toBe('SSH-2.0-');
+  await expect(reach(saying('SMTP\n', 'no more'))).rejects.toThrow('did not answer as an SSH server');
 });
 
 test('a host that hangs up without a word is reported at once, whatever is scanned', async () => {

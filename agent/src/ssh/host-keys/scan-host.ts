@@ -36,6 +36,8 @@ export interface ScanOptions {
  * Time for one address to answer, or for the last jump host to connect to the target, in ms, unless the target sets it.
  */
 export const connectTimeoutMs = 5_000;
+/** How much of what a host says first is looked through for its identification line. */
+const maxGreetingBytes = 8_192;
 
 /** Scans one host. Rejects with an `SshError`, or with the signal's reason. */
 export async function scanHost(target: ScanTarget, options: ScanOptions): Promise<ScannedHost> {
@@ -54,6 +56,8 @@ class Look {
   readonly #options: ScanOptions;
   #addresses: string[];
   #serverVersion = '';
+  /** What the host has said first, until its version is known. */
+  #heard = '';
   #latencyMs: number | undefined;
   /** Host key algorithms that the server offers; undefined before the first key exchange. */
   #offered: string[] | undefined;
@@ -79,8 +83,12 @@ class Look {
       const hungUp = once(socket, 'close', { signal }).then(() => {
         throw new Error('the connection was closed');
       });
-      const [bytes] = (await Promise.race([once(socket, 'data', { signal }), hungUp])) as [Buffer];
-      this.#note(bytes);
+      const greeted = new Promise<void>((resolve) =>
+        socket.on('data', (bytes: Buffer) => {
+          if (!this.#note(bytes)) resolve();
+        }),
+      );
+      await Promise.race([greeted, hungUp]);
     } catch (error) {
       signal.throwIfAborted();
       throw handshakeError(this.#target, error as Error, '', connectTimeoutMs);
@@ -174,7 +182,7 @@ class Look {
           limitGroup(exchange);
           this.#offered = takeCertificates(exchange);
         });
-        socket.once('data', (bytes: Buffer) => this.#note(bytes));
+        socket.on('data', (bytes: Buffer) => this.#note(bytes));
         if (signal.aborted) onAbort();
       });
     } finally {
@@ -191,6 +199,7 @@ class Look {
       ? dial(this.#target, this.#addresses, { signal, connectTimeoutMs })
       : connect());
     this.#latencyMs ??= Math.round((performance.now() - startedAt) * 10) / 10;
+    this.#heard = '';
     socket.on('error', () => {});
     const answered = socket instanceof Socket ? socket.remoteAddress : undefined;
     // Only the address that answered is dialed next time: the ones before it were tried in vain.
@@ -198,8 +207,15 @@ class Look {
     return connect === undefined ? socket : writeTurnsWhole(socket);
   }
 
-  #note(bytes: Buffer): void {
-    if (this.#serverVersion === '') this.#serverVersion = identification(bytes).slice(0, 255);
+  /** Returns whether the identification line has begun and is still to end: a slow host sends it in pieces. */
+  #note(bytes: Buffer): boolean {
+    if (this.#serverVersion !== '' || this.#heard.length >= maxGreetingBytes) return false;
+    this.#heard += bytes.toString('latin1', 0, maxGreetingBytes - this.#heard.length);
+    const last = this.#heard.slice(this.#heard.lastIndexOf('\n') + 1);
+    const isUnfinished = last !== '' && (last.startsWith('SSH-') || 'SSH-'.startsWith(last));
+    if (isUnfinished && this.#heard.length < maxGreetingBytes) return true;
+    this.#serverVersion = identification(Buffer.from(this.#heard, 'latin1'));
+    return false;
   }
 }
 
