@@ -65,7 +65,10 @@ export function describeTextProblem(pattern: unknown, text: string): string | un
   if (pattern !== namePattern && pattern !== descriptionPattern) return undefined;
   const isName = pattern === namePattern;
   const found = invisible.exec(text) ?? (isName ? /[\t\n\r]/.exec(text) : null);
-  if (found === null) return 'Has white space or an invisible mark at its beginning or end; remove it.';
+  if (found === null) {
+    const what = text.trim() === text ? 'an invisible mark' : 'white space';
+    return `Has ${what} at its beginning or end; remove it.`;
+  }
   const code = codeOf(found[0]);
   const what = words[code] === undefined ? `U+${code}` : `U+${code} (${words[code]})`;
   const place = `character ${[...text.slice(0, found.index)].length + 1}`;

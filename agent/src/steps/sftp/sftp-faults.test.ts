@@ -13,10 +13,12 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, onTestFinished, vi } from 'vitest';
+import { beforeEach, expect, onTestFinished, vi } from 'vitest';
+import { RateLimit } from '../../sftp/copy/rate-limit.ts';
 import { temporaryPrefix } from '../../sftp/tree/temporary-name.ts';
 import { SshPool } from '../../ssh/pool/pool.ts';
 import { sshTest } from '../../ssh/sshd-setup.ts';
+import { abortable } from '../../timing/abortable.ts';
 import { type SftpSetup, setupTransfers } from './sftp-setup.ts';
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
@@ -25,8 +27,37 @@ for (let at = 0; at < large.length; at += 4) large.writeUInt32LE((at * 2_654_435
 /** Slow enough for a test to act in the middle of a transfer. */
 const slow = { bandwidth_limit: 6_000 };
 
-/** Resolves when the directory holds this many bytes of an unfinished file. */
+/** How many bytes a slow transfer may move until `half` has seen some of them. */
+let mayMove: { bytes: number; onMore: () => void; more: Promise<void> };
+function allow(bytes: number): void {
+  mayMove?.onMore();
+  let onMore = () => {};
+  const more = new Promise<void>((resolve) => (onMore = resolve));
+  mayMove = { bytes, onMore, more };
+}
+
+beforeEach(() => {
+  allow(1_600_000);
+  const take = RateLimit.prototype.take;
+  let moved = 0;
+  const held = vi.spyOn(RateLimit.prototype, 'take').mockImplementation(async function (
+    this: RateLimit,
+    bytes,
+    signal,
+  ) {
+    await take.call(this, bytes, signal);
+    moved += bytes;
+    while (moved > mayMove.bytes) await abortable(mayMove.more, signal);
+  });
+  return () => held.mockRestore();
+});
+
+/**
+ * Resolves when the directory holds this many bytes of an unfinished file. However long it takes to see them, the
+ * transfer is not further by then.
+ */
 async function half(directory: string, bytes = 5_500_000): Promise<void> {
+  if (mayMove.bytes < bytes) allow(bytes + 600_000);
   await vi.waitFor(
     async () => {
       const names = (await readdir(directory)).filter((name) => name.startsWith(temporaryPrefix));
@@ -35,6 +66,7 @@ async function half(directory: string, bytes = 5_500_000): Promise<void> {
     },
     { timeout: 20_000, interval: 10 },
   );
+  allow(Number.POSITIVE_INFINITY);
 }
 
 async function uploadLarge(t: SftpSetup, more: object = {}) {
