@@ -2,12 +2,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import ssh2 from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import type { StepTarget } from '../steps/step-type.ts';
 import { ed25519KeyPair } from '../testing/ssh-keys.ts';
-import { channelExit, connectSsh } from './connection.ts';
+import { channelExit, connectSsh, writeTurnsWhole } from './connection.ts';
 import { hostKeyFingerprint } from './host-key.ts';
 import { SshError } from './ssh-error.ts';
 import { accountTest, refusalOf, setupSshd, sshTest } from './sshd-setup.ts';
@@ -52,6 +53,24 @@ sshTest('data that was read and kept stays unchanged while more is read', async 
   channel.end();
   const lines = Array.from({ length: 400_000 }, (_, n) => `${n + 1}\n`);
   expect((await text(channel)) === lines.join('')).toBe(true);
+});
+
+test('what is written in one turn leaves together, behind what the turn had still to do', async () => {
+  const log: string[] = [];
+  const socket = writeTurnsWhole(
+    new Duplex({
+      read: () => undefined,
+      writev: (chunks, done) => {
+        log.push(chunks.map(({ chunk }) => String(chunk)).join('+'));
+        done();
+      },
+    }),
+  );
+  setImmediate(() => log.push('output is handed on'));
+  socket.write('end of the channel');
+  await Promise.resolve().then(() => socket.write('next channel'));
+  await new Promise(setImmediate);
+  expect(log).toEqual(['output is handed on', 'end of the channel+next channel']);
 });
 
 sshTest('testing a connection returns what answered, and a refusal as data', async () => {

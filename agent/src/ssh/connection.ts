@@ -354,10 +354,13 @@ async function dialAddress(
 }
 
 /**
- * Makes everything that is written in one turn of the event loop leave together. ssh2 writes length, packet and tag of
- * a message separately, and without Nagle's algorithm each would become a segment of its own. Through a jump host this
- * is a must: all ChaCha20 connections of ssh2 share buffers, and the outer connection would overwrite them while the
- * inner one is in the middle of a message.
+ * Makes everything that is written in one turn of the event loop leave together, at the end of the turn. ssh2 writes
+ * length, packet and tag of a message separately, and without Nagle's algorithm each would become a segment of its own.
+ * Through a jump host this is a must: all ChaCha20 connections of ssh2 share buffers, and the outer connection would
+ * overwrite them while the inner one is in the middle of a message.
+ *
+ * Output that came in the same turn goes to the server first: ssh2 answers the end of a channel in the moment it is
+ * read, and each write wakes a process.
  *
  * A packet's memory is given back once it was written: on a socket, when the system has taken it; through a jump host,
  * when the outer connection has encrypted it. ssh2 passes nothing but bytes to `write`, and keeps none of them.
@@ -372,7 +375,7 @@ export function writeTurnsWhole<Stream extends Duplex>(socket: Stream): Stream {
     if (!corked) {
       corked = true;
       socket.cork();
-      process.nextTick(() => {
+      setImmediate(() => {
         corked = false;
         socket.uncork();
       });

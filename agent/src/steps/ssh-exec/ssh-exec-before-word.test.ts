@@ -7,12 +7,14 @@ import { expect, onTestFinished } from 'vitest';
 import { setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
 import { setupExec, setupExecOn, TestSink } from './ssh-exec-setup.ts';
 import {
+  blockUntilTheOne,
   endAtTheWord,
   hearWhatCame,
   isGone,
   muchText,
   printsMuch,
   shellAtTheWord,
+  shellsAtTheWord,
   waitingShells,
 } from './target-shells-setup.ts';
 
@@ -28,6 +30,22 @@ async function setupStep(which: 'first' | 'second') {
   t.sink.parts.length = 0;
   return { t, scriptIsThere: () => shellAtTheWord(connectionPid) };
 }
+
+sshTest(
+  'the script is at the target while the start is recorded, though that holds up the agent’s thread',
+  async () => {
+    const t = await setupExec();
+    await t.run({ command: 'echo $PPID' });
+    const connectionPid = Number(t.sink.stdout);
+    let shells: number[] = [];
+    const beforeStart = async () => {
+      shells = blockUntilTheOne(() => shellsAtTheWord(connectionPid));
+    };
+    const outcome = await t.run({ command: 'echo started' }, { beforeStart });
+    expect(shells).toHaveLength(1);
+    expect(outcome.status).toBe('succeeded');
+  },
+);
 
 for (const which of ['first', 'second'] as const) {
   sshTest(`nothing of a connection's ${which} step begins when the start is no longer allowed`, async () => {

@@ -94,6 +94,9 @@ async function execute(
       lease.channel.write(markerLine(marker));
       isMarked = true;
     }
+    // What was sent leaves at the end of this turn (`writeTurnsWhole`). Otherwise it would wait until the start is
+    // recorded, which may hold up this thread.
+    await new Promise(setImmediate);
     await context.beforeStart();
     const hasGone = lease.prepared && exitOf(lease.channel) !== undefined;
     const hasRefused = hasGone && (await attempt?.hasRefused(context.signal)) === true;

@@ -29,14 +29,28 @@ export function childrenOf(parent: number): number[] {
     .map(Number);
 }
 
-/** Returns the one shell of a connection that waits for the word: it reads that from descriptor 3. */
-export async function shellAtTheWord(connectionPid: number): Promise<number> {
-  return theOne(() =>
-    // Not a process that is about to become a shell and still has descriptors of its server.
-    childrenOf(connectionPid).filter(
-      (pid) => read(`/proc/${pid}/cmdline`) === '/bin/sh\0' && existsSync(`/proc/${pid}/fd/3`),
-    ),
+/** Returns the shells of a connection that wait for the word: they read that from descriptor 3. */
+export function shellsAtTheWord(connectionPid: number): number[] {
+  // Not a process that is about to become a shell and still has descriptors of its server.
+  return childrenOf(connectionPid).filter(
+    (pid) => read(`/proc/${pid}/cmdline`) === '/bin/sh\0' && existsSync(`/proc/${pid}/fd/3`),
   );
+}
+
+/** Returns the one shell of a connection that waits for the word. */
+export async function shellAtTheWord(connectionPid: number): Promise<number> {
+  return theOne(() => shellsAtTheWord(connectionPid));
+}
+
+/** Holds up this thread, so that nothing is sent or read, until there is one pid or ten seconds have passed. */
+export function blockUntilTheOne(pids: () => number[]): number[] {
+  const still = new Int32Array(new SharedArrayBuffer(4));
+  const deadlineMs = Date.now() + 10_000;
+  for (;;) {
+    const found = pids();
+    if (found.length === 1 || Date.now() > deadlineMs) return found;
+    Atomics.wait(still, 0, 0, 5);
+  }
 }
 
 /** Resolves as soon as there is exactly one pid. */
