@@ -5,6 +5,7 @@ import type { ClientChannel } from 'ssh2';
 import type { Become } from '../ssh/become/become.ts';
 import { plainShellFor } from '../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
+import { isRefusedLogin, pauseAfterRefusal } from '../ssh/login/refused-login.ts';
 import { freePacket } from '../ssh/packets/packet-memory.ts';
 import type { Lease, OpenRequest, SshPool } from '../ssh/pool/pool.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
@@ -154,10 +155,13 @@ export class DetachedCommand implements RunningCommand {
     let start = this.#options.start;
     let early = 0;
     let mute = 0;
+    let refusals = 0;
     for (let tries = 0; !this.#closed.signal.aborted && !this.#options.pool.isClosed; tries += 1) {
+      let refusedPauseMs: number | undefined;
       try {
         const seen = this.#options.kept.written();
         const last = await this.#readOnce(start, tries > 1);
+        refusals = 0;
         if (last?.is === 'mute') mute += 1;
         else if (last?.is === 'early') {
           early += 1;
@@ -171,11 +175,16 @@ export class DetachedCommand implements RunningCommand {
         }
         const now = this.#options.kept.written();
         if (now.stdout + now.stderr > seen.stdout + seen.stderr) tries = 0;
-      } catch {
+      } catch (error) {
         // Out of reach, or its answer made no sense: ask again until the step's time is up.
+        if (isRefusedLogin(error)) {
+          refusedPauseMs = pauseAfterRefusal(refusals);
+          refusals += 1;
+        }
       }
       start = undefined;
-      await pauseAtMost(Math.min(100 * 2 ** Math.min(tries, 10), maxPauseMs), this.#closed.signal);
+      const pauseMs = refusedPauseMs ?? Math.min(100 * 2 ** Math.min(tries, 10), maxPauseMs);
+      await pauseAtMost(pauseMs, this.#closed.signal);
     }
     this.noEnd ??= { is: 'closed' };
     return this.#end(undefined);

@@ -2,6 +2,7 @@
 
 import { defaultRebootCommand, type RebootConfig, type StepOutcome } from '@opsconductor/protocol';
 import { cutText } from '../../cut-text.ts';
+import { isRefusedByJumpHost, isRefusedLogin, pauseAfterRefusal } from '../../ssh/login/refused-login.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { requestFor } from '../../ssh/pool/request-for.ts';
 import type { ScriptTarget } from '../../ssh/run-script.ts';
@@ -20,12 +21,6 @@ export interface RebootOptions {
   /** Pauses after the first login that the host refuses, the second, and so on, in ms; the last one is repeated. */
   refusedPausesMs?: readonly number[];
 }
-
-/**
- * A host that goes down or comes up refuses logins for a moment. An account is often locked after three refusals within
- * 15 minutes, so in any such time there are two.
- */
-const refusedPausesMs = [60_000, 15 * 60_000];
 
 /** The configuration, and what else `reattach` needs. */
 type Asked = RebootConfig & { bootIdBefore?: string };
@@ -118,12 +113,17 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
       if (!(error instanceof SshError)) throw error;
       if (hopeless.has(error.reason)) return failedBeforeStart(afterRestart(error));
       last = error;
-      if (error.reason === 'auth_failed') {
-        const pauses = options.refusedPausesMs ?? refusedPausesMs;
-        const pauseMs = pauses[Math.min(refusals, pauses.length - 1)] ?? 0;
+      if (isRefusedLogin(error)) {
+        // A host that goes down or comes up refuses logins for a moment.
+        const pauseMs = pauseAfterRefusal(refusals, options.refusedPausesMs);
         if (refusals === 0) say(context, `The host refuses the login: ${error.message}`);
         refusals += 1;
         say(context, `The login is tried again in ${Math.round(pauseMs / 1_000)} s.`);
+        if (isRefusedByJumpHost(error)) {
+          // It would be sent a login by each look at the host behind it.
+          await pauseAtMost(pauseMs, signal);
+          continue;
+        }
         // What a host refused while it went down says nothing about the time after. A server that restarts once more
         // while the host comes up gets a login at once, too, but its refusals are counted on.
         if ((await untilAway({ pool, options, context }, pauseMs)) && !wasAway) refusals = 0;
@@ -153,8 +153,7 @@ async function untilAway(
     } catch (error) {
       if (signal.aborted) return false;
       if (!(error instanceof SshError)) throw error;
-      if (error.reason !== 'auth_failed') return true;
-      // A jump host refuses the login, and would be asked again by each look.
+      if (!isRefusedByJumpHost(error)) return true;
       await pauseAtMost(leftMs(), signal);
     }
   }

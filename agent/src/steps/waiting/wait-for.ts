@@ -2,6 +2,7 @@
 
 import type { SshExecConfig, StepOutcome, WaitForConfig } from '@opsconductor/protocol';
 import { cutText } from '../../cut-text.ts';
+import { isRefusedLogin, pauseAfterRefusal } from '../../ssh/login/refused-login.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { quote } from '../../ssh/quote.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
@@ -85,7 +86,9 @@ async function untilPort(
   const checkAddresses = (found: readonly string[]) => context.checkAddresses(found);
   const place = `Port ${port} of ${target.host}`;
   say(context, `Waiting until port ${port} of ${target.host} is ${state}.`);
+  let refusals = 0;
   for (let last = ''; ; ) {
+    let pauseMs = interval * 1_000;
     if (signal.aborted)
       return stopped(signal.reason as StopRequest, `${place} was not ${state}. ${last}`.trim());
     try {
@@ -98,8 +101,14 @@ async function untilPort(
       if (hopeless.has(error.reason)) return failedBeforeStart(error);
       if (state === 'closed' && isClosed(error)) return reached(context, `${place} is closed.`);
       last = error.message;
+      if (isRefusedLogin(error)) {
+        // A jump host on the way to the port.
+        pauseMs = Math.max(pauseMs, pauseAfterRefusal(refusals));
+        refusals += 1;
+        say(context, `${last} The login is tried again in ${pauseMs / 1_000} s.`);
+      }
     }
-    await pauseAtMost(interval * 1_000, signal);
+    await pauseAtMost(pauseMs, signal);
   }
 }
 

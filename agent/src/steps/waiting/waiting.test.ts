@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { dialError } from '../../ssh/connect-errors.ts';
+import { jumpHostFailed } from '../../ssh/jump-hosts.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
@@ -151,6 +152,57 @@ accountTest(
     expect(await running).toMatchObject({ status: 'succeeded' });
   },
 );
+
+accountTest(
+  'a jump host that refuses the login is not sent one again by each look at the host behind it',
+  async () => {
+    const [t, hop] = await Promise.all([setup(refusing, booted), setupSshd()]);
+    const jump = { target: { ...hop.target, id: 2, name: 'bastion' }, credential: hop.credential };
+    const checkAddresses = () => {};
+    const context = { ...t.context, target: { ...t.target, jumps: [{ ...jump, checkAddresses }] } };
+    const running = t.step.execute({ command: 'echo going down' }, context);
+    await t.sink.seen(/asked to restart/);
+    await t.sshd.stop();
+    const credential = unknownKeyOf(hop.sshd.user);
+    context.target = { ...context.target, jumps: [{ ...jump, credential, checkAddresses }] };
+    await t.sink.seen(/refuses the login: Jump host “bastion” .*\nThe login is tried again in 3600 s/);
+    t.stop('timed_out');
+    expect(await running).toMatchObject({
+      status: 'timed_out',
+      message: expect.stringMatching(/is not back yet: Jump host “bastion” .* refused /),
+    });
+    await expect.poll(() => lines(hop.sshd.log(), refusedLogins)).toBe(1);
+  },
+);
+
+test('a port behind a jump host that refuses the login costs two logins within 15 minutes', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const target = { name: 'web-1', host: '10.0.0.1', port: 22 };
+  const refused = new SshError({
+    reason: 'auth_failed',
+    message: 'It refused ops.',
+    advice: 'Check the user.',
+  });
+  const probe = vi.fn(() => Promise.reject(jumpHostFailed({ name: 'bastion' }, target, refused)));
+  const controller = new AbortController();
+  const context = {
+    target,
+    signal: controller.signal,
+    output: { write: () => true },
+    beforeStart: async () => {},
+  };
+  const running = waitFor({ probe } as never).execute({ port: 80 }, context as unknown as StepContext);
+  await vi.advanceTimersByTimeAsync(15 * 60_000);
+  expect(probe).toHaveBeenCalledTimes(2);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(probe).toHaveBeenCalledTimes(3);
+  controller.abort({ cause: 'timed_out', killGraceMs: 0 } satisfies StopRequest);
+  expect(await running).toMatchObject({
+    status: 'timed_out',
+    message: expect.stringContaining('Port 80 of 10.0.0.1 was not open. Jump host “bastion”'),
+  });
+});
 
 accountTest('another agent tells from a host’s uptime whether it has restarted', async () => {
   const t = await setup(quick, booted);
