@@ -11,6 +11,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -36,6 +37,8 @@ export interface FixtureAccount {
   sudoers?: string[];
   /** Paths of programs that don't exist for the server and its sessions. */
   without?: string[];
+  /** The program that /bin/sh is for the server and its sessions; by default, the machine's. */
+  sh?: string;
 }
 
 export interface SshdOptions {
@@ -174,7 +177,8 @@ class Server {
   readonly #program: Program;
   readonly #ownUsers: boolean;
   readonly #networkNamespace: string | undefined;
-  readonly #hidden: readonly string[];
+  /** Files to mount over others: [file, over]. */
+  readonly #mounts: readonly [string, string][];
 
   constructor(
     dir: string,
@@ -185,7 +189,9 @@ class Server {
     this.#dir = dir;
     this.#program = program;
     this.#ownUsers = account !== undefined;
-    this.#hidden = account?.without ?? [];
+    const hidden = (account?.without ?? []).map((program): [string, string] => ['/dev/null', program]);
+    const sh = account?.sh;
+    this.#mounts = sh === undefined ? hidden : [...hidden, [realpathSync(sh), realpathSync('/bin/sh')]];
     running.add(this);
   }
 
@@ -200,8 +206,8 @@ class Server {
       this.#networkNamespace === undefined ? [] : ['ip', 'netns', 'exec', this.#networkNamespace];
     const command = [...inside, this.#program.path, '-D', '-e', '-f', join(this.#dir, 'sshd_config')];
     // The namespace is private, so only this server and its sessions see the mount.
-    const hidden = this.#hidden.map((program) => `mount --bind /dev/null ${program} && `).join('');
-    const script = `${overlayEtc(join(this.#dir, 'etc'))} && ${bindBoot(this.#dir)} && ${hidden}exec "$@"`;
+    const mounts = this.#mounts.map(([file, over]) => `mount --bind ${file} ${over} && `).join('');
+    const script = `${overlayEtc(join(this.#dir, 'etc'))} && ${bindBoot(this.#dir)} && ${mounts}exec "$@"`;
     const argv = this.#ownUsers
       ? ['unshare', '--mount', '--propagation', 'private', '/bin/sh', '-c', script, 'sh', ...command]
       : command;

@@ -1,5 +1,6 @@
 // The command with which the login shell becomes another user, and the interpretation of what sudo and su answer.
 import { cutText } from '../../cut-text.ts';
+import { readTerminalHead } from '../../steps/ssh-exec/ssh-exec-script.ts';
 import type { Become } from './become.ts';
 
 /** What the output means: a password is asked for, or the other user's shell is there. */
@@ -24,7 +25,7 @@ export function becomeCommand(
   const account = user.endsWith('$') ? `${user.slice(0, -1)}"$"` : user;
   const environment = marker === undefined ? '' : ` OPSCONDUCTOR_ATTEMPT=${marker}`;
   // In a terminal the script comes through a pipe, after its length: see `terminalBootstrapCommand`.
-  const reads = pty ? 'read -r n; head -c \\$n | env' : 'exec env';
+  const reads = pty ? `${readTerminalHead.replace('$', '\\$')}; head -c \\$2 | env` : 'exec env';
   const inside = `echo ${nonce} in; ${reads}${environment}`;
   const missing = `command -v ${method} >/dev/null 2>&1 || { echo ${nonce} missing; exit 127; }`;
   // No prompt counts that comes before the word on its stream: a startup file or another program may ask for a password.

@@ -7,7 +7,7 @@ import { freePacket } from '../../ssh/packets/packet-memory.ts';
 import type { Lease } from '../../ssh/pool/pool.ts';
 import type { OutputSink, OutputStream } from '../step-type.ts';
 import { type BootstrapReport, newNonce, ReportFilter } from './bootstrap-report.ts';
-import { attemptScript, goAhead, markerLine, type ScriptInput } from './ssh-exec-script.ts';
+import { attemptScript, goAhead, type ScriptInput } from './ssh-exec-script.ts';
 
 export interface AttemptEnd {
   exitCode?: number;
@@ -135,8 +135,7 @@ export class CommandOnChannel implements RunningCommand {
     this.ended = this.#listen();
     // Errors of the channel are writes to a shell that ended early; its exit tells us the same.
     this.#channel.on('error', () => {});
-    const script = attemptScript(input, this.#nonce);
-    const sent = isMarked ? script.subarray(markerLine(input.marker).length) : script;
+    const sent = attemptScript(input, this.#nonce, { isMarked });
     // The input is ended with the word; never in a terminal, where an EOF on the channel doesn't end the input.
     const taken = new Promise<void>((resolve) => this.#channel.write(sent, () => resolve()));
     const permitted = awaitsPermit ? this.#untilPermitted() : undefined;

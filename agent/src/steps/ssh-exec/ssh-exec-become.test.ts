@@ -71,15 +71,23 @@ sudoTest('each obstacle to becoming another user has its own message', async () 
   expect(t.sink.stdout).toBe('');
 });
 
-sudoTest('a sudoers file that requires a terminal works with pty', async () => {
-  const t = await setup('Defaults requiretty\nopsdeploy ALL=(ALL) ALL');
-  const config = { command: 'id -un; [ -t 1 ] && echo terminal' };
-  expect(await t.run(config, asRoot(fixturePassword))).toMatchObject({ reason: 'become_refused' });
-  expect(await t.run({ ...config, pty: true }, asRoot(fixturePassword))).toMatchObject({
-    status: 'succeeded',
-  });
-  expect(t.sink.stdout).toBe('root\r\nterminal\r\n');
-});
+sudoTest.each(['/bin/dash', '/bin/bash'])(
+  'a sudoers file that requires a terminal works with pty, also where /bin/sh is %s',
+  async (sh) => {
+    const sudoers = ['Defaults requiretty\nopsdeploy ALL=(ALL) ALL'];
+    const t = await setupExec({ account: { name: 'opsdeploy', sudoers, sh } });
+    const config = { command: 'id -un; [ -t 1 ] && echo terminal' };
+    expect(await t.run(config, asRoot(fixturePassword))).toMatchObject({ reason: 'become_refused' });
+    expect(await t.run({ ...config, pty: true }, asRoot(fixturePassword))).toMatchObject({
+      status: 'succeeded',
+    });
+    const asOther: { become: Become } = {
+      become: { method: 'su', user: 'opsother', password: fixturePassword },
+    };
+    expect(await t.run({ ...config, pty: true }, asOther)).toMatchObject({ status: 'succeeded' });
+    expect(t.sink.stdout).toBe('root\r\nterminal\r\nopsother\r\nterminal\r\n');
+  },
+);
 
 sudoTest('a shell that ends before it is sent the command is reported at once', async () => {
   const t = await setup('Defaults secure_path="/nowhere"\nopsdeploy ALL=(ALL) NOPASSWD: ALL');

@@ -10,12 +10,19 @@ import { quote } from '../../ssh/quote.ts';
 export const bootstrapCommand =
   "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && exec /bin/sh'";
 
+/** How much of what is sent to a terminal is not the script: the marker and the script's length in bytes. */
+const terminalHeadBytes = 128;
+/**
+ * Sets $1 to the marker and $2 to the length. `read` is no use: in a terminal bash takes it for granted that a line
+ * comes alone, and loses what comes with it.
+ */
+export const readTerminalHead = `set -- $(dd bs=1 count=${terminalHeadBytes} 2>/dev/null)`;
+
 /**
  * The same for a terminal. A shell that read the script from the terminal would consider itself interactive, so the
- * script comes to it through a pipe; the second line gives the script's length in bytes.
+ * script comes to it through a pipe.
  */
-export const terminalBootstrapCommand =
-  "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && read -r n && head -c $n | /bin/sh'";
+export const terminalBootstrapCommand = `exec /bin/sh -c '${readTerminalHead} && OPSCONDUCTOR_ATTEMPT=$1 && export OPSCONDUCTOR_ATTEMPT && head -c $2 | /bin/sh'`;
 
 export interface ScriptInput {
   marker: string;
@@ -60,17 +67,26 @@ export function markerLine(marker: string): string {
   return `${marker}\n`;
 }
 
+function terminalHead(marker: string, scriptBytes: number): string {
+  const head = `${markerLine(marker).trim()} ${scriptBytes}`;
+  if (head.length > terminalHeadBytes) throw new Error(`too long a marker: ${marker}`);
+  return head.padEnd(terminalHeadBytes);
+}
+
 /**
  * Returns the stdin of `bootstrapCommand`: the marker's line, then the script. The nonce begins the one line of stderr
  * that is the report to the agent. After the report the script waits for `goAhead` with the same nonce, except in a
  * terminal, where the script itself occupies the shell's input.
+ *
+ * @param how `isMarked`: whether the shell has been sent the marker's line; in a terminal the marker is sent in any case
  */
-export function attemptScript(input: ScriptInput, nonce: string): Buffer {
+export function attemptScript(input: ScriptInput, nonce: string, { isMarked = false } = {}): Buffer {
   const say = (report: string) => `echo "${nonce} ${report}" >&2`;
   const script = Buffer.from(
     commandScript(input, say, input.pty === true ? {} : { inputAs: 3, afterReport: waitForGoAhead(nonce) }),
   );
-  const ahead = markerLine(input.marker) + (input.pty === true ? `${script.length}\n` : '');
+  const ahead =
+    input.pty === true ? terminalHead(input.marker, script.length) : isMarked ? '' : markerLine(input.marker);
   return Buffer.concat([Buffer.from(ahead), script]);
 }
 
@@ -132,8 +148,11 @@ export function commandScript(
   return lines.join('\n');
 }
 
-/** Sets the terminal up as a person would have it, but without echo, as nobody types. */
-const cookedTerminal = ['stty sane -echo </dev/tty 2>/dev/null'];
+/**
+ * Sets the terminal up as a person would have it, but without echo, as nobody types. Behind su it is nobody's
+ * controlling terminal, so there is no /dev/tty.
+ */
+const cookedTerminal = ['{ stty sane -echo </dev/tty || stty sane -echo <&1; } 2>/dev/null'];
 
 /** Set before anything of the command runs. A limit that can't be set refuses the start. */
 function setLimits(limits: TargetLimits | undefined, say: (report: string) => string): string[] {

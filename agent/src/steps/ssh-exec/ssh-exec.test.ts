@@ -252,10 +252,12 @@ sshTest(
   },
 );
 
-accountTest(
-  'a command has a terminal if its step asks for one, and its script arrives there unchanged',
-  async () => {
-    const t = await setupExec();
+/** What /bin/sh is on some systems. bash reads a line ahead from a terminal, even if it is in raw mode. */
+const shs = ['/bin/dash', '/bin/bash', '/bin/busybox', '/bin/mksh', '/bin/zsh'].filter(existsSync);
+accountTest.each(shs)(
+  'where /bin/sh is %s, a command has a terminal if its step asks for one, and its script arrives there unchanged',
+  async (sh) => {
+    const t = await setupExec({ account: { name: 'opsdeploy', sh } });
     const command = `# ${'x'.repeat(20_000)}\n[ -t 1 ] && echo terminal; echo "it's $A" >&2; cat; exit 3`;
     const config = { command, pty: true, stdin: 'in\n', environment: { A: 'b\tc' } };
     expect(await t.run(config)).toMatchObject({ reason: 'exit_code', exitCode: 3 });
