@@ -83,6 +83,16 @@ test.each(shells)(
   },
 );
 
+test.each(shells)('%s ends a command whose output nothing keeps from the first moment on', async (shell) => {
+  const both = (text: string) => text.replace('collect() {', `collect() {\n${killed}`);
+  const first = (text: string) => text.replace('collect 1 &', `{ ${killed}; } &`);
+  for (const [change, told] of [
+    [both, 'begin 137 full full end '],
+    [first, 'begin 137 full end '],
+  ] as const)
+    expect(await start(shell, 'echo out', { change })).toEqual({ order: told });
+});
+
 test('an agent that finds a start that was killed halfway says so by itself', async () => {
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
   onTestFinished(() => rmSync(home, { recursive: true }));

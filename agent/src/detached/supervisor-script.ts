@@ -226,7 +226,7 @@ s=; trap '[ -z "$s" ] || kill $s; exit' TERM; k=; most=0; t=0
 while kill -0 $$; do
 t=$((t + 1)); every=1; [ $t -ne 1 ] || every=0.2; [ $t -le 20 ] || every=5
 sleep $every & s=$!; wait $s || { sleep 1 & s=$!; wait $s; }; s=
-[ -n "$k" ] || { read -r w k <report && [ "$w" = start ]; } || { k=; continue; }
+[ -n "$k" ] || { read -r w k <report && [ "$w" = start ]; } || { k=; [ -n "$w" ] || { kill -0 $c1 && kill -0 $c2; } || kill -9 $c; continue; }
 now=0
 for f in /proc/[0-9]*/stat; do
 read -r line <"$f" || continue
@@ -235,14 +235,14 @@ line=\${line##*) }; set -- $line
 done
 [ $now -le $most ] || { most=$now; echo $most >memory; }
 done; }
-measure 4>&- & u=$!
 opened() { while kill -0 $$ && [ -p 1 ] && [ -p 2 ]; do true 3<>1 5<>2; sleep 1; done; }
 exec 5<script
 ( unset OPSCONDUCTOR_SUPERVISOR; OPSCONDUCTOR_ATTEMPT='${marker}'; export OPSCONDUCTOR_ATTEMPT
 cd "$h" 2>/dev/null || cd /
 umask "$m"; trap - XFSZ
 exec setsid /bin/sh <&5 >"$d/1" 2>"$d/2" 8<>"$d/report" 9>"$d/wake" 4>&- 5<&- ) &
-c=$!; exec 5<&-; rm -f script; echo >&4
+c=$!; exec 5<&-; measure 4>&- & u=$!
+rm -f script; echo >&4
 wait $c; code=$?
 w=; read -r w x <report; [ -n "$w" ] || { opened 4>&- & o=$!; }
 { times; } >used
