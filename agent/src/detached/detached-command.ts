@@ -39,14 +39,21 @@ const maxUseLines = 3;
 const maxEarly = 12;
 /** How often the target is asked whether a start arrived, if its shells end without saying anything. */
 const maxMute = 5;
+/** The same if each of its shells is ended by a signal: that takes a minute, in which a shortage may be over. */
+const maxKilled = 12;
 
 /** Why the end of the command is not known. */
 export type NoEnd =
   | RefusedEvent
-  | { is: 'exists' | 'never' | 'taken' | 'rebooted' | 'supervisor' | 'mute' | 'closed' };
+  | { is: 'exists' | 'never' | 'taken' | 'rebooted' | 'supervisor' | 'mute' | 'closed' }
+  /** How the last shell ended, for example `signal SEGV`. */
+  | { is: 'killed'; how: string };
 
-/** `mute`: a shell ended by itself without answering what it was sent. */
-type ChannelEnd = ReadEvent | { is: 'mute' } | undefined;
+/**
+ * `mute`: a shell ended by itself without answering what it was sent. `killed`: it was ended, as the one for the start
+ * was.
+ */
+type ChannelEnd = ReadEvent | { is: 'mute' } | { is: 'killed'; how: string } | undefined;
 
 export interface DetachedCommandOptions {
   pool: SshPool;
@@ -90,6 +97,8 @@ export class DetachedCommand implements RunningCommand {
   /** Whether we closed the last channel because its shell had ended and nothing more came: there may have been more. */
   #isLetGo = false;
   #isStartMute = false;
+  /** How the shell for the start was ended, for example `signal SEGV`, if it was before it had answered. */
+  #startKilled: string | undefined;
   readonly #closed = new AbortController();
   readonly #silence: SilenceWatch;
   /** The channel whose bytes are used. What an earlier channel still holds is sent again on this one. */
@@ -155,6 +164,7 @@ export class DetachedCommand implements RunningCommand {
     let start = this.#options.start;
     let early = 0;
     let mute = 0;
+    let killed = 0;
     let refusals = 0;
     for (let tries = 0; !this.#closed.signal.aborted && !this.#options.pool.isClosed; tries += 1) {
       let refusedPauseMs: number | undefined;
@@ -163,7 +173,13 @@ export class DetachedCommand implements RunningCommand {
         const last = await this.#readOnce(start, tries > 1);
         refusals = 0;
         if (last?.is === 'mute') mute += 1;
-        else if (last?.is === 'early') {
+        else if (last?.is === 'killed') {
+          killed += 1;
+          if (killed > maxKilled) {
+            this.noEnd = last;
+            return this.#end(undefined);
+          }
+        } else if (last?.is === 'early') {
           early += 1;
           // The target has answered, so it is not mute.
           mute = 0;
@@ -192,6 +208,8 @@ export class DetachedCommand implements RunningCommand {
 
   #end(last: ReadEvent | undefined): AttemptEnd {
     if (last?.is === 'refused') this.noEnd = last;
+    else if (last?.is === 'never' && this.#startKilled !== undefined)
+      this.noEnd = refusedByEnd(this.#startKilled, 'was ended before it had read what was sent');
     else if (last?.is === 'exists' || last?.is === 'never' || last?.is === 'taken')
       this.noEnd = { is: last.is };
     else if (last?.is === 'lost') this.noEnd = { is: last.why };
@@ -240,19 +258,27 @@ export class DetachedCommand implements RunningCommand {
   }
 
   /** Interprets the end of a shell that didn't answer: one that ended by itself was not a shell that reads a script. */
-  #endOfShell({ channel, connection }: Lease<ClientChannel>, isStart: boolean): ChannelEnd {
-    const code = exitOf(channel)?.code;
+  #endOfShell(lease: Lease<ClientChannel>, isStart: boolean): ChannelEnd {
+    const { channel, connection } = lease;
+    const exit = exitOf(channel);
+    if (!connection.open || this.seenOn !== undefined || exit === undefined) return undefined;
+    const { code } = exit;
     // Codes from 128 mean that a signal ended it, possibly at any moment.
-    if (!connection.open || this.seenOn !== undefined || typeof code !== 'number' || code >= 128)
-      return undefined;
+    if (code === null || code >= 128) {
+      const how = code === null ? `signal ${exit.signal}` : `exit code ${code}`;
+      if (isStart) this.#startKilled = how;
+      if (this.#startKilled === undefined) return undefined;
+      // The next login may have other limits.
+      lease.retire();
+      return { is: 'killed', how };
+    }
     // Later shells only say something about the start if that ended in the same way.
     if (!isStart) return this.#isStartMute && code === 0 ? { is: 'mute' } : undefined;
     // A shell that has read the script also ends with 0, as does one that left the script to the process that holds its
     // output. In that case the target is asked.
     this.#isStartMute = code === 0 && this.#isLetGo;
     if (this.#isStartMute) return { is: 'mute' };
-    const why = 'its login shell ended without reading what was sent';
-    return { is: 'refused', why, shellEnded: `exit code ${code}` };
+    return refusedByEnd(`exit code ${code}`, 'ended without reading what was sent');
   }
 
   /** Keeps telling the target how much output the server has stored, so that the target can delete that. */
@@ -361,4 +387,9 @@ export class DetachedCommand implements RunningCommand {
     };
     sink.drained().then(goOn, goOn);
   }
+}
+
+/** @param how for example `exit code 1` */
+function refusedByEnd(how: string, what: string): RefusedEvent {
+  return { is: 'refused', why: `its login shell ${what} (${how})`, shellEnded: how };
 }

@@ -203,6 +203,13 @@ function noEndOutcome(noEnd: NoEnd, { target: { host }, become, collector }: Ste
         message: `The login shell on ${host} ends with exit code 0 without answering what it is sent; it is not known whether the command was started.`,
         advice: `Look at the startup files of that shell: one of them ends it and leaves a process that holds its output. ${advice}`,
       };
+    case 'killed':
+      return {
+        status: 'unknown',
+        reason: 'supervisor_lost',
+        message: `Each login shell on ${host} is ended before it answers (${noEnd.is === 'killed' ? noEnd.how : ''}); it is not known whether the command was started.`,
+        advice: `Look at the limits of that user there (ulimit -a), and at the memory of the host. ${advice}`,
+      };
     case 'supervisor':
     case 'taken':
     case 'closed':
