@@ -18,6 +18,8 @@ export interface ScriptTarget {
   scriptTimeoutMs: number;
   /** How long a target may stay out of reach before it is given up on, in ms. */
   giveUpAfterMs: number;
+  /** Gives up at the first error of the connection: for a caller that asks again by itself. */
+  isAskedOnce?: boolean;
   /** Aborts if it is to be given up on earlier. */
   giveUp?: AbortSignal;
 }
@@ -39,7 +41,7 @@ export async function runScript(target: ScriptTarget, script: string | Buffer): 
     } catch (error) {
       // An earlier SshError says more than our own time limit does.
       if (error instanceof SshError || last === undefined) last = error;
-      const hopeless = error instanceof SshError && !error.retryable;
+      const hopeless = error instanceof SshError && (!error.retryable || target.isAskedOnce === true);
       if (giveUp.aborted || hopeless) throw outOfReach(target, last);
       await pauseAtMost(Math.min(100 * 2 ** tries, 2000), giveUp);
     }

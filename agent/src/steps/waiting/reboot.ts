@@ -16,8 +16,10 @@ import { hasRestarted, readBootTime } from './boot-time.ts';
 export interface RebootOptions {
   /** Time between two checks whether the target is back, in ms; default 3 s. */
   pollMs?: number;
-  /** Time for one check, in ms; default 10 s. */
+  /** Time for a check while the host answers, in ms; default 10 s. It tells soon that the host is away. */
   lookMs?: number;
+  /** Time for any other check, in ms; default 45 s. A login may take long, most of all while the host comes up. */
+  patientLookMs?: number;
   /** Pauses after the first login that the host refuses, the second, and so on, in ms; the last one is repeated. */
   refusedPausesMs?: readonly number[];
 }
@@ -44,8 +46,9 @@ export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<Reb
     execute: async (config, context) => {
       let before: string | undefined;
       try {
-        before = (await readBootTime(lookAt(pool, context, options))).id;
+        before = (await readBootTime(lookAt(pool, context, patientLookMs(options)))).id;
       } catch (error) {
+        if (context.signal.aborted) return stoppedBeforeStart(context.signal.reason as StopRequest);
         if (error instanceof SshError) return failedBeforeStart(error);
         throw error;
       }
@@ -99,7 +102,8 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
   for (;;) {
     if (signal.aborted) return stopped(signal.reason as StopRequest, host, last, wasAway);
     try {
-      const now = await readBootTime(lookAt(pool, context, options));
+      const lookMs = last === undefined ? (options.lookMs ?? 10_000) : patientLookMs(options);
+      const now = await readBootTime(lookAt(pool, context, lookMs));
       const restarted = hasRestarted(now, before, performance.now() - askedMs);
       if (restarted === undefined) return tellsNothing(context);
       if (restarted) {
@@ -110,6 +114,7 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
       }
       last = undefined;
     } catch (error) {
+      if (signal.aborted) continue;
       if (!(error instanceof SshError)) throw error;
       if (hopeless.has(error.reason)) return failedBeforeStart(afterRestart(error));
       last = error;
@@ -160,8 +165,13 @@ async function untilAway(
   return false;
 }
 
-function lookAt(pool: SshPool, context: StepContext, { lookMs = 10_000 }: RebootOptions): ScriptTarget {
-  return { pool, request: requestFor(context), scriptTimeoutMs: lookMs, giveUpAfterMs: lookMs };
+function patientLookMs({ patientLookMs = 45_000 }: RebootOptions): number {
+  return patientLookMs;
+}
+
+function lookAt(pool: SshPool, context: StepContext, lookMs: number): ScriptTarget {
+  const times = { scriptTimeoutMs: lookMs, giveUpAfterMs: lookMs };
+  return { pool, request: requestFor(context), ...times, isAskedOnce: true, giveUp: context.signal };
 }
 
 /** Whether the host may be restarting. If it goes down before it has answered, the command can end in several ways. */

@@ -153,6 +153,28 @@ accountTest(
   },
 );
 
+accountTest('a host whose logins take long is asked to restart, and found to be back', async () => {
+  const step = (pool: SshPool) => reboot(pool, { pollMs: 20, lookMs: 100, patientLookMs: 20_000 });
+  const t = await setup(step, {
+    ...booted,
+    config: ['ForceCommand sleep 0.3; eval "$SSH_ORIGINAL_COMMAND"'],
+  });
+  const running = t.step.execute({ command: 'echo going down' }, t.context);
+  await t.sink.seen(/The host is away: /);
+  t.sshd.boots('second', 1);
+  expect(await running).toMatchObject({ status: 'succeeded' });
+});
+
+accountTest('a look at a host that does not answer ends as soon as the step is cancelled', async () => {
+  const step = (pool: SshPool) => reboot(pool, { pollMs: 20, lookMs: 3_600_000 });
+  const t = await setup(step, booted);
+  const running = t.step.execute({ command: 'echo going down' }, t.context);
+  await t.sink.seen(/asked to restart/);
+  t.sshd.suspend();
+  t.stop('cancelled');
+  expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+});
+
 accountTest(
   'a jump host that refuses the login is not sent one again by each look at the host behind it',
   async () => {
