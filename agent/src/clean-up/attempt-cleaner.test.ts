@@ -1,6 +1,6 @@
 import type { AgentMessage } from '@opsconductor/protocol';
 import { pino } from 'pino';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { NoSegmentKey } from '../execution/secrets/credential-opener.ts';
 import { emptyPolicy } from '../policy/agent-policy.ts';
 import { PolicyGuard } from '../policy/policy-guard.ts';
@@ -97,4 +97,39 @@ test('the log of a failed clean-up shows no secret that the target printed', asy
   expect(lines.join('')).toContain('sudo: ********?');
   expect(lines.join('')).toContain('the host said: ********');
   expect(lines.join('')).not.toContain('hunter2');
+});
+
+test('a login that was refused is not tried again for each attempt, which would lock the account', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const { jumps: _, ...target } = lease(1).target;
+  const refused = new SshError({ reason: 'auth_failed', message: 'No.', advice: 'Check the user.' });
+  const away = new SshError({ reason: 'unreachable', message: 'No.', advice: 'Check the network.' });
+  let error = refused;
+  const login = vi.fn(() => Promise.reject(error));
+  const t = setup({
+    pool: { open: login } as never,
+    giveUpAfterMs: 0,
+    open: async () => ({
+      ...{ target, secrets: new PatternSet([]) },
+      credential: { kind: 'ssh_password', id: '1', version: 1, user: 'ann', password: 'x' },
+      checkAddresses: () => {},
+    }),
+  });
+  const ask = async (...steps: number[]) => {
+    t.ask(...steps);
+    for (const _ of steps)
+      expect(await t.told.take(() => true)).toMatchObject({ results: [{ found: 'unreachable' }] });
+    return login.mock.calls.length;
+  };
+  expect(await ask(1)).toBe(1);
+  expect(await ask(1, 2, 3)).toBe(1);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(await ask(1)).toBe(2);
+  await vi.advanceTimersByTimeAsync(14 * 60_000);
+  expect(await ask(2)).toBe(2);
+  await vi.advanceTimersByTimeAsync(60_000);
+  error = away;
+  expect(await ask(2)).toBe(3);
+  expect(await ask(2)).toBe(4);
 });

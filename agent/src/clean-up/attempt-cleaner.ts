@@ -7,6 +7,8 @@ import type { PolicyGuard } from '../policy/policy-guard.ts';
 import { Masking } from '../spool/masking.ts';
 import { PatternSet } from '../spool/pattern-set.ts';
 import { becomeOf } from '../ssh/become/become.ts';
+import { isRefusedLogin, RefusedLogins } from '../ssh/login/refused-login.ts';
+import { connectionKey } from '../ssh/pool/connection-key.ts';
 import type { SshPool } from '../ssh/pool/pool.ts';
 import { requestFor } from '../ssh/pool/request-for.ts';
 import { type CleanUpTimes, cleanUpAttempt } from './clean-up-attempt.ts';
@@ -33,6 +35,8 @@ export class AttemptCleaner {
   readonly #options: AttemptCleanerOptions & typeof defaults;
   readonly #waiting: Asked[] = [];
   readonly #running = new Set<string>();
+  /** The server asks for each attempt by itself: many asks may be about the same login. */
+  readonly #refused = new RefusedLogins();
   #send: ((message: AgentMessage) => void) | undefined;
 
   constructor(options: AttemptCleanerOptions) {
@@ -86,18 +90,24 @@ export class AttemptCleaner {
     // Only the agent that made a WinRM shell knows of it; the host ends an idle shell with everything in it.
     if (target.winrm !== undefined) return { found: 'unreachable' };
     let masking = Masking.of(new PatternSet([]));
+    let login: string | undefined;
     try {
       if (become !== undefined) policy.checkBecome(become, target);
       const usable = await open(credential, target);
       masking = Masking.of(usable.secrets);
       const request = requestFor(usable);
       const as = becomeOf(become, usable.credential);
+      login = `${as?.method} ${as?.user} ${connectionKey(usable.target, usable.credential)}`;
+      if (this.#refused.has(login)) return { found: 'unreachable' };
       const reach = { pool, request, become: as, scriptTimeoutMs: giveUpAfterMs, giveUpAfterMs };
-      return await cleanUpAttempt(reach, `${installationId}.${step}.${epoch}`, {
+      const found = await cleanUpAttempt(reach, `${installationId}.${step}.${epoch}`, {
         ...this.#options,
         keepsOutput: uncollected === true,
       });
+      this.#refused.forget(login);
+      return found;
     } catch (error) {
+      if (login !== undefined && isRefusedLogin(error)) this.#refused.add(login);
       log.warn(
         { err: masking.error(error), step, epoch, target: target.name },
         'clean-up failed: processes of this attempt may still be running on the target; the server asks for it again later',

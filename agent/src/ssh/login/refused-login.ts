@@ -24,3 +24,28 @@ export function isRefusedLogin(error: unknown): boolean {
 export function isRefusedByJumpHost({ reason, cause }: SshError): boolean {
   return reason === 'jump_host_failed' && isRefusedLogin(cause);
 }
+
+/** How long after its pause a refusal is kept, in ms. */
+const keptMs = 60 * 60_000;
+
+/** Which logins were refused, and are not to be tried yet. */
+export class RefusedLogins {
+  readonly #refusals = new Map<string, { count: number; untilMs: number }>();
+
+  has(login: string): boolean {
+    return performance.now() < (this.#refusals.get(login)?.untilMs ?? 0);
+  }
+
+  add(login: string): void {
+    // Others that waited for the same login are told of the same refusal.
+    if (this.has(login)) return;
+    for (const [other, { untilMs }] of this.#refusals)
+      if (untilMs + keptMs < performance.now()) this.#refusals.delete(other);
+    const count = this.#refusals.get(login)?.count ?? 0;
+    this.#refusals.set(login, { count: count + 1, untilMs: performance.now() + pauseAfterRefusal(count) });
+  }
+
+  forget(login: string): void {
+    this.#refusals.delete(login);
+  }
+}
