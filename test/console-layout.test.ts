@@ -53,6 +53,7 @@ test.for([
   ['/agents', 'agents', '/targets', '[aria-label="Add an agent"]'],
   ['/agents/1', 'an agent', '/segments', '.actions'],
   ['/targets/groups/1', 'a target group', '/entries', '[aria-label="Rights granted on this group"]'],
+  ['/targets?open=1', 'an open target', '/segments', '[aria-label="Target dmz-web-01"] dl'],
 ])('%s: %s stays where it is while it loads', async ([path = '', _, late = '', last = ''], { skip }) => {
   if (missing !== undefined) skip(missing);
   for (const width of [1440, 390]) {
@@ -93,6 +94,37 @@ test('the hosts of a run are shown although what stands above them does not come
   await hosts.waitFor();
   await page.unrouteAll({ behavior: 'ignoreErrors' });
   await page.close();
+});
+
+test('a job is shown together with what is wrong with it, which stands above the rest, or without if that does not come', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  for (const comes of [true, false]) {
+    const page = await standIn.browser.newPage();
+    await page.clock.install();
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route('**/jobs/1/health', async (route) => {
+      await released;
+      await route.continue();
+    });
+    const answered = page.waitForResponse((response) => response.url().endsWith('/api/v1/jobs/1'));
+    await page.goto(`${standIn.url}/jobs/1`);
+    await answered;
+    await page.clock.runFor(2_000);
+    await isDrawn(page);
+    const parts = page.getByRole('navigation', { name: 'Parts of the job' });
+    expect(await parts.count()).toBe(0);
+    if (comes) release();
+    else await page.clock.runFor(5_000);
+    await parts.waitFor();
+    expect(await page.getByRole('list', { name: 'What is wrong with it' }).count()).toBe(comes ? 1 : 0);
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.close();
+  }
 });
 
 test.for([1440, 390])(

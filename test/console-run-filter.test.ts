@@ -136,9 +136,8 @@ test('all causes can be seen and chosen, also rare ones', async ({ skip }) => {
   await page.context().close();
 });
 
-test('a cause that is new in a run is told when nobody reads what stands below', async ({ skip }) => {
-  if (missing !== undefined) skip(missing);
-  const page = await standIn.page({ viewport: { width: 1440, height: 850 } });
+/** Lets one more host of run 6806 fail, for a reason of its own, as soon as the answer is called. */
+async function withNewCause(page: Page): Promise<() => void> {
   let happen = () => {};
   const happens = new Promise<void>((resolve) => {
     happen = resolve;
@@ -157,19 +156,52 @@ test('a cause that is new in a run is told when nobody reads what stands below',
     const body = `event: change\nid: 101\ndata: ${JSON.stringify(change)}\n\n`;
     await route.fulfill({ body, headers: { 'content-type': 'text/event-stream' } }).catch(() => {});
   });
+  return happen;
+}
+const failed = (page: Page, hosts: number) =>
+  page
+    .getByRole('group', { name: 'Filter hosts by state' })
+    .getByRole('button', { name: `${hosts} failed` })
+    .waitFor();
+
+test('a cause that is new in a run is told when nobody reads what stands below', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1440, height: 850 } });
+  const happen = await withNewCause(page);
   await page.goto(`${standIn.url}/runs/6806`);
   await causes(page).waitFor();
   const output = page.getByRole('region', { name: /^Output of/ });
   await output.hover();
   const before = (await output.boundingBox())?.y;
   happen();
-  await page
-    .getByRole('group', { name: 'Filter hosts by state' })
-    .getByRole('button', { name: '10 failed' })
-    .waitFor();
+  await failed(page, 10);
   expect(await causes(page).getByRole('button', { name: '1 exit 77' }).count()).toBe(0);
   expect((await output.boundingBox())?.y).toBe(before);
   await causes(page).hover();
+  await causes(page).getByRole('button', { name: '1 exit 77' }).waitFor();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.context().close();
+});
+
+test('on a phone, a cause that is new in a run leaves the hosts where they are', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 390, height: 850 } });
+  const happen = await withNewCause(page);
+  await page.goto(`${standIn.url}/runs/6806`);
+  const hosts = page.getByRole('region', { name: 'Hosts' });
+  await hosts.waitFor();
+  await failed(page, 9);
+  const why = page.getByRole('button', { name: /^Why: / });
+  await why.click({ timeout: 10_000 });
+  await causes(page).getByRole('button', { name: '4 exit 100' }).waitFor();
+  const before = (await hosts.boundingBox())?.y;
+  happen();
+  await failed(page, 10);
+  await eventually(() => why.textContent()).toContain('6 causes, 1 of them new');
+  expect((await hosts.boundingBox())?.y).toBe(before);
+  await why.click();
+  expect(await causes(page).count()).toBe(0);
+  await why.click();
   await causes(page).getByRole('button', { name: '1 exit 77' }).waitFor();
   await page.unrouteAll({ behavior: 'ignoreErrors' });
   await page.context().close();
