@@ -41,6 +41,34 @@ describe.skipIf(missing !== undefined)('with the colors of the system', () => {
     await page.context().close();
   });
 
+  test('the words of what is chosen can be read, and the marks in glyphs seen', async () => {
+    const page = await standIn.page({ viewport: { width: 1280, height: 800 }, forcedColors: 'active' });
+    await page.goto(`${standIn.url}/targets?open=1`);
+    await page.locator('button[aria-pressed="true"] .chip').first().waitFor();
+    expect(await ground(page, 'button[aria-pressed="true"] .chip')).toBe('rgba(0, 0, 0, 0)');
+    await page.goto(`${standIn.url}/runs/6805`);
+    const glyph = page.locator('.cell.loud .glyph').first();
+    const cut = await glyph.evaluate((element) =>
+      element.ownerDocument.defaultView?.getComputedStyle(element).getPropertyValue('--on'),
+    );
+    expect(cut).toBe('Canvas');
+    await page.context().close();
+  });
+
+  test('the step that has the focus can be told from the one that is shown', async () => {
+    const page = await standIn.page({ viewport: { width: 1280, height: 800 }, forcedColors: 'active' });
+    await page.goto(`${standIn.url}/runs/6805`);
+    const shown = page.locator('.cell.current');
+    const outline = () =>
+      shown.evaluate((element) => element.ownerDocument.defaultView?.getComputedStyle(element).outline);
+    const before = await outline();
+    // Somebody uses the keyboard.
+    await page.keyboard.press('Tab');
+    await shown.focus();
+    expect(await outline()).not.toBe(before);
+    await page.context().close();
+  });
+
   test('the tiles of running hosts and the days of a job’s statistics can be seen', async () => {
     const page = await standIn.page({ viewport: { width: 1280, height: 800 }, forcedColors: 'active' });
     await page.goto(`${standIn.url}/runs/5000`);
