@@ -271,3 +271,30 @@ test('on a phone, the buttons of scans are of one width, and the counts of a run
   expect(new Set(lines).size).toBe(2);
   await context.close();
 });
+
+test('a long name of a target is cut in the list, and told in full under the pointer and beside the list', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1280, height: 800 } });
+  const name = 'fra1-production-payments-postgres-replica-1.eu-central-1.internal.example.com';
+  await page.route('**/api/v1/targets?*', async (route) => {
+    const answer = await route.fetch();
+    const list = (await answer.json()) as { items: { name: string }[] };
+    if (list.items[0] !== undefined) list.items[0].name = name;
+    await route.fulfill({ json: list });
+  });
+  await page.goto(`${standIn.url}/targets`);
+  await page.getByRole('button', { name }).locator('b').hover();
+  await page.getByTitle(name).waitFor();
+  const other = page.getByText('dmz-web-02', { exact: true });
+  await other.hover();
+  expect(await other.getAttribute('title')).toBeNull();
+  await page.getByRole('button', { name }).click();
+  const heading = page.getByRole('complementary').getByRole('heading', { name });
+  await heading.waitFor();
+  const isCut = () => heading.evaluate((element) => element.scrollWidth > element.clientWidth);
+  expect(await isCut()).toBe(false);
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.context().close();
+});

@@ -90,6 +90,28 @@ describe.skipIf(missing !== undefined)('the filter of a run', () => {
     await page.context().close();
   });
 
+  test('by a reason says that reasons are being read, and that they could not be', async () => {
+    const page = await at('runs');
+    let fail = () => {};
+    const failing = new Promise<void>((resolve) => {
+      fail = resolve;
+    });
+    await page.route('**/runs/5000/steps?*', async (route) => {
+      await failing;
+      await route.fulfill({ status: 500, json: { error: { code: 'internal', message: 'Internal error.' } } });
+    });
+    await page.goto(`${standIn.url}/runs/5000?filter=why:exit_5`);
+    const reading = page.getByRole('status').getByText('Reading why hosts failed');
+    await reading.waitFor();
+    fail();
+    await page.getByText('Why hosts failed could not be read').waitFor();
+    expect(await reading.count()).toBe(0);
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await eventually(async () => (await shownHosts(page)).length).toBe(14);
+    await page.context().close();
+  });
+
   test('is what a run again begins with, on a phone, too', async () => {
     const page = await at('runs/6805', 390);
     await causes(page).getByRole('button', { name: '2 exit 1' }).click();

@@ -24,6 +24,8 @@ export class HostList {
   #asMap = $state<boolean>();
   #unfolded = $state.raw(new Map<RunStatus, boolean>());
   #held = $state.raw<HostGroup[]>();
+  /** The filter of which all hosts were found once: until then, nobody reads an order that could be kept. */
+  #foundFor: string | undefined;
   readonly #fitting = $derived.by(() => filterHosts(this.#source.hosts, this.filter));
   readonly #live = $derived(groupHosts(this.#fitting));
   readonly groups: readonly HostGroup[] = $derived.by(() => {
@@ -71,8 +73,9 @@ export class HostList {
 
   /** For an effect: keeps the order from when the pointer or the focus comes until both are gone. */
   keepOrder(): void {
-    void this.filter;
-    const keeps = (this.hovered || this.focused) && this.#source.complete;
+    const { filter } = this;
+    if (!this.isPartial) this.#foundFor = filter;
+    const keeps = (this.hovered || this.focused) && this.#source.complete && this.#foundFor === filter;
     this.#held = keeps ? untrack(() => [...this.#live]) : undefined;
   }
 

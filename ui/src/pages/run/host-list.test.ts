@@ -61,6 +61,23 @@ it('what the filter leaves out is gone at once, whatever keeps its order', () =>
   expect(list.isEmpty).toBe(true);
 });
 
+it('what is found while reasons are still being read is shown, wherever the pointer is; from then on it stays', () => {
+  const cause = [{ ...failed(100), stepNumber: 1 }];
+  const { list, set, source } = setup(host(1, 'failed'), host(2, 'failed'), host(3, 'running'));
+  source.hasAllSteps = false;
+  list.filter = 'why:exit_100';
+  list.hovered = true;
+  list.keepOrder();
+  expect(ids(list.order)).toEqual([]);
+  set(host(1, 'failed', cause), host(2, 'failed', cause), host(3, 'running'));
+  expect(ids(list.order)).toEqual([1, 2]);
+  list.keepOrder();
+  set(host(1, 'failed', cause), host(2, 'failed', cause), host(3, 'failed'));
+  list.keepOrder();
+  set(host(1, 'failed', cause), host(2, 'failed', cause), host(3, 'failed', cause));
+  expect(ids(list.order)).toEqual([1, 2]);
+});
+
 it('a large group begins folded, is unfolded for a host in it, and stays as it was folded', () => {
   const { list } = setup(host(99, 'failed'), ...Array.from({ length: 60 }, (_, at) => host(at, 'succeeded')));
   const folded = () => list.groups.map((group) => list.isFolded(group));
