@@ -6,6 +6,7 @@ import { errorCode } from '../identity/durable-file.ts';
 import { visible } from '../visible.ts';
 import type { SocketEnd } from './message-socket.ts';
 import { type ProxySettings, proxyAgent, proxyFor } from './proxy.ts';
+import { ProxyRefusal } from './proxy-refusal.ts';
 
 export interface SocketOptions {
   /** Base URL of the server, http(s). */
@@ -43,6 +44,7 @@ const nobodyThere = /^Unexpected server response: 50[234]$/;
 /** Whether one of our servers, or something that is taken for one, answered before the connection ended. */
 export function wasAnswered({ opened, error }: Pick<SocketEnd, 'opened' | 'error'>): boolean {
   if (opened || error === undefined) return true;
+  if (error instanceof ProxyRefusal) return error.status < 502 || error.status > 504;
   return !unansweredCodes.has(errorCode(error) ?? '') && !nobodyThere.test(error.message);
 }
 

@@ -1,5 +1,6 @@
 // Decides how a connection leaves: directly, or through the proxy that the environment names.
 import { HttpsProxyAgent } from 'https-proxy-agent';
+import { explainProxyTls, ProxyRefusal } from './proxy-refusal.ts';
 
 export interface ProxySettings {
   /** `HTTPS_PROXY`; undefined for none. */
@@ -19,8 +20,26 @@ export function proxyFor(server: URL, settings: ProxySettings): string | undefin
   return httpsProxy.includes('://') ? httpsProxy : `http://${httpsProxy}`;
 }
 
+/** Connects through a proxy. What the proxy refuses fails the request, and is not taken for the server's answer. */
+class TunnelAgent extends HttpsProxyAgent<string> {
+  override async connect(...[request, options]: Parameters<HttpsProxyAgent<string>['connect']>) {
+    let status: number | undefined;
+    request.once('proxyConnect', (answer: { statusCode: number }) => {
+      status = answer.statusCode;
+    });
+    const socket = await super.connect(request, options).catch((error: unknown) => {
+      throw (status === undefined ? explainProxyTls(this.proxy, error) : undefined) ?? error;
+    });
+    if (status === 200) return socket;
+    socket.destroy();
+    const host = options.host ?? '';
+    const authority = `${host.includes(':') ? `[${host}]` : host}:${options.port}`;
+    throw new ProxyRefusal(this.proxy, authority, status ?? 0);
+  }
+}
+
 export function proxyAgent(proxy: string): HttpsProxyAgent<string> {
-  return new HttpsProxyAgent(proxy);
+  return new TunnelAgent(proxy);
 }
 
 /** Returns the host of a URL without the brackets of an IPv6 address. */

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Socket } from 'node:net';
-import { AgentError } from '../agent-error.ts';
+import { explainProxyTls, ProxyRefusal } from '../connection/proxy-refusal.ts';
 
 export async function connectThroughProxy(
   proxy: string,
@@ -31,16 +31,10 @@ export async function connectThroughProxy(
     },
   });
   request.end();
-  const [response, socket] = (await once(request, 'connect', { signal })) as [
-    { statusCode?: number },
-    Socket,
-  ];
+  const [response, socket] = (await once(request, 'connect', { signal }).catch((error: unknown) => {
+    throw explainProxyTls(url, error) ?? error;
+  })) as [{ statusCode?: number }, Socket];
   if (response.statusCode === 200) return socket;
   socket.destroy();
-  throw new AgentError(
-    `The proxy ${url.host} refused a connection to ${authority} (HTTP ${response.statusCode}).`,
-    response.statusCode === 407
-      ? 'Give the user and password of the proxy in HTTPS_PROXY: http://user:password@proxy:port.'
-      : 'Allow that destination on the proxy, or name the server in NO_PROXY to connect directly.',
-  );
+  throw new ProxyRefusal(url, authority, response.statusCode ?? 0);
 }
