@@ -14,6 +14,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { argumentsOrUsage } from './arguments-or-usage.mjs';
 import { bundle } from './bundle.mjs';
+import { endWithProblem } from './explain-start.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const buildFolder = join(root, '.cache/build');
@@ -178,5 +179,5 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
     process.stderr.write(`error: there is no “${[what, ...more].join(' ')}” to build\n${usage}`);
     process.exit(2);
   }
-  await (what === undefined ? buildAll() : single[what]());
+  await (what === undefined ? buildAll() : single[what]()).catch(endWithProblem);
 }

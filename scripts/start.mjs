@@ -1,6 +1,7 @@
 // npm start: builds what has changed, then runs the server in this process.
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
+import { endWithProblem } from './explain-start.mjs';
 import { openFilesProblem } from './open-files.mjs';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -22,4 +23,4 @@ const build = spawnSync(process.execPath, [resolve(import.meta.dirname, 'build.m
 });
 if (build.status !== 0) process.exit(build.status ?? 1);
 await import('./source-maps.mjs');
-await import('../.cache/build/server.mjs');
+await import('../.cache/build/server.mjs').catch(endWithProblem);
