@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
-import { isLoopback } from './config/read-tls.ts';
+import { isForThisMachine, isLoopback } from './config/read-tls.ts';
 import { readConfig } from './config.ts';
 
 let folder: string;
@@ -141,6 +141,43 @@ describe('TLS', () => {
     expect(['127.0.0.1', '127.9.9.9', '::1', 'localhost'].every(isLoopback)).toBe(true);
     expect(['0.0.0.0', '::', '10.127.0.0.1', '192.168.0.1'].some(isLoopback)).toBe(false);
   });
+});
+
+test.each([
+  [[], true],
+  [['--tls', '--public-url', 'https://localhost:7700'], true],
+  [['--behind-tls-proxy', '--public-url', 'https://ops.example'], false],
+  [['--behind-tls-proxy'], false],
+  [['--tls', '--public-url', 'https://ops.example'], false],
+  [['--listen', '0.0.0.0'], false],
+  [['--listen', '0.0.0.0', '--public-url', 'https://localhost:7700'], false],
+])('with %j, whoever reads what the server prints is its administrator: %s', (argv, expected) => {
+  expect(isForThisMachine(readConfig(argv, {}))).toBe(expected);
+});
+
+test('variables that look like settings and are none are told, with what was meant, and never with their value', () => {
+  const env = {
+    OPSCONDUCTOR_RUN_RETENTION_DAY: '30',
+    OPSCONDUCTOR_DATABASE_URL: 'postgres://a:hush@b/c',
+    OPSCONDUCTOR_COLOR: 'blue',
+    OPSCONDUCTOR_PORT: '7701',
+    OPSCONDUCTOR_BEHIND_TLS_PROXY: 'false',
+    OPSCONDUCTOR_ALLOWED_HOSTS: '',
+    PATH: '/bin',
+  };
+  expect(
+    readConfig(['--behind-tls-proxy', '--no-demo', '--allowed-host', 'b'], env).unknownVariables,
+  ).toEqual([
+    'OPSCONDUCTOR_RUN_RETENTION_DAY is no setting of the server and has no effect; did you mean OPSCONDUCTOR_RUN_RETENTION_DAYS?',
+    'OPSCONDUCTOR_DATABASE_URL is no setting of the server and has no effect; did you mean DATABASE_URL?',
+    'OPSCONDUCTOR_COLOR is no setting of the server and has no effect',
+  ]);
+});
+
+test('a switch that is neither on nor off is reported even if a flag overrides it', () => {
+  expect(problemsOf(['--no-demo'], { OPSCONDUCTOR_DEMO: 'maybe' })).toEqual([
+    'OPSCONDUCTOR_DEMO: found "maybe"; allowed: true or false',
+  ]);
 });
 
 test('the hosts are the allowed ones and the public one', () => {

@@ -7,7 +7,7 @@ import { readFlags } from './config/flags.ts';
 import { readHosts } from './config/read-hosts.ts';
 import { readIdentity, readRetention } from './config/read-periods.ts';
 import { checkPublicUrl, isLoopback, readTls } from './config/read-tls.ts';
-import { type Environment, filled, SettingReader } from './config/setting-reader.ts';
+import { type Environment, SettingReader } from './config/setting-reader.ts';
 import {
   addressOf,
   bootstrapTokenOf,
@@ -58,6 +58,8 @@ export interface Config {
     /** `undefined`: rows are kept forever. */
     retentionDays: number | undefined;
   };
+  /** What to tell about variables that look like settings and are none. */
+  unknownVariables: string[];
 }
 
 const repositoryRoot = resolve(import.meta.dirname, '../..');
@@ -81,7 +83,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
     'an http or https URL without path: https://opsconductor.example.com',
   );
   const dataDir = resolve(
-    flags.data ?? filled(env.OPSCONDUCTOR_DATA) ?? join(repositoryRoot, '.opsconductor'),
+    flags.data ?? read.variable('OPSCONDUCTOR_DATA') ?? join(repositoryRoot, '.opsconductor'),
   );
   const address =
     read.text('--listen', 'OPSCONDUCTOR_LISTEN', flags.listen, addressOf, 'an IP address, or localhost') ??
@@ -94,23 +96,23 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
       portOf,
       'a whole number from 0 to 65535; 0 takes any free port',
     ) ?? 7700;
-  const behindTlsProxy = flags.behindTlsProxy ?? read.flag('OPSCONDUCTOR_BEHIND_TLS_PROXY') ?? false;
+  const behindTlsProxy = read.flag('OPSCONDUCTOR_BEHIND_TLS_PROXY', flags.behindTlsProxy) ?? false;
   const tls = readTls(flags, read, { behindTlsProxy, isLoopback: isLoopback(address) });
   checkPublicUrl(publicUrl, tls.mode !== 'off' || behindTlsProxy, problems);
   const config: Config = {
     listen: { address, port },
     dataDir,
     masterKeyFile: resolve(
-      filled(env.OPSCONDUCTOR_MASTER_KEY_FILE) ?? join(`${dataDir}-keys`, 'master-key.json'),
+      read.variable('OPSCONDUCTOR_MASTER_KEY_FILE') ?? join(`${dataDir}-keys`, 'master-key.json'),
     ),
-    demo: flags.demo === false ? false : (read.flag('OPSCONDUCTOR_DEMO') ?? true),
+    demo: read.flag('OPSCONDUCTOR_DEMO', flags.demo === false ? false : undefined) ?? true,
     databaseUrl: read.secret(
       'DATABASE_URL',
       databaseUrlOf,
-      'a URL of one host: postgres://user:password@host:5432/database',
+      'a URL of one host: postgres://user:password@host:5432/database, with characters like @ : / ? # % in the password written as %40 and so on',
     ),
     publicUrl,
-    hosts: readHosts(flags, env, publicUrl, problems),
+    hosts: readHosts(flags, read, publicUrl),
     tls,
     behindTlsProxy,
     bootstrapToken: read.secret(
@@ -129,7 +131,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         'a whole number of seconds from 0 to 300',
       ) ?? 0,
     retention: readRetention(flags, read),
-    detectsSecrets: flags.detectSecrets ?? read.flag('OPSCONDUCTOR_DETECT_SECRETS') ?? false,
+    detectsSecrets: read.flag('OPSCONDUCTOR_DETECT_SECRETS', flags.detectSecrets) ?? false,
     maxStoredBytes: read.text(
       '--file-storage-gb',
       'OPSCONDUCTOR_FILE_STORAGE_GB',
@@ -156,8 +158,10 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
         'a whole number of days from 30 to 36500; without it, audit rows are kept forever',
       ),
     },
+    unknownVariables: [],
   };
   if (problems.length > 0) throw new ConfigError(problems);
+  config.unknownVariables.push(...read.unknownVariables());
   return config;
 }
 

@@ -2,12 +2,13 @@
 import { join, resolve } from 'node:path';
 import { createAdministratorCode } from './auth/sign-in/sign-in-codes.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
-import { isLoopback } from './config/read-tls.ts';
+import { isForThisMachine } from './config/read-tls.ts';
 import { type Config, readConfig, readEnvironment } from './config.ts';
 import { endEverythingAtOnce } from './ends-at-once.ts';
 import { createLog, outliveOutput } from './log.ts';
 import { noteWanted, startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';
+import { isPlainByDefault } from './store/database/driver-socket.ts';
 import { endOnUnhandledRejection } from './unhandled-rejection.ts';
 
 const repositoryRoot = resolve(import.meta.dirname, '../..');
@@ -26,6 +27,12 @@ async function main(): Promise<number> {
   outliveOutput(process.stdout, process.stderr);
   const log = createLog({ level: config.logLevel, plain: process.stdout.isTTY === true });
   endOnUnhandledRejection(log);
+  for (const text of config.unknownVariables) log.warn(text);
+  if (config.databaseUrl !== undefined && isPlainByDefault(config.databaseUrl)) {
+    log.warn(
+      'the connection to PostgreSQL is not encrypted; add ?sslmode=verify-full to DATABASE_URL, or ?sslmode=disable if that is intended',
+    );
+  }
   const stopping = stopRequested();
   await noteWanted(config);
   const server = await startServer(config, paths, log, say).catch((error: unknown) => {
@@ -65,11 +72,12 @@ async function main(): Promise<number> {
 }
 
 /**
- * Prints a sign-in link. On loopback at every start, because there whoever reads this terminal is the administrator;
- * otherwise only at the first start.
+ * Prints a sign-in link. If the server is for this machine only, at every start, because there whoever reads this
+ * terminal is the administrator; otherwise only at the first start, because its output ends up in logs that more people
+ * read.
  */
 async function saySignIn(config: Config, server: RunningServer): Promise<void> {
-  if (!server.isNew && !isLoopback(config.listen.address)) return;
+  if (!server.isNew && !isForThisMachine(config)) return;
   const made = await createAdministratorCode({ sql: server.sql, now: () => new Date() });
   if (made === undefined) return;
   say('');

@@ -121,6 +121,7 @@ export async function startServer(
       closers.push(
         renewTls({
           ...{ server, current: tls, load: () => openTls(config), log, intervalMs: tlsIntervalMs },
+          publicHost: config.publicUrl === undefined ? undefined : new URL(config.publicUrl).hostname,
           onExpiry: (validTo) => metrics.setCertificateExpiry(validTo),
         }),
       );

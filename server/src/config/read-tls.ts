@@ -23,7 +23,7 @@ export function readTls(
     readableFileOf,
     'a file that can be read',
   );
-  const wantsTls = flags.tls ?? read.flag('OPSCONDUCTOR_TLS') ?? false;
+  const wantsTls = read.flag('OPSCONDUCTOR_TLS', flags.tls) ?? false;
   if ((certFile === undefined) !== (keyFile === undefined)) {
     read.problems.push(
       '--tls-cert and --tls-key: only one of them is given and usable; allowed: both, or neither',
@@ -50,4 +50,14 @@ export function checkPublicUrl(publicUrl: string | undefined, isHttps: boolean, 
 /** Returns whether only this machine can connect. */
 export function isLoopback(address: string): boolean {
   return address === 'localhost' || address === '::1' || /^127\.\d+\.\d+\.\d+$/.test(address);
+}
+
+/** Returns whether a server with these settings is meant for the person at this machine only. */
+export function isForThisMachine({
+  listen,
+  publicUrl,
+  behindTlsProxy,
+}: Pick<Config, 'listen' | 'publicUrl' | 'behindTlsProxy'>): boolean {
+  const host = publicUrl === undefined ? listen.address : new URL(publicUrl).hostname.replace(/^\[|\]$/g, '');
+  return isLoopback(listen.address) && isLoopback(host) && !behindTlsProxy;
 }

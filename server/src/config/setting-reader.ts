@@ -1,10 +1,12 @@
 // Reads one setting at a time, from its flag or its variable, and collects problems: the setting's name, what was
 // found, what is allowed.
+import { nearName } from '@opsconductor/protocol';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export class SettingReader {
   readonly #env: Environment;
+  readonly #known = new Set<string>();
   readonly problems: string[];
 
   constructor(env: Environment, problems: string[]) {
@@ -19,7 +21,7 @@ export class SettingReader {
     parse: (text: string) => T | undefined,
     allowed: string,
   ): T | undefined {
-    const text = given ?? filled(this.#env[variable]);
+    const text = given ?? this.variable(variable);
     if (text === undefined) return undefined;
     const value = parse(text.trim());
     if (value === undefined)
@@ -31,7 +33,7 @@ export class SettingReader {
 
   /** Reads only the environment, because every user of the machine can read arguments. */
   secret(variable: string, isValid: (text: string) => boolean, allowed: string): string | undefined {
-    const text = filled(this.#env[variable]);
+    const text = this.variable(variable);
     if (text === undefined || isValid(text)) return text;
     this.problems.push(
       `${variable}: what was found (${text.length} characters, not shown) is not allowed; allowed: ${allowed}`,
@@ -39,7 +41,8 @@ export class SettingReader {
     return undefined;
   }
 
-  flag(variable: string): boolean | undefined {
+  /** @param given what the command line says, if anything. */
+  flag(variable: string, given: boolean | undefined): boolean | undefined {
     const words: Record<string, boolean> = {
       true: true,
       '1': true,
@@ -48,7 +51,31 @@ export class SettingReader {
       '0': false,
       no: false,
     };
-    return this.text(variable, variable, undefined, (text) => words[text.toLowerCase()], 'true or false');
+    const value = this.text(
+      variable,
+      variable,
+      undefined,
+      (text) => words[text.toLowerCase()],
+      'true or false',
+    );
+    return given ?? value;
+  }
+
+  /** Returns a variable as it is; `undefined` if it is empty. */
+  variable(name: string): string | undefined {
+    this.#known.add(name);
+    return filled(this.#env[name]);
+  }
+
+  /** Says of each variable that looks like a setting and was never read that it has no effect. Call this last. */
+  unknownVariables(): string[] {
+    const known = [...this.#known];
+    return Object.keys(this.#env)
+      .filter((name) => name.startsWith('OPSCONDUCTOR_') && !this.#known.has(name))
+      .map((name) => {
+        const near = nearName(name, known) ?? known.find((each) => name.endsWith(`_${each}`));
+        return `${name} is no setting of the server and has no effect${near === undefined ? '' : `; did you mean ${near}?`}`;
+      });
   }
 }
 

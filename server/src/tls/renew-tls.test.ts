@@ -15,7 +15,13 @@ import { loadOrCreateServerTls } from './server-tls.ts';
 const dayMs = 24 * 60 * 60 * 1_000;
 
 /** A server on certificate files that a test can replace. */
-async function setup({ nowMs }: { nowMs?: (validTo: number) => number } = {}) {
+async function setup({
+  nowMs,
+  publicHost,
+}: {
+  nowMs?: (validTo: number) => number;
+  publicHost?: string;
+} = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'renew-tls-'));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   const make = (name: string) =>
@@ -42,6 +48,7 @@ async function setup({ nowMs }: { nowMs?: (validTo: number) => number } = {}) {
     load,
     log,
     intervalMs: 3_600_000,
+    publicHost,
     onExpiry: (date) => expiries.push(date.toISOString()),
     ...(nowMs === undefined ? {} : { nowMs: () => nowMs(validTo) }),
   });
@@ -131,3 +138,24 @@ test('a certificate that expires soon is warned of once a day, and one that has 
   await vi.waitFor(() => expect(t.errors).toHaveBeenCalledOnce(), { timeout: 10_000 });
   expect(t.errors).toHaveBeenCalledWith(expect.anything(), expect.stringMatching(/has expired/));
 });
+
+test('a certificate that is not for the host of the public URL is warned of once', async () => {
+  const t = await setup({ publicHost: 'ops.example.com' });
+  await t.reload();
+  await t.reload();
+  expect(t.warnings.mock.calls).toEqual([
+    [
+      { host: 'ops.example.com', names: expect.stringContaining('DNS:localhost') },
+      expect.stringContaining('not for the host of --public-url'),
+    ],
+  ]);
+});
+
+test.each(['localhost', '127.0.0.1', '[::1]'])(
+  'a certificate for %s is not warned of',
+  async (publicHost) => {
+    const t = await setup({ publicHost });
+    await t.reload();
+    expect(t.warnings).not.toHaveBeenCalled();
+  },
+);

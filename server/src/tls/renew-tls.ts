@@ -2,6 +2,7 @@
 // complete and differ. Open connections keep the old certificate.
 import { X509Certificate } from 'node:crypto';
 import type { Server as HttpsServer } from 'node:https';
+import { isIP } from 'node:net';
 import type { Log } from '../log.ts';
 
 export interface RenewableTls {
@@ -16,6 +17,8 @@ export interface RenewTlsOptions {
   /** Reads the certificate again. Throws if it can't be used; the old one then stays in use. */
   load(): Promise<RenewableTls | undefined>;
   log: Log;
+  /** Host of the public URL, which certificates should be for. */
+  publicHost?: string | undefined;
   /** Told at each look when the certificate in use expires. */
   onExpiry?(validTo: Date): void;
   /** In ms. */
@@ -35,6 +38,7 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
   let lastProblem = '';
   let reading: Promise<void> = Promise.resolve();
   const warnOfEnd = onceADay(log, options.nowMs ?? Date.now);
+  const warnOfName = onceEach(log, options.publicHost);
   const readAgain = async () => {
     try {
       const tls = await load();
@@ -53,9 +57,10 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
   };
   const look = () => {
     reading = reading.then(readAgain).then(() => {
-      const { validTo } = new X509Certificate(current.certPem);
-      options.onExpiry?.(new Date(validTo));
-      warnOfEnd(validTo);
+      const certificate = new X509Certificate(current.certPem);
+      options.onExpiry?.(new Date(certificate.validTo));
+      warnOfEnd(certificate.validTo);
+      warnOfName(certificate);
     });
   };
   look();
@@ -85,6 +90,23 @@ function onceADay(log: Log, nowMs: () => number): (validTo: string) => void {
       log.error(
         { validTo },
         'the certificate has expired, and agents and browsers refuse this server; put a renewed one in its place',
+      );
+  };
+}
+
+/** Returns a function that warns of each certificate that is not for the given host. */
+function onceEach(log: Log, host: string | undefined): (certificate: X509Certificate) => void {
+  let told = '';
+  return (certificate) => {
+    const { fingerprint256, subjectAltName } = certificate;
+    if (host === undefined || fingerprint256 === told) return;
+    told = fingerprint256;
+    const name = host.replace(/^\[|\]$/g, '');
+    const fits = isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name);
+    if (fits === undefined)
+      log.warn(
+        { host: name, names: subjectAltName },
+        'the certificate is not for the host of --public-url, and agents and browsers refuse it there; correct one of the two',
       );
   };
 }

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -54,6 +54,14 @@ describe('the master key file', () => {
     await expect(load({ file })).rejects.toMatchObject({
       reason: 'exposed',
       message: expect.stringContaining(`chmod 600 ${file}`),
+    });
+  });
+
+  it('that is a folder is refused without advice to change its mode', async () => {
+    await mkdir(file, { recursive: true });
+    await expect(load({ file })).rejects.toMatchObject({
+      reason: 'unreadable',
+      message: `${file} is no file. OPSCONDUCTOR_MASTER_KEY_FILE has to name the master key file itself, such as ${file}/master-key.json.`,
     });
   });
 

@@ -2,7 +2,7 @@
 // keys that encrypt the rows; the file holds others only while one key is being replaced by another.
 import { createHash, randomBytes } from 'node:crypto';
 import { link, open, rename, stat, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { makeFolder } from '../../make-folder.ts';
 import { AtRestError } from './at-rest-error.ts';
 
@@ -90,7 +90,9 @@ export async function readMasterKeys(file: string): Promise<MasterKey[] | undefi
   });
   if (handle === undefined) return undefined;
   try {
-    const { mode, size } = await handle.stat();
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw notAFile(file);
+    const { mode, size } = stat;
     // Windows has no such bits; there the directory's access list protects the file.
     if (process.platform !== 'win32' && (mode & othersMask) !== 0) {
       const octal = (mode & 0o777).toString(8).padStart(4, '0');
@@ -104,6 +106,13 @@ export async function readMasterKeys(file: string): Promise<MasterKey[] | undefi
   } finally {
     await handle.close();
   }
+}
+
+function notAFile(file: string): AtRestError {
+  return new AtRestError(
+    'unreadable',
+    `${file} is no file. OPSCONDUCTOR_MASTER_KEY_FILE has to name the master key file itself, such as ${join(file, 'master-key.json')}.`,
+  );
 }
 
 function unreadable(file: string, cause: Error): AtRestError {

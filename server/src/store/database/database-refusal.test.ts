@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { connect } from './connection.ts';
+import { DatabaseLost } from './database-lost.ts';
 import { DatabaseRefusalError, databaseRefusal } from './database-refusal.ts';
 import { setupDatabase, type TestDatabase } from './testing.ts';
 
@@ -89,6 +90,29 @@ test('the address is named if nothing listens there, or something that is not Po
     url.host = '127.0.0.1:1';
   });
   expect(nobody).toMatch(/^Nothing listens at 127\.0\.0\.1:1\. Check DATABASE_URL/);
+});
+
+test.each([
+  [
+    'no pg_hba.conf entry for host "10.0.0.5", no encryption',
+    /no encryption\. If it wants TLS, add \?sslmode=verify-full to DATABASE_URL; otherwise see pg_hba\.conf there\.$/,
+  ],
+  ['role "u" is not permitted to log in', /log in\. Check DATABASE_URL, and pg_hba\.conf there\.$/],
+])('a database that lets nobody in (%s) may want TLS', async (message, expected) => {
+  const raise = `do $$ begin raise exception '${message}' using errcode = '28000'; end $$`;
+  expect(await saidOf(() => {}, raise)).toMatch(expected);
+});
+
+test('a certificate for another name is told apart from a database that can’t be reached', () => {
+  const wrongName = Object.assign(new Error('Host: db. is not in the cert’s altnames.'), {
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+  });
+  const lost = new DatabaseLost(wrongName);
+  expect(databaseRefusal(lost, 'postgres://u:hush@db/d')).toMatchObject({
+    message: expect.stringMatching(
+      /^The certificate of PostgreSQL at db:5432 is for another name: .*altnames\. DATABASE_URL has to name the host/,
+    ),
+  });
 });
 
 test('bugs are passed on unchanged; if the embedded database ended, the message says where to look', async () => {

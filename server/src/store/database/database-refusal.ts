@@ -22,7 +22,11 @@ const answers: Readonly<Record<string, (at: Address, said: string) => string>> =
   '28P01': (at) =>
     `PostgreSQL at ${at.server} refused the password of user "${at.user}". ${check}; characters like @ : / # % in a password are written as %40 and so on.`,
   '28000': (at, said) =>
-    `PostgreSQL at ${at.server} does not let user "${at.user}" in: ${said}. ${check}, and pg_hba.conf there.`,
+    `PostgreSQL at ${at.server} does not let user "${at.user}" in: ${said}. ${
+      said.includes('no encryption')
+        ? `If it wants TLS, add ?sslmode=verify-full to DATABASE_URL; otherwise see`
+        : `${check}, and`
+    } pg_hba.conf there.`,
   '3D000': (at) =>
     `PostgreSQL at ${at.server} has no database "${at.database}". ${check}, or make it: create database "${at.database}" owner "${at.user}".`,
   '42501': (at, said) =>
@@ -35,12 +39,17 @@ const answers: Readonly<Record<string, (at: Address, said: string) => string>> =
 };
 
 /** Messages by the system's error code of a failed connection. */
-const ways: Readonly<Record<string, (at: Address) => string>> = {
+const ways: Readonly<Record<string, (at: Address, said: string) => string>> = {
   ECONNREFUSED: (at) =>
     `Nothing listens at ${at.server}. ${check}, and that PostgreSQL runs and listens on that address.`,
   ENOTFOUND: (at) => `The name ${at.host} is not known. ${check}, and the name servers of this machine.`,
   EAI_AGAIN: (at) => `No name server answers for ${at.host}. ${check}, and the name servers of this machine.`,
+  ERR_TLS_CERT_ALTNAME_INVALID: (at, said) =>
+    `The certificate of PostgreSQL at ${at.server} is for another name: ${said}. DATABASE_URL has to name the host as its certificate does.`,
 };
+
+/** Codes of certificates that no CA known here vouches for. */
+const untrusted = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_(UNTRUSTED|SIGNATURE_))/;
 
 /**
  * Returns the error to report after the first statements on the database at `url` failed; other errors are returned
@@ -53,10 +62,18 @@ export function databaseRefusal(error: unknown, url: string | undefined): unknow
   const answer = answers[sqlState(error) ?? ''];
   if (answer !== undefined) return new DatabaseRefusalError(answer(at, wholly(error)), { cause: error });
   if (!isDatabaseLost(error)) return error;
-  const way = ways[String((error as { code?: unknown }).code)];
-  const text =
-    way?.(at) ?? `PostgreSQL at ${at.server} could not be reached: ${withoutDot(error.message)}. ${check}.`;
-  return new DatabaseRefusalError(text, { cause: error });
+  return new DatabaseRefusalError(explainLoss(at, error), { cause: error });
+}
+
+function explainLoss(at: Address, error: Error): string {
+  const code = String((error as { code?: unknown }).code);
+  const said = withoutDot(error.message);
+  const way = ways[code];
+  if (way !== undefined) return way(at, said);
+  if (untrusted.test(code)) {
+    return `The certificate of PostgreSQL at ${at.server} is not trusted here: ${said}. Name a file with the CA of the database in the variable NODE_EXTRA_CA_CERTS.`;
+  }
+  return `PostgreSQL at ${at.server} could not be reached: ${said}. ${check}.`;
 }
 
 function embeddedLost(cause: Error): Error {

@@ -15,7 +15,8 @@ import {
   keyToPem,
 } from '../../tls/issue-certificate.ts';
 import { connect, connectBinary } from './connection.ts';
-import { DriverSocket, tlsOf } from './driver-socket.ts';
+import { databaseRefusal } from './database-refusal.ts';
+import { DriverSocket, isPlainByDefault, tlsOf } from './driver-socket.ts';
 
 const tell = (emitter: EventEmitter, name: string | symbol, ...rest: unknown[]) =>
   EventEmitter.prototype.emit.call(emitter, name, ...rest);
@@ -106,7 +107,24 @@ test('bytes that bypass the driver are encrypted, too', async () => {
 });
 
 test('sslmode=verify-full refuses a certificate that no known authority has signed', async () => {
-  await expect(isEncrypted(secure, 'verify-full')).rejects.toThrow(/unable to verify/);
+  const refusal = await isEncrypted(secure, 'verify-full').catch((error: unknown) => error);
+  expect(refusal).toMatchObject({ message: expect.stringContaining('unable to verify') });
+  expect(databaseRefusal(refusal, secure.url)).toMatchObject({
+    message: expect.stringMatching(/is not trusted here: .* NODE_EXTRA_CA_CERTS\.$/),
+  });
+});
+
+test.each([
+  ['postgres://u:hush@db.example.com/d', true],
+  ['postgres://u:hush@10.0.0.5:5432/d?application_name=x', true],
+  ['postgres://u@127.0.0.1/d', false],
+  ['postgres://u@[::1]/d', false],
+  ['postgres://u@localhost/d', false],
+  ['postgres://u@db.example.com/d?sslmode=disable', false],
+  ['postgres://u@db.example.com/d?sslmode=verify-full', false],
+  ['postgres://u@db.example.com/d?ssl=true', false],
+])('nobody said whether a connection of %s to another machine is to be encrypted: %s', (url, expected) => {
+  expect(isPlainByDefault(url)).toBe(expected);
 });
 
 test('sslmode=prefer does without TLS if the server has none; require and verify-full refuse', async () => {

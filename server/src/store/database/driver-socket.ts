@@ -53,6 +53,13 @@ export function tlsOf(url: string): DatabaseTls {
   return mode === 'require' ? 'require' : 'verify';
 }
 
+/** Whether connections cross a network unencrypted, and the URL doesn't say that this is wanted. */
+export function isPlainByDefault(url: string): boolean {
+  const { hostname, searchParams } = new URL(url);
+  const isNear = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname) || hostname === '';
+  return !isNear && !searchParams.has('sslmode') && !searchParams.has('ssl');
+}
+
 /** The parts of a socket that the driver uses. Events: `data`, `drain`, `error`, `close`. */
 export class DriverSocket extends EventEmitter {
   readonly #address: DatabaseAddress;
