@@ -156,7 +156,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<SshdFixture>
     sessionPids: () => server.sessionPids(),
     suspend: () => server.suspend(),
     killSessions: () => {
-      for (const pid of server.sessionPids()) kill(pid);
+      for (const pid of server.suspendSessions()) kill(pid);
     },
     stop: () => server.stop(),
     boots: (id, upSeconds) => writeBoot(dir, id, upSeconds),
@@ -238,9 +238,27 @@ class Server {
   }
 
   suspend(): number[] {
-    const pids = [...this.#pids().slice(0, 1), ...this.sessionPids()];
-    for (const pid of pids) kill(pid, 'SIGSTOP');
-    return pids;
+    const server = this.#pids().slice(0, 1);
+    for (const pid of server) kill(pid, 'SIGSTOP');
+    return [...server, ...this.suspendSessions()];
+  }
+
+  /**
+   * A session forks right after it has let its user in. The process that it forks while it is being looked for would be
+   * left, with the connection.
+   */
+  suspendSessions(): number[] {
+    const found = new Set<number>();
+    const isStopped = (pid: number) => /^State:\s+[TXZ]/m.test(readProcess(pid, 'status'));
+    for (;;) {
+      const pids = this.sessionPids();
+      const more = pids.filter((pid) => !found.has(pid));
+      if (more.length === 0 && pids.every(isStopped)) return [...found];
+      for (const pid of more) {
+        found.add(pid);
+        kill(pid, 'SIGSTOP');
+      }
+    }
   }
 
   /** The server and all its descendants: sessions, and the commands they run. */
@@ -366,7 +384,7 @@ function parentOf(pid: number): number {
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
 }
 
-function readProcess(pid: number, file: 'stat' | 'comm'): string {
+function readProcess(pid: number, file: 'stat' | 'status' | 'comm'): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
