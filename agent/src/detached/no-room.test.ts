@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { accountTest } from '../ssh/sshd-setup.ts';
-import { setupExec } from '../steps/ssh-exec/ssh-exec-setup.ts';
+import { setupExec, TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import { childrenOf, read } from '../steps/ssh-exec/target-shells-setup.ts';
 
 const survives = { survive_agent_restart: true };
@@ -13,14 +13,20 @@ const pageBytes = 4_096;
 const mayMount = process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0;
 const roomTest = mayMount ? accountTest : test.skip;
 
-/** Makes a home for the fixture's account with room for this many small files. */
-function homeWithRoomFor(pages: number): string {
+/** Makes a home for the fixture's account on a disk of its own. */
+function homeOn(disk: string): string {
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-room-'));
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700,uid=20001', 'none', home]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `${disk},mode=700,uid=20001`, 'none', home]);
   onTestFinished(() => {
     execFileSync('umount', ['-l', home]);
     rmSync(home, { recursive: true });
   });
+  return home;
+}
+
+/** Makes one with room for this many small files. */
+function homeWithRoomFor(pages: number): string {
+  const home = homeOn('size=1m');
   const taken = (1024 * 1024) / pageBytes - pages;
   execFileSync('dd', ['if=/dev/zero', `of=${home}/others`, `bs=${pageBytes}`, `count=${taken}`], {
     stdio: 'ignore',
@@ -50,6 +56,29 @@ roomTest.each([0, 6, 10, 14, 16, 18, 20, 24, 32])(
   },
 );
 
+roomTest('another agent takes a command over whose disk takes no more files', async () => {
+  const home = homeOn('size=1m,nr_inodes=40');
+  const t = await setupExec({ config: [`ForceCommand HOME=${home}; eval "$SSH_ORIGINAL_COMMAND"`] });
+  const gate = join(home, 'gate');
+  execFileSync('mkfifo', ['-m', '666', gate]);
+  const marker = `files.${process.pid}.1`;
+  const config = { ...survives, command: 'echo out; cat gate; exit 3' };
+  const first = t.run(config, { marker });
+  await t.sink.seen(/out\n/);
+  await t.warm.close();
+  await first;
+  const fill = `n=0; while true >${home}/file$n; do n=$((n + 1)); done`;
+  execFileSync('sh', ['-c', `{ ${fill}; } 2>/dev/null; true`]);
+  const second = new TestSink();
+  second.written.stdout = t.sink.written.stdout;
+  const again = t.reattach(config, { marker, output: second, collector: 1 });
+  execFileSync('sh', ['-c', `echo go >${gate}`]);
+  expect(await again).toMatchObject({ exitCode: 3 });
+  expect(second.stdout).toBe('go\n');
+  const place = join(home, '.opsconductor/attempts', marker);
+  expect(readdirSync(place)).toContain('collector.1');
+});
+
 accountTest(
   'a target that allows no files at all runs a command without a supervisor, or says so at once',
   async () => {
@@ -78,6 +107,9 @@ accountTest('a command whose output nothing keeps any more has the end that was 
   // The shells that keep the streams, and then what they have started, which they could not tell from a full disk.
   const shells = childrenOf(supervisor).filter((pid) => read(`/proc/${pid}/cmdline`).includes('supervisor'));
   expect(shells.length).toBeGreaterThan(1);
+  // Stopped, so that none of them starts anything meanwhile.
+  for (const pid of shells) process.kill(pid, 'SIGSTOP');
+  await expect.poll(() => shells.every((pid) => /^State:\s+T/m.test(read(`/proc/${pid}/status`)))).toBe(true);
   const others = shells.flatMap(childrenOf);
   // One of them may be a short sleep that is over by itself.
   execFileSync('sh', ['-c', `kill -9 ${[...shells, ...others].join(' ')} 2>/dev/null || true`]);

@@ -93,6 +93,13 @@ test.each(shells)('%s ends a command whose output nothing keeps from the first m
     expect(await start(shell, 'echo out', { change })).toEqual({ order: told });
 });
 
+test('a supervisor that is done is not waited for, though it has not gone yet', async () => {
+  const stays = 'echo over >over; echo >&4\nwhile [ -d "$d" ]; do sleep 0.1; done';
+  const change = (text: string) =>
+    text.replace('collect() {', `collect() {\n${killed}`).replace('echo over >over; echo >&4', stays);
+  expect(await start('sh', 'echo out', { change })).toEqual({ order: 'begin 137 full full end ' });
+});
+
 test('an agent that finds a start that was killed halfway says so by itself', async () => {
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
   onTestFinished(() => rmSync(home, { recursive: true }));

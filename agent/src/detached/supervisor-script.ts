@@ -260,7 +260,12 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     // An agent that takes over leaves a file with a higher number. It makes its file before it looks for others, so
     // that of two that come at the same time the one with the higher number continues.
     `ours() { for f in collector.*; do case $f in *'*') ;; *) [ "${'$'}{f#*.}" -le ${collector} ] || return 1;; esac; done; }`,
-    ...(collector === 0 ? [] : [`: >collector.${collector}`]),
+    // If there is room for no other file, one of those that were made for that becomes it. A failed `:` ends some shells.
+    ...(collector === 0
+      ? []
+      : [
+          `true 2>/dev/null >collector.${collector} || for f in spare?; do mv "$f" collector.${collector} 2>/dev/null && break; done`,
+        ]),
     'ours || { echo "$n taken"; exit 0; }',
     't=$$; echo $t 1<>tailer; echo "$n begin"',
     // Input from the agent: how much its server has stored. Any other line makes the loop check again.
@@ -299,8 +304,9 @@ function reader(stdout: number, stderr: number, collector: number): string[] {
     // What kept a stream is gone.
     'rest() { eval "x=\\$e$1"; [ -n "$x" ] || { more $1; flush; echo "f $1"; }; }',
     // Without a start time, it may be the shell that starts the supervisor, which is ourselves at first. If another one
-    // started it and is gone, we look again by ourselves, not when our agent asks.
-    'alive() { q=$t; s=-; [ ! -s super ] || read -r q s <super; if [ "$s" = - ]; then [ "$q" != $t ] && kill -0 "$q" 2>/dev/null && return; z=$((z + 1)); [ $z -lt 4 ] || return; [ "$q" = $t ] || { sleep 1; echo >&4; }; return 0; fi',
+    // started it and is gone, we look again by ourselves, not when our agent asks. One that is done counts as gone: it
+    // wakes nobody any more.
+    'alive() { [ ! -e over ] || return 1; q=$t; s=-; [ ! -s super ] || read -r q s <super; if [ "$s" = - ]; then [ "$q" != $t ] && kill -0 "$q" 2>/dev/null && return; z=$((z + 1)); [ $z -lt 4 ] || return; [ "$q" = $t ] || { sleep 1; echo >&4; }; return 0; fi',
     'kill -0 "$q" 2>/dev/null && read -r line 2>/dev/null <"/proc/$q/stat" || return 1; line=${line##*) }; set -- $s $line; [ "$1" = "${21}" ]; }',
     'while :; do',
     'did=',
