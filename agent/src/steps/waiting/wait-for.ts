@@ -54,7 +54,9 @@ function untilItEndsWell(
   { interval = 5, timeout = 300, become }: WaitForConfig,
   command: string,
 ): SshExecConfig {
-  const loop = `until ( eval ${quote(command)} ); do sleep ${interval}; done`;
+  // Without `sleep` there would be no pause.
+  const pause = `sleep ${interval}; case $? in 126 | 127) exit 127;; esac`;
+  const loop = `until ( eval ${quote(command)} ); do ${pause}; done`;
   // `become` is included because an agent that reattaches must look for it as the same user.
   return { command: loop, timeout, ...(become === undefined ? {} : { become }) };
 }

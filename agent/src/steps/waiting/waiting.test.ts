@@ -298,3 +298,11 @@ sshTest('a command is run again until it succeeds; a time is waited for', async 
   t.stop('cancelled');
   expect(await running).toMatchObject({ status: 'cancelled' });
 });
+
+sshTest('a command is not run again without a pause where there is no sleep', async () => {
+  const t = await setup(waitFor, { config: ['ForceCommand PATH=/nowhere; eval "$SSH_ORIGINAL_COMMAND"'] });
+  const outcome = await t.step.execute({ command: 'echo try; exit 1', interval: 1 }, t.context);
+  expect(outcome).toMatchObject({ status: 'failed', exitCode: 127 });
+  expect(t.sink.stdout).toBe('try\n');
+  expect(t.sink.stderr).toMatch(/sleep.*not found/);
+});
