@@ -176,7 +176,7 @@ export function stopOutcome(
       reason: 'cancel_unconfirmed',
       ...facts,
       message:
-        `The command was told to stop, but it could not be confirmed that it did: ${result.why}.${dropped}`.slice(
+        `The command was told to stop, but it could not be confirmed that it did: ${result.why?.replace(/\.$/, '')}.${dropped}`.slice(
           0,
           2000,
         ),

@@ -200,6 +200,7 @@ sshTest('a stop of a target out of reach is unconfirmed, within its time', async
   const pids = t.sshd.suspend();
   const outcome = await running;
   expect(outcome).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
+  expect(outcome.message).toMatch(/[^.]\.$/);
   expect(pids.length).toBeGreaterThan(0);
 });
 
