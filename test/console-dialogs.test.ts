@@ -197,3 +197,38 @@ describe.skipIf(missing !== undefined)('in a small window', () => {
     await page.context().close();
   });
 });
+
+describe.skipIf(missing !== undefined)('what a newcomer needs next', () => {
+  test('of a target without a credential is one, which is said before its connection is tested', async () => {
+    const page = await at('targets?search=dmz-web-09');
+    await page.getByRole('button', { name: /^dmz-web-09 / }).click();
+    await page.getByText('No credential is given to the target').waitFor();
+    await page.getByRole('button', { name: 'Choose a credential…' }).click();
+    await page.getByRole('dialog').getByLabel('Credential', { exact: true }).waitFor();
+    await page.context().close();
+  });
+
+  test('of a run that a target blocks is that target, which opens beside the dialog', async () => {
+    const page = await at('jobs/1');
+    await page.getByRole('button', { name: /^Run…/ }).click();
+    await page.getByRole('dialog').getByRole('searchbox', { name: 'Search targets' }).fill('dmz-web-09');
+    await page
+      .getByRole('dialog')
+      .getByRole('checkbox', { name: /dmz-web-09/ })
+      .check();
+    const note = page.locator('.note', { hasText: '1 blocked.' });
+    const opens = page.context().waitForEvent('page');
+    await note.getByRole('link', { name: 'dmz-web-09' }).click();
+    await (await opens).getByRole('button', { name: /^dmz-web-09 / }).waitFor();
+    await page.context().close();
+  });
+
+  test('of a list without starters is a job that is one', async () => {
+    await standIn.say('empty');
+    const page = await at('jobs/starters');
+    await standIn.say('full');
+    await page.getByRole('link', { name: 'Create one' }).click();
+    await page.locator('.cm-content').getByText('template: true').waitFor();
+    await page.context().close();
+  });
+});

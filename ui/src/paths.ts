@@ -123,7 +123,8 @@ export const paths = {
   jobStatistics: (id: number, query: { days?: number | undefined } = {}) =>
     withQuery(`/jobs/${id}/statistics`, query),
   editJob: (id: number, query: { step?: number | undefined } = {}) => withQuery(`/jobs/${id}/edit`, query),
-  newJob: (query: { from?: number; category?: string | undefined } = {}) => withQuery('/jobs/new', query),
+  newJob: (query: { from?: number; category?: string | undefined; template?: true } = {}) =>
+    withQuery('/jobs/new', query),
   runs: (query: RunsQuery = {}) => withQuery('/runs', { ...query }),
   run: (id: number, place: RunPlace = {}) => {
     const { lines, ...query } = place;

@@ -28,9 +28,13 @@ const starter: JobDefinition = {
   ],
 };
 
-/** Names the category unless it is the general one. */
-export function starterText(category?: string): string {
-  return writeDefinition({ ...starter, ...(category === undefined ? {} : { category }) });
+/** Names the category unless it is the general one. With `isTemplate`, other jobs can be made from the job. */
+export function starterText(category?: string, isTemplate = false): string {
+  return writeDefinition({
+    ...starter,
+    ...(category === undefined ? {} : { category }),
+    ...(isTemplate ? { template: true } : {}),
+  });
 }
 
 /** Returns the definition of another job as the start of a new one. */
