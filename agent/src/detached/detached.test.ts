@@ -393,3 +393,10 @@ accountTest(
     expect(readdirSync(join(attemptsOf(t), attempt.directoryName))).toEqual([]);
   },
 );
+
+accountTest('a login shell that prints much before the command costs nothing of its output', async () => {
+  const banner = `head -c 100000 /dev/zero | tr "\\0" x`;
+  const t = await setupExec({ config: [`ForceCommand ${banner}; eval "$SSH_ORIGINAL_COMMAND"`] });
+  expect(await t.run({ ...survives, command: 'echo out; exit 3' })).toMatchObject({ exitCode: 3 });
+  expect(t.sink.stdout).toBe('out\n');
+});

@@ -46,3 +46,12 @@ test.each([
 test('a line that never ends is not buffered', () => {
   expect(() => read(begin, 'd '.repeat(4_096))).toThrow('something else than output');
 });
+
+test('a startup file may print any amount, with or without line ends, before the reader’s first word', () => {
+  const much = 'x'.repeat(10_000);
+  for (const banner of [much, `${much}\n`, `${much}${much}\n${much}`])
+    expect(read(banner, much, `${nonce} be`, 'gin\nx 3\n')).toEqual([
+      { is: 'begin' },
+      { is: 'exit', code: 3 },
+    ]);
+});

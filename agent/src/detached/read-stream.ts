@@ -54,8 +54,10 @@ export class ReadStream {
       }
       const end = rest.indexOf(10);
       if (end === -1) {
-        if (rest.length > maxLineBytes) throw new Error('the target printed something else than output');
-        this.#held = Buffer.from(rest);
+        const isTooLong = rest.length > maxLineBytes;
+        if (isTooLong && this.#begun) throw new Error('the target printed something else than output');
+        // What a startup file prints may have no line end; the reader's first word follows it then.
+        this.#held = Buffer.from(isTooLong ? rest.subarray(-maxLineBytes) : rest);
         return;
       }
       const event = this.#line(rest.toString('latin1', 0, end));
