@@ -3,7 +3,7 @@ import { chmodSync, copyFileSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import type { ScriptTarget } from '../ssh/run-script.ts';
-import { accountTest, sshTest } from '../ssh/sshd-setup.ts';
+import { accountTest, printsTitle, sshTest } from '../ssh/sshd-setup.ts';
 import { type ExecSetup, setupExec } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import { cleanUpAttempt } from './clean-up-attempt.ts';
 
@@ -99,3 +99,21 @@ accountTest('processes that can not be ended are named', async () => {
     survivors: [{ pid: Number(pid), command: 'sleep' }],
   });
 });
+
+accountTest.each([true, false])(
+  'a command is stopped and cleaned up after also where startup files print no line end (it survives its agent: %s)',
+  async (survive_agent_restart) => {
+    const t = await setupExec({ config: [printsTitle] });
+    const config = { command: waits, survive_agent_restart };
+    const marker = newMarker();
+    const running = t.run(config, { marker });
+    const [, pid] = await t.sink.seen(/ready (\d+)/);
+    expect(await cleanUpAttempt(reach(t), marker, times)).toEqual({ found: 'ended' });
+    expect(runs(pid)).toBe(false);
+    await running;
+    const again = t.run(config);
+    await t.sink.seen(/ready[\s\S]*ready/);
+    t.stop();
+    expect(await again).toMatchObject({ status: 'cancelled' });
+  },
+);

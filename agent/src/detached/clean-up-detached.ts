@@ -11,7 +11,7 @@ import { leaderScript, removeAllScript } from './supervisor-script.ts';
 export async function detachedLeader(target: ScriptTarget, marker: string): Promise<number | undefined> {
   const nonce = newNonce();
   const said = await runScript(target, leaderScript(marker, nonce));
-  const match = new RegExp(`^${nonce} leader (\\d*)$`, 'm').exec(said);
+  const match = new RegExp(`${nonce} leader (\\d*)$`, 'm').exec(said);
   if (match === null) throw new Error('the target did not say whether it has files of the attempt');
   return match[1] === '' ? undefined : Number(match[1]);
 }

@@ -96,3 +96,6 @@ export async function refusalOf(attempt: Promise<unknown>): Promise<SshError> {
   if (error instanceof SshError) return error;
   throw error;
 }
+
+/** For sshd_config: each shell prints something without a line end first, as a startup file may that sets a title. */
+export const printsTitle = 'ForceCommand printf title; eval "$SSH_ORIGINAL_COMMAND"';

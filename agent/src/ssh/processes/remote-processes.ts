@@ -132,7 +132,9 @@ export function parseProcessTable(output: string): ProcessTable {
 function listScript(marked: string): string {
   // `grep` finds candidates in one process; of these only an exact value counts (a.1 is not a.12). The names of all
   // files may be more than the system passes to a program: then nothing is found, which must not look like no process.
+  // The line end comes after what a startup file has printed without one.
   return `{
+echo
 m='${marked}'
 if [ -r /proc/self/stat ]; then
 echo 'proc table'

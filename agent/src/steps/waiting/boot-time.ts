@@ -16,8 +16,9 @@ export interface BootTime {
 export async function readBootTime(target: ScriptTarget): Promise<BootTime> {
   const nonce = newNonce();
   const said = await runScript(target, bootScript(nonce));
-  const id = new RegExp(`^${nonce} id (.*)$`, 'm').exec(said)?.[1]?.trim();
-  const up = new RegExp(`^${nonce} up (\\d+(?:\\.\\d+)?)$`, 'm').exec(said)?.[1];
+  // What a startup file printed may be in front, on the same line.
+  const id = new RegExp(`${nonce} id (.*)$`, 'm').exec(said)?.[1]?.trim();
+  const up = new RegExp(`${nonce} up (\\d+(?:\\.\\d+)?)$`, 'm').exec(said)?.[1];
   return {
     id: id === undefined || id === '' || id === 'clock' ? undefined : id.slice(0, 200),
     upMs: up === undefined ? undefined : Number(up) * 1_000,

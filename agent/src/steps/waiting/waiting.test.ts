@@ -8,7 +8,7 @@ import { dialError } from '../../ssh/connect-errors.ts';
 import { jumpHostFailed } from '../../ssh/jump-hosts.ts';
 import type { SshPool } from '../../ssh/pool/pool.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
-import { accountTest, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
+import { accountTest, printsTitle, setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
 import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
 import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
 import type { BeforeStart, StepContext, StepType, StopRequest } from '../step-type.ts';
@@ -305,4 +305,10 @@ sshTest('a command is not run again without a pause where there is no sleep', as
   expect(outcome).toMatchObject({ status: 'failed', exitCode: 127 });
   expect(t.sink.stdout).toBe('try\n');
   expect(t.sink.stderr).toMatch(/sleep.*not found/);
+});
+
+accountTest('a host whose startup files print no line end tells its boot id', async () => {
+  const t = await setup(quick, { ...booted, config: [printsTitle] });
+  await t.step.execute({ command: 'exit 1' }, t.context);
+  expect(t.sink.stdout).toContain('The host was last started as boot first.');
 });
