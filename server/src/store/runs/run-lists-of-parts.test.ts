@@ -73,6 +73,17 @@ test('the newest parts of runs of many jobs are found without reading all runs o
   expect(rows).toBeLessThan(counted + few);
 });
 
+test('going through all runs of a category reads the target runs of these only, and the members of the group once', async () => {
+  // Every tenth run is of another job.
+  const fitting = manyRuns * 0.9;
+  const all = { reaches: within({ targetGroupIds: [groupId] }), search: 'patch', limit: manyRuns };
+  const targetRuns = await rowsRead(t.sql, 'job_run_targets', (db) => listRuns(db, all));
+  expect(targetRuns.found).toHaveLength(fitting);
+  expect(targetRuns.rows).toBeLessThan(counted + fitting + few);
+  const members = await rowsRead(t.sql, 'target_group_members', (db) => listRuns(db, all));
+  expect(members.rows).toBeLessThan(few);
+});
+
 test('parts of runs of a job with few runs are found without reading the runs of other jobs', async () => {
   const { rows, found } = await list({ search: 'check 391', limit: 3 });
   expect(found).toHaveLength(3);

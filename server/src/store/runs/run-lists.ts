@@ -244,7 +244,12 @@ function seenRuns(
     return { first: whole.ctes, ids: union(db, [...whole.ids, listing.select(part)]) };
   const mine = (within: Condition) =>
     db`(select tr.job_run_id from job_run_targets tr where ${within} limit ${fewRuns + 1})`;
-  const many = partsOfMany(db, filter, listing, { part, inOrder: inPart(db`exists (${seen} offset 0)`) });
+  // Looked for after what is asked of the job, which is cheaper, and with the targets of a group in a table of hashes (a
+  // join would go through them for each run): among a million runs, of which none fits, this decides between 2 s and 25.
+  const inOrder = inPart(db`exists (select from job_run_targets tr
+    where tr.job_run_id = r.id and j.id = r.job_id and ${inStatus}
+      and ${targetRunWithin(db, reaches)} is true offset 0)`);
+  const many = partsOfMany(db, filter, listing, { part, inOrder });
   return {
     first: [
       ...whole.ctes,
