@@ -127,6 +127,28 @@ test('a job is shown together with what is wrong with it, which stands above the
   }
 });
 
+test('grey rows of a page that loads make nothing wider than the window', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  for (const [path, of, width] of [
+    ['people/users/2', '**/users/2/access*', 390],
+    ['targets?open=1', '**/targets/1/effective-settings*', 390],
+    ['targets?open=1', '**/targets/1/effective-settings*', 1440],
+  ] as const) {
+    const page = await standIn.page({ viewport: { width, height: 850 } });
+    await page.route(of, () => {});
+    await page.goto(`${standIn.url}/${path}`);
+    const rows = page.locator('[role="status"] .grey').first();
+    await rows.waitFor({ state: 'attached' });
+    const [end, most] = await rows.evaluate((row) => [
+      row.getBoundingClientRect().right,
+      row.ownerDocument.documentElement.clientWidth,
+    ]);
+    expect(end, `${path} at ${width} px`).toBeLessThanOrEqual(most);
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.context().close();
+  }
+});
+
 test.for([1440, 390])(
   'the panels of a user appear from the top down, so that none pushes another one down, %i px wide',
   async (width, { skip }) => {
