@@ -39,8 +39,10 @@ async function start(
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
   onTestFinished(() => rmSync(home, { recursive: true }));
   const nonce = newNonce();
-  const script = commandScript({ marker: 'm.1.1', command }, report, { afterReport: ['exec 8>&- 9>&-'] });
-  const text = startScript({ name: 'm.1.1', marker: 'm.1.1', nonce, script }).toString();
+  const script = commandScript({ marker: 'script.1.1', command }, report, {
+    afterReport: ['exec 8>&- 9>&-'],
+  });
+  const text = startScript({ name: 'script.1.1', marker: 'script.1.1', nonce, script }).toString();
   const child = shellIn(home, `${before} exec ${shell}`);
   child.stdin.write(change(text).replaceAll('/bin/sh', shell));
   const stream = new ReadStream(nonce);
@@ -56,7 +58,7 @@ async function start(
   const pings = setInterval(() => child.stdin.write('ping\n'), 1_000);
   await once(child, 'close');
   clearInterval(pings);
-  const place = join(home, '.opsconductor/attempts/m.1.1');
+  const place = join(home, '.opsconductor/attempts/script.1.1');
   // The last files of the supervisor and of the reader.
   if (existsSync(place)) await expect.poll(() => lastFiles(place)).toEqual(['gone', 'over']);
   return told;
@@ -103,7 +105,7 @@ test('a supervisor that is done is not waited for, though it has not gone yet', 
 test('an agent that finds a start that was killed halfway says so by itself', async () => {
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
   onTestFinished(() => rmSync(home, { recursive: true }));
-  const name = 'm.1.1';
+  const name = 'script.1.1';
   const text = startScript({ name, marker: name, nonce: newNonce(), script: '' }).toString();
   const starter = shellIn(home, 'exec sh');
   starter.stdin.write(text.replace('setsid /bin/sh ./supervisor', `${killed}; true`));
@@ -126,7 +128,7 @@ test.each(shells)(
   async (shell) => {
     const report = (line: string) =>
       [
-        `{ l="${line}"; f=$HOME/.opsconductor/attempts/m.1.1/armed; printf %s "\${l%?}" >&8`,
+        `{ l="${line}"; f=$HOME/.opsconductor/attempts/script.1.1/armed; printf %s "\${l%?}" >&8`,
         // The reader notes each time that it has looked and is about to wait.
         'for i in 1 2; do read -r a <"$f"; echo >&9; while read -r b <"$f"; [ "$a" = "$b" ]; do sleep 0.01; done; done',
         'echo "${l#"${l%?}"}" >&8; echo >&9; }',
@@ -148,7 +150,7 @@ test('a supervisor that has only just been started, and a shell that has reporte
   const home = mkdtempSync(join(tmpdir(), 'opsconductor-shell-'));
   onTestFinished(() => rmSync(home, { recursive: true }));
   const nonce = newNonce();
-  const text = startScript({ name: 'm.1.1', marker: 'm.1.1', nonce, script: '' }).toString();
+  const text = startScript({ name: 'script.1.1', marker: 'script.1.1', nonce, script: '' }).toString();
   const child = shellIn(home, 'exec sh');
   // A supervisor that has not come to its first statement.
   child.stdin.write(text.replace('setsid /bin/sh ./supervisor', 'true'));
@@ -156,7 +158,7 @@ test('a supervisor that has only just been started, and a shell that has reporte
   const told: ReadEvent[] = [];
   child.stdout.on('data', (bytes: Buffer) => told.push(...stream.push(bytes)));
   await expect.poll(() => told).toEqual([{ is: 'begin' }]);
-  const cwd = join(home, '.opsconductor/attempts/m.1.1');
+  const cwd = join(home, '.opsconductor/attempts/script.1.1');
   const before = execFileSync('sh', ['-c', readerBefore, 'sh', nonce], { cwd });
   expect([...new ReadStream(nonce).push(before)]).toEqual([
     { is: 'begin' },
