@@ -202,7 +202,7 @@ describe.skipIf(missing !== undefined)('what a newcomer needs next', () => {
   test('of a target without a credential is one, which is said before its connection is tested', async () => {
     const page = await at('targets?search=dmz-web-09');
     await page.getByRole('button', { name: /^dmz-web-09 / }).click();
-    await page.getByText('No credential is given to the target').waitFor();
+    await page.getByText('None is given to the target').waitFor();
     await page.getByRole('button', { name: 'Choose a credential…' }).click();
     await page.getByRole('dialog').getByLabel('Credential', { exact: true }).waitFor();
     await page.context().close();
