@@ -85,6 +85,14 @@ test.each(shells)(
   },
 );
 
+// A shell may also lose the signal, as mksh does in a process that it has only just forked.
+test.each(shells)('%s knows the end where startup files ignore the signal TERM', async (shell) => {
+  const bursts = 'for i in 1 2 3; do seq 1 60000; sleep 0.2; done; exit 7';
+  const { order, stdout } = await start(shell, bursts, { before: `trap '' TERM;` });
+  expect(order).toBe('begin report 7 end ');
+  expect(stdout).toHaveLength(3 * 348_894);
+});
+
 test.each(shells)('%s ends a command whose output nothing keeps from the first moment on', async (shell) => {
   const both = (text: string) => text.replace('collect() {', `collect() {\n${killed}`);
   const first = (text: string) => text.replace('collect 1 &', `{ ${killed}; } &`);

@@ -195,7 +195,7 @@ tick() { t=0; while kill -0 $$ 2>/dev/null; do
 t=$((t + 1)); if [ $t -le 50 ]; then sleep 0.1 2>/dev/null || sleep 1; else sleep 0.5 2>/dev/null || sleep 1; fi
 wake t; done; }
 quick() { [ $many -gt 1 ] || { echo 1 >"bulk$1"; tick 3<&- & ticker=$!; }; many=$((many * 2)); }
-slow() { [ $many = 1 ] || { many=1; : >"bulk$1"; kill $ticker; wait $ticker; } 2>/dev/null; }
+slow() { [ $many = 1 ] || { many=1; : >"bulk$1"; kill -9 $ticker; wait $ticker; } 2>/dev/null; }
 collect() {
 exec 3<"$1"; i=0; at=0; total=0; acked=0; pieces=0; seen=; many=1
 while :; do
@@ -223,7 +223,7 @@ collect 1 & c1=$!
 collect 2 & c2=$!
 measure() {
 s=; trap '[ -z "$s" ] || kill $s; exit' TERM; k=; most=0; t=0
-while kill -0 $$; do
+while kill -0 $$ && [ ! -e used ]; do
 t=$((t + 1)); every=1; [ $t -ne 1 ] || every=0.2; [ $t -le 20 ] || every=5
 sleep $every & s=$!; wait $s || { sleep 1 & s=$!; wait $s; }; s=
 [ -n "$k" ] || { read -r w k <report && [ "$w" = start ]; } || { k=; [ -n "$w" ] || { kill -0 $c1 && kill -0 $c2; } || kill -9 $c; continue; }
