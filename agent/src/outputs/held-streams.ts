@@ -25,6 +25,10 @@ export class HeldStreams implements OutputSink {
     return this.#sink.drained();
   }
 
+  expect(): void {
+    this.#sink.expect?.();
+  }
+
   /** Undefined for a stream that is shown. */
   endOf(stream: OutputStream, maxBytes: number): StreamEnd | undefined {
     return this.#ends.get(stream)?.last(maxBytes);

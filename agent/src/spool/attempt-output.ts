@@ -157,6 +157,10 @@ export class AttemptOutput implements OutputSink {
     return !this.#full();
   }
 
+  expect(): void {
+    if (!this.#discarding) this.#chunks.expect();
+  }
+
   drained(): Promise<void> {
     if (!this.#full()) return Promise.resolve();
     return new Promise((resolve) => this.#drainWaiters.push(resolve));

@@ -143,6 +143,25 @@ test('the spare file becomes the spool of the attempt that has output first, and
   expect(await readdir(t.folder)).toEqual(['1-1']);
 });
 
+test('an attempt that expects output takes the spare file before it comes, and leaves none if none comes', async () => {
+  await using t = await setup();
+  const spare = await spareIn(t.folder);
+  const { ino } = await stat(join(t.folder, 'spare'));
+  const file = SpoolFile.create(t.path, spare);
+  file.takeSpare();
+  expect((await stat(t.path)).ino).toBe(ino);
+  await file.append([chunk(1, 'one')]);
+  expect((await stat(t.path)).ino).toBe(ino);
+  await file.close();
+  await vi.waitFor(() => stat(join(t.folder, 'spare')), { timeout: 10_000 });
+  const silent = SpoolFile.create(join(t.folder, '2-1'), spare);
+  silent.takeSpare();
+  expect(await readdir(t.folder)).toContain('2-1');
+  await silent.remove();
+  await spare.remove();
+  expect(await readdir(t.folder)).toEqual(['1-1']);
+});
+
 test('two attempts that have output at the same time get separate files', async () => {
   await using t = await setup();
   const spare = await spareIn(t.folder);

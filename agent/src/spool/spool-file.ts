@@ -123,8 +123,13 @@ export class SpoolFile {
     return placed;
   }
 
-  async #write(parts: readonly Buffer[], bytes: number): Promise<void> {
+  /** Takes the spare file before the first chunk comes, if there is one. */
+  takeSpare(): void {
     this.#file ??= this.#spare?.take(this.#path);
+  }
+
+  async #write(parts: readonly Buffer[], bytes: number): Promise<void> {
+    this.takeSpare();
     if (bytes > writtenAtOnceBytes) {
       this.#file ??= await openFile(this.#path, 'w+', 0o600);
       await writeAll(this.#file, parts, this.#end);

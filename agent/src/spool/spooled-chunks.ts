@@ -73,6 +73,11 @@ export class SpooledChunks {
 
   // ---- storing
 
+  /** Takes the spare file if there is one, so that the first chunk needn't wait for that. */
+  expect(): void {
+    this.#file.takeSpare();
+  }
+
   async append(chunks: readonly NewChunk[]): Promise<void> {
     for (const { chunk, frame } of await this.#file.append(chunks)) {
       this.#register(chunk);

@@ -21,6 +21,8 @@ export interface OutputSink {
    */
   write(stream: OutputStream, bytes: Buffer): boolean;
   drained(): Promise<void>;
+  /** Told when a command begins, while nothing else is to be done: its output can be made room for. */
+  expect?(): void;
   /** For output that its source keeps until the server has stored it; undefined if positions are not tracked. */
   readonly kept?: KeptOutput;
 }

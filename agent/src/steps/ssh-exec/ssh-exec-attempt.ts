@@ -314,6 +314,8 @@ export class CommandOnChannel implements RunningCommand {
       this.#startedAt = performance.now();
       this.#wasToldToGo = true;
       this.#channel.end(goAhead(this.#nonce));
+      // Behind the word, which leaves at the end of this turn.
+      setImmediate(() => this.#sink.expect?.());
     }
   }
 

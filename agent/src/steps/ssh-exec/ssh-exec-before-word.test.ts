@@ -3,7 +3,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import { setupSshd, sshTest } from '../../ssh/sshd-setup.ts';
 import { setupExec, setupExecOn, TestSink } from './ssh-exec-setup.ts';
 import {
@@ -46,6 +46,24 @@ sshTest(
     expect(outcome.status).toBe('succeeded');
   },
 );
+
+sshTest('output is expected once the command was given the word, and of no other', async () => {
+  const t = await setupExec();
+  const refused = t.run(
+    { command: 'true' },
+    { beforeStart: () => Promise.reject(new Error('the lease is over')) },
+  );
+  await expect(refused).rejects.toThrow('the lease is over');
+  expect(t.sink.expected).toBe(0);
+  let expectedAtFirst: number | undefined;
+  const write = vi.spyOn(t.sink, 'write').mockImplementation(() => {
+    expectedAtFirst ??= t.sink.expected;
+    return true;
+  });
+  await t.run({ command: 'echo out' });
+  expect(write).toHaveBeenCalled();
+  expect(expectedAtFirst).toBe(1);
+});
 
 for (const which of ['first', 'second'] as const) {
   sshTest(`nothing of a connection's ${which} step begins when the start is no longer allowed`, async () => {

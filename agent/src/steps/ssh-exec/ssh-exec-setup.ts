@@ -13,6 +13,8 @@ export class TestSink {
   readonly written: StreamOffsets = { stdout: 0, stderr: 0 };
   /** Whether everything written counts as stored by the server. */
   confirmAll = false;
+  /** How often it was told that output may come. */
+  expected = 0;
   readonly kept: KeptOutput = {
     follow: () => {},
     written: () => ({ ...this.written }),
@@ -26,6 +28,10 @@ export class TestSink {
     this.written[stream] += bytes.length;
     for (const watch of this.#watchers.splice(0)) watch();
     return !this.blocked;
+  }
+
+  expect(): void {
+    this.expected += 1;
   }
 
   drained(): Promise<void> {
