@@ -9,7 +9,7 @@ import { setupExec } from '../steps/ssh-exec/ssh-exec-setup.ts';
 // The pauses between two tries are nothing that these tests are about.
 vi.mock('../timing/pause.ts', async (original) => ({
   ...(await original<typeof import('../timing/pause.ts')>()),
-  pauseAtMost: () => new Promise((resolve) => setTimeout(resolve, 1)),
+  pauseAtMost: () => new Promise(setImmediate),
 }));
 
 /** Returns a new directory in which the login user may remove things. */

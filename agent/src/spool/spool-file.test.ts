@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { readdir, readFile, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -160,6 +161,20 @@ test('an attempt that expects output takes the spare file before it comes, and l
   await silent.remove();
   await spare.remove();
   expect(await readdir(t.folder)).toEqual(['1-1']);
+});
+
+test('a spare that is there only while the first chunk’s file is created does not replace that file', async () => {
+  await using t = await setup();
+  const take = vi.fn().mockReturnValueOnce(undefined);
+  const file = SpoolFile.create(t.path, { take });
+  // Does not become small enough to be written at once.
+  const large = randomBytes(8_192).toString('hex');
+  const appended = file.append([chunk(1, large)]);
+  file.takeSpare();
+  const [placed] = await appended;
+  expect(take).toHaveBeenCalledTimes(1);
+  expect(await file.readFrame(placed?.chunk as never)).toEqual(placed?.frame);
+  await file.close();
 });
 
 test('two attempts that have output at the same time get separate files', async () => {

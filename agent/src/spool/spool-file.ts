@@ -57,12 +57,14 @@ export class SpoolFile {
   /** The descriptor, once there is a file. */
   #file: number | undefined;
   #end: number;
-  readonly #spare: SpareFile | undefined;
+  readonly #spare: Pick<SpareFile, 'take'> | undefined;
+  /** Whether a chunk has come. */
+  #isWritten = false;
 
   private constructor(
     path: string,
     file: number | undefined,
-    { end, spare }: { end: number; spare?: SpareFile | undefined },
+    { end, spare }: { end: number; spare?: Pick<SpareFile, 'take'> | undefined },
   ) {
     this.#path = path;
     this.#file = file;
@@ -74,7 +76,7 @@ export class SpoolFile {
    * Returns the file for a new attempt. It is created, or the spare one taken, at the first chunk: many attempts print
    * nothing.
    */
-  static create(path: string, spare?: SpareFile): SpoolFile {
+  static create(path: string, spare?: Pick<SpareFile, 'take'>): SpoolFile {
     return new SpoolFile(path, undefined, { end: 0, spare });
   }
 
@@ -123,13 +125,17 @@ export class SpoolFile {
     return placed;
   }
 
-  /** Takes the spare file before the first chunk comes, if there is one. */
+  /**
+   * Takes the spare file before the first chunk comes, if there is one. Later it would replace the file that is being
+   * created.
+   */
   takeSpare(): void {
-    this.#file ??= this.#spare?.take(this.#path);
+    if (!this.#isWritten) this.#file ??= this.#spare?.take(this.#path);
   }
 
   async #write(parts: readonly Buffer[], bytes: number): Promise<void> {
     this.takeSpare();
+    this.#isWritten = true;
     if (bytes > writtenAtOnceBytes) {
       this.#file ??= await openFile(this.#path, 'w+', 0o600);
       await writeAll(this.#file, parts, this.#end);
