@@ -72,17 +72,20 @@ export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<Reb
       if (asked.ssh === undefined || asked.executionTimeMs === undefined) return asked;
       if (!mayHaveRestarted(asked, context)) return asked;
       say(context, 'It was asked to restart.');
-      const outcome = await untilBack({ pool, options, context, before, askedMs });
+      const outcome = await untilBack({ pool, options, context, before, askedMs, wasAsked: true });
       return { ...outcome, ssh: asked.ssh };
     },
     reattach: (config: Asked, context) => {
       context.output.kept?.follow();
       const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
       const askedMs = performance.now() - goneMs;
-      return untilBack({ pool, options, context, before: config.bootIdBefore, askedMs });
+      // The process that began the step may have ended before it gave the command the word, or right after it.
+      return untilBack({ pool, options, context, before: config.bootIdBefore, askedMs, wasAsked: false });
     },
   };
 }
+
+const notKnown = '(its agent ended meanwhile, so this is not known)';
 
 interface Waiting {
   pool: SshPool;
@@ -91,16 +94,18 @@ interface Waiting {
   before: string | undefined;
   /** When the target was asked to restart, on the clock of `performance.now()`. */
   askedMs: number;
+  /** False if it is not known whether the command was run, and to its end. */
+  wasAsked: boolean;
 }
 
-async function untilBack({ pool, options, context, before, askedMs }: Waiting): Promise<StepOutcome> {
+async function untilBack(waiting: Waiting): Promise<StepOutcome> {
+  const { pool, options, context, before, askedMs } = waiting;
   const { signal } = context;
-  const { host } = context.target;
   let last: SshError | undefined;
   let wasAway = false;
   let refusals = 0;
   for (;;) {
-    if (signal.aborted) return stopped(signal.reason as StopRequest, host, last, wasAway);
+    if (signal.aborted) return stopped(waiting, last, wasAway);
     try {
       const lookMs = last === undefined ? (options.lookMs ?? 10_000) : patientLookMs(options);
       const now = await readBootTime(lookAt(pool, context, lookMs));
@@ -116,7 +121,7 @@ async function untilBack({ pool, options, context, before, askedMs }: Waiting): 
     } catch (error) {
       if (signal.aborted) continue;
       if (!(error instanceof SshError)) throw error;
-      if (hopeless.has(error.reason)) return failedBeforeStart(afterRestart(error));
+      if (hopeless.has(error.reason)) return failedBeforeStart(afterRestart(error, waiting.wasAsked));
       last = error;
       if (isRefusedLogin(error)) {
         // A host that goes down or comes up refuses logins for a moment.
@@ -182,16 +187,20 @@ function mayHaveRestarted({ status, reason, exitCode }: StepOutcome, { signal }:
 }
 
 function stopped(
-  { cause }: StopRequest,
-  host: string,
+  { context: { signal, target }, wasAsked }: Waiting,
   last: SshError | undefined,
   wasAway: boolean,
 ): StepOutcome {
+  const { host } = target;
+  const { cause } = signal.reason as StopRequest;
+  const asked = wasAsked ? `${host} was asked to restart` : `${host} may have been asked to restart`;
   if (cause !== 'timed_out') {
     return {
       status: 'unknown',
       reason: 'cancel_unconfirmed',
-      message: `${host} was asked to restart, which can’t be undone; the step did not wait until it was back.`,
+      message: wasAsked
+        ? `${asked}, which can’t be undone; the step did not wait until it was back.`
+        : `${asked} ${notKnown}. The step did not wait until it was back.`,
       advice: 'Check whether the host is up.',
     };
   }
@@ -199,41 +208,39 @@ function stopped(
     return {
       status: 'timed_out',
       reason: 'not_rebooted',
-      message: `${host} was asked to restart, but has been running all the time.`,
-      advice: 'Check on the host what keeps it from restarting, or choose another command.',
+      message: wasAsked
+        ? `${asked}, but has been running all the time.`
+        : `${host} has not restarted. It may have been asked to ${notKnown}.`,
+      advice: wasAsked
+        ? 'Check on the host what keeps it from restarting, or choose another command.'
+        : 'Check on the host whether it is about to restart before you run the job again.',
     };
   }
   if (last?.reason === 'auth_failed') {
     return {
       status: 'timed_out',
       reason: 'timed_out',
-      message: cutText(
-        `${host} was asked to restart, and answers, but the login is refused: ${last.message}`,
-        2_000,
-      ),
+      message: cutText(`${asked}, and answers, but the login is refused: ${last.message}`, 2_000),
       advice: cutText(`Whether it has restarted is not known. ${last.advice}`, 2_000),
     };
   }
+  const away = `is not back yet${last === undefined ? '' : `: ${last.message}`}`;
   return {
     status: 'timed_out',
     reason: 'timed_out',
-    message:
-      `${host} was asked to restart, but is not back yet${last === undefined ? '' : `: ${last.message}`}`.slice(
-        0,
-        2_000,
-      ),
+    message: cutText(wasAsked ? `${asked}, but ${away}` : `${asked} ${notKnown}. It ${away}`, 2_000),
     advice: 'Look at the console of the host; raise the timeout of the step if a restart takes that long.',
   };
 }
 
-function afterRestart(error: SshError): SshError {
+function afterRestart(error: SshError, wasAsked: boolean): SshError {
   const { reason, advice, retryable, cause } = error;
   return new SshError({
     reason,
     advice,
     retryable,
     cause,
-    message: `After it was asked to restart: ${error.message}`,
+    message: `After it ${wasAsked ? 'was' : 'may have been'} asked to restart: ${error.message}`,
   });
 }
 

@@ -237,6 +237,20 @@ accountTest('another agent tells from a host’s uptime whether it has restarted
   expect(await running).toMatchObject({ status: 'unknown', reason: 'cancel_unconfirmed' });
 });
 
+accountTest.each(['cancelled', 'timed_out'] as const)(
+  'a restart whose agent ended before its command had is not said to have been asked for (%s)',
+  async (cause) => {
+    const t = await setup(quick, booted);
+    const begunAt = new Date();
+    const running = t.step.reattach?.({ bootIdBefore: 'first' }, { ...t.context, begunAt });
+    await vi.waitUntil(() => lines(t.sshd.log(), connections) > 0);
+    t.stop(cause);
+    const { message } = (await running) ?? {};
+    expect(message).toMatch(/may have been asked to .*not known/);
+    expect(message).not.toContain('was asked to');
+  },
+);
+
 sshTest('a port is waited for until it is open, and until it is closed', async () => {
   const t = await setup(waitFor);
   const server = createServer((socket) => socket.destroy());
