@@ -242,7 +242,8 @@ accountTest.each(['cancelled', 'timed_out'] as const)(
   async (cause) => {
     const t = await setup(quick, booted);
     const begunAt = new Date();
-    const running = t.step.reattach?.({ bootIdBefore: 'first' }, { ...t.context, begunAt });
+    const config: object = { bootIdBefore: 'first' };
+    const running = t.step.reattach?.(config, { ...t.context, begunAt });
     await vi.waitUntil(() => lines(t.sshd.log(), connections) > 0);
     t.stop(cause);
     const { message } = (await running) ?? {};

@@ -37,6 +37,27 @@ test('an agent with a step whose row can’t be written comes back, does other w
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'succeeded', epoch }]);
 });
 
+test('an agent with a command of which the database can’t note that it survives comes back, and does other work', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  await t.sql.unsafe(`
+    create function refuse_detached() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before insert or update or delete on detached_attempts for each row
+      execute function refuse_detached()`);
+  t.agentSocket.terminate();
+  const attempt = { step, epoch, leaseToken, lastSeq: 0, state: 'running', survives: true } as const;
+  const again = await t.connectAgent({ attempts: [attempt] });
+  expect(again.resumed.attempts).toMatchObject([{ step, verdict: 'continue' }]);
+  const runId = await t.start();
+  expect((await again.next('leases')).leases).toMatchObject([{ runId }]);
+  again.terminate();
+  await t.sql`drop function refuse_detached cascade`;
+  const last = await t.connectAgent({ attempts: [attempt] });
+  last.send(completion(t.lease, []));
+  expect(await last.next('completed')).toMatchObject({ step, result: 'settled' });
+});
+
 test('an agent that has lost a step whose end the database refuses comes back all the same', async () => {
   await using t = await leased();
   const { step, epoch, leaseToken } = t.lease;

@@ -10,9 +10,8 @@ import {
   runningStepsOfAgent,
   type SettledAttemptRow,
   settledAttempts,
-  unwritableStepsOfAgent,
 } from '../../store/agents/agent-sessions.ts';
-import type { Sql } from '../../store/database/connection.ts';
+import type { Sql, Tx } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unheardAttempts } from '../../store/queue/clean-ups.ts';
@@ -118,10 +117,33 @@ export async function resumeAgent(sql: Sql, resume: Resume): Promise<Resumed | u
     return await resumeExcept(sql, resume, new Set());
   } catch (error) {
     if (!isRefused(error)) throw error;
-    const unwritable = await unwritableStepsOfAgent(sql, resume);
+    const unwritable = await unwritableSteps(sql, resume);
     if (unwritable.size === 0) throw error;
     return resumeExcept(sql, resume, unwritable);
   }
+}
+
+/**
+ * Returns those of the agent's steps about which the database refuses to write something, be it about their commands, by
+ * trying each alone. Writes nothing.
+ */
+async function unwritableSteps(sql: Sql, resume: Resume): Promise<Set<number>> {
+  const ids = (await runningStepsOfAgent(sql, resume.agentId)).map(({ id }) => id);
+  const refused = new Set<number>();
+  for (const id of ids) {
+    const written = new Error('written');
+    const others = new Set(ids.filter((other) => other !== id));
+    const trying = inTransaction(sql, async (tx) => {
+      await resumeIn(tx, resume, others);
+      throw written;
+    });
+    await trying.catch((error) => {
+      if (error === written) return;
+      if (!isRefused(error)) throw error;
+      refused.add(id);
+    });
+  }
+  return refused;
 }
 
 async function resumeExcept(
@@ -129,81 +151,87 @@ async function resumeExcept(
   resume: Resume,
   unwritable: ReadonlySet<number>,
 ): Promise<Resumed | undefined> {
-  return inTransaction(sql, async (tx) => {
-    if (!(await lockCurrentSession(tx, resume))) return undefined;
-    if (!resume.journalIntact) await noteJournalLost(tx, resume);
-    const { agentId, sessionNumber } = resume;
-    const running = await runningStepsOfAgent(tx, agentId);
-    const held = running.filter(({ id }) => !unwritable.has(id));
-    const { presented, present, absent } = compareWithJournal(held, resume);
-    const stuck = compareWithJournal(
-      running.filter(({ id }) => unwritable.has(id)),
-      resume,
-    ).present;
-    // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
-    // them over, possibly this one, finds them.
-    const stepIds = absent.map(({ stepId }) => stepId);
-    // Before their steps, as everywhere.
-    if (stepIds.length > 0) await lockRuns(tx, { stepIds });
-    const orphaned = await orphanAttempts(tx, absent, { expected: true });
-    const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
-    // If the loss was reported by an earlier session, its ends may not have been settled.
-    const lost = gone.filter(({ isBeforeLoss }) => isBeforeLoss || !resume.journalIntact);
-    const known = gone.filter((lease) => !lost.includes(lease));
-    const begunFirst = known.filter(({ hasBegun }) => hasBegun);
-    const unbegun = known.filter(({ hasBegun }) => !hasBegun);
-    const { news, begun } = await returnLeasesIn(tx, unbegun);
-    const adopted = await adoptLeases(
-      tx,
-      agentId,
-      sessionNumber,
-      present.map((step) => step.id),
-    );
-    const going = present.filter(({ id }) => adopted.has(id));
-    const survives = ({ id, epoch }: HeldStep) => presented.get(`${id}.${epoch}`)?.survives === true;
-    const thatSurvive = (survive: boolean) =>
-      going
-        .filter((step) => survives(step) === survive)
-        .map(({ id, epoch }) => ({ stepId: id, epoch, agentId, sessionNumber }));
-    await noteDetached(tx, thatSurvive(true));
-    await forgetDetached(tx, thatSurvive(false));
-    const goingKeys = new Set([...going, ...stuck].map((step) => `${step.id}.${step.epoch}`));
-    const others = resume.attempts.filter((attempt) => !goingKeys.has(`${attempt.step}.${attempt.epoch}`));
-    const settled = await settledAttempts(
-      tx,
-      agentId,
-      others.map((attempt) => ({ step: attempt.step, epoch: attempt.epoch })),
-    );
-    const taken = await takenByOthers(tx, agentId, others);
-    await readySessions(tx, [resume], { onlyIdle: false });
-    const unheard = resume.journalIntact ? await unheardAttempts(tx, agentId) : [];
-    const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
-    return {
-      ...verdictsOf(
-        [
-          ...going.map((step) => ({ ...step, survives: survives(step), isUnwritable: false })),
-          ...stuck.map((step) => ({ ...step, survives: false, isUnwritable: true })),
-        ],
-        others,
-        { settled, taken },
-      ),
-      ends: [
-        ...lost.map((lease) => givenUpEnd(lease, lostJournal)),
-        ...begunFirst.map(begunEnd),
-        ...begun,
-        ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume)),
+  return inTransaction(sql, (tx) => resumeIn(tx, resume, unwritable));
+}
+
+async function resumeIn(
+  tx: Tx,
+  resume: Resume,
+  unwritable: ReadonlySet<number>,
+): Promise<Resumed | undefined> {
+  if (!(await lockCurrentSession(tx, resume))) return undefined;
+  if (!resume.journalIntact) await noteJournalLost(tx, resume);
+  const { agentId, sessionNumber } = resume;
+  const running = await runningStepsOfAgent(tx, agentId);
+  const held = running.filter(({ id }) => !unwritable.has(id));
+  const { presented, present, absent } = compareWithJournal(held, resume);
+  const stuck = compareWithJournal(
+    running.filter(({ id }) => unwritable.has(id)),
+    resume,
+  ).present;
+  // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
+  // them over, possibly this one, finds them.
+  const stepIds = absent.map(({ stepId }) => stepId);
+  // Before their steps, as everywhere.
+  if (stepIds.length > 0) await lockRuns(tx, { stepIds });
+  const orphaned = await orphanAttempts(tx, absent, { expected: true });
+  const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
+  // If the loss was reported by an earlier session, its ends may not have been settled.
+  const lost = gone.filter(({ isBeforeLoss }) => isBeforeLoss || !resume.journalIntact);
+  const known = gone.filter((lease) => !lost.includes(lease));
+  const begunFirst = known.filter(({ hasBegun }) => hasBegun);
+  const unbegun = known.filter(({ hasBegun }) => !hasBegun);
+  const { news, begun } = await returnLeasesIn(tx, unbegun);
+  const adopted = await adoptLeases(
+    tx,
+    agentId,
+    sessionNumber,
+    present.map((step) => step.id),
+  );
+  const going = present.filter(({ id }) => adopted.has(id));
+  const survives = ({ id, epoch }: HeldStep) => presented.get(`${id}.${epoch}`)?.survives === true;
+  const thatSurvive = (survive: boolean) =>
+    going
+      .filter((step) => survives(step) === survive)
+      .map(({ id, epoch }) => ({ stepId: id, epoch, agentId, sessionNumber }));
+  await noteDetached(tx, thatSurvive(true));
+  await forgetDetached(tx, thatSurvive(false));
+  const goingKeys = new Set([...going, ...stuck].map((step) => `${step.id}.${step.epoch}`));
+  const others = resume.attempts.filter((attempt) => !goingKeys.has(`${attempt.step}.${attempt.epoch}`));
+  const settled = await settledAttempts(
+    tx,
+    agentId,
+    others.map((attempt) => ({ step: attempt.step, epoch: attempt.epoch })),
+  );
+  const taken = await takenByOthers(tx, agentId, others);
+  await readySessions(tx, [resume], { onlyIdle: false });
+  const unheard = resume.journalIntact ? await unheardAttempts(tx, agentId) : [];
+  const neverBegan = unheard.filter(({ stepId, epoch }) => !presented.has(`${stepId}.${epoch}`));
+  return {
+    ...verdictsOf(
+      [
+        ...going.map((step) => ({ ...step, survives: survives(step), isUnwritable: false })),
+        ...stuck.map((step) => ({ ...step, survives: survives(step), isUnwritable: true })),
       ],
-      untold: going
-        .filter(({ isNoted }) => !isNoted)
-        .map(({ id, epoch }) => ({
-          id,
-          epoch,
-          hasBegun: presented.get(`${id}.${epoch}`)?.state !== 'leased',
-        })),
-      unwritable: [...unwritable],
-      news,
-    };
-  });
+      others,
+      { settled, taken },
+    ),
+    ends: [
+      ...lost.map((lease) => givenUpEnd(lease, lostJournal)),
+      ...begunFirst.map(begunEnd),
+      ...begun,
+      ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume)),
+    ],
+    untold: going
+      .filter(({ isNoted }) => !isNoted)
+      .map(({ id, epoch }) => ({
+        id,
+        epoch,
+        hasBegun: presented.get(`${id}.${epoch}`)?.state !== 'leased',
+      })),
+    unwritable: [...unwritable],
+    news,
+  };
 }
 
 /** An attempt that the database says the agent has, and that its journal doesn't have. */

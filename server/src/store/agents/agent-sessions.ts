@@ -1,7 +1,6 @@
 // Agents' sessions: one per agent, renewed by its heartbeat. A lease belongs to a session of its agent.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
-import { isRefused } from '../database/refused-statement.ts';
 import { unheardOf } from '../queue/clean-ups.ts';
 import { isAwaitedNoMore, isTargetRunCancelled } from '../queue/step-attempts.ts';
 import type { AgentRow } from './agents.ts';
@@ -303,28 +302,6 @@ export async function runningStepsOfAgent(db: Queryable, agentId: number): Promi
       (st.leased_at <= (select g.journal_lost_at from agents g where g.id = ${agentId})) is true as is_before_loss
     from job_run_steps st join job_runs r on r.id = st.job_run_id
     where st.agent_id = ${agentId} and st.status = 'running' order by st.id`;
-}
-
-/** Returns those of the agent's running steps whose rows the database refuses to write; it writes none of them. */
-export async function unwritableStepsOfAgent(
-  sql: Sql,
-  { agentId, sessionNumber }: { agentId: number; sessionNumber: number },
-): Promise<Set<number>> {
-  const refused = new Set<number>();
-  for (const { id } of await runningStepsOfAgent(sql, agentId)) {
-    const written = new Error('written');
-    await sql
-      .begin(async (tx) => {
-        await tx`update job_run_steps set session_number = ${sessionNumber} where id = ${id} and status = 'running'`;
-        throw written;
-      })
-      .catch((error) => {
-        if (error === written) return;
-        if (!isRefused(error)) throw error;
-        refused.add(id);
-      });
-  }
-  return refused;
 }
 
 /** Moves an agent's live leases to its new session. Returns those that no other agent has taken over meanwhile. */
