@@ -86,6 +86,5 @@ test('a revoked agent is cut off, its step says why, and its key opens nothing s
   await t.agent.start({ connected: false });
   await t.agent.says(/does not accept this agent/);
   expect(t.agent.output).not.toMatch(/"msg":"connected"/);
-  // An orderly stop would wait for a server that accepts its reports.
-  await t.agent.kill9();
+  await t.agent.stop();
 });

@@ -7,7 +7,7 @@ import { Backoff } from './connection/backoff.ts';
 import { Connection } from './connection/connection.ts';
 import { socketOpener } from './connection/open-socket.ts';
 import { type ProxySettings, withoutProxy } from './connection/proxy.ts';
-import { ServerRefusalFile } from './connection/server-refusal.ts';
+import { refusalOf, ServerRefusalFile } from './connection/server-refusal.ts';
 import { ContentLink } from './contents/content-link.ts';
 import { FileCache } from './contents/file-cache.ts';
 import { StagedArtifacts } from './contents/staged-artifacts.ts';
@@ -91,7 +91,8 @@ export interface RunningAgent {
   readonly ended: Promise<'stopped' | 'quarantined'>;
   /**
    * Takes nothing more, hands back what has not begun, and resolves when everything else has ended and the server has
-   * confirmed it, or after `graceMs`. The agent stays connected.
+   * confirmed it, or after `graceMs`. The agent stays connected. A server that does not accept this agent is not waited
+   * for.
    */
   drain(graceMs?: number): Promise<void>;
   /**
@@ -129,7 +130,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const pools = { ssh: pool, winrm: winrmPool };
     const { executor, holder, refusals } = await wire(options, policy, identity, journal, pools);
     await executor.recover();
-    const connection = connect(options, identity, holder, data);
+    const connection = connect(options, identity, { executor, holder }, data);
     const run = async () => {
       const end = await connection.run();
       await executor.stop();
@@ -303,7 +304,7 @@ async function wire(
 function connect(
   options: AgentOptions,
   identity: Identity,
-  holder: SessionHolder,
+  { executor, holder }: { executor: Executor; holder: SessionHolder },
   { serverRefusal }: DataDirectory,
 ): Connection {
   const { server, ca } = identity;
@@ -320,7 +321,10 @@ function connect(
     proxy: options.proxy,
     open: socketOpener({ server, ca, proxy: options.proxy ?? withoutProxy }),
     hold: (socket) => holder.hold(socket),
-    onEnd: (end) => refusal.ended(end, new Date()),
+    onEnd: (end) => {
+      if (refusalOf(end)?.by === 'server') executor.refused();
+      return refusal.ended(end, new Date());
+    },
     backoff,
     wait: options.wait ?? waitMs,
     log: options.log,

@@ -43,7 +43,13 @@ export class ServerRefusalFile {
   }
 }
 
-function refusalOf({ code, reason, byServer, error }: SocketEnd): Omit<ServerRefusal, 'at'> | undefined {
+/** Returns undefined if neither side refused the other. */
+export function refusalOf({
+  code,
+  reason,
+  byServer,
+  error,
+}: SocketEnd): Omit<ServerRefusal, 'at'> | undefined {
   if (error instanceof HandshakeError) return { by: 'agent', code: error.closeCode, reason: error.message };
   const isRefused = code === closeCodes.unauthenticated || code === closeCodes.quarantined;
   return byServer && isRefused ? { by: 'server', code, reason } : undefined;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
-import { chainLink, type OutputFrame } from '@opsconductor/protocol';
+import { chainLink, closeCodes, type OutputFrame } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
@@ -321,6 +321,30 @@ test('a draining agent hands back new leases and asks for no next step', async (
   step.end(success);
   expect((await settle(connection)).wantsNext).toBe(false);
   await drained;
+});
+
+test('an agent that the server does not accept is stopped without waiting for it to confirm ends, which are kept', async () => {
+  await using t = await setup();
+  const { agent, connection } = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  await connection.next('started');
+  connection.close(closeCodes.unauthenticated, 'agent is revoked');
+  let isDrained = false;
+  const drained = agent.drain().then(() => {
+    isDrained = true;
+  });
+  (await t.server.nextConnection()).close(closeCodes.unauthenticated);
+  await t.server.nextConnection();
+  expect(isDrained).toBe(false);
+  step.end(success);
+  await drained;
+  await agent.stop();
+  await t.start();
+  const { resume, connection: back } = await t.server.nextSession();
+  expect(resume.attempts).toMatchObject([{ step: 1, state: 'finished' }]);
+  expect(await settle(back)).toMatchObject({ outcome: success });
 });
 
 test('a heartbeat lists what is held', async () => {

@@ -88,6 +88,9 @@ export class Executor {
   /** The server asked this session to take nothing new. */
   #sessionDraining = false;
   #stopped = false;
+  /** The server has not let this agent in since. */
+  #isRefused = false;
+  #refusalWaiters: (() => void)[] = [];
   /** While set, completions ask for no next step. A step that is leased anyway is accepted. */
   busy = false;
 
@@ -158,6 +161,7 @@ export class Executor {
   sessionBegan(session: Session, { attempts }: ServerMessageOf<'resumed'>): void {
     this.#session = session;
     this.#server = session.server;
+    this.#isRefused = false;
     this.#sessionDraining = false;
     for (const { step, epoch, verdict, ackedSeq, settled, taken } of attempts) {
       const attempt = this.#attempts.get({ step, epoch });
@@ -186,6 +190,12 @@ export class Executor {
       // The one before may have been lost with a session, and the server takes none between sessions.
       this.#tellSilence(attempt);
     }
+  }
+
+  /** The server does not accept this agent: it is revoked there, for example. */
+  refused(): void {
+    this.#isRefused = true;
+    for (const wake of this.#refusalWaiters.splice(0)) wake();
   }
 
   sessionEnded(): void {
@@ -301,9 +311,19 @@ export class Executor {
     this.#ends.returnUnbegun([...this.#slots.withdrawAll(), ...this.#followers.takeAll()], 'draining');
   }
 
-  /** Resolves when nothing is executing and the server has confirmed every end. */
+  /**
+   * Resolves when nothing is executing and the server has confirmed every end. A server that does not accept this agent
+   * confirms nothing: the ends stay on disk.
+   */
   async idle(): Promise<void> {
-    await this.#attempts.idle();
+    await Promise.race([this.#attempts.idle(), this.#stillAndRefused()]);
+  }
+
+  async #stillAndRefused(): Promise<void> {
+    do {
+      while (!this.#isRefused) await new Promise<void>((resolve) => this.#refusalWaiters.push(resolve));
+      await this.#slots.idle();
+    } while (!this.#isRefused);
   }
 
   /** Records nothing from here on: the journal leaves what still runs as interrupted. */

@@ -10,6 +10,7 @@ export class Slots<Item> {
   readonly #waiting: Item[] = [];
   readonly #working = new Set<Item>();
   #isStopped = false;
+  #idleWaiters: (() => void)[] = [];
 
   constructor(options: SlotsOptions<Item>) {
     this.#options = options;
@@ -29,6 +30,11 @@ export class Slots<Item> {
   /** Number of items at work. */
   get working(): number {
     return this.#working.size;
+  }
+
+  /** Resolves when nothing is at work. */
+  async idle(): Promise<void> {
+    while (this.#working.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
   isWorking(item: Item): boolean {
@@ -68,6 +74,7 @@ export class Slots<Item> {
     } finally {
       this.#working.delete(item);
       this.#fill();
+      if (this.#working.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
     }
   }
 }

@@ -190,6 +190,28 @@ test('steps that a revoked agent had begun are given up as soon as it is gone, n
   expect(await refusedCode(t)).toBe(closeCodes.unauthenticated);
 });
 
+test('what a revoked agent reports before its connection ends counts, it is given nothing more, and nothing counts after that', async () => {
+  await using t = await connected();
+  const runId = await t.start({ targets: 2, steps: 2 });
+  const [first, second] = await leasedOf(t.socket, 2);
+  if (first === undefined || second === undefined) throw new Error('no leases');
+  for (const { step, epoch, leaseToken } of [first, second])
+    t.socket.send({ type: 'started', step, epoch, leaseToken });
+  await revokeAgent(depsOf(t), t.agent.agentId, t.caller);
+  await t.socket.next('drain');
+  complete(t.socket, first);
+  expect(await t.socket.next('completed')).not.toHaveProperty('next');
+  // It does not answer the request to hand back.
+  expect(await t.socket.closed).toBe(closeCodes.unauthenticated);
+  await expect
+    .poll(() => overdueAttempts(t.sql, 30), patient)
+    .toMatchObject([{ stepId: second.step, cause: 'revoked' }]);
+  expect(await refusedCode(t)).toBe(closeCodes.unauthenticated);
+  const statuses = (await t.steps(runId)).map(({ status }) => status);
+  expect(statuses.toSorted()).toEqual(['pending', 'ready', 'running', 'succeeded']);
+  expect(t.socket.untaken).not.toContain('leases');
+});
+
 test('after a revocation, a connected agent is asked for the next generation, and its peers hear of it', async () => {
   await using t = await connected();
   const gone = await t.addAgent('agent-gone');
