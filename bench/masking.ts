@@ -1,10 +1,10 @@
 // What masking costs: 600 patterns over ordinary logs, and over logs made of near matches of a pattern.
 import { createHash } from 'node:crypto';
 import { secretDetector } from '../agent/src/detectors/secret-detector.ts';
-import { PatternSet } from '../agent/src/spool/pattern-set.ts';
-import { Redactor } from '../agent/src/spool/redactor.ts';
-import { textPatterns } from '../agent/src/spool/secret-patterns.ts';
-import { canaries } from '../agent/src/spool/testing/canaries.ts';
+import { PatternSet } from '../agent/src/masking/pattern-set.ts';
+import { Redactor } from '../agent/src/masking/redactor.ts';
+import { textPatterns } from '../agent/src/masking/secret-patterns.ts';
+import { canaries } from '../agent/src/masking/testing/canaries.ts';
 import { writeReport } from './report.ts';
 import { median } from './statistics.ts';
 

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RunSealingKeys, SecretParameters } from '@opsconductor/protocol';
 import { decodeBase64, sealRunValue } from '@opsconductor/protocol/sealing';
-import { canaries } from '../agent/src/spool/testing/canaries.ts';
+import { canaries } from '../agent/src/masking/testing/canaries.ts';
 import type { BenchSystem } from './bench-system.ts';
 
 export const secretCount = 50;

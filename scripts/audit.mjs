@@ -2,4 +2,4 @@
 import { register } from 'tsx/esm/api';
 
 register();
-await import('../server/src/audit-main.ts');
+await import('../server/src/commands/audit-main.ts');

@@ -2,4 +2,4 @@
 import { register } from 'tsx/esm/api';
 
 register();
-await import('../server/src/move-main.ts');
+await import('../server/src/commands/move-main.ts');

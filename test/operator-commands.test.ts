@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { insertInstallation } from '../server/src/store/database/installation.ts';
 import { setupDatabase } from '../server/src/store/database/testing.ts';
+import { insertInstallation } from '../server/src/store/installation/installation.ts';
 
 const run = promisify(execFile);
 const cwd = resolve(import.meta.dirname, '..');
@@ -15,7 +15,7 @@ const cwd = resolve(import.meta.dirname, '..');
 // What starts through tsx takes two seconds of processor. Where only the answer matters, the same program is bundled.
 const bundles = new Map<string, Promise<string>>();
 async function bundleOf(name: 'keys' | 'restored' | 'audit'): Promise<string> {
-  const source = `server/src/${name === 'restored' ? 'restore' : name}-main.ts`;
+  const source = `server/src/commands/${name === 'restored' ? 'restore' : name}-main.ts`;
   expect(await readFile(join(cwd, `scripts/${name}.mjs`), 'utf8')).toContain(`import('../${source}')`);
   const made = bundles.get(name) ?? makeBundle(source, `.cache/tested/${name}.mjs`);
   bundles.set(name, made);

@@ -10,8 +10,8 @@ import {
   type TestResult,
 } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { canaries } from '../agent/src/spool/testing/canaries.ts';
-import { SecretHunter } from '../agent/src/spool/testing/secret-hunter.ts';
+import { canaries } from '../agent/src/masking/testing/canaries.ts';
+import { SecretHunter } from '../agent/src/masking/testing/secret-hunter.ts';
 import { versionQuestion } from '../agent/src/winrm/checks/test-host.ts';
 import { fileServer } from '../agent/src/winrm/files/file-server.ts';
 import { cmdRunner } from '../agent/src/winrm/powershell/powershell.ts';

@@ -30,6 +30,7 @@ import {
 import { lockDirectory } from './identity/directory-lock.ts';
 import { type Identity, readIdentity } from './identity/identity.ts';
 import { OwnKeys } from './identity/own-keys.ts';
+import { SegmentKeys } from './identity/segment-keys.ts';
 import { Journal } from './journal/journal.ts';
 import type { Logger } from './log.ts';
 import { type AgentPolicy, emptyPolicy } from './policy/agent-policy.ts';
@@ -38,7 +39,6 @@ import { PolicyGuard } from './policy/policy-guard.ts';
 import { RefusalLog } from './policy/refusal-log.ts';
 import { HostScanner } from './scans/host-scanner.ts';
 import { TargetTester } from './scans/target-tester.ts';
-import { SegmentKeys } from './segment-keys.ts';
 import { SourceReader } from './sources/source-reader.ts';
 import { SshPool } from './ssh/pool/pool.ts';
 import type { WinrmPolicy } from './steps/winrm/winrm-connection-options.ts';

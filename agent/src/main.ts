@@ -4,6 +4,10 @@ import { limits, winrmAuthentications, winrmTransports } from '@opsconductor/pro
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { startAgent } from './agent.ts';
 import { AgentError } from './agent-error.ts';
+import { describeStatus, examine } from './commands/doctor.ts';
+import { newKeys } from './commands/new-keys.ts';
+import { StopSignals } from './commands/stop-signals.ts';
+import { type VerifyWinrm, verifyWinrm } from './commands/verify-winrm.ts';
 import {
   apiTokenVariable,
   type Config,
@@ -12,7 +16,6 @@ import {
   maxRssVariable,
   readConfig,
 } from './config.ts';
-import { describeStatus, examine } from './doctor.ts';
 import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
 import { explainFileError } from './explain-error.ts';
@@ -20,14 +23,11 @@ import { letHeapGrow } from './heap-growth.ts';
 import { dataDirectory } from './identity/data-directory.ts';
 import { fingerprintOf } from './identity/identity.ts';
 import { createLog, type Logger, logLevels } from './log.ts';
-import { newKeys } from './new-keys.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
 import { startRun } from './start-run/start-run.ts';
-import { StopSignals } from './stop-signals.ts';
 import { agentCommand, typedCommand } from './typed-command.ts';
-import { type VerifyWinrm, verifyWinrm } from './verify-winrm.ts';
 import { agentVersion } from './version.ts';
 import { visible, visibleText } from './visible.ts';
 

@@ -4,12 +4,12 @@ import { createAdministratorCode } from './auth/sign-in/sign-in-codes.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { isForThisMachine } from './config/read-tls.ts';
 import { type Config, readConfig, readEnvironment } from './config.ts';
-import { endEverythingAtOnce } from './ends-at-once.ts';
 import { createLog, outliveOutput } from './log.ts';
+import { endEverythingAtOnce } from './process/ends-at-once.ts';
+import { endOnUnhandledRejection } from './process/unhandled-rejection.ts';
 import { noteWanted, startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';
-import { isPlainByDefault } from './store/database/driver-socket.ts';
-import { endOnUnhandledRejection } from './unhandled-rejection.ts';
+import { isPlainByDefault } from './store/database/driver/driver-socket.ts';
 
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const paths = {

@@ -5,7 +5,7 @@ import { existsSync, lstatSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { canTraverse } from '../../server/src/database/postgres-account.ts';
+import { canTraverse } from '../../server/src/database/postgres/postgres-account.ts';
 
 export interface Account {
   uid: number;

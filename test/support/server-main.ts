@@ -3,8 +3,8 @@
 import { join, resolve } from 'node:path';
 import { readConfig, readEnvironment } from '../../server/src/config.ts';
 import { createLog } from '../../server/src/log.ts';
+import { endOnUnhandledRejection } from '../../server/src/process/unhandled-rejection.ts';
 import { startServer } from '../../server/src/server.ts';
-import { endOnUnhandledRejection } from '../../server/src/unhandled-rejection.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const environment = readEnvironment();

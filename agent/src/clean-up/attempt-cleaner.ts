@@ -3,9 +3,9 @@
 import type { AgentMessage, AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { OpenForTarget } from '../execution/secrets/credential-opener.ts';
 import type { Logger } from '../log.ts';
+import { Masking } from '../masking/masking.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
-import { Masking } from '../spool/masking.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
 import { becomeOf } from '../ssh/become/become.ts';
 import { isRefusedLogin, RefusedLogins } from '../ssh/login/refused-login.ts';
 import { connectionKey } from '../ssh/pool/connection-key.ts';

@@ -1,8 +1,8 @@
 import type { DetectedKind } from '@opsconductor/protocol';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PatternSet } from '../spool/pattern-set.ts';
-import { mask, Redactor } from '../spool/redactor.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
+import { mask, Redactor } from '../masking/redactor.ts';
 import { countedReads } from '../testing/counted-reads.ts';
 import { maxTokenBytes } from './form.ts';
 import { maxPrivateKeyBytes } from './private-key.ts';

@@ -44,8 +44,8 @@ import {
   readPublicIdentity,
   saveIdentity,
 } from '../identity/identity.ts';
+import { firstSegmentKey } from '../identity/segment-keys.ts';
 import type { Logger } from '../log.ts';
-import { firstSegmentKey } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
 import { requestJson, type ServerAccess } from './post-json.ts';
 import { establishTrust, parseServerUrl } from './server-trust.ts';

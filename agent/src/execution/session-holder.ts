@@ -11,13 +11,13 @@ import { abilitiesOf, type ServerAbilities } from '../connection/server-abilitie
 import type { ContentLink } from '../contents/content-link.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { OwnKeys } from '../identity/own-keys.ts';
+import type { SegmentKeys } from '../identity/segment-keys.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Logger } from '../log.ts';
 import type { PolicyReading } from '../policy/current-policy.ts';
 import type { RequireGrant } from '../policy/policy-schema.ts';
 import type { HostScanner } from '../scans/host-scanner.ts';
 import type { TargetTester } from '../scans/target-tester.ts';
-import type { SegmentKeys } from '../segment-keys.ts';
 import { agentVersion } from '../version.ts';
 import { type BusyLimits, busyReasonOf } from './busy.ts';
 import type { Disk } from './disk.ts';

@@ -1,8 +1,8 @@
 import type { StepOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { Masking } from '../spool/masking.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
-import { textPatterns } from '../spool/secret-patterns.ts';
+import { Masking } from '../masking/masking.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
+import { textPatterns } from '../masking/secret-patterns.ts';
 import { type HandOnOptions, handOn } from './hand-on.ts';
 
 const whole = (bytes: Buffer | string) => ({ bytes: Buffer.from(bytes), isWhole: true, isCut: false });

@@ -1,9 +1,9 @@
 // What a step that ended well hands on: each of its outputs is found in what the command printed or wrote, or else the
 // step has failed. Data from a target is hostile: everything here has a limit, and messages contain none of it.
 import { type HandedOn, limits, type StepOutcome, type StepOutput } from '@opsconductor/protocol';
+import type { Masking } from '../masking/masking.ts';
+import { textPatterns } from '../masking/secret-patterns.ts';
 import type { StreamEnd } from '../spool/attempt-output.ts';
-import type { Masking } from '../spool/masking.ts';
-import { textPatterns } from '../spool/secret-patterns.ts';
 import type { OutputStream } from '../steps/step-type.ts';
 import { valueAt } from './json-pointer.ts';
 import { readOutputLines } from './output-lines.ts';

@@ -14,9 +14,9 @@ import {
   type UsableCredential,
 } from '../execution/secrets/credential-opener.ts';
 import type { Logger } from '../log.ts';
+import { Masking } from '../masking/masking.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
 import type { PolicyGuard } from '../policy/policy-guard.ts';
-import { Masking } from '../spool/masking.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { testConnection } from '../ssh/test-connection.ts';
 import type { WinrmPolicy } from '../steps/winrm/winrm-connection-options.ts';

@@ -4,10 +4,10 @@ import { gunzipSync } from 'node:zlib';
 import { chainLink, decodeFrame, limits, type OutputFrame } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { tellLostOutput } from '../execution/attempts/lost-output.ts';
+import { Masking } from '../masking/masking.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput, type OutputLimits } from './attempt-output.ts';
-import { Masking } from './masking.ts';
-import { PatternSet } from './pattern-set.ts';
 import { SpoolFile } from './spool-file.ts';
 
 async function setup(changed: Partial<OutputLimits> = {}, file?: (path: string) => SpoolFile) {

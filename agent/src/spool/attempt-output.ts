@@ -7,13 +7,13 @@ import {
   startOfOutput,
   withPosition,
 } from '@opsconductor/protocol';
+import type { Masking } from '../masking/masking.ts';
+import type { Redactor } from '../masking/redactor.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
 import { compress } from './compress.ts';
 import type { GatherBlock } from './gather-block.ts';
 import { Gathering } from './gathering.ts';
-import type { Masking } from './masking.ts';
 import { PositionCounter } from './position-counter.ts';
-import type { Redactor } from './redactor.ts';
 import type { SpooledChunk, SpoolFile } from './spool-file.ts';
 import { SpooledChunks } from './spooled-chunks.ts';
 

@@ -5,12 +5,12 @@ import { gunzipSync } from 'node:zlib';
 import { decodeFrame, limits, type StoredOutput, startOfOutput } from '@opsconductor/protocol';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { Masking } from '../masking/masking.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
 import type { OutputStream } from '../steps/step-type.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput } from './attempt-output.ts';
 import { DigestChain } from './digest-chain.ts';
-import { Masking } from './masking.ts';
-import { PatternSet } from './pattern-set.ts';
 import { SpoolFile } from './spool-file.ts';
 
 const secrets = Masking.of(new PatternSet([Buffer.from('secret'), Buffer.from('crete')]), true);

@@ -8,11 +8,11 @@ import { sshExec } from '../steps/ssh-exec/ssh-exec.ts';
 import { TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { ed25519KeyPair } from '../testing/ssh-keys.ts';
-import { boundAnswers } from './bound-connection.ts';
 import { connectSsh } from './connection.ts';
 import { hostKeyBlob } from './host-key.ts';
 import { wireString } from './host-keys/wire-reader.ts';
 import { SshPool } from './pool/pool.ts';
+import { boundAnswers } from './ssh2/bound-connection.ts';
 import { refusalOf } from './sshd-setup.ts';
 
 const hostKey = ed25519KeyPair();

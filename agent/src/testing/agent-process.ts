@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { Type } from 'typebox';
 import { startAgent } from '../agent.ts';
 import { knownStepType } from '../execution/step/known-step-types.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
 import type { StepContext } from '../steps/step-type.ts';
 
 const [, , dataDir = ''] = argv;

@@ -6,7 +6,7 @@ import { type AgentOptions, type RunningAgent, startAgent } from '../agent.ts';
 import type { Clock } from '../execution/lease-deadline.ts';
 import type { UsableCredential } from '../execution/secrets/credential-opener.ts';
 import { type KnownStepTypes, knownStepType } from '../execution/step/known-step-types.ts';
-import { PatternSet } from '../spool/pattern-set.ts';
+import { PatternSet } from '../masking/pattern-set.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import { type EnrolledDirectory, enrolledDirectory } from './enrolled-directory.ts';
 import { FakeServer } from './fake-server.ts';

@@ -11,7 +11,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { refuseWhileRotating } from '../segments/sealing-key.ts';
+import { refuseWhileRotating } from '../segments/segment-keys/sealing-key.ts';
 import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';

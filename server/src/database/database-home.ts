@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { makeFolder } from '../make-folder.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
-import { type Account, canTraverse, chooseAccount } from './postgres-account.ts';
+import { type Account, canTraverse, chooseAccount } from './postgres/postgres-account.ts';
 
 export interface DatabaseHome {
   /** The real path of the folder that the caller named; it has the credentials and the pointer file. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
-import { clusterAt, isRunning, listClusterProcesses } from './cluster-processes.ts';
+import { clusterAt, isRunning, listClusterProcesses } from './postgres/cluster-processes.ts';
 import { setup, startServerProcess } from './testing/setup.ts';
 
 const run = promisify(execFile);

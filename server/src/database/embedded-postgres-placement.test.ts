@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat } from 'node:f
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { findBinaryPackage } from './postgres-binaries.ts';
+import { findBinaryPackage } from './postgres/postgres-binaries.ts';
 import { copyPackageWithoutLinks, setup, startServerProcess } from './testing/setup.ts';
 
 const run = promisify(execFile);

@@ -4,7 +4,7 @@ import { chown, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { pickFreePort } from './postmaster.ts';
+import { pickFreePort } from './postgres/postmaster.ts';
 import { setup, startServerProcess } from './testing/setup.ts';
 
 test('a cold start creates the database and says what it does', async () => {

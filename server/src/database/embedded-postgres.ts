@@ -1,15 +1,19 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { clusterAt } from './cluster-processes.ts';
 import { type Credentials, loadCredentials, markInitialized } from './credentials.ts';
 import { type DatabaseHome, findDatabaseHome, makeDataDirectory, systemFolder } from './database-home.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
-import { initializeCluster } from './initialize-cluster.ts';
-import { findBinaryPackage, type PostgresBinaries, prepareBinaries } from './postgres-binaries.ts';
-import { PostgresLog } from './postgres-log.ts';
-import { settingsFile, tuningTemplate } from './postgres-settings.ts';
-import { type PostgresExit, PostgresSupervisor, type SupervisorParts } from './postgres-supervisor.ts';
+import { clusterAt } from './postgres/cluster-processes.ts';
+import { initializeCluster } from './postgres/initialize-cluster.ts';
+import { findBinaryPackage, type PostgresBinaries, prepareBinaries } from './postgres/postgres-binaries.ts';
+import { PostgresLog } from './postgres/postgres-log.ts';
+import { settingsFile, tuningTemplate } from './postgres/postgres-settings.ts';
+import {
+  type PostgresExit,
+  PostgresSupervisor,
+  type SupervisorParts,
+} from './postgres/postgres-supervisor.ts';
 import {
   adoptPostmaster,
   PortTakenError,
@@ -18,7 +22,7 @@ import {
   pickFreePort,
   startPostmaster,
   stopPostmaster,
-} from './postmaster.ts';
+} from './postgres/postmaster.ts';
 import { ensureServerDatabase, serverUrl } from './server-database.ts';
 import { takeServerLock } from './server-lock.ts';
 

@@ -3,7 +3,7 @@
 import { type FileHandle, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts';
-import { isRoot } from './postgres-account.ts';
+import { isRoot } from './postgres/postgres-account.ts';
 
 /** Gives a file that was just made to the owner of its folder. */
 export async function giveToFolderOwner(file: FileHandle, path: string): Promise<void> {

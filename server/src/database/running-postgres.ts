@@ -1,8 +1,8 @@
 // Finds the embedded PostgreSQL of a running server, for commands that run beside it.
 import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { clusterAt, listClusterProcesses } from './cluster-processes.ts';
 import type { Credentials } from './credentials.ts';
+import { clusterAt, listClusterProcesses } from './postgres/cluster-processes.ts';
 import { serverUrl } from './server-database.ts';
 
 /** Returns its URL, or `undefined` if none is running on the data directory. */

@@ -10,9 +10,9 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { isRunning } from './cluster-processes.ts';
 import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
 import { giveToFolderOwner, notOurs } from './folder-owner.ts';
+import { isRunning } from './postgres/cluster-processes.ts';
 
 const run = promisify(execFile);
 

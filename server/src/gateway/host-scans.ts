@@ -11,8 +11,8 @@ import {
   segmentsToScan,
   sweepScans,
   takeBackItems,
-} from '../store/targets/host-scans.ts';
-import { readTrust } from '../store/targets/host-trust.ts';
+} from '../store/host-keys/host-scans.ts';
+import { readTrust } from '../store/host-keys/host-trust.ts';
 import { connectionOf } from '../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts, wayOf } from '../targets/jump-hosts.ts';
 import type { AgentLink } from './link/agent-link.ts';

@@ -2,7 +2,7 @@
 // own.
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
-import { storeRecoveryWrap } from '../segments/recovery/recovery-wraps.ts';
+import { storeRecoveryWrap } from '../segments/segment-keys/recovery-wraps.ts';
 import { storeWrap } from '../segments/segment-state.ts';
 import { isWrappedFor, markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';

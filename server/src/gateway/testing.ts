@@ -30,7 +30,7 @@ import { digestOf, setupOutput, type TestOutput } from '../runs/output/output-te
 import { testServerId } from '../runs/testing.ts';
 import { HandedOnValues } from '../runs/values/handed-on.ts';
 import { takeNewKeys } from '../segments/agent-keys/take-new-keys.ts';
-import { takeKeyGeneration } from '../segments/take-key-generation.ts';
+import { takeKeyGeneration } from '../segments/segment-keys/take-key-generation.ts';
 import type { ForgetNotice } from '../store/database/notifications.ts';
 import { connectPath } from './connections/agent-acceptor.ts';
 import type { HandshakeSettings } from './connections/handshake.ts';

@@ -13,9 +13,9 @@ import { auditedBy, type Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { acceptKeys, tooManyKeys } from '../store/targets/host-keys.ts';
-import { type ApprovableKey, lockApprovable } from '../store/targets/host-scan-review.ts';
-import { lockHostTrust, revokedAmong } from '../store/targets/host-trust.ts';
+import { acceptKeys, tooManyKeys } from '../store/host-keys/host-keys.ts';
+import { type ApprovableKey, lockApprovable } from '../store/host-keys/host-scan-review.ts';
+import { lockHostTrust, revokedAmong } from '../store/host-keys/host-trust.ts';
 import { targetsOutside } from '../store/targets/targets.ts';
 import { requireScan } from './read-scans.ts';
 

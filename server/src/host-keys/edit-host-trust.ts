@@ -6,14 +6,14 @@ import { AppError, invalidField } from '../errors.ts';
 import { segmentFor } from '../segments/segment-for.ts';
 import type { Queryable, Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { deleteAcceptedInSegment } from '../store/targets/host-keys.ts';
+import { deleteAcceptedInSegment } from '../store/host-keys/host-keys.ts';
 import {
   deleteHostTrust,
   type HostTrustRow,
   insertHostTrust,
   listHostTrust,
   lockHostTrust,
-} from '../store/targets/host-trust.ts';
+} from '../store/host-keys/host-trust.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
 const keyTypes = /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa)$/;

@@ -1,6 +1,6 @@
 // What an agent is told about a segment's host authorities and revoked keys.
 import { type LeaseTarget, matchesHostPatternList } from '@opsconductor/protocol';
-import type { TrustEntry } from '../store/targets/host-trust.ts';
+import type { TrustEntry } from '../store/host-keys/host-trust.ts';
 
 /** With a host, returns only the authorities that may speak for it; without one, all of the segment. */
 export function hostTrustOf(

@@ -23,13 +23,13 @@ import {
   listAcceptedKeys,
   type NewAcceptedKey,
   tooManyKeys,
-} from '../store/targets/host-keys.ts';
-import { listHostTrust, lockHostTrust } from '../store/targets/host-trust.ts';
+} from '../store/host-keys/host-keys.ts';
+import { listHostTrust, lockHostTrust } from '../store/host-keys/host-trust.ts';
 import {
   lockTargetsOfSegment,
   type SegmentTarget,
   targetsOfSegment,
-} from '../store/targets/known-hosts-targets.ts';
+} from '../store/host-keys/known-hosts-targets.ts';
 import { addTrustIn } from './edit-host-trust.ts';
 import { type HashedMatches, matchHashedNames } from './match-hashed-names.ts';
 import { type KnownHostsLine, namesHost, parseKnownHosts, type UnusableLine } from './parse-known-hosts.ts';

@@ -12,7 +12,6 @@ import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
-import { reachesEverything } from '../store/people/visibility.ts';
 import {
   isScanSeen,
   listScanItems,
@@ -21,7 +20,8 @@ import {
   type ScanRow,
   summarizeScan,
   waitingBySegment,
-} from '../store/targets/host-scan-review.ts';
+} from '../store/host-keys/host-scan-review.ts';
+import { reachesEverything } from '../store/people/visibility.ts';
 import { targetsOutside } from '../store/targets/targets.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
 

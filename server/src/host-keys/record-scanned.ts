@@ -3,9 +3,9 @@ import type { ScannedHost } from '@opsconductor/protocol';
 import { recordAudits } from '../audit/record-audits.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { forgetChangedKeys, replaceOfferedKey } from '../store/targets/host-keys.ts';
-import { changedAmong, lockTargetsWithKeys, unchangedAmong } from '../store/targets/host-scan-review.ts';
-import { type ScannedItem, writeScanned } from '../store/targets/host-scans.ts';
+import { forgetChangedKeys, replaceOfferedKey } from '../store/host-keys/host-keys.ts';
+import { changedAmong, lockTargetsWithKeys, unchangedAmong } from '../store/host-keys/host-scan-review.ts';
+import { type ScannedItem, writeScanned } from '../store/host-keys/host-scans.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
 /** Records results of a scan. `placeOf`: where the agent was sent for a target; without one, the result is ignored. */

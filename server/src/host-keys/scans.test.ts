@@ -12,8 +12,8 @@ import {
   waitUntilBlocked,
 } from '../segments/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { giveItems, sweepScans, takeBackItems } from '../store/host-keys/host-scans.ts';
 import { unrestricted } from '../store/people/visibility.ts';
-import { giveItems, sweepScans, takeBackItems } from '../store/targets/host-scans.ts';
 import { deleteTargets } from '../store/targets/targets.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';

@@ -17,7 +17,7 @@ import { loadJobVersion } from '../jobs/versions/load-job-version.ts';
 import { RunKeys } from '../runs/run-keys.ts';
 import { setupRuns } from '../runs/testing.ts';
 import { openRoot } from '../segments/segment-root.ts';
-import { insertInstallation } from '../store/database/installation.ts';
+import { insertInstallation } from '../store/installation/installation.ts';
 import { runKeysCommand } from './keys-command.ts';
 import { MasterKeyWatch } from './master-key-watch.ts';
 import { countAllWrapped, rewrapAll } from './rewrap.ts';

@@ -10,10 +10,10 @@ import {
 } from '../credentials/at-rest/master-key.ts';
 import { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { hasSchema, readInstallation } from '../store/database/installation.ts';
-import { liveServerKeys, type ServerKeys, setActiveKey } from '../store/database/master-keys.ts';
 import { waitForOpenTransactions } from '../store/database/open-transactions.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { hasSchema, readInstallation } from '../store/installation/installation.ts';
+import { liveServerKeys, type ServerKeys, setActiveKey } from '../store/installation/master-keys.ts';
 import { countAllWrapped, type Rows, rewrapAll } from './rewrap.ts';
 
 export interface KeysCommand {

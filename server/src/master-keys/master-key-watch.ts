@@ -7,7 +7,7 @@ import { readMasterKeys } from '../credentials/at-rest/master-key.ts';
 import type { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { forgetServerKeys, noteServerKeys } from '../store/database/master-keys.ts';
+import { forgetServerKeys, noteServerKeys } from '../store/installation/master-keys.ts';
 
 const defaultPauseMs = 3_000;
 

@@ -13,7 +13,7 @@ import {
   replaceWrapped,
   rowsWrappedByOthers,
   type WrappedRow,
-} from '../store/database/wrapped-keys.ts';
+} from '../store/installation/wrapped-keys.ts';
 import { wrappedColumns } from './wrapped-columns.ts';
 
 const portion = 500;

@@ -5,7 +5,7 @@ import { importKeyContext } from '../jobs/bundles/seal-import.ts';
 import { jobKeyContext } from '../jobs/definition/seal-definition.ts';
 import { runKeyContext } from '../runs/run-keys.ts';
 import { rootContext } from '../segments/segment-root.ts';
-import type { WrappedColumn } from '../store/database/wrapped-keys.ts';
+import type { WrappedColumn } from '../store/installation/wrapped-keys.ts';
 
 export const wrappedColumns: readonly (WrappedColumn & { contextOf(boundTo: string): string })[] = [
   {

@@ -11,10 +11,13 @@ import { listCredentials } from '../credentials/list-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { requestKeyOf, startOnce } from '../runs/start/start-once.ts';
 import { startRun } from '../runs/start/start-run.ts';
-import { createEnrollmentToken, hashEnrollmentSecret } from '../segments/create-enrollment-token.ts';
 import { createSegment } from '../segments/create-segment.ts';
+import {
+  createEnrollmentToken,
+  hashEnrollmentSecret,
+} from '../segments/enrollment/create-enrollment-token.ts';
 import { listSegments } from '../segments/list-segments.ts';
-import { sealingKeyOf } from '../segments/sealing-key.ts';
+import { sealingKeyOf } from '../segments/segment-keys/sealing-key.ts';
 import type { RunningServer } from '../server.ts';
 import { lockEnrollmentToken } from '../store/agents/enrollment-tokens.ts';
 import { listSegmentOverviews } from '../store/agents/segments.ts';

@@ -3,8 +3,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
-import { endsAtOnce } from '../ends-at-once.ts';
 import type { Log } from '../log.ts';
+import { endsAtOnce } from '../process/ends-at-once.ts';
 
 export interface DemoProcessOptions {
   name: string;

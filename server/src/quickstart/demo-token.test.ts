@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { enrollAgent } from '../segments/enroll-agent.ts';
+import { enrollAgent } from '../segments/enrollment/enroll-agent.ts';
 import {
   enrollRequest,
   makeAgentKeys,

@@ -5,6 +5,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { stopRun } from '../runs/ends/stop-run.ts';
 import { RunLedger } from '../runs/progress/run-ledger.ts';
 import type { Sql } from '../store/database/connection.ts';
+import { inTransaction } from '../store/database/transaction.ts';
 import {
   admitNewerGenerations,
   doubtSilence,
@@ -15,8 +16,7 @@ import {
   raiseRosterNumbers,
   raiseTimeline,
   skipNumbers,
-} from '../store/database/restore.ts';
-import { inTransaction } from '../store/database/transaction.ts';
+} from '../store/installation/restore.ts';
 
 /** What was done, besides how many sessions, sign-in codes and enrollment tokens were ended. */
 export interface MarkedRestore extends EndedAccess {

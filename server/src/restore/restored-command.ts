@@ -1,7 +1,7 @@
 import type { Sql } from '../store/database/connection.ts';
-import { hasSchema } from '../store/database/installation.ts';
 import { appliedWords, migrate, readMigrations } from '../store/database/migrate.ts';
-import { isServed } from '../store/database/restore.ts';
+import { hasSchema } from '../store/installation/installation.ts';
+import { isServed } from '../store/installation/restore.ts';
 import { markRestored } from './mark-restored.ts';
 
 export const restoredUsage = `npm run restored     marks the database as restored from a backup: run it after restoring, before a server starts

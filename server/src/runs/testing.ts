@@ -5,7 +5,7 @@ import type { JobDefinition, StepDefinition, StepOutcome, StepStatus } from '@op
 import type { KeyPair } from '@opsconductor/protocol/sealing';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { createJob } from '../jobs/create-job.ts';
-import { enrollAgent } from '../segments/enroll-agent.ts';
+import { enrollAgent } from '../segments/enrollment/enroll-agent.ts';
 import {
   type AgentKeys,
   enrollRequest,

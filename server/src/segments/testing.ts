@@ -23,11 +23,11 @@ import { markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { borrowDatabase, type TestDatabase } from '../store/database/testing.ts';
 import { insertUser } from '../store/people/users.ts';
-import { createEnrollmentToken } from './create-enrollment-token.ts';
 import { createSegment } from './create-segment.ts';
-import { enrollAgent } from './enroll-agent.ts';
-import { offerSegmentKey } from './offer-segment-key.ts';
-import { sealingKeyOf } from './sealing-key.ts';
+import { createEnrollmentToken } from './enrollment/create-enrollment-token.ts';
+import { enrollAgent } from './enrollment/enroll-agent.ts';
+import { offerSegmentKey } from './segment-keys/offer-segment-key.ts';
+import { sealingKeyOf } from './segment-keys/sealing-key.ts';
 import type { ServerIdentity } from './segment-root.ts';
 
 export const testOrigin = { address: '192.0.2.7', requestId: 'test-request' };

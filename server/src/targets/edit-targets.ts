@@ -8,11 +8,11 @@ import { AppError, invalidField, notFound } from '../errors.ts';
 import { refuseChanged } from '../refuse-changed.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
+import { deleteHostKeys } from '../store/host-keys/host-keys.ts';
+import { awaitHostTrust } from '../store/host-keys/host-trust.ts';
 import { segmentSeen } from '../store/people/place-names.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { lockCredential } from '../store/targets/credentials.ts';
-import { deleteHostKeys } from '../store/targets/host-keys.ts';
-import { awaitHostTrust } from '../store/targets/host-trust.ts';
 import { forgetContacts } from '../store/targets/target-contacts.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import {

@@ -4,7 +4,6 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, notFound } from '../errors.ts';
 import type { Queryable, Tx } from '../store/database/connection.ts';
-import { unrestricted } from '../store/people/visibility.ts';
 import {
   acceptOnly,
   completeAcceptedKey,
@@ -13,8 +12,9 @@ import {
   listAcceptedLines,
   listHostKeys,
   replaceOfferedKey,
-} from '../store/targets/host-keys.ts';
-import { lockHostTrust, revokedAmong } from '../store/targets/host-trust.ts';
+} from '../store/host-keys/host-keys.ts';
+import { lockHostTrust, revokedAmong } from '../store/host-keys/host-trust.ts';
+import { unrestricted } from '../store/people/visibility.ts';
 import { lockTarget } from '../store/targets/targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { requireOnTarget } from './require-on-target.ts';

@@ -11,7 +11,7 @@ import type { Reach } from '../auth/authority.ts';
 import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
-import { type HostKeyRow, listHostKeys } from '../store/targets/host-keys.ts';
+import { type HostKeyRow, listHostKeys } from '../store/host-keys/host-keys.ts';
 import {
   countTargets,
   findTarget,

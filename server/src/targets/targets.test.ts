@@ -12,9 +12,9 @@ import {
   type TestInstallation,
 } from '../segments/testing.ts';
 import type { Queryable } from '../store/database/connection.ts';
+import { lockHostTrust } from '../store/host-keys/host-trust.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { listTargetRuns } from '../store/runs/runs.ts';
-import { lockHostTrust } from '../store/targets/host-trust.ts';
 import { writeContact } from '../store/targets/target-contacts.ts';
 import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { PatternSet } from '../../spool/pattern-set.ts';
+import { PatternSet } from '../../masking/pattern-set.ts';
 import { lease } from '../../testing/agent-setup.ts';
 import type { Attempt } from './attempt.ts';
 import { removeFromTarget } from './remove-from-target.ts';

@@ -1,6 +1,6 @@
 // Removes what is kept of an attempt on its target: nobody asks for it once the attempt is settled.
 import type { Lease } from '@opsconductor/protocol';
-import { Masking } from '../../spool/masking.ts';
+import { Masking } from '../../masking/masking.ts';
 import type { UsableCredential } from '../secrets/credential-opener.ts';
 import { becomeIn } from '../step/execute-step.ts';
 import type { KnownStepTypes } from '../step/known-step-types.ts';

@@ -4,7 +4,7 @@ import { type Lease, type StepOutcome, startOfOutput } from '@opsconductor/proto
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { Journal } from '../../journal/journal.ts';
-import { PatternSet } from '../../spool/pattern-set.ts';
+import { PatternSet } from '../../masking/pattern-set.ts';
 import { lease } from '../../testing/agent-setup.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
 import { Executor } from '../executor.ts';

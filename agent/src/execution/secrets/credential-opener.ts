@@ -12,11 +12,11 @@ import {
   type SealedCredential,
   SealingError,
 } from '@opsconductor/protocol/sealing';
+import type { Pattern } from '../../masking/comparison.ts';
+import { PatternSet } from '../../masking/pattern-set.ts';
+import { secretPatterns } from '../../masking/secret-patterns.ts';
 import type { PolicyGuard } from '../../policy/policy-guard.ts';
 import type { SourceReader } from '../../sources/source-reader.ts';
-import type { Pattern } from '../../spool/comparison.ts';
-import { PatternSet } from '../../spool/pattern-set.ts';
-import { secretPatterns } from '../../spool/secret-patterns.ts';
 import { jumpHostFailed } from '../../ssh/jump-hosts.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { JumpHost, OpenedCredential, RunAs, StepTarget } from '../../steps/step-type.ts';

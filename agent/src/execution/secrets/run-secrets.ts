@@ -9,8 +9,8 @@ import {
   SealingError,
   sealRunValue,
 } from '@opsconductor/protocol/sealing';
-import type { Pattern } from '../../spool/comparison.ts';
-import { textPatterns } from '../../spool/secret-patterns.ts';
+import type { Pattern } from '../../masking/comparison.ts';
+import { textPatterns } from '../../masking/secret-patterns.ts';
 import { NoSegmentKey } from './credential-opener.ts';
 import { isSameSeal } from './same-seal.ts';
 

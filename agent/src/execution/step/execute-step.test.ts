@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { PatternSet } from '../../spool/pattern-set.ts';
-import { secretPatterns } from '../../spool/secret-patterns.ts';
+import { PatternSet } from '../../masking/pattern-set.ts';
+import { secretPatterns } from '../../masking/secret-patterns.ts';
 import type { OpenedCredential } from '../../steps/step-type.ts';
 import { lease, setup } from '../../testing/agent-setup.ts';
 

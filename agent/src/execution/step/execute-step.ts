@@ -14,11 +14,11 @@ import {
 import type { AskServer } from '../../contents/content-link.ts';
 import { cutText } from '../../cut-text.ts';
 import type { GrantGuard } from '../../grants/grant-guard.ts';
+import { Masking } from '../../masking/masking.ts';
+import { PatternSet } from '../../masking/pattern-set.ts';
 import { handOn, outputsMissing } from '../../outputs/hand-on.ts';
 import { HeldStreams } from '../../outputs/held-streams.ts';
 import type { PolicyGuard } from '../../policy/policy-guard.ts';
-import { Masking } from '../../spool/masking.ts';
-import { PatternSet } from '../../spool/pattern-set.ts';
 import { becomeOf } from '../../ssh/become/become.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import {

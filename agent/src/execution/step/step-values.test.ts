@@ -1,7 +1,7 @@
 // How the agent handles the values in a lease: conditions, secrets, outputs. Protocol's tests cover the filling in.
 import type { Lease } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { textPatterns } from '../../spool/secret-patterns.ts';
+import { textPatterns } from '../../masking/secret-patterns.ts';
 import { type AgentSetup, lease, rendering, setup, success } from '../../testing/agent-setup.ts';
 import { NoSegmentKey } from '../secrets/credential-opener.ts';
 import type { RunSecrets } from '../secrets/run-secrets.ts';

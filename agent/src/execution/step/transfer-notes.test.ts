@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Masking } from '../../spool/masking.ts';
-import { PatternSet } from '../../spool/pattern-set.ts';
+import { Masking } from '../../masking/masking.ts';
+import { PatternSet } from '../../masking/pattern-set.ts';
 import { TransferNotes } from './transfer-notes.ts';
 
 test('a secret in a file name is masked every time the name is reported, and counted once', () => {

@@ -1,6 +1,6 @@
 // Collects what a step reports about its transfer, with secrets masked, since file names are stored and shown.
 import type { TransferProgress, TransferReport, TransferRow } from '@opsconductor/protocol';
-import type { Masking } from '../../spool/masking.ts';
+import type { Masking } from '../../masking/masking.ts';
 import type { TransferSink } from '../../steps/step-type.ts';
 
 export class TransferNotes implements TransferSink {

@@ -4,7 +4,7 @@
 // read, and the plain key once the hash includes the certificate. If a version of ssh2 changed that order, the
 // signature would not match and the connection would fail; a wrong host could not be accepted because of that.
 import constants from 'ssh2/lib/protocol/constants.js';
-import type { KeyExchange } from '../key-exchanges.ts';
+import type { KeyExchange } from '../ssh2/key-exchanges.ts';
 import { type Certificate, certificateSuffix, readCertificate } from './host-certificate.ts';
 import { WireReader } from './wire-reader.ts';
 

@@ -5,14 +5,14 @@ import { performance } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
 import type { HostAuthority, ScanKind, ScannedHost } from '@opsconductor/protocol';
 import ssh2, { type ServerHostKeyAlgorithm } from 'ssh2';
-import { cutOff } from '../bound-connection.ts';
 import { handshakeError } from '../connect-errors.ts';
 import { dial, identification, writeTurnsWhole } from '../connection.ts';
-import { limitGroup } from '../group-exchange.ts';
 import { algorithmsByKeyType, hostKeyFingerprint, offeredHostKey } from '../host-key.ts';
-import { watchKeyExchanges } from '../key-exchanges.ts';
 import { resolveTarget } from '../resolve-target.ts';
 import { SshError } from '../ssh-error.ts';
+import { cutOff } from '../ssh2/bound-connection.ts';
+import { limitGroup } from '../ssh2/group-exchange.ts';
+import { watchKeyExchanges } from '../ssh2/key-exchanges.ts';
 import { certificateAlgorithms, takeCertificates } from './certified-key-exchange.ts';
 import { readCertificate, refuseCertificate } from './host-certificate.ts';
 

@@ -1,6 +1,6 @@
 // The agent's option for idle SSH connections, tested down to the SSH server.
 import { expect } from 'vitest';
-import { PatternSet } from '../../spool/pattern-set.ts';
+import { PatternSet } from '../../masking/pattern-set.ts';
 import { lease, setup } from '../../testing/agent-setup.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 

@@ -5,7 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { startExistingPostgres } from '../../database/existing-database.ts';
 import { refuseMoved } from '../../database/move/moved-mark.ts';
 import { connect, type Sql } from '../../store/database/connection.ts';
-import { hasSchema, readInstallation } from '../../store/database/installation.ts';
+import { hasSchema, readInstallation } from '../../store/installation/installation.ts';
 import { readNotes } from '../checkpoint-notes.ts';
 import type { LogVerifier } from './log-verifier.ts';
 import { type VerifyOptions, verifyDatabase } from './verify-database.ts';

@@ -1,8 +1,8 @@
 // The first start creates the first user. Later starts change nothing, whatever the environment says.
 import { recordAudit } from '../../audit/record-audit.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { markBootstrapped } from '../../store/database/installation.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { markBootstrapped } from '../../store/installation/installation.ts';
 import { insertApiToken } from '../../store/people/api-tokens.ts';
 import { insertUser } from '../../store/people/users.ts';
 import { hashSecretToken } from '../secret-token.ts';

@@ -13,7 +13,7 @@ import {
   type InstallationRow,
   insertInstallation,
   readInstallation,
-} from '../../store/database/installation.ts';
+} from '../../store/installation/installation.ts';
 
 export interface Installation {
   installationId: string;

@@ -10,9 +10,9 @@ import {
   type TestRuns,
 } from '../../runs/testing.ts';
 import { connect, type Sql, type Tx } from '../../store/database/connection.ts';
-import { insertInstallation } from '../../store/database/installation.ts';
 import { migrate, readMigrations } from '../../store/database/migrate.ts';
 import { setupDatabase } from '../../store/database/testing.ts';
+import { insertInstallation } from '../../store/installation/installation.ts';
 import { copyDatabase } from './copy-database.ts';
 import { runMoveCommand } from './move-command.ts';
 

@@ -1,9 +1,9 @@
 import { recordAudit } from '../../audit/record-audit.ts';
 import type { Queryable, Sql } from '../../store/database/connection.ts';
-import { hasSchema, readInstallation } from '../../store/database/installation.ts';
 import { migrate, readMigrations } from '../../store/database/migrate.ts';
-import { isServed } from '../../store/database/restore.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { hasSchema, readInstallation } from '../../store/installation/installation.ts';
+import { isServed } from '../../store/installation/restore.ts';
 import { copyDatabase } from './copy-database.ts';
 
 export const moveUsage = `npm run move         moves the embedded database to a PostgreSQL of your own

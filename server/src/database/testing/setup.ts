@@ -9,13 +9,13 @@ import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import postgres from 'postgres';
 import { onTestFinished } from 'vitest';
-import { clusterAt, listClusterProcesses, signal, waitUntilGone } from '../cluster-processes.ts';
 import {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from '../embedded-postgres.ts';
-import { findBinaryPackage } from '../postgres-binaries.ts';
+import { clusterAt, listClusterProcesses, signal, waitUntilGone } from '../postgres/cluster-processes.ts';
+import { findBinaryPackage } from '../postgres/postgres-binaries.ts';
 import { copyBegunData } from './begun-data.ts';
 
 const run = promisify(execFile);

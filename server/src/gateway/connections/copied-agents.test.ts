@@ -3,8 +3,8 @@ import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { getAgent } from '../../segments/agents/list-agents.ts';
 import { changeKeys } from '../../store/agents/agent-keys.ts';
-import { admitNewerGenerations } from '../../store/database/restore.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { admitNewerGenerations } from '../../store/installation/restore.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { setupGateway, type TestGateway } from '../testing.ts';
 

@@ -28,7 +28,7 @@ import { startRun } from '../../runs/start/start-run.ts';
 import { endOf, failure, success } from '../../runs/testing.ts';
 import { revokeAgent } from '../../segments/agents/revoke-agent.ts';
 import { createSegment } from '../../segments/create-segment.ts';
-import { enrollAgent } from '../../segments/enroll-agent.ts';
+import { enrollAgent } from '../../segments/enrollment/enroll-agent.ts';
 import {
   enrollRequest,
   makeAgentKeys,
@@ -39,11 +39,11 @@ import {
 } from '../../segments/testing.ts';
 import { createServices, type Services } from '../../services.ts';
 import { unusedEnrollmentTokens } from '../../store/agents/enrollment-tokens.ts';
+import { giveItems } from '../../store/host-keys/host-scans.ts';
 import { insertApiToken } from '../../store/people/api-tokens.ts';
 import { insertUser } from '../../store/people/users.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
-import { giveItems } from '../../store/targets/host-scans.ts';
 import { createTarget } from '../../targets/edit-targets.ts';
 import { getTarget } from '../../targets/list-targets.ts';
 

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { OutputFrame, OutputStreamName } from '@opsconductor/protocol';
-import type { BinaryConnection } from '../../store/database/binary-connection.ts';
 import { connectBinary } from '../../store/database/connection.ts';
+import type { BinaryConnection } from '../../store/database/driver/binary-connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { LiveHub } from '../live/live-hub.ts';
 import { RunKeys } from '../run-keys.ts';

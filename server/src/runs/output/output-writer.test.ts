@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { NotDialled } from '../../store/database/binary-connection.ts';
+import { NotDialled } from '../../store/database/driver/binary-connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { purgeRun } from '../../store/runs/runs.ts';

@@ -3,8 +3,8 @@
 // are committed, without waiting for the disk, and get their position in the stream once they are on disk (ADR 0037).
 import type { OutputFrame } from '@opsconductor/protocol';
 import { atRestOverheadBytes, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
-import { type BinaryQueryable, NotDialled } from '../../store/database/binary-connection.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
+import { type BinaryQueryable, NotDialled } from '../../store/database/driver/binary-connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
   appendChunks,

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { ErrorDetail, SecretParameters } from '@opsconductor/protocol';
 import { sealRunValue } from '@opsconductor/protocol/sealing';
 import { AppError } from '../../errors.ts';
-import { refuseWhileRotating } from '../../segments/sealing-key.ts';
+import { refuseWhileRotating } from '../../segments/segment-keys/sealing-key.ts';
 import type { Queryable } from '../../store/database/connection.ts';
 import { findSegmentKeysNow, type SealedRunSecret, type SegmentKeyNow } from '../../store/runs/run-values.ts';
 

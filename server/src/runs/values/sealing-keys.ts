@@ -3,7 +3,7 @@ import type { RunSealingKeys, TargetSelection } from '@opsconductor/protocol';
 import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../../caller.ts';
 import { AppError } from '../../errors.ts';
-import { refuseWhileRotating } from '../../segments/sealing-key.ts';
+import { refuseWhileRotating } from '../../segments/segment-keys/sealing-key.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findSegmentKeysNow } from '../../store/runs/run-values.ts';
 import { planStart } from '../start/start-run.ts';

@@ -16,7 +16,7 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { revokeAgent } from '../agents/revoke-agent.ts';
 import { createSegment } from '../create-segment.ts';
-import { enrollAgent } from '../enroll-agent.ts';
+import { enrollAgent } from '../enrollment/enroll-agent.ts';
 import { getSegment } from '../list-segments.ts';
 import { readRoster } from '../owner-held/read-roster.ts';
 import { takeRoster } from '../owner-held/take-roster.ts';

@@ -8,11 +8,11 @@ import { lockSegment } from '../../store/agents/segments.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { wantNewKeys } from '../agent-keys/want-new-keys.ts';
-import { enrollAgent } from '../enroll-agent.ts';
+import { enrollAgent } from '../enrollment/enroll-agent.ts';
 import { getSegment } from '../list-segments.ts';
-import { sealingKeyOf } from '../sealing-key.ts';
+import { sealingKeyOf } from '../segment-keys/sealing-key.ts';
+import { takeKeyGeneration } from '../segment-keys/take-key-generation.ts';
 import { segmentStateFor } from '../segment-state.ts';
-import { takeKeyGeneration } from '../take-key-generation.ts';
 import {
   enrollRequest,
   generationOffer,

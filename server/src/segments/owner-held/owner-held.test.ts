@@ -15,13 +15,13 @@ import { findSegment } from '../../store/agents/segments.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { revokeAgent } from '../agents/revoke-agent.ts';
 import { createSegment } from '../create-segment.ts';
-import { enrollAgent } from '../enroll-agent.ts';
+import { enrollAgent } from '../enrollment/enroll-agent.ts';
 import { getSegment } from '../list-segments.ts';
-import { offerSegmentKey } from '../offer-segment-key.ts';
-import { giveRecovered, readRecovery, storeRecoveryWrap } from '../recovery/recovery-wraps.ts';
-import { sealingKeyOf } from '../sealing-key.ts';
+import { offerSegmentKey } from '../segment-keys/offer-segment-key.ts';
+import { giveRecovered, readRecovery, storeRecoveryWrap } from '../segment-keys/recovery-wraps.ts';
+import { sealingKeyOf } from '../segment-keys/sealing-key.ts';
+import { takeKeyGeneration } from '../segment-keys/take-key-generation.ts';
 import { segmentStateFor } from '../segment-state.ts';
-import { takeKeyGeneration } from '../take-key-generation.ts';
 import {
   type AgentKeys,
   enrollRequest,

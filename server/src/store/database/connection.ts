@@ -1,8 +1,8 @@
 // The only way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
-import { BinaryConnection, type BinaryConnectionParts } from './binary-connection.ts';
-import { DriverSocket, startupPadding, tlsOf } from './driver-socket.ts';
-import { guardTransactions } from './guard-transactions.ts';
+import { BinaryConnection, type BinaryConnectionParts } from './driver/binary-connection.ts';
+import { DriverSocket, startupPadding, tlsOf } from './driver/driver-socket.ts';
+import { guardTransactions } from './driver/guard-transactions.ts';
 
 export type Sql = postgres.Sql<{ bigint: number }>;
 export type Tx = postgres.TransactionSql<{ bigint: number }>;

@@ -2,8 +2,8 @@
 // credential.
 import type { InheritedSettings } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
+import { type TrustEntry, trustOfSegment } from '../host-keys/host-trust.ts';
 import { inheritedCredential, mergedSettings, namedCredential } from '../targets/effective-settings.ts';
-import { type TrustEntry, trustOfSegment } from '../targets/host-trust.ts';
 
 export interface LeaseDetails {
   stepId: number;

@@ -8,8 +8,8 @@ import {
   runningStepsOfAgent,
   settledAttempts,
 } from '../agents/agent-sessions.ts';
-import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../database/connection.ts';
+import type { BinaryQueryable } from '../database/driver/binary-connection.ts';
 import { setupDatabase } from '../database/testing.ts';
 import { storedContentBytes } from '../files/contents.ts';
 import { unrestricted } from '../people/visibility.ts';

@@ -1,8 +1,8 @@
 // Output chunks: stored once, whoever sends them again, and read by number.
 import { type OutputStreamName, streamCode, streamOfCode } from '@opsconductor/protocol';
 import type { PendingQuery, Row } from 'postgres';
-import type { BinaryQueryable } from '../database/binary-connection.ts';
 import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
+import type { BinaryQueryable } from '../database/driver/binary-connection.ts';
 import { stepIdsOf } from '../queue/step-attempts.ts';
 
 export interface ChunkRow {

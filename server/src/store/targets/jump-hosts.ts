@@ -2,8 +2,8 @@
 import type { InheritedSettings } from '@opsconductor/protocol';
 import type { SealedCredential } from '@opsconductor/protocol/sealing';
 import type { Queryable } from '../database/connection.ts';
+import { type TrustEntry, trustOfSegment } from '../host-keys/host-trust.ts';
 import { inheritedCredential, mergedSettings } from './effective-settings.ts';
-import { type TrustEntry, trustOfSegment } from './host-trust.ts';
 
 export interface JumpHostRow {
   id: number;

@@ -8,8 +8,8 @@ import {
 } from '@opsconductor/protocol';
 import { enrollmentRefusalRecorder } from '../../../audit/record-refusal.ts';
 import type { EnrollmentLimits } from '../../../auth/limits/enrollment-limits.ts';
-import { type EnrollmentDeps, enrollAgent } from '../../../segments/enroll-agent.ts';
-import { offerSegmentKey } from '../../../segments/offer-segment-key.ts';
+import { type EnrollmentDeps, enrollAgent } from '../../../segments/enrollment/enroll-agent.ts';
+import { offerSegmentKey } from '../../../segments/segment-keys/offer-segment-key.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
 const tag = 'agents';

@@ -12,7 +12,7 @@ import {
 import { callerOf } from '../../../caller.ts';
 import { readRoster } from '../../../segments/owner-held/read-roster.ts';
 import { takeRoster } from '../../../segments/owner-held/take-roster.ts';
-import { giveRecovered, readRecovery } from '../../../segments/recovery/recovery-wraps.ts';
+import { giveRecovered, readRecovery } from '../../../segments/segment-keys/recovery-wraps.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import { type RouteSpec, route } from '../../route.ts';
 

@@ -16,15 +16,18 @@ import type { Authority, Reach } from '../../../auth/authority.ts';
 import { callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { changeUnknownAfter } from '../../../segments/change-unknown-after.ts';
+import { createSegment } from '../../../segments/create-segment.ts';
+import { deleteSegment } from '../../../segments/delete-segment.ts';
 import {
   createEnrollmentToken,
   type EnrollmentTokenDeps,
-} from '../../../segments/create-enrollment-token.ts';
-import { createSegment } from '../../../segments/create-segment.ts';
-import { deleteSegment } from '../../../segments/delete-segment.ts';
-import { listEnrollmentTokens, revokeEnrollmentToken } from '../../../segments/enrollment-tokens.ts';
+} from '../../../segments/enrollment/create-enrollment-token.ts';
+import {
+  listEnrollmentTokens,
+  revokeEnrollmentToken,
+} from '../../../segments/enrollment/enrollment-tokens.ts';
 import { getSegment, listSegments } from '../../../segments/list-segments.ts';
-import { sealingKeyOf } from '../../../segments/sealing-key.ts';
+import { sealingKeyOf } from '../../../segments/segment-keys/sealing-key.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
 export interface SegmentRouteDeps extends EnrollmentTokenDeps {
