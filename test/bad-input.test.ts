@@ -1,7 +1,7 @@
 // Invalid input is refused with a message that says what to do, and leaves nothing behind.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -152,9 +152,14 @@ describe('an enrollment', () => {
   const invite = (segmentId: number, api = t.api) =>
     api.made<EnrollmentTokenReply>(`/api/v1/segments/${segmentId}/enrollment-tokens`);
 
-  async function enroll(token: string, url: string, more: string[] = []) {
+  async function temporary() {
     const folder = await mkdtemp(join(tmpdir(), 'opsconductor-enroll-'));
     onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    return folder;
+  }
+
+  async function enroll(token: string, url: string, more: string[] = []) {
+    const folder = await temporary();
     const args = ['enroll', '--server', url, '--token-file', '-', '--data', join(folder, 'agent'), ...more];
     const agent = new WatchedProcess({
       command: [process.execPath, agentFile, ...args],
@@ -183,6 +188,16 @@ describe('an enrollment', () => {
     const refused = await leavingNothing(() => enroll(token, t.api.url, ['--name', 'second']));
     expect(refused.code).toBe(1);
     expect(refused.output).toContain('This enrollment token was used already. Each is good for one agent');
+  });
+
+  test('that has used up the token in a file says so, and leaves the file', async () => {
+    const { id } = await t.api.made<Segment>('/api/v1/segments', { name: 'from-file' });
+    const { token } = await invite(id);
+    const file = join(await temporary(), 'enrollment-token');
+    await writeFile(file, `${token}\n`);
+    const { code, output } = await enroll('', t.api.url, ['--token-file', file, '--name', 'from-file']);
+    expect([code, output]).toEqual([0, expect.stringContaining(`The token in ${file} is used up`)]);
+    expect(await readFile(file, 'utf8')).toBe(`${token}\n`);
   });
 
   test('at a server with another CA pin is refused before the token is sent', async () => {

@@ -229,8 +229,15 @@ async function enrollCommand(
   const identity = await enroll({ server, token, caPin, caFile, name, dataDir: data, force, proxy, log });
   process.stdout.write(
     `Enrolled as agent ${identity.agentName} of segment ${identity.segmentName}. Start it with: ${agentCommand()} run --data ${data}\n` +
-      `Its keys are ${await fingerprintOf(dataDirectory(data))}: if an owner holds the segment's root, they need this fingerprint.\n`,
+      `Its keys are ${await fingerprintOf(dataDirectory(data))}: if an owner holds the segment's root, they need this fingerprint.\n` +
+      usedUp(options.tokenFile),
   );
+}
+
+/** The file is not this program's to remove: a person, or another program, has put it where it is. */
+function usedUp(tokenFile: string | undefined): string {
+  if (tokenFile === undefined || tokenFile === '-') return '';
+  return `The token in ${tokenFile} is used up and enrolls no other machine: remove that file.\n`;
 }
 
 interface RunCommand {
