@@ -277,13 +277,23 @@ class AgentsBench {
     const sealed = await sealCredential({
       segmentPublicKey: decodeBase64(key.publicKey),
       binding: {
-        ...{ installationId: key.installationId, credentialId: id, version: 1, kind, segmentId },
+        installationId: key.installationId,
+        credentialId: id,
+        version: 1,
+        kind,
+        segmentId,
         generation: key.generation,
       },
       secret: {
-        ...{ kind, user: 'bench', password: 'bench' },
+        kind,
+        user: 'bench',
+        password: 'bench',
         bounds: {
-          ...{ hosts: ['*'], networks: [], ports: [22], protocols: ['ssh'], user: 'bench' },
+          hosts: ['*'],
+          networks: [],
+          ports: [22],
+          protocols: ['ssh'],
+          user: 'bench',
           authentication: ['password'],
         },
       },

@@ -120,7 +120,11 @@ export async function startServer(
       const server = listener.server as unknown as HttpsServer;
       closers.push(
         renewTls({
-          ...{ server, current: tls, load: () => openTls(config), log, intervalMs: tlsIntervalMs },
+          server,
+          current: tls,
+          load: () => openTls(config),
+          log,
+          intervalMs: tlsIntervalMs,
           publicHost: config.publicUrl === undefined ? undefined : new URL(config.publicUrl).hostname,
           onExpiry: (validTo) => metrics.setCertificateExpiry(validTo),
         }),

@@ -230,7 +230,10 @@ export function createServices(options: ServiceOptions): Services {
   const people = { ...identity, publicUrl: options.publicUrl };
   const publish = gateway.publish.bind(gateway);
   const events: RunEventsDeps = {
-    ...{ sql, hub, keys, stopping: stopping.signal },
+    sql,
+    hub,
+    keys,
+    stopping: stopping.signal,
     onForgotten: (listener) => authenticator.onForgotten(listener),
   };
   const imports = new JobImports({ sql, masterKey, log });

@@ -37,7 +37,16 @@ interface RoundRecord
 export async function recordRound(file: string, result: RoundResult): Promise<void> {
   const { seed, round, aim, ms, phases, steps, attempts, lines, takeOvers, hostCancels, coverage } = result;
   const record: RoundRecord = {
-    ...{ seed, round, ms, phases, steps, attempts, lines, takeOvers, hostCancels, coverage },
+    seed,
+    round,
+    ms,
+    phases,
+    steps,
+    attempts,
+    lines,
+    takeOvers,
+    hostCancels,
+    coverage,
     ...(aim === undefined ? {} : { aim: aimText(aim) }),
     faults: result.faults.map(({ kind }) => kind),
     violations: result.violations.map(({ rule, text }) => `${rule}: ${text}`),

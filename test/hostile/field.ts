@@ -34,8 +34,13 @@ async function attackersAgent({ api, segmentId, baseUrl, dir }: BenchSystem): Pr
   const dataDir = join(dir, 'stolen-agent');
   const log = pino({ level: 'silent' });
   await enroll({
-    ...{ server: baseUrl, token: reply.token, name: 'stolen', dataDir },
-    ...{ force: false, proxy: withoutProxy, log },
+    server: baseUrl,
+    token: reply.token,
+    name: 'stolen',
+    dataDir,
+    force: false,
+    proxy: withoutProxy,
+    log,
   });
   return dataDir;
 }

@@ -110,7 +110,9 @@ export async function startWinrm(options: WinrmFixtureOptions = {}): Promise<Win
     stdio: ['pipe', 'pipe', 'pipe'],
     env: {
       ...process.env,
-      ...{ NTLM_USER_FILE: users, PYTHONDONTWRITEBYTECODE: '1', ...realm?.env },
+      NTLM_USER_FILE: users,
+      PYTHONDONTWRITEBYTECODE: '1',
+      ...realm?.env,
       ...clockOf(options.ahead?.host),
     },
   });

@@ -103,7 +103,11 @@ export class Executor {
       onKeptTooLong: (attempts) => this.#ends.returnUnbegun(attempts, 'lease_expired'),
     });
     this.#outputs = new AttemptOutputs({
-      ...{ spoolFolder: options.spoolFolder, spareSpool: options.spareSpool, disk, monotonicMs, log },
+      spoolFolder: options.spoolFolder,
+      spareSpool: options.spareSpool,
+      disk,
+      monotonicMs,
+      log,
       onStored: (output) => this.#session?.output.offer(output),
     });
     const isStopped = () => this.#stopped;
@@ -111,13 +115,22 @@ export class Executor {
     this.#starts = new AttemptStarts({ journal, grants, deadline, isStopped, session });
     this.#ends = new AttemptEnds({
       ...options,
-      ...{ attempts: this.#attempts, settledLeases: this.#settledLeases },
-      ...{ starts: this.#starts, followers: this.#followers },
+      attempts: this.#attempts,
+      settledLeases: this.#settledLeases,
+      starts: this.#starts,
+      followers: this.#followers,
       beginAtOnce: (attempt) => this.#slots.enterAtOnce(attempt),
-      ...{ isStopped, session, server: () => this.#server },
+      isStopped,
+      session,
+      server: () => this.#server,
     });
     this.#takeUps = new TakeUps({
-      ...{ journal, stepTypes, policy, grants, log, attempts: this.#attempts },
+      journal,
+      stepTypes,
+      policy,
+      grants,
+      log,
+      attempts: this.#attempts,
       newOutput: (lease, before) => this.#outputs.create(lease, before),
       takesNothing: () => this.#takesNothing(),
       readOn: (attempt, ackedSeq) => this.#reattach(attempt, ackedSeq),

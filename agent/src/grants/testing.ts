@@ -69,8 +69,12 @@ export function honestLease(number = 1): Omit<Lease, 'grant'> {
       values: {
         parameters: { service: 'nginx', unused: 'x' },
         target: {
-          ...{ name: 'web-1', host: 'web-1.example', port: 2222 },
-          ...{ os: 'linux', segment: 'dmz', labels: { env: 'prod' } },
+          name: 'web-1',
+          host: 'web-1.example',
+          port: 2222,
+          os: 'linux',
+          segment: 'dmz',
+          labels: { env: 'prod' },
         },
         run: { id: 41, created_at: startedAt, created_by: 'mira' },
         job: { id: 5, name: 'Restart', version: 4 },
@@ -144,7 +148,9 @@ export async function draftOfTests(differing: Partial<GrantDraft> = {}): Promise
     targets: [
       {
         segmentId: identity.segmentId,
-        ...{ os: 'linux', segment: 'dmz', labels: { env: 'prod' } },
+        os: 'linux',
+        segment: 'dmz',
+        labels: { env: 'prod' },
         secrets,
         reaches: [{ steps: [1, 2, 3], ...(await grantedReach({ target, credential: opened })) }],
       },

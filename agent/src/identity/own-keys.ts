@@ -96,8 +96,12 @@ export class OwnKeys {
       this.#options.identity;
     const { signingPublicKey: signingKey, encryptionPublicKey: encryptionKey } = next;
     const statement = keyChangeStatement({
-      ...{ installationId, segmentId, agentId },
-      ...{ oldSigningKey: signingPublicKey, signingKey, encryptionKey },
+      installationId,
+      segmentId,
+      agentId,
+      oldSigningKey: signingPublicKey,
+      signingKey,
+      encryptionKey,
     });
     connection.send({
       type: 'new_keys',

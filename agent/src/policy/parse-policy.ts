@@ -85,8 +85,12 @@ function ruleProblems({
   const { hosts = [], networks = [], ports = [22] } = targets ?? {};
   const anyHost = hosts.length === 0 && networks.length === 0 ? ['*'] : hosts;
   const wrong = boundsProblems({
-    ...{ hosts: anyHost, networks, ports, user: '*' },
-    ...{ protocols: [...boundProtocols], authentication: [...boundAuthentications] },
+    hosts: anyHost,
+    networks,
+    ports,
+    user: '*',
+    protocols: [...boundProtocols],
+    authentication: [...boundAuthentications],
   });
   const names = ticket_caches.map(({ name }) => name);
   const twice = names.flatMap((name, at) => (names.indexOf(name) < at ? [at] : []));

@@ -213,8 +213,11 @@ export class PolicyGuard {
     addresses: readonly string[],
   ): void {
     const bounds: CredentialBounds = {
-      ...{ hosts: [], networks: [], user: '*' },
-      ...{ protocols: [...boundProtocols], authentication: [...boundAuthentications] },
+      hosts: [],
+      networks: [],
+      user: '*',
+      protocols: [...boundProtocols],
+      authentication: [...boundAuthentications],
       ...some,
     };
     const { host, port } = target;

@@ -104,8 +104,10 @@ export class TargetTester {
         authTimeoutMs: Math.round(timeoutMs * handshakeShare),
         check: (connection) =>
           checkLogin(connection, {
-            ...{ host: reached.host, user: opened?.credential.user ?? '' },
-            ...{ shellLimit, sftpLimit },
+            host: reached.host,
+            user: opened?.credential.user ?? '',
+            shellLimit,
+            sftpLimit,
             masked: (text) => masking.text(text),
           }),
       });

@@ -37,9 +37,13 @@ export async function signGrant(draft: GrantDraft, signing: Signing): Promise<Si
   }
   const { privateKey, class: signerClass, notBefore, expiresAt } = signing;
   const terms: GrantTerms = {
-    ...{ installationId, job, startedBy, parameters },
+    installationId,
+    job,
+    startedBy,
+    parameters,
     nonce: encodeBase64(crypto.getRandomValues(new Uint8Array(nonceBytes))),
-    ...{ notBefore: notBefore.toISOString(), expiresAt: expiresAt.toISOString() },
+    notBefore: notBefore.toISOString(),
+    expiresAt: expiresAt.toISOString(),
     signer: { key: encodeBase64(await signingPublicKeyOf(privateKey)), class: signerClass },
   };
   assertShape(GrantTermsSchema, terms, 'Grant');

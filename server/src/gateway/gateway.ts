@@ -137,14 +137,12 @@ export class Gateway implements TargetTester, ClaimsAlong {
       log: deps.log,
     });
     this.#takeOvers = new TakeOvers({
-      ...{
-        sql: deps.sql,
-        serverId: deps.identity.serverId,
-        builder: deps.builder,
-        settler: this.settler,
-        keys: deps.keys,
-        log: deps.log,
-      },
+      sql: deps.sql,
+      serverId: deps.identity.serverId,
+      builder: deps.builder,
+      settler: this.settler,
+      keys: deps.keys,
+      log: deps.log,
       links: () => this.#links,
       linkOf: (agentId) => this.#links.open(agentId),
       onNews: (news) => this.publish(news),
@@ -162,13 +160,19 @@ export class Gateway implements TargetTester, ClaimsAlong {
       log: deps.log,
     });
     this.#heartbeats = new Heartbeats({
-      ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
+      sql: deps.sql,
+      log: deps.log,
+      leaseTtlMs: this.#settings.leaseTtlMs,
       connected: () => this.#links.ready(),
       onOver: (links) => this.#sessionEnds.endOver(links),
     });
     this.#sessionEnds = new SessionEnds({
-      ...{ sql: deps.sql, log: deps.log, leaseTtlMs: this.#settings.leaseTtlMs },
-      ...{ links: this.#links, heartbeats: this.#heartbeats, scans: this.#scans },
+      sql: deps.sql,
+      log: deps.log,
+      leaseTtlMs: this.#settings.leaseTtlMs,
+      links: this.#links,
+      heartbeats: this.#heartbeats,
+      scans: this.#scans,
     });
     this.#keys = new KeyMessages({ ...deps, onReady: () => this.#dispatcher.wake() });
     this.#stopReminders = new StopReminders(deps);
@@ -192,11 +196,21 @@ export class Gateway implements TargetTester, ClaimsAlong {
       onNews: (news) => this.publish(news),
     });
     this.#events = new AgentEvents({
-      ...{ sql: deps.sql, builder: deps.builder, checkpointFeed: deps.checkpoints },
-      ...{ checkpoints: this.#checkpoints, cleanUps: this.#cleanUps, dispatcher: this.#dispatcher },
-      ...{ heartbeats: this.#heartbeats, log: deps.log, notes: this.#notes, scans: this.#scans },
-      ...{ segmentStates: this.#segmentStates, sessionEnds: this.#sessionEnds, settler: this.settler },
-      ...{ stopReminders: this.#stopReminders, transfers: this.#transfers },
+      sql: deps.sql,
+      builder: deps.builder,
+      checkpointFeed: deps.checkpoints,
+      checkpoints: this.#checkpoints,
+      cleanUps: this.#cleanUps,
+      dispatcher: this.#dispatcher,
+      heartbeats: this.#heartbeats,
+      log: deps.log,
+      notes: this.#notes,
+      scans: this.#scans,
+      segmentStates: this.#segmentStates,
+      sessionEnds: this.#sessionEnds,
+      settler: this.settler,
+      stopReminders: this.#stopReminders,
+      transfers: this.#transfers,
       publish: (news) => this.publish(news),
     });
   }

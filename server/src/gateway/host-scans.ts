@@ -167,7 +167,11 @@ export class HostScans {
       given.set(`${scanId}.${targetId}`, place);
       const key = JSON.stringify([scanId, ...way]);
       const message = messages.get(key) ?? {
-        ...{ type: 'scan_hosts' as const, scanId, kind, targets: [], ...trust },
+        type: 'scan_hosts' as const,
+        scanId,
+        kind,
+        targets: [],
+        ...trust,
         ...(jumps.length === 0 ? {} : { jumps }),
       };
       message.targets.push({ id: targetId, ...(jumps.length === 0 ? {} : { name }), ...place });

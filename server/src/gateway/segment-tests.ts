@@ -24,7 +24,9 @@ export class SegmentTests implements TargetTester {
     this.#deps = deps;
     const { sql, serverId, log, links } = deps;
     this.#remote = new RemoteTests({
-      ...{ sql, serverId, log },
+      sql,
+      serverId,
+      log,
       hasAgent: (segmentId) => links.ready(segmentId).length > 0,
       testHere: async (request) => (await this.#testHere(request)) ?? 'offline',
     });

@@ -33,7 +33,10 @@ const highWaterMark = 16 * 1024;
  * way between two.
  */
 const turnsOfCallers = {
-  ...{ mostUnderWay: 6, mostBesideOthers: 2, beginsInAMs: 1, beginsOfEachInAMs: 0.5 },
+  mostUnderWay: 6,
+  mostBesideOthers: 2,
+  beginsInAMs: 1,
+  beginsOfEachInAMs: 0.5,
   atWill: { perS: 100, burst: 24 },
 };
 /**
@@ -93,8 +96,12 @@ export class Listener {
       tls &&
       createHttpsServer(
         {
-          ...{ cert: tls.certPem, key: tls.keyPem, minVersion: 'TLSv1.2' },
-          ...{ handshakeTimeout: tlsHandshakeMs, ...slow, highWaterMark },
+          cert: tls.certPem,
+          key: tls.keyPem,
+          minVersion: 'TLSv1.2',
+          handshakeTimeout: tlsHandshakeMs,
+          ...slow,
+          highWaterMark,
         },
         requests.listener,
       );

@@ -58,7 +58,9 @@ export async function rewrapAll(
         const sorted = sort(rows, ring, column.contextOf);
         const changed = await replaceWrapped(tx, column, sorted.moved);
         const going = toGiveUp(sorted, giveUp).map(({ id, wrapped: before }) => ({
-          ...{ id, before, after: giveUpDataKey(ring, before) },
+          id,
+          before,
+          after: giveUpDataKey(ring, before),
         }));
         return { rows, sorted, changed, givenUp: await replaceWrapped(tx, column, going) };
       });

@@ -9,19 +9,32 @@ import type { WrappedColumn } from '../store/installation/wrapped-keys.ts';
 
 export const wrappedColumns: readonly (WrappedColumn & { contextOf(boundTo: string): string })[] = [
   {
-    ...{ table: 'installation', column: 'server_key_sealed', isBytes: true, idType: 'uuid' },
+    table: 'installation',
+    column: 'server_key_sealed',
+    isBytes: true,
+    idType: 'uuid',
     contextOf: serverKeyContext,
   },
   {
-    ...{ table: 'segments', column: 'root_key_sealed', isBytes: true, idType: 'bigint' },
+    table: 'segments',
+    column: 'root_key_sealed',
+    isBytes: true,
+    idType: 'bigint',
     contextOf: (id) => rootContext(Number(id)),
   },
   {
-    ...{ table: 'jobs', column: 'data_key', isBytes: false, idType: 'bigint' },
+    table: 'jobs',
+    column: 'data_key',
+    isBytes: false,
+    idType: 'bigint',
     contextOf: (id) => jobKeyContext(Number(id)),
   },
   {
-    ...{ table: 'job_runs', column: 'data_key', isBytes: false, idType: 'bigint', boundTo: 'job_id' },
+    table: 'job_runs',
+    column: 'data_key',
+    isBytes: false,
+    idType: 'bigint',
+    boundTo: 'job_id',
     contextOf: (jobId) => runKeyContext(Number(jobId)),
   },
   { table: 'job_imports', column: 'data_key', isBytes: false, idType: 'uuid', contextOf: importKeyContext },

@@ -32,10 +32,20 @@ export function resumeOf(
   attempts: readonly { step: ClaimedStep; state: 'leased' | 'running' | 'finished' }[],
 ) {
   return {
-    ...{ agentId, sessionNumber, slots: 8, draining: false },
-    ...{ version: '0.1.0', platform: 'linux-x64', hostname: null, journalIntact: true },
+    agentId,
+    sessionNumber,
+    slots: 8,
+    draining: false,
+    version: '0.1.0',
+    platform: 'linux-x64',
+    hostname: null,
+    journalIntact: true,
     attempts: attempts.map(({ step: { id: step, epoch, leaseToken }, state }) => ({
-      ...{ step, epoch, leaseToken, state, lastSeq: 0 },
+      step,
+      epoch,
+      leaseToken,
+      state,
+      lastSeq: 0,
     })),
   };
 }

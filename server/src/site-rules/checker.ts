@@ -110,8 +110,10 @@ async function check(tx: Tx, masterKey: MasterKey, revision: string, unopened: S
     if (!isOpened) unopened.add(job.id);
     const { id: jobId, updatedAt } = job;
     checks.push({
-      ...{ jobId, updatedAt },
-      ...{ revision: isOpened ? revision : toBeLookedAt, broken: rules.problems(held) },
+      jobId,
+      updatedAt,
+      revision: isOpened ? revision : toBeLookedAt,
+      broken: rules.problems(held),
     });
   }
   if (checks.length > 0) await saveChecks(tx, checks);

@@ -74,7 +74,8 @@ export function problemsOf(
     .map(({ name, message, severity }) => ({
       path: '',
       message: `${message} (Whether the job complies can’t be determined: ${held.why})`,
-      ...{ severity, rule: name },
+      severity,
+      rule: name,
     }));
 }
 

@@ -79,7 +79,8 @@ function compose(text: string, lines: LineCounter, { maxDepth, maxTokens }: Yaml
     lines,
     { version: '1.2', schema: 'core', merge: false },
     {
-      ...{ maxDepth, maxTokens },
+      maxDepth,
+      maxTokens,
       tooDeep: (offset) => new TooMuch(offset, `It is nested deeper than ${maxDepth} levels.`),
       tooLong: (offset) =>
         new TooMuch(

@@ -22,7 +22,11 @@ import {
 const aimedAt: readonly FaultKind[] = ['database-restored'];
 /** The first ends reported after that; others are reported right after them. */
 const firstEnds = (behind: Moment): Moment => ({
-  ...{ at: 'frame', type: 'complete', direction: 'up', nth: 3, when: 'after' },
+  at: 'frame',
+  type: 'complete',
+  direction: 'up',
+  nth: 3,
+  when: 'after',
   behind,
 });
 /** Almost as many commands as agents run at a time. */

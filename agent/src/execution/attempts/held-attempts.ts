@@ -43,7 +43,8 @@ export class HeldAttempts implements Iterable<Attempt> {
     const all = [...this].filter(({ forgotten }) => !forgotten).sort((a, b) => rank[a.state] - rank[b.state]);
     const attempts = all.slice(0, limits.maxHeldAttemptsPerHeartbeat).map((attempt) => ({
       ...attempt.name,
-      ...{ state: attempt.state, lastSeq: attempt.output.lastSeq },
+      state: attempt.state,
+      lastSeq: attempt.output.lastSeq,
       ...survivesOf(attempt),
     }));
     return { attempts, complete: attempts.length === all.length };

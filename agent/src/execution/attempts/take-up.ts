@@ -79,8 +79,13 @@ export class TakeUps {
       const lease = withoutValues(await grants.checkTakeOver(given), config);
       attempt.lease = lease;
       await journal.durable({
-        ...{ is: 'starting', step, epoch, leaseToken, at },
-        ...{ survives: lease, takenOver },
+        is: 'starting',
+        step,
+        epoch,
+        leaseToken,
+        at,
+        survives: lease,
+        takenOver,
       });
     } catch (error) {
       log.warn(

@@ -111,7 +111,11 @@ async function readSecret(options: SealOptions): Promise<CredentialSecret> {
   const { kind, user, host, network } = options;
   const { protocol, authentication, ports } = kinds[kind];
   const bounds = {
-    ...{ hosts: host, networks: network, user, protocols: [protocol], authentication: [...authentication] },
+    hosts: host,
+    networks: network,
+    user,
+    protocols: [protocol],
+    authentication: [...authentication],
     ports: options.port.length === 0 ? [...ports] : options.port,
   };
   const become = await readLine(options.becomePasswordFile, '--become-password-file');

@@ -129,7 +129,10 @@ async function withNewKeys(
     const { signingKey, encryptionKey, signature } = change;
     const oldSigningKey = decodeBase64(member.signingKey, publicKeyBytes, 'signingKey');
     const statement = keyChangeStatement({
-      ...{ installationId, segmentId, agentId, oldSigningKey },
+      installationId,
+      segmentId,
+      agentId,
+      oldSigningKey,
       signingKey: decodeBase64(signingKey, publicKeyBytes, 'signingKey'),
       encryptionKey: decodeBase64(encryptionKey, publicKeyBytes, 'encryptionKey'),
     });

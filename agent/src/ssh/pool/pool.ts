@@ -301,7 +301,11 @@ export class SshPool {
   #add(key: string, request: OpenRequest): PooledConnection {
     const { maxForwards, maxChannels, idleMs, seriesGapMs } = this.#options;
     const pooled: PooledConnection = new PooledConnection({
-      ...{ key, targetId: request.target.id, idleMs, seriesGapMs, rush: this.#rush },
+      key,
+      targetId: request.target.id,
+      idleMs,
+      seriesGapMs,
+      rush: this.#rush,
       connect: (signal) =>
         connectSsh(request.target, request.credential, {
           ...this.#connect,

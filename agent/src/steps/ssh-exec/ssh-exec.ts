@@ -81,7 +81,8 @@ async function execute(
   if (!('channel' in lease)) return lease;
   const startAttempt = (awaitsPermit: boolean, isMarked: boolean) =>
     new CommandOnChannel(lease as Lease<ClientChannel>, scriptInput(config, context), context.output, {
-      ...{ awaitsPermit, isMarked },
+      awaitsPermit,
+      isMarked,
       ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
       ...(options.leftWithinMs === undefined ? {} : { leftWithinMs: options.leftWithinMs }),
     });

@@ -144,7 +144,8 @@ export class TakeOvers {
     lost.push(...left.filter(({ step }) => !waiting.has(step.id)));
     log.warn(
       {
-        ...{ given: given.map(({ id }) => id), left: [...waiting] },
+        given: given.map(({ id }) => id),
+        left: [...waiting],
         lost: lost.map(({ step, why }) => ({ step: step.id, why })),
       },
       'commands of lost agents were given to other agents (given), wait for one (left), or became unknown (lost)',

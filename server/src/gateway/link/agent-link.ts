@@ -135,7 +135,8 @@ export class AgentLink {
     this.#stream = stream;
     this.#pace = new ReadingPace(socket);
     this.#said = new SaidMessages({
-      ...{ socket, stream },
+      socket,
+      stream,
       onUnread: () => {
         deps.log.warn({ agent: this.name }, 'disconnected an agent that does not read what the server sends');
         this.terminate();
@@ -160,12 +161,19 @@ export class AgentLink {
     });
     const { events, keyMessages } = deps;
     this.#output = new ReceivedOutput({
-      ...{ agent, attempts: this.#attempts, writer: deps.writer, pace: this.#pace, log: deps.log },
+      agent,
+      attempts: this.#attempts,
+      writer: deps.writer,
+      pace: this.#pace,
+      log: deps.log,
       send: (message) => this.send(message),
       close: (code, reason) => this.close(code, reason),
     });
     this.#completions = new Completions({
-      ...{ sql: deps.sql, settler: deps.settler, handedOn: deps.handedOn, transfers: deps.transfers },
+      sql: deps.sql,
+      settler: deps.settler,
+      handedOn: deps.handedOn,
+      transfers: deps.transfers,
       agent: { agentId: agent.agentId, sessionNumber: agent.sessionNumber },
       attempts: this.#attempts,
       startedMsAgo: (attempt) => events.completing(attempt),

@@ -231,7 +231,11 @@ export const acts: Record<string, (w: AuditWalk) => Promise<Act>> = {
     const { publicKey } = await generateSegmentKey();
     const json = await signRoster(root.privateKey, {
       installationId: w.world.t.identity.installationId,
-      ...{ segmentId: id, number: 1, agents: [], currentGeneration: 1, revoked: [] },
+      segmentId: id,
+      number: 1,
+      agents: [],
+      currentGeneration: 1,
+      revoked: [],
       segmentKeys: [{ generation: 1, publicKey: encodeBase64(publicKey) }],
     });
     return { path: `segments/${id}/roster`, json };

@@ -120,7 +120,8 @@ function convertSteps(
   const limit = convertLogLimit(job, report);
   const timeout = stepTimeout(job, report);
   return steps.map(({ step, path, isStandIn }) => ({
-    ...{ path, isStandIn },
+    path,
+    isStandIn,
     step: {
       ...step,
       // If nothing was carried over, retrying would give the same result.

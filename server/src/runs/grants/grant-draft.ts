@@ -59,7 +59,9 @@ export async function draftOf(deps: DraftDeps, run: RunToSign): Promise<GrantDra
     return {
       segmentId,
       ...(agentId === undefined ? {} : { agentId }),
-      ...{ segment, os, labels },
+      segment,
+      os,
+      labels,
       secrets: secrets.get(segmentId) ?? [],
       reaches: reaches.get(id) ?? [],
     };

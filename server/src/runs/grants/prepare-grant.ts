@@ -50,12 +50,18 @@ export async function prepareGrant(
   const toSeal = { installationId, jobId, segmentIds, plain, sealed: secretParameters };
   const targetIds = targets.map(({ id }) => id);
   const draft = await draftOf(deps, {
-    ...{ jobId, jobVersion, startedBy: caller.name, values, agentIds, targetIds },
+    jobId,
+    jobVersion,
+    startedBy: caller.name,
+    values,
+    agentIds,
+    targetIds,
     secrets: await sealSecrets(deps.sql, toSeal),
   });
   // The request as it is signed, whatever the selector or the channel would resolve to by the time of the start.
   const start: StartRunRequest = {
-    ...{ targetIds, version: jobVersion },
+    targetIds,
+    version: jobVersion,
     ...(Object.keys(values).length === 0 ? {} : { parameters: values }),
     ...(secretParameters === undefined ? {} : { secretParameters }),
   };

@@ -259,7 +259,12 @@ function compareWithJournal(
   const absent = held
     .filter((step) => journaled(step) === undefined)
     .map(({ id: stepId, epoch, leaseToken, sessionNumber, isBeforeLoss, targetRunId, stepNumber }) => ({
-      ...{ stepId, epoch, leaseToken, agentId, sessionNumber, isBeforeLoss },
+      stepId,
+      epoch,
+      leaseToken,
+      agentId,
+      sessionNumber,
+      isBeforeLoss,
       hasBegun: stepNumber < (lastBegun.get(targetRunId) ?? 0),
     }));
   return { presented, present, absent };

@@ -77,7 +77,10 @@ export async function returnLeasesIn(
   for (const step of live) {
     const status = returned.get(step.id) ?? 'ready';
     ledger.noteStep(step.jobRunId, {
-      ...{ id: step.id, status, agentName: null, leasedAt: null },
+      id: step.id,
+      status,
+      agentName: null,
+      leasedAt: null,
       attempts: step.epoch - step.unbegun - 1,
       outputState: 'complete',
     });
@@ -150,7 +153,10 @@ export function begunEnd(lease: HeldLease): AttemptEnd {
 
 function heldLease({ id, epoch, leaseToken, agentId, sessionNumber }: StepRow): HeldLease {
   return {
-    ...{ stepId: id, epoch, leaseToken: leaseToken ?? '' },
-    ...{ agentId: agentId ?? 0, sessionNumber: sessionNumber ?? 0 },
+    stepId: id,
+    epoch,
+    leaseToken: leaseToken ?? '',
+    agentId: agentId ?? 0,
+    sessionNumber: sessionNumber ?? 0,
   };
 }

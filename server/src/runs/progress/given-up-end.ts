@@ -20,7 +20,9 @@ export function givenUpEnd(
   outcome: StepOutcome,
 ): AttemptEnd {
   return {
-    ...{ stepId, epoch, leaseToken },
+    stepId,
+    epoch,
+    leaseToken,
     source: { kind: 'server', heldBy: { agentId, sessionNumber } },
     outcome,
     output: { state: 'gapped', digest: null, gaps: [] },

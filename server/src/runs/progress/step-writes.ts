@@ -82,7 +82,10 @@ export class StepWrites {
     const { id, errorMessage, outputState, heldForS, ...ended } = settledRow(step, result);
     this.#attempts.push({
       ...ended,
-      ...{ stepId: id, epoch: step.epoch, message: errorMessage, requestId },
+      stepId: id,
+      epoch: step.epoch,
+      message: errorMessage,
+      requestId,
       status: result.outcome.status,
       outputState: output.state,
       outputDigest: output.digest,
@@ -177,7 +180,11 @@ export class StepWrites {
     this.#closed.push({ id: step.id, status, reason });
     this.#ledger.countStepEnds(step.jobRunId, status);
     this.#ledger.noteStep(step.jobRunId, {
-      ...{ id: step.id, status, reason, agentName: null, leasedAt: null },
+      id: step.id,
+      status,
+      reason,
+      agentName: null,
+      leasedAt: null,
       attempts: step.epoch - step.unbegun - 1,
       outputState: 'complete',
     });

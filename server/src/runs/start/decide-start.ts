@@ -52,25 +52,43 @@ export async function decideStart(
   const segmentIds = [...new Set(targets.map((target) => target.segmentId))];
   const given = await valuesFor({ ...deps, sql: tx }, request, definition, segmentIds);
   const signed = await grantOfStart(deps, request.grant, {
-    ...{ jobId, jobVersion: version, startedBy: caller.name },
-    ...{ values: given.values ?? {}, secrets: given.secrets, segmentIds },
+    jobId,
+    jobVersion: version,
+    startedBy: caller.name,
+    values: given.values ?? {},
+    secrets: given.secrets,
+    segmentIds,
     targetIds: targets.map(({ id }) => id),
     signedOnly: targets.some(({ signedOnly }) => signedOnly),
     isRerun: request.rerun !== undefined,
   });
   const newRun = newRunOf({
-    ...{ request, version, definition, job, masterKey, dataKey, selection, given, signed },
-    ...{ createdBy: caller.userId, ordered },
+    request,
+    version,
+    definition,
+    job,
+    masterKey,
+    dataKey,
+    selection,
+    given,
+    signed,
+    createdBy: caller.userId,
+    ordered,
   });
   return {
-    ...{ newRun, definition, given, signed },
+    newRun,
+    definition,
+    given,
+    signed,
     audit: {
       ...auditedBy(caller),
       action: 'run.started',
       object: { kind: 'run', id: job.runId },
       scope: { categoryId: job.categoryId },
       detail: {
-        ...{ jobId, jobVersion: version, selection },
+        jobId,
+        jobVersion: version,
+        selection,
         ...overridesOf(request),
         ...(isTrial(job) ? { isTrial: true } : {}),
         ...valuesTold(request, given),

@@ -87,8 +87,12 @@ async function refuseUnsigned(
   ownSignature: string,
 ): Promise<void> {
   const statement = keyChangeStatement({
-    ...{ installationId, segmentId, agentId },
-    ...{ oldSigningKey, signingKey, encryptionKey },
+    installationId,
+    segmentId,
+    agentId,
+    oldSigningKey,
+    signingKey,
+    encryptionKey,
   });
   const isSigned =
     (await verifyBase64(oldSigningKey, statement, signature)) &&

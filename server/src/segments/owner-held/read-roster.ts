@@ -33,7 +33,9 @@ export async function readRoster(
     rootPublicKey: encodeBase64(segment.rootKey),
     roster: payload === null || signature === null ? null : { payload, signature },
     agents: agents.map(({ id, name, state, signingKey, encryptionKey }) => ({
-      ...{ id, name, state },
+      id,
+      name,
+      state,
       signingKey: encodeBase64(signingKey),
       encryptionKey: encodeBase64(encryptionKey),
     })),

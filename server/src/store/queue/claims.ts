@@ -249,7 +249,8 @@ function claimOf(rows: readonly ClaimRow[], hasCandidates: boolean): Claim {
     steps: leased.map(claimedStep),
     tookAll: moved === 0 && !isBounded && !isPassedOver && rooms.every((free) => free > 0),
     again: moved > 0 || isBounded,
-    ...{ moved, kinds },
+    moved,
+    kinds,
     hasRoom: rooms.some((free) => free > 0),
     full: [...new Set(rows.filter((row) => row.free === 0).map((row) => row.ofSegmentId))],
   };

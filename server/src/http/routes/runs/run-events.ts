@@ -111,7 +111,11 @@ export async function followStarted(
   const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
   const position = { afterSeq: 0, output: new Map() };
   const stream = new RunStream(deps, {
-    ...{ runId: run.id, stepIds: named ?? [], position, hasEnded: false, isNew },
+    runId: run.id,
+    stepIds: named ?? [],
+    position,
+    hasEnded: false,
+    isNew,
     onCutOff: () => cutConnection(context),
     whose: String(principal.userId),
   });

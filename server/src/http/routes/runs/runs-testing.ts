@@ -35,7 +35,11 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
   const app = await setupApp(
     ({ authenticator }) => {
       const events: RunEventsDeps = {
-        ...{ sql, hub, keys, stopping: stopping.signal, ...options },
+        sql,
+        hub,
+        keys,
+        stopping: stopping.signal,
+        ...options,
         onForgotten: (listener) => authenticator.onForgotten(listener),
       };
       return [

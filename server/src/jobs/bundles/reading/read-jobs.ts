@@ -117,7 +117,12 @@ function leftOutFindings({ beside, locateBeside }: LongList): ImportFinding[] {
     })),
   );
   return located.map(({ path, message, line = 1, column = 1 }, n) => ({
-    ...{ kind: 'left_out', job: leftOut[n]?.name ?? null, line, column, path, message },
+    kind: 'left_out',
+    job: leftOut[n]?.name ?? null,
+    line,
+    column,
+    path,
+    message,
   }));
 }
 
