@@ -66,6 +66,13 @@ test('a DATABASE_URL with several hosts is refused, as only the first would be u
   expect(problemsOf([], { DATABASE_URL: 'postgres://u:p@%DB_HOST%/x' })).toEqual([]);
 });
 
+test('a file that DATABASE_URL names is looked at before the start, and no password is shown', () => {
+  const url = 'postgres://u:hush@db.example.com/x?sslrootcert=/none/ca.pem';
+  expect(problemsOf([], { DATABASE_URL: url })).toEqual([
+    "DATABASE_URL: sslrootcert: /none/ca.pem can't be read (ENOENT)",
+  ]);
+});
+
 test('all wrong values are reported together, each with its name, what was found and what is allowed', () => {
   const problems = problemsOf(
     ['--port', '70000', '--listen', 'example.com', '--colour', '--allowed-host', '*.example'],

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import type { IdentitySettings } from './auth/identity-deps.ts';
 import { ConfigError } from './config/config-problems.ts';
 import { readFlags } from './config/flags.ts';
+import { readDatabaseUrl } from './config/read-database-url.ts';
 import { readHosts } from './config/read-hosts.ts';
 import { readIdentity, readRetention } from './config/read-periods.ts';
 import { checkPublicUrl, isLoopback, readTls } from './config/read-tls.ts';
@@ -11,7 +12,6 @@ import { type Environment, SettingReader } from './config/setting-reader.ts';
 import {
   addressOf,
   bootstrapTokenOf,
-  databaseUrlOf,
   logLevelOf,
   portOf,
   publicUrlOf,
@@ -99,6 +99,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
   const behindTlsProxy = read.flag('OPSCONDUCTOR_BEHIND_TLS_PROXY', flags.behindTlsProxy) ?? false;
   const tls = readTls(flags, read, { behindTlsProxy, isLoopback: isLoopback(address) });
   checkPublicUrl(publicUrl, tls.mode !== 'off' || behindTlsProxy, problems);
+  const databaseUrl = readDatabaseUrl(read);
   const config: Config = {
     listen: { address, port },
     dataDir,
@@ -106,11 +107,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
       read.variable('OPSCONDUCTOR_MASTER_KEY_FILE') ?? join(`${dataDir}-keys`, 'master-key.json'),
     ),
     demo: read.flag('OPSCONDUCTOR_DEMO', flags.demo === false ? false : undefined) ?? true,
-    databaseUrl: read.secret(
-      'DATABASE_URL',
-      databaseUrlOf,
-      'a URL of one host: postgres://user:password@host:5432/database, with characters like @ : / ? # % in the password written as %40 and so on',
-    ),
+    databaseUrl,
     publicUrl,
     hosts: readHosts(flags, read, publicUrl),
     tls,

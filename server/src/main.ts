@@ -9,7 +9,7 @@ import { endEverythingAtOnce } from './process/ends-at-once.ts';
 import { endOnUnhandledRejection } from './process/unhandled-rejection.ts';
 import { noteWanted, startQuickstart } from './quickstart/quickstart.ts';
 import { type RunningServer, startServer } from './server.ts';
-import { isPlainByDefault } from './store/database/driver/driver-socket.ts';
+import { isPlainByDefault } from './store/database/driver/database-tls.ts';
 
 const repositoryRoot = resolve(import.meta.dirname, '../..');
 const paths = {

@@ -1,7 +1,8 @@
 // The only way to PostgreSQL: camelCase columns, bigint as number (ids and byte counts stay below 2^53).
 import postgres from 'postgres';
 import { BinaryConnection, type BinaryConnectionParts } from './driver/binary-connection.ts';
-import { DriverSocket, startupPadding, tlsOf } from './driver/driver-socket.ts';
+import { tlsOf, withoutTlsFiles } from './driver/database-tls.ts';
+import { DriverSocket, startupPadding } from './driver/driver-socket.ts';
 import { guardTransactions } from './driver/guard-transactions.ts';
 
 export type Sql = postgres.Sql<{ bigint: number }>;
@@ -41,7 +42,7 @@ const plansOnce = {
 export function connect(url: string, options: ConnectOptions = {}): Sql {
   const driver = driverOptions(url);
   const planning = options.plansOnce ? plansOnce : {};
-  const sql = postgres(url, {
+  const sql = postgres(withoutTlsFiles(url), {
     ...driver,
     connection: { ...driver.connection, ...planning },
     max: options.max ?? 10,
@@ -84,7 +85,7 @@ export function connectListener(
     onclose: handlers.onClose,
     onnotice: () => {},
   };
-  return postgres(url, options) as unknown as Sql;
+  return postgres(withoutTlsFiles(url), options) as unknown as Sql;
 }
 
 /**
@@ -97,7 +98,7 @@ export function connectBinary(
   const url = urlOf(sql);
   const driver = driverOptions(url);
   let newest: DriverSocket | undefined;
-  const pool = postgres(url, {
+  const pool = postgres(withoutTlsFiles(url), {
     ...driver,
     connection: { ...driver.connection, ...plansOnce },
     max: 1,

@@ -1,6 +1,7 @@
 // Explains to the operator why a server can't start on the database that DATABASE_URL names.
 import { sqlState } from './connection.ts';
 import { isDatabaseLost } from './database-lost.ts';
+import { DatabaseTlsError } from './driver/database-tls.ts';
 
 /** The message says what is in the way and what to do about it. */
 export class DatabaseRefusalError extends Error {
@@ -22,11 +23,7 @@ const answers: Readonly<Record<string, (at: Address, said: string) => string>> =
   '28P01': (at) =>
     `PostgreSQL at ${at.server} refused the password of user "${at.user}". ${check}; characters like @ : / # % in a password are written as %40 and so on.`,
   '28000': (at, said) =>
-    `PostgreSQL at ${at.server} does not let user "${at.user}" in: ${said}. ${
-      said.includes('no encryption')
-        ? `If it wants TLS, add ?sslmode=verify-full to DATABASE_URL; otherwise see`
-        : `${check}, and`
-    } pg_hba.conf there.`,
+    `PostgreSQL at ${at.server} does not let user "${at.user}" in: ${said}. ${refusedBy(said)} pg_hba.conf there.`,
   '3D000': (at) =>
     `PostgreSQL at ${at.server} has no database "${at.database}". ${check}, or make it: create database "${at.database}" owner "${at.user}".`,
   '42501': (at, said) =>
@@ -48,8 +45,19 @@ const ways: Readonly<Record<string, (at: Address, said: string) => string>> = {
     `The certificate of PostgreSQL at ${at.server} is for another name: ${said}. DATABASE_URL has to name the host as its certificate does.`,
 };
 
+function refusedBy(said: string): string {
+  if (said.includes('no encryption'))
+    return 'If it wants TLS, add ?sslmode=verify-full to DATABASE_URL; otherwise see';
+  if (said.includes('client certificate')) return 'Name one with sslcert and sslkey in DATABASE_URL, or see';
+  return `${check}, and`;
+}
+
 /** Codes of certificates that no CA known here vouches for. */
 const untrusted = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_(UNTRUSTED|SIGNATURE_))/;
+
+/** Codes of what PostgreSQL says in TLS itself of the certificate that it was shown. */
+const certificateRefused =
+  /^ERR_SSL_.*ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|UNSUPPORTED_CERTIFICATE)/;
 
 /**
  * Returns the error to report after the first statements on the database at `url` failed; other errors are returned
@@ -70,8 +78,12 @@ function explainLoss(at: Address, error: Error): string {
   const said = withoutDot(error.message);
   const way = ways[code];
   if (way !== undefined) return way(at, said);
+  if (error.cause instanceof DatabaseTlsError) return `DATABASE_URL: ${said}.`;
+  if (certificateRefused.test(code)) {
+    return `PostgreSQL at ${at.server} refuses the certificate that sslcert in DATABASE_URL names: ${said}. It has to be signed by a CA in the file of ssl_ca_file there, and in time.`;
+  }
   if (untrusted.test(code)) {
-    return `The certificate of PostgreSQL at ${at.server} is not trusted here: ${said}. Name a file with the CA of the database in the variable NODE_EXTRA_CA_CERTS.`;
+    return `The certificate of PostgreSQL at ${at.server} is not trusted here: ${said}. Name a file with the CA of the database in DATABASE_URL: sslrootcert=/path/of/ca.pem.`;
   }
   return `PostgreSQL at ${at.server} could not be reached: ${said}. ${check}.`;
 }

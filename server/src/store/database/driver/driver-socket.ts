@@ -8,9 +8,8 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import postgres from 'postgres';
 import { DatabaseLost } from '../database-lost.ts';
+import { type DatabaseTls, readTlsFiles } from './database-tls.ts';
 import { type FatalMessage, FatalWatch } from './fatal-watch.ts';
-
-export type DatabaseTls = 'off' | 'prefer' | 'require' | 'verify';
 
 export interface DatabaseAddress {
   host: string;
@@ -44,22 +43,6 @@ const writtenAtOnceBytes = 1_024;
  */
 export const startupPadding = { options: ' '.repeat(writtenAtOnceBytes) };
 
-/** Reads `sslmode` (or `ssl`) of a database URL. */
-export function tlsOf(url: string): DatabaseTls {
-  const { searchParams } = new URL(url);
-  const mode = searchParams.get('sslmode') ?? searchParams.get('ssl') ?? 'disable';
-  if (mode === 'disable' || mode === 'false') return 'off';
-  if (mode === 'prefer' || mode === 'allow') return 'prefer';
-  return mode === 'require' ? 'require' : 'verify';
-}
-
-/** Whether connections cross a network unencrypted, and the URL doesn't say that this is wanted. */
-export function isPlainByDefault(url: string): boolean {
-  const { hostname, searchParams } = new URL(url);
-  const isNear = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname) || hostname === '';
-  return !isNear && !searchParams.has('sslmode') && !searchParams.has('ssl');
-}
-
 /** The parts of a socket that the driver uses. Events: `data`, `drain`, `error`, `close`. */
 export class DriverSocket extends EventEmitter {
   readonly #address: DatabaseAddress;
@@ -84,7 +67,7 @@ export class DriverSocket extends EventEmitter {
     this.#address = address;
     const { host, port, path, tls } = address;
     this.#socket = path === undefined ? connectTcp(port, host) : connectTcp(path);
-    if (path === undefined && tls !== 'off') this.#askForTls();
+    if (path === undefined && tls.mode !== 'off') this.#askForTls();
     else this.#use(this.#socket);
   }
 
@@ -193,14 +176,9 @@ export class DriverSocket extends EventEmitter {
     plain.write(tlsRequest);
     plain.once('data', (answer) => {
       plain.removeAllListeners();
-      const { tls, host } = this.#address;
-      if (answer[0] === 'S'.charCodeAt(0)) {
-        // `servername` must not be an IP address; if it is omitted, the certificate is checked against `host`.
-        const names = isIP(host) === 0 ? { host, servername: host } : { host };
-        const secure = connectTls({ socket: plain, ...names, rejectUnauthorized: tls === 'verify' });
-        this.#use(secure);
-        secure.once('secureConnect', () => this.#flush());
-      } else if (tls === 'prefer') {
+      const { tls } = this.#address;
+      if (answer[0] === 'S'.charCodeAt(0)) this.#encrypt(plain);
+      else if (tls.mode === 'prefer') {
         this.#use(plain);
         this.#flush();
       } else {
@@ -208,6 +186,21 @@ export class DriverSocket extends EventEmitter {
         this.#lose(new Error('The database speaks no TLS, which sslmode demands.'));
       }
     });
+  }
+
+  #encrypt(plain: Socket): void {
+    const { tls, host } = this.#address;
+    // `servername` must not be an IP address; if it is omitted, the certificate is checked against `host`.
+    const names = isIP(host) === 0 ? { host, servername: host } : { host };
+    try {
+      const options = { ...names, ...readTlsFiles(tls), rejectUnauthorized: tls.mode === 'verify' };
+      const secure = connectTls({ socket: plain, ...options });
+      this.#use(secure);
+      secure.once('secureConnect', () => this.#flush());
+    } catch (error) {
+      plain.destroy();
+      this.#lose(error as Error);
+    }
   }
 
   #flush(): void {
