@@ -2,9 +2,12 @@
 import { join } from 'node:path';
 import { decodeBase64, fingerprint, publicKeyBytes, SealingError } from '@opsconductor/protocol/sealing';
 import { Command, CommanderError } from 'commander';
+import { readDatabaseUrl } from '../../config/read-database-url.ts';
+import { SettingReader } from '../../config/setting-reader.ts';
 import { startExistingPostgres } from '../../database/existing-database.ts';
 import { refuseMoved } from '../../database/move/moved-mark.ts';
 import { connect, type Sql } from '../../store/database/connection.ts';
+import { databaseRefusal } from '../../store/database/database-refusal.ts';
 import { hasSchema, readInstallation } from '../../store/installation/installation.ts';
 import { readNotes } from '../checkpoint-notes.ts';
 import type { LogVerifier } from './log-verifier.ts';
@@ -79,6 +82,14 @@ async function verify(flags: Flags, context: CommandContext): Promise<number> {
     );
     return exitCodes.wrongUse;
   }
+  if (flags.export === undefined && flags.data === undefined) {
+    const problems: string[] = [];
+    readDatabaseUrl(new SettingReader({ DATABASE_URL: context.databaseUrl }, problems));
+    if (problems.length > 0) {
+      context.write(problems.map((problem) => `${problem}\n`).join(''));
+      return exitCodes.wrongUse;
+    }
+  }
   let publicKey: Uint8Array | undefined;
   try {
     publicKey =
@@ -106,7 +117,12 @@ async function verifySource(flags: Flags, context: CommandContext, given: Given)
     const options = optionsOf(installation, given);
     return verificationOf(await verifyExport(flags.export, options), options, given, head.kind);
   }
-  if (flags.data === undefined) return verifyUrl(context.databaseUrl ?? '', given);
+  if (flags.data === undefined) {
+    const url = context.databaseUrl ?? '';
+    return verifyUrl(url, given).catch((error: unknown) => {
+      throw databaseRefusal(error, url);
+    });
+  }
   const dataDir = join(flags.data, 'postgres');
   // Its log ends where it was moved, and would be found sound for ever.
   await refuseMoved(dataDir);

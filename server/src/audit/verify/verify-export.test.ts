@@ -158,10 +158,11 @@ describe('an excerpt', () => {
 });
 
 describe('audit verify', () => {
-  async function run(...argv: string[]) {
+  const run = (...argv: string[]) => runOn(argv.includes('--export') ? undefined : t.url, ...argv);
+  async function runOn(databaseUrl: string | undefined, ...argv: string[]) {
     let output = '';
     const code = await runAuditCommand(argv, {
-      databaseUrl: argv.includes('--export') ? undefined : t.url,
+      databaseUrl,
       write: (text) => {
         output += text;
       },
@@ -205,6 +206,20 @@ describe('audit verify', () => {
     await writeLog();
     const other = Buffer.alloc(32, 7).toString('base64');
     expect((await run('verify', '--public-key', other)).code).toBe(exitCodes.findings);
+  });
+
+  it('says of a database that is not there what to check, and of a wrong DATABASE_URL what is wrong', async () => {
+    const gone = new URL(t.url);
+    gone.port = '1';
+    const { code, output } = await runOn(gone.href, 'verify');
+    expect(output).toMatch(
+      /^The audit log could not be verified: Nothing listens at .*:1\. Check DATABASE_URL/,
+    );
+    expect(code).toBe(exitCodes.notVerified);
+    const wrong = await runOn('mysql://u:hush@db/x', 'verify');
+    expect(wrong.output).toMatch(/^DATABASE_URL: .*postgres:\/\//);
+    expect(wrong.output).not.toContain('hush');
+    expect(wrong.code).toBe(exitCodes.wrongUse);
   });
 
   it('reads an export', async () => {
