@@ -479,6 +479,26 @@ test('a lock whose release went unnoticed is found by the sweep, which tells the
   expect((await t.claimOne()).jobRunId).toBe(waiting);
 });
 
+test('a lock that the database refuses to free keeps no others from being freed', async () => {
+  await using t = await setup();
+  const lockOf = (name: string) => ({ job: { locks: [{ name, mode: 'exclusive' as const }] } });
+  for (const name of ['bad', 'good']) await t.start(lockOf(name));
+  const leases = await t.claim();
+  const waiting = await t.start(lockOf('good'));
+  expect(await t.claim()).toEqual([]);
+  await t.sql`update lock_slots set taken_at = clock_timestamp() - interval '1 min'`;
+  await t.sql`
+    update job_run_steps set status = 'ready', agent_id = null, session_number = null, lease_token = null,
+      not_before = clock_timestamp() + interval '1 h' where id = any(${leases.map(({ id }) => id)}::bigint[])`;
+  await t.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before delete on lock_slots for each row when (old.lock_key = 'bad')
+      execute function refuse()`);
+  await t.sweep();
+  expect((await t.claimOne()).jobRunId).toBe(waiting);
+});
+
 test('waits that took too long are ended, whatever the server’s clock was set to', async () => {
   onTestFinished(() => void vi.useRealTimers());
   vi.useFakeTimers({ toFake: ['Date', 'performance'] });

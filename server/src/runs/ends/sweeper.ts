@@ -208,7 +208,18 @@ export class Sweeper {
   }
 
   async #sweepLocks(): Promise<void> {
-    const segments = await inTransaction(this.#deps.sql, (tx) => freeStaleLocks(tx));
+    const { sql, log } = this.#deps;
+    const free = (apart: boolean) => inTransaction(sql, (tx) => freeStaleLocks(tx, apart));
+    const { segments, refused } = await free(false).catch((error) => {
+      if (!isRefused(error)) throw error;
+      log.error({ err: error }, 'the database refuses to free a lock that nobody uses; others are freed');
+      return free(true);
+    });
+    if (refused.length > 0)
+      log.error(
+        { steps: refused },
+        'the database refuses to have these steps try again to get a lock; others that wait for it do',
+      );
     if (segments.length > 0) this.#deps.publish({ runs: [], segments, cancel: [] });
   }
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
-import { endOf, givenUp, setupRuns, type TestRuns } from '../testing.ts';
+import { endOf, givenUp, refuseToWrite, setupRuns, type TestRuns } from '../testing.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';
 const database: Lock = { name: 'database', mode: 'exclusive' };
@@ -15,7 +15,7 @@ async function holders(t: TestRuns): Promise<string[]> {
   return rows.map((row) => row.held);
 }
 
-const sweepLocks = (t: TestRuns) => inTransaction(t.sql, (tx) => freeStaleLocks(tx));
+const sweepLocks = async (t: TestRuns) => (await inTransaction(t.sql, (tx) => freeStaleLocks(tx))).segments;
 
 test('an exclusive lock lets one target run go at a time, from its first lease to its end', async () => {
   await using t = await setupRuns();
@@ -169,3 +169,32 @@ test('a forced cancel keeps the lock of a step that may still go on, until the a
   await t.settle(endOf(lease));
   expect((await t.claimOne()).jobRunId).toBe(next);
 });
+
+test.each([
+  ['exclusive', database],
+  ['shared', reading],
+] as const)(
+  'a step that waits for a lock and whose row can’t be written holds up neither the end of the holder nor others (%s)',
+  async (_, wanted) => {
+    await using t = await setupRuns();
+    const held = await t.start({ job: { locks: [database] } });
+    const lease = await t.claimOne();
+    const bad = await t.start({ job: { locks: [database] } });
+    expect(await t.claim()).toEqual([]);
+    const other = await t.start({ job: { locks: [wanted] } });
+    expect(await t.claim()).toEqual([]);
+    const [step] = await t.steps(bad);
+    const allow = await refuseToWrite(t.sql, step?.id ?? 0);
+    expect((await t.settle(endOf(lease))).results).toMatchObject([{ result: 'settled' }]);
+    expect((await t.run(held)).status).toBe('succeeded');
+    const next = await t.claimOne();
+    expect(next.jobRunId).toBe(other);
+    expect(await inTransaction(t.sql, (tx) => freeStaleLocks(tx))).toMatchObject(
+      wanted === reading ? { refused: [step?.id] } : {},
+    );
+    await t.settle(endOf(next));
+    await allow();
+    await sweepLocks(t);
+    expect((await t.claimOne()).jobRunId).toBe(bad);
+  },
+);
