@@ -103,6 +103,15 @@ sources:
     expect(many).toContain(part);
 });
 
+test('a wrong time zone is reported together with what is wrong with the windows', async () => {
+  const t = await setup();
+  const many = await t.refusal('hours:\n  timezone: Berlin\n  windows: [{ from: "8", to: "18:00" }]\n');
+  expect(many).toContain('line 3, hours.windows[0].from');
+  expect(many).toContain('line 2, hours.timezone: is not a time zone');
+  const once = await t.refusal('hours: { timezone: "", windows: [] }');
+  expect(once.match(/hours\.timezone/g)).toHaveLength(1);
+});
+
 test('hosts, networks and hours that mean nothing are refused', async () => {
   const t = await setup();
   expect(await t.refusal('targets: { hosts: [web-*.*] }')).toContain('targets.hosts[0]');

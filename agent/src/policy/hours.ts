@@ -8,15 +8,14 @@ export function hoursProblems({ timezone, windows }: Hours): { path: string; mes
       ? [{ path: `windows[${at}].to`, message: 'is the same as from; write 00:00 to 24:00 for a whole day' }]
       : [],
   );
-  return isTimezone(timezone)
-    ? problems
-    : [
-        {
-          path: 'timezone',
-          message: 'is not a time zone that this machine knows; write one such as Europe/Berlin or UTC',
-        },
-        ...problems,
-      ];
+  return [...timezoneProblems(timezone), ...problems];
+}
+
+/** As `hoursProblems`, of the time zone alone. */
+export function timezoneProblems(timezone: string): { path: string; message: string }[] {
+  if (isTimezone(timezone)) return [];
+  const message = 'is not a time zone that this machine knows; write one such as Europe/Berlin or UTC';
+  return [{ path: 'timezone', message }];
 }
 
 /** A window that ends before it begins continues past midnight, and belongs to the day on which it began. */

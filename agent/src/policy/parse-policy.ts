@@ -3,7 +3,7 @@ import { errorDetails, validatorOptions } from '@opsconductor/protocol';
 import { boundAuthentications, boundProtocols, boundsProblems } from '@opsconductor/protocol/sealing';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
-import { hoursProblems } from './hours.ts';
+import { hoursProblems, timezoneProblems } from './hours.ts';
 import { type PolicyDocument, PolicySchema, type SourceRule } from './policy-schema.ts';
 import { sourceProblems } from './source-rules.ts';
 
@@ -70,7 +70,14 @@ function allProblems(
     // The others keep their positions.
     rules['sources'] = sources.map((source, at) => (wrong.has(at) ? undefined : source));
   }
-  return [...found, ...ruleProblems(rules)];
+  const { timezone } = Object(whole['hours']) as { timezone?: unknown };
+  const isZoneSound = places.every(
+    ([rule, at]) => rule !== 'hours' || (at !== undefined && at !== 'timezone'),
+  );
+  // With sound hours, it is among their problems.
+  const zone =
+    sound.includes('hours') || !isZoneSound || typeof timezone !== 'string' ? [] : timezoneProblems(timezone);
+  return [...found, ...ruleProblems(rules), ...zone.map((each) => ({ ...each, path: `hours.${each.path}` }))];
 }
 
 function ruleProblems({

@@ -124,7 +124,7 @@ test('a key is not retired while a transaction is open that may have wrapped wit
   );
   await held`commit`;
   held.release();
-  await expect(retiring).rejects.toThrow('1 keys are wrapped by');
+  await expect(retiring).rejects.toThrow('1 key is wrapped by');
   expect(await readMasterKeys(t.file)).toHaveLength(2);
 });
 
@@ -188,7 +188,7 @@ test('a key that was altered doesn’t keep others from being rewrapped, is name
   ]);
   expect(await countAllWrapped(t.sql)).toEqual(left);
   await openAll(t, next);
-  await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('1 keys are wrapped by');
+  await expect(t.command('retire', t.masterKey.id)).rejects.toThrow('1 key is wrapped by');
 
   await t.command('rewrap', 'give-up');
   expect(t.said.join('\n')).toContain(`Given up: job_runs ${middle} (${t.masterKey.id}).`);
@@ -213,7 +213,7 @@ test('keys that name no master key, or one that is not here, don’t keep others
     ),
   );
   await t.command('status');
-  expect(t.said).toContain('1 wrapped keys name no master key: they were altered');
+  expect(t.said).toContain('1 wrapped key names no master key: it was altered');
   await t.command('retire', t.masterKey.id);
   await loadJobVersion({ sql: t.sql, masterKey: next }, t.jobId, 1);
 });

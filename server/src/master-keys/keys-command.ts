@@ -95,14 +95,19 @@ async function status({ keys, activeId, servers }: State, { sql, file, say }: Ke
   const ids = [...new Set([...keys.map(({ id }) => id), ...named, activeId])];
   for (const id of ids) {
     const notes = [
-      `${counts.get(id) ?? 0} keys wrapped`,
+      `${many(counts.get(id) ?? 0)} wrapped`,
       ...(id === activeId ? ['active'] : []),
       ...(keys.some((key) => key.id === id) ? [] : [`NOT in ${file}`]),
     ];
     say(`${id}  ${notes.join(', ')}`);
   }
   const nameless = [...counts].reduce((sum, [id, count]) => sum + (isMasterKeyId(id) ? 0 : count), 0);
-  if (nameless > 0) say(`${nameless} wrapped keys name no master key: they were altered`);
+  if (nameless > 0)
+    say(
+      nameless === 1
+        ? '1 wrapped key names no master key: it was altered'
+        : `${nameless} wrapped keys name no master key: they were altered`,
+    );
   for (const { host, activeId: wraps, keyIds } of servers)
     say(`server on ${host}: holds ${keyIds.join(', ')}; wraps with ${wraps}`);
   if (servers.length === 0) say('No server is running.');
@@ -154,7 +159,7 @@ async function rewrap(
   const giveUp = await whatToGiveUp(state, asked, { sql, file });
   const { count, damaged, lacking, givenUp } = await rewrapAll(sql, ring, {
     giveUp,
-    onPortion: (done) => say(`${done} keys rewrapped`),
+    onPortion: (done) => say(`${many(done)} rewrapped`),
   });
   if (count + damaged.count + givenUp.count > 0)
     await recordAudit(sql, {
@@ -203,6 +208,10 @@ async function whatToGiveUp(
   return { keyId };
 }
 
+function many(keys: number): string {
+  return keys === 1 ? '1 key' : `${keys} keys`;
+}
+
 function list({ count, named }: Rows): string {
   const more = count - named.length;
   return `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
@@ -224,7 +233,10 @@ async function retire(
     );
   }
   const needed = (await countAllWrapped(sql)).get(id) ?? 0;
-  if (needed > 0) throw new KeysError(`${needed} keys are wrapped by ${id}: npm run keys -- rewrap`);
+  if (needed > 0)
+    throw new KeysError(
+      `${many(needed)} ${needed === 1 ? 'is' : 'are'} wrapped by ${id}: npm run keys -- rewrap`,
+    );
   // Recorded first, so that no key is removed without an audit row.
   await recordAudit(sql, {
     ...bySystem,
