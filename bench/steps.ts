@@ -104,14 +104,14 @@ async function connectPairs(system: BenchSystem): Promise<Pair[]> {
   };
   const connect = async () => {
     const pool = new SshPool();
-    const lease = await pool.open({ target, credential, checkAddresses: () => undefined }, (connection) =>
+    const pooled = await pool.open({ target, credential, checkAddresses: () => undefined }, (connection) =>
       connection.exec('true'),
     );
-    lease.channel.resume();
-    lease.channel.stderr.resume();
-    const [code] = (await once(lease.channel, 'close')) as [number];
+    pooled.channel.resume();
+    pooled.channel.stderr.resume();
+    const [code] = (await once(pooled.channel, 'close')) as [number];
     if (code !== 0) throw new Error(`true ended with ${code}`);
-    lease.release();
+    pooled.release();
     return pool;
   };
   const all: Pair[] = [];

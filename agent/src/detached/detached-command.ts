@@ -7,9 +7,9 @@ import { plainShellFor } from '../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../ssh/connection.ts';
 import { isRefusedLogin, pauseAfterRefusal } from '../ssh/login/refused-login.ts';
 import { freePacket } from '../ssh/packets/packet-memory.ts';
-import type { Lease, OpenRequest, SshPool } from '../ssh/pool/pool.ts';
+import type { OpenRequest, PooledChannel, SshPool } from '../ssh/pool/pool.ts';
 import { type BootstrapReport, newNonce } from '../steps/ssh-exec/bootstrap-report.ts';
-import type { AttemptEnd, RunningCommand } from '../steps/ssh-exec/ssh-exec-attempt.ts';
+import type { CommandEnd, RunningCommand } from '../steps/ssh-exec/command-on-channel.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
 import { pauseAtMost } from '../timing/pause.ts';
 import { type MeasuredUse, measuredUse } from './measured-use.ts';
@@ -69,11 +69,11 @@ export interface DetachedCommandOptions {
   /** See `StepContext`. */
   onSilence?: ((heardAtMs: number | undefined) => void) | undefined;
   /** The channel whose shell is to start it; if left out, a running command is looked for. */
-  start?: { lease: Lease<ClientChannel>; script: Buffer; nonce: string };
+  start?: { pooled: PooledChannel<ClientChannel>; script: Buffer; nonce: string };
 }
 
 export class DetachedCommand implements RunningCommand {
-  readonly ended: Promise<AttemptEnd>;
+  readonly ended: Promise<CommandEnd>;
   readonly reported: Promise<BootstrapReport | undefined>;
   /** Resolves once the target has said that it runs, or why it doesn't. */
   readonly begun: Promise<void>;
@@ -152,7 +152,7 @@ export class DetachedCommand implements RunningCommand {
     this.#closed.abort();
   }
 
-  async #follow(): Promise<AttemptEnd> {
+  async #follow(): Promise<CommandEnd> {
     try {
       return await this.#readToEnd();
     } finally {
@@ -160,7 +160,7 @@ export class DetachedCommand implements RunningCommand {
     }
   }
 
-  async #readToEnd(): Promise<AttemptEnd> {
+  async #readToEnd(): Promise<CommandEnd> {
     let start = this.#options.start;
     let early = 0;
     let mute = 0;
@@ -206,7 +206,7 @@ export class DetachedCommand implements RunningCommand {
     return this.#end(undefined);
   }
 
-  #end(last: ReadEvent | undefined): AttemptEnd {
+  #end(last: ReadEvent | undefined): CommandEnd {
     if (last?.is === 'refused') this.noEnd = last;
     else if (last?.is === 'never' && this.#startKilled !== undefined)
       this.noEnd = refusedByEnd(this.#startKilled, 'was ended before it had read what was sent');
@@ -233,19 +233,19 @@ export class DetachedCommand implements RunningCommand {
     const { pool, request, name, become, kept, collector = 0 } = this.#options;
     const signal = this.#closed.signal;
     const nonce = start?.nonce ?? newNonce();
-    const lease = start?.lease ?? (await pool.open({ ...request, fresh, signal }, plainShellFor(become)));
-    const onClose = () => lease.channel.close();
+    const pooled = start?.pooled ?? (await pool.open({ ...request, fresh, signal }, plainShellFor(become)));
+    const onClose = () => pooled.channel.close();
     signal.addEventListener('abort', onClose);
-    const timer = this.#keepTelling(lease.channel);
+    const timer = this.#keepTelling(pooled.channel);
     try {
-      lease.channel.write(start?.script ?? readScript({ name, nonce, collector, ...kept.written() }));
-      const last = await this.#listen(lease, new ReadStream(nonce));
-      return last ?? this.#endOfShell(lease, start !== undefined);
+      pooled.channel.write(start?.script ?? readScript({ name, nonce, collector, ...kept.written() }));
+      const last = await this.#listen(pooled, new ReadStream(nonce));
+      return last ?? this.#endOfShell(pooled, start !== undefined);
     } finally {
       clearInterval(timer);
       signal.removeEventListener('abort', onClose);
-      this.#leave(lease.channel);
-      lease.release();
+      this.#leave(pooled.channel);
+      pooled.release();
     }
   }
 
@@ -258,8 +258,8 @@ export class DetachedCommand implements RunningCommand {
   }
 
   /** Interprets the end of a shell that didn't answer: one that ended by itself was not a shell that reads a script. */
-  #endOfShell(lease: Lease<ClientChannel>, isStart: boolean): ChannelEnd {
-    const { channel, connection } = lease;
+  #endOfShell(pooled: PooledChannel<ClientChannel>, isStart: boolean): ChannelEnd {
+    const { channel, connection } = pooled;
     const exit = exitOf(channel);
     if (!connection.open || this.seenOn !== undefined || exit === undefined) return undefined;
     const { code } = exit;
@@ -269,7 +269,7 @@ export class DetachedCommand implements RunningCommand {
       if (isStart) this.#startKilled = how;
       if (this.#startKilled === undefined) return undefined;
       // The next login may have other limits.
-      lease.retire();
+      pooled.retire();
       return { is: 'killed', how };
     }
     // Later shells only say something about the start if that ended in the same way.
@@ -297,8 +297,8 @@ export class DetachedCommand implements RunningCommand {
     }, lookMs);
   }
 
-  async #listen(lease: Lease<ClientChannel>, stream: ReadStream): Promise<ReadEvent | undefined> {
-    const { channel } = lease;
+  async #listen(pooled: PooledChannel<ClientChannel>, stream: ReadStream): Promise<ReadEvent | undefined> {
+    const { channel } = pooled;
     this.#reading = channel;
     this.#paused = false;
     this.#isLetGo = false;
@@ -317,7 +317,7 @@ export class DetachedCommand implements RunningCommand {
           quiet?.refresh();
           try {
             for (const event of stream.push(bytes)) {
-              const last = this.#take(event, lease);
+              const last = this.#take(event, pooled);
               if (last !== undefined) resolve(last);
             }
             freePacket(bytes);
@@ -328,7 +328,7 @@ export class DetachedCommand implements RunningCommand {
         channel.stderr.resume();
         channel.on('error', () => {});
         channel.once('close', () => resolve(undefined));
-        lease.connection.closed.then(() => resolve(undefined));
+        pooled.connection.closed.then(() => resolve(undefined));
         if (exitOf(channel) === undefined) channel.once('exit', onExit);
         else onExit();
       });
@@ -338,15 +338,15 @@ export class DetachedCommand implements RunningCommand {
     }
   }
 
-  #take(event: ReadEvent, lease: Lease<ClientChannel>): ReadEvent | undefined {
+  #take(event: ReadEvent, pooled: PooledChannel<ClientChannel>): ReadEvent | undefined {
     switch (event.is) {
       case 'begin':
-        this.seenOn = lease;
-        this.#silence.follow(lease.connection);
+        this.seenOn = pooled;
+        this.#silence.follow(pooled.connection);
         this.#onBegun();
         return undefined;
       case 'output':
-        this.#write(event.stream, event.bytes, lease.channel);
+        this.#write(event.stream, event.bytes, pooled.channel);
         return undefined;
       case 'report':
         this.report ??= event.report;

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import type { ClientChannel } from 'ssh2';
 import { expect, vi } from 'vitest';
 import { cleanUpAttempt } from '../clean-up/clean-up-attempt.ts';
-import type { Lease } from '../ssh/pool/pool.ts';
+import type { PooledChannel } from '../ssh/pool/pool.ts';
 import { accountTest } from '../ssh/sshd-setup.ts';
 import { type ExecSetup, setupExec, TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 
@@ -118,9 +118,9 @@ accountTest('a connection that breaks while the sink is full loses no byte and d
   const opened = vi.spyOn(t.warm, 'open');
   const running = t.run({ ...survives, command: 'seq 1 400000' }, { marker: 'm.19.1' });
   await t.sink.seen(/^1\n/);
-  const lease = (await opened.mock.results[0]?.value) as Lease<ClientChannel>;
+  const pooled = (await opened.mock.results[0]?.value) as PooledChannel<ClientChannel>;
   // Bytes that were received from the connection but not read yet.
-  await expect.poll(() => lease.channel.readableLength).toBeGreaterThan(1_000_000);
+  await expect.poll(() => pooled.channel.readableLength).toBeGreaterThan(1_000_000);
   const reader = () => readFileSync(join(attemptsOf(t), 'm.19.1/tailer'), 'utf8');
   const first = reader();
   t.sshd.killSessions();

@@ -15,7 +15,7 @@ import { partsOf } from '../sftp/tree/safe-name.ts';
 import { temporaryName } from '../sftp/tree/temporary-name.ts';
 import { fileError, isCut, TransferError } from '../sftp/tree/transfer-error.ts';
 import { startShell } from '../ssh/become/start-as.ts';
-import type { Lease } from '../ssh/pool/pool.ts';
+import type { PooledChannel } from '../ssh/pool/pool.ts';
 import { requestFor } from '../ssh/pool/request-for.ts';
 import { quote } from '../ssh/quote.ts';
 import { runScript } from '../ssh/run-script.ts';
@@ -175,8 +175,8 @@ class ScpCopy {
    */
   async #scp(command: string, talk: (channel: ScpChannel) => Promise<void>): Promise<void> {
     const { signal, target } = this.#context;
-    const lease = await this.#shell();
-    const channel = new ScpChannel(lease.channel, target.host);
+    const pooled = await this.#shell();
+    const channel = new ScpChannel(pooled.channel, target.host);
     const onAbort = () => channel.stop();
     signal.addEventListener('abort', onAbort);
     try {
@@ -186,8 +186,8 @@ class ScpCopy {
       await talk(channel);
     } finally {
       signal.removeEventListener('abort', onAbort);
-      lease.channel.close();
-      lease.release();
+      pooled.channel.close();
+      pooled.release();
     }
   }
 
@@ -197,25 +197,25 @@ class ScpCopy {
     doing: string,
     signal: AbortSignal = this.#context.signal,
   ): Promise<string> {
-    const lease = await this.#shell(signal);
+    const pooled = await this.#shell(signal);
     try {
-      const { code, text } = await endOf(lease.channel, `{ ${script}\n} 2>&1\n`, signal);
+      const { code, text } = await endOf(pooled.channel, `{ ${script}\n} 2>&1\n`, signal);
       if (code === 0) return text;
       if (code === undefined) throw cut(this.#context.target.host);
-      throw new ScpChannel(lease.channel, this.#context.target.host).refusal(text, path, doing);
+      throw new ScpChannel(pooled.channel, this.#context.target.host).refusal(text, path, doing);
     } finally {
-      lease.channel.close();
-      lease.release();
+      pooled.channel.close();
+      pooled.release();
     }
   }
 
-  async #shell(signal: AbortSignal = this.#context.signal): Promise<Lease<ClientChannel>> {
+  async #shell(signal: AbortSignal = this.#context.signal): Promise<PooledChannel<ClientChannel>> {
     const { become } = this.#context;
-    const lease = await this.#deps.pool.open({ ...requestFor(this.#context), signal }, (connection) =>
+    const pooled = await this.#deps.pool.open({ ...requestFor(this.#context), signal }, (connection) =>
       startShell(connection, become, 'exec /bin/sh'),
     );
-    this.#carrier = sshContext(lease);
-    return lease;
+    this.#carrier = sshContext(pooled);
+    return pooled;
   }
 }
 

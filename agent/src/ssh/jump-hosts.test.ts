@@ -71,9 +71,9 @@ sshTest(
     const jumps = [jumpOf(t, 'bastion')];
     const open = (id: number) =>
       pool.open({ ...t.request, target: { ...t.target, id, jumps } }, (connection) => connection.exec('cat'));
-    const leases = await Promise.all([open(1), open(2), open(3)]);
+    const channels = await Promise.all([open(1), open(2), open(3)]);
     expect(pool.connections).toBe(4);
-    for (const { channel, release } of leases) {
+    for (const { channel, release } of channels) {
       channel.close();
       release();
     }

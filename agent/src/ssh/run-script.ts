@@ -55,12 +55,12 @@ async function runOnce(
   signal: AbortSignal,
 ): Promise<string> {
   const request = { ...target.request, urgent: true, fresh, signal };
-  const lease = await target.pool.open(request, plainShellFor(target.become));
+  const pooled = await target.pool.open(request, plainShellFor(target.become));
   try {
-    return await talk(lease.channel, script, signal);
+    return await talk(pooled.channel, script, signal);
   } finally {
-    lease.channel.close();
-    lease.release();
+    pooled.channel.close();
+    pooled.release();
   }
 }
 

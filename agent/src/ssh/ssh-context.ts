@@ -1,10 +1,10 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { SshConnection } from './connection.ts';
 
-export function sshContext(lease: {
+export function sshContext(pooled: {
   connection: SshConnection;
   reused: boolean;
 }): NonNullable<StepOutcome['ssh']> {
-  const { id, establishedAt, cipher } = lease.connection;
-  return { sessionId: id, establishedAt: establishedAt.toISOString(), reused: lease.reused, cipher };
+  const { id, establishedAt, cipher } = pooled.connection;
+  return { sessionId: id, establishedAt: establishedAt.toISOString(), reused: pooled.reused, cipher };
 }

@@ -3,7 +3,7 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
 import { startShell } from '../../ssh/become/start-as.ts';
-import type { Lease, OpenRequest, SshPool } from '../../ssh/pool/pool.ts';
+import type { OpenRequest, PooledChannel, SshPool } from '../../ssh/pool/pool.ts';
 import { requestFor } from '../../ssh/pool/request-for.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
@@ -17,13 +17,13 @@ import type { SftpSession } from './sftp-session.ts';
 
 type LinkContext = Pick<StepContext, 'target' | 'credential' | 'become' | 'checkAddresses' | 'signal'>;
 
-export type ShellLease = Lease<ClientChannel>;
+export type PooledShell = PooledChannel<ClientChannel>;
 
 export class SftpLink {
   readonly #pool: SshPool;
   readonly #context: LinkContext;
-  #opening: Promise<Lease<SftpSession>> | undefined;
-  #current: Lease<SftpSession> | undefined;
+  #opening: Promise<PooledChannel<SftpSession>> | undefined;
+  #current: PooledChannel<SftpSession> | undefined;
   #carrier: NonNullable<StepOutcome['ssh']> | undefined;
   /** Unfinished files that could not be removed: each session was lost before, or the target refused. */
   readonly #left = new Set<string>();
@@ -69,13 +69,13 @@ export class SftpLink {
 
   /** Runs a script of our own and returns its stdout; undefined if the target doesn't run it successfully. */
   async run(script: string): Promise<string | undefined> {
-    const lease = await this.shell('exec /bin/sh');
-    if (lease === undefined) return undefined;
+    const pooled = await this.shell('exec /bin/sh');
+    if (pooled === undefined) return undefined;
     try {
-      return await outputOf(lease.channel, script, this.#context.signal);
+      return await outputOf(pooled.channel, script, this.#context.signal);
     } finally {
-      lease.channel.close();
-      lease.release();
+      pooled.channel.close();
+      pooled.release();
     }
   }
 
@@ -85,7 +85,7 @@ export class SftpLink {
    *
    * @param patience ends the wait, and the promise then rejects
    */
-  async shell(command: string, patience?: AbortSignal): Promise<ShellLease | undefined> {
+  async shell(command: string, patience?: AbortSignal): Promise<PooledShell | undefined> {
     const request = this.#request();
     const signal = patience === undefined ? request.signal : AbortSignal.any([request.signal, patience]);
     try {
@@ -149,14 +149,16 @@ export class SftpLink {
     return (await this.#open(how)).channel;
   }
 
-  async #open(how: Pick<OpenRequest, 'signal' | 'urgent' | 'fresh'> = {}): Promise<Lease<SftpSession>> {
+  async #open(
+    how: Pick<OpenRequest, 'signal' | 'urgent' | 'fresh'> = {},
+  ): Promise<PooledChannel<SftpSession>> {
     const request = { ...this.#request(), ...how, hasOtherWay: this.#hasOtherWay };
-    const lease = await this.#pool.open(request, (connection) =>
+    const pooled = await this.#pool.open(request, (connection) =>
       openSftp(connection, this.host, this.#context.become),
     );
-    this.#current = lease;
-    this.#carrier = sshContext(lease);
-    return lease;
+    this.#current = pooled;
+    this.#carrier = sshContext(pooled);
+    return pooled;
   }
 
   #request() {

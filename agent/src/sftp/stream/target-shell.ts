@@ -2,7 +2,7 @@
 // many bytes; without them there is no such shell, and files are copied over SFTP.
 import { randomBytes } from 'node:crypto';
 import type { ClientChannel } from 'ssh2';
-import type { SftpLink, ShellLease } from '../remote/sftp-link.ts';
+import type { PooledShell, SftpLink } from '../remote/sftp-link.ts';
 import { bytesOf } from '../tree/name-bytes.ts';
 
 /** Time for the shell to start, in ms. A slower one wouldn't be faster than SFTP. */
@@ -33,7 +33,7 @@ const preamble = [
 export class TargetShell {
   /** A random word that the shell knows too. */
   readonly word: string;
-  readonly #lease: ShellLease;
+  readonly #pooled: PooledShell;
   readonly #channel: ClientChannel;
   #onData: ((bytes: Buffer) => void) | undefined;
   #onEnd: ((error: Error) => void) | undefined;
@@ -41,10 +41,10 @@ export class TargetShell {
   /** Buffer for sending, kept for reuse: that lowered an agent's peak memory (ADR 0064). */
   #memory = Buffer.alloc(0);
 
-  private constructor(lease: ShellLease, word: string) {
+  private constructor(pooled: PooledShell, word: string) {
     this.word = word;
-    this.#lease = lease;
-    this.#channel = lease.channel;
+    this.#pooled = pooled;
+    this.#channel = pooled.channel;
     this.#channel.stderr.resume();
     this.#channel.on('data', (bytes: Buffer) => this.#onData?.(bytes));
     for (const event of ['error', 'close']) this.#channel.on(event, () => this.#over());
@@ -69,9 +69,9 @@ export class TargetShell {
     const timer = setTimeout(() => patience.abort(), beginMs);
     let shell: TargetShell | undefined;
     try {
-      const lease = await link.shell(command, patience.signal);
-      if (lease === undefined) return undefined;
-      shell = new TargetShell(lease, word);
+      const pooled = await link.shell(command, patience.signal);
+      if (pooled === undefined) return undefined;
+      shell = new TargetShell(pooled, word);
       patience.signal.addEventListener('abort', () => shell?.close());
       const begun = shell.#heard(`${word} ready\n`);
       shell.#channel.write(bytesOf(`${lines.join('\n')}\n`));
@@ -150,7 +150,7 @@ export class TargetShell {
 
   close(): void {
     this.#channel.close();
-    this.#lease.release();
+    this.#pooled.release();
     this.#over();
   }
 

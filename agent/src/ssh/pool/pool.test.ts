@@ -5,15 +5,15 @@ import { expect } from 'vitest';
 import { exitOf, type SshConnection } from '../connection.ts';
 import { SshError } from '../ssh-error.ts';
 import { refusalOf, type SshSetup, setupSshd, sshTest } from '../sshd-setup.ts';
-import type { Lease, SshPool } from './pool.ts';
+import type { PooledChannel, SshPool } from './pool.ts';
 
 const cat = (connection: SshConnection) => connection.exec('cat');
 
-async function echo(pool: SshPool, t: SshSetup, more: object = {}): Promise<Lease<ClientChannel>> {
-  const lease = await pool.open({ ...t.request, ...more }, (connection) => connection.exec('echo ok'));
-  expect(await text(lease.channel)).toBe('ok\n');
-  lease.release();
-  return lease;
+async function echo(pool: SshPool, t: SshSetup, more: object = {}): Promise<PooledChannel<ClientChannel>> {
+  const pooled = await pool.open({ ...t.request, ...more }, (connection) => connection.exec('echo ok'));
+  expect(await text(pooled.channel)).toBe('ok\n');
+  pooled.release();
+  return pooled;
 }
 
 sshTest(
@@ -84,8 +84,8 @@ sshTest('of requests that fail on one connection, each is told its own reason', 
 sshTest('many requests at once share one connection, and then another', async () => {
   const t = await setupSshd();
   const pool = t.pool({ maxChannels: 4 });
-  const leases = await Promise.all(Array.from({ length: 8 }, () => pool.open(t.request, cat)));
-  expect(new Set(leases.map(({ connection }) => connection.id)).size).toBe(2);
+  const channels = await Promise.all(Array.from({ length: 8 }, () => pool.open(t.request, cat)));
+  expect(new Set(channels.map(({ connection }) => connection.id)).size).toBe(2);
   expect(pool.connections).toBe(2);
 });
 
@@ -102,8 +102,8 @@ sshTest('a failed login is tried once, and reported to every request that waited
 sshTest('a server that allows fewer sessions gets another connection', async () => {
   const t = await setupSshd({ config: ['MaxSessions 2'] });
   const pool = t.pool();
-  const leases: Lease<ClientChannel>[] = [];
-  for (let i = 0; i < 5; i += 1) leases.push(await pool.open(t.request, cat));
+  const channels: PooledChannel<ClientChannel>[] = [];
+  for (let i = 0; i < 5; i += 1) channels.push(await pool.open(t.request, cat));
   expect(pool.connections).toBe(3);
 });
 
@@ -127,12 +127,12 @@ sshTest('a warm connection that dies while a channel is opened costs one more tr
   const pool = t.pool();
   await echo(pool, t);
   let tries = 0;
-  const lease = await pool.open(t.request, (connection) => {
+  const pooled = await pool.open(t.request, (connection) => {
     tries += 1;
     if (tries === 1) t.sshd.killSessions();
     return connection.exec('echo ok');
   });
-  expect(await text(lease.channel)).toBe('ok\n');
+  expect(await text(pooled.channel)).toBe('ok\n');
   expect(tries).toBe(2);
 });
 
@@ -185,10 +185,10 @@ sshTest('of several unused connections, the one that was unused for longest make
   const t = await setupSshd();
   const pool = t.pool({ maxConnections: 2 });
   const use = async (id: number) => {
-    const lease = await pool.open({ ...t.request, target: { ...t.target, id } }, cat);
-    lease.channel.close();
-    lease.release();
-    return lease.reused;
+    const pooled = await pool.open({ ...t.request, target: { ...t.target, id } }, cat);
+    pooled.channel.close();
+    pooled.release();
+    return pooled.reused;
   };
   for (const id of [1, 2, 1, 3]) await use(id);
   expect([await use(1), await use(2)]).toEqual([true, false]);
@@ -308,10 +308,10 @@ sshTest('during a rush, a spare channel is opened only if requests follow one an
   const t = await setupSshd();
   const pool = t.pool({ rush: { most: 1, windowMs: 60_000 }, seriesGapMs: 60_000 });
   const open = (id: number) => pool.open({ ...t.request, target: { ...t.target, id } }, cat);
-  const end = (lease: Lease<ClientChannel>) => {
-    lease.prepareNext(watch);
-    lease.channel.close();
-    lease.release();
+  const end = (pooled: PooledChannel<ClientChannel>) => {
+    pooled.prepareNext(watch);
+    pooled.channel.close();
+    pooled.release();
   };
   const calm = await open(1);
   end(calm);

@@ -65,7 +65,7 @@ export interface OpenRequest {
   name?: string;
 }
 
-export interface Lease<Channel> {
+export interface PooledChannel<Channel> {
   channel: Channel;
   connection: SshConnection;
   /** Whether the connection was opened for an earlier request. */
@@ -136,7 +136,7 @@ export class SshPool {
   async open<Channel extends Closable>(
     request: OpenRequest,
     start: Start<SshConnection, Channel>,
-  ): Promise<Lease<Channel>> {
+  ): Promise<PooledChannel<Channel>> {
     const key = `${request.isJumpHost === true ? 'through' : 'at'} ${connectionKey(request.target, request.credential)}`;
     let deadSeen = false;
     let refusedSeen = false;
@@ -329,11 +329,12 @@ export class SshPool {
    */
   readonly #reachJumpHost: ReachJumpHost = async ({ target, credential, checkAddresses }, to, { signal }) => {
     const request = { target, credential, checkAddresses, isJumpHost: true, urgent: true };
-    const lease = await this.open({ ...request, ...(signal === undefined ? {} : { signal }) }, (connection) =>
-      connection.forward(to),
+    const pooled = await this.open(
+      { ...request, ...(signal === undefined ? {} : { signal }) },
+      (connection) => connection.forward(to),
     );
-    lease.channel.once('close', () => lease.release());
-    return lease.channel;
+    pooled.channel.once('close', () => pooled.release());
+    return pooled.channel;
   };
 
   /**

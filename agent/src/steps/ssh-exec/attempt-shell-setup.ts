@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { newNonce, ReportFilter } from './bootstrap-report.ts';
-import { attemptScript, goAhead, type ScriptInput } from './ssh-exec-script.ts';
+import { attemptScript, type ScriptInput, wordFor } from './ssh-exec-script.ts';
 
 export interface AttemptShellOptions {
   args?: readonly string[];
@@ -37,7 +37,7 @@ export async function runInShell(
   shell.stdout.on('data', (bytes: Buffer) => stdout.push(bytes));
   shell.stderr.on('data', (bytes: Buffer) => {
     stderr.push(...filter.push(bytes));
-    if (filter.report?.kind === 'started') shell.stdin.end(word ?? goAhead(nonce));
+    if (filter.report?.kind === 'started') shell.stdin.end(word ?? wordFor(nonce));
   });
   // The shell may end before it has read everything.
   shell.stdin.on('error', () => undefined);

@@ -19,51 +19,44 @@ import {
   refusedBeforeStart,
   replaceGoneShell,
   runToEnd,
-  type SshExecOptions,
+  type SshExecStep,
   scriptInput,
   watchShell,
 } from './ssh-exec-run.ts';
 import { commandScript } from './ssh-exec-script.ts';
-
-interface Detached {
-  pool: SshPool;
-  options: SshExecOptions;
-  config: SshExecConfig;
-  context: StepContext;
-}
 
 /**
  * Returns undefined, with nothing started, if the target can't keep the command running and the step doesn't insist on
  * it.
  */
 export async function startDetached(
-  detached: Detached & { kept: KeptOutput },
+  step: SshExecStep & { kept: KeptOutput },
 ): Promise<StepOutcome | undefined> {
-  const { pool, config, context, kept } = detached;
+  const { pool, config, context, kept } = step;
   const start = plainShellFor(context.become);
-  let lease = await openShell(pool, context, start);
-  if (!('channel' in lease)) return lease;
+  let pooled = await openShell(pool, context, start);
+  if (!('channel' in pooled)) return pooled;
   kept.follow();
   try {
     const survivesWith = whatReattachNeeds(config);
     await context.beforeStart({ survivesWith });
-    if (lease.prepared && exitOf(lease.channel) !== undefined) {
+    if (pooled.prepared && exitOf(pooled.channel) !== undefined) {
       // The waiting shell is gone and was sent nothing, so a new one can be used safely.
-      const next = await replaceGoneShell(lease, pool, context, start);
+      const next = await replaceGoneShell(pooled, pool, context, start);
       if (!('channel' in next)) return next;
-      lease = next;
+      pooled = next;
       // Opening it may have taken longer than the lease had left.
       await context.beforeStart({ survivesWith });
     }
-    const refused = refusedBeforeStart(lease, context);
+    const refused = refusedBeforeStart(pooled, context);
     if (refused !== undefined) {
-      lease.channel.close();
-      lease.release();
+      pooled.channel.close();
+      pooled.release();
       return refused;
     }
   } catch (error) {
-    lease.channel.close();
-    lease.release();
+    pooled.channel.close();
+    pooled.release();
     throw error;
   }
   const nonce = newNonce();
@@ -73,15 +66,15 @@ export async function startDetached(
     (report) => `{ echo "${report}" >&8; echo >&9; }`,
     { afterReport: ['exec 8>&- 9>&-'] },
   );
-  const begin = { lease, nonce, script: startScript({ name, marker, nonce, script }) };
-  const command = new DetachedCommand({ ...optionsOf(detached), kept, start: begin });
+  const begin = { pooled, nonce, script: startScript({ name, marker, nonce, script }) };
+  const command = new DetachedCommand({ ...optionsOf(step), kept, start: begin });
   // The race lets a step be stopped even if its target never answers.
   const stopped = new Promise((resolve) => context.signal.addEventListener('abort', resolve, { once: true }));
   await Promise.race([command.begun, stopped]);
   if (command.noEnd?.is === 'refused' && config.survive_agent_restart !== true) return undefined;
-  const outcome = await toOutcome(command, detached);
-  if (command.noEnd?.is === 'refused') lease.retire();
-  if (mayPrepareNext(lease, command, context)) lease.prepareNext(watchShell);
+  const outcome = await toOutcome(command, step);
+  if (command.noEnd?.is === 'refused') pooled.retire();
+  if (mayPrepareNext(pooled, command, context)) pooled.prepareNext(watchShell);
   return outcome;
 }
 
@@ -91,18 +84,18 @@ export function whatReattachNeeds(config: SshExecConfig): SshExecConfig {
   return { ...rest, command: '-' };
 }
 
-export async function reattachDetached(detached: Detached): Promise<StepOutcome> {
-  const { kept } = detached.context.output;
+export async function reattachDetached(step: SshExecStep): Promise<StepOutcome> {
+  const { kept } = step.context.output;
   if (kept === undefined) throw new Error('The output can’t be continued without its positions');
   kept.follow();
-  const { begunAt, collector } = detached.context;
+  const { begunAt, collector } = step.context;
   const command = new DetachedCommand({
-    ...optionsOf(detached),
+    ...optionsOf(step),
     kept,
     ...(begunAt === undefined ? {} : { begunAt }),
     ...(collector === undefined ? {} : { collector }),
   });
-  return toOutcome(command, detached);
+  return toOutcome(command, step);
 }
 
 /**
@@ -131,10 +124,10 @@ export async function removeAttemptFiles(
   if (!said.includes(`${nonce} removed`)) throw new Error('the files of the attempt could not be removed');
 }
 
-async function toOutcome(command: DetachedCommand, detached: Detached): Promise<StepOutcome> {
-  const { pool, options, config, context } = detached;
+async function toOutcome(command: DetachedCommand, step: SshExecStep): Promise<StepOutcome> {
+  const { context } = step;
   try {
-    const outcome = await runToEnd(command, pool, options, config, context);
+    const outcome = await runToEnd(command, step);
     if (command.noEnd?.is === 'taken') throw new TakenOverElsewhere('another agent collects this command');
     const stopped = context.signal.aborted;
     const told = command.noEnd === undefined || stopped ? outcome : noEndOutcome(command.noEnd, context);
@@ -226,7 +219,7 @@ function whyOf(noEnd: NoEnd): string {
   return noEnd.is === 'refused' ? noEnd.why : noEnd.is;
 }
 
-function optionsOf({ pool, context }: Detached) {
+function optionsOf({ pool, context }: SshExecStep) {
   const { directoryName: name, become, output: sink } = context;
   const onSilence = context.targetSilence;
   return { pool, request: requestFor(context), name, become, sink, onSilence };

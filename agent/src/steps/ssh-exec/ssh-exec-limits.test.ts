@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { accountTest, sshTest } from '../../ssh/sshd-setup.ts';
 import type { StepContext } from '../step-type.ts';
 import { runInShell } from './attempt-shell-setup.ts';
-import type { RunningCommand } from './ssh-exec-attempt.ts';
+import type { RunningCommand } from './command-on-channel.ts';
 import { outcomeOf } from './ssh-exec-outcomes.ts';
 import { setupExec } from './ssh-exec-setup.ts';
 

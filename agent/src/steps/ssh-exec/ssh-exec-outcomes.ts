@@ -7,22 +7,22 @@ import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
 import type { StepContext, StopRequest } from '../step-type.ts';
 import type { BootstrapReport } from './bootstrap-report.ts';
-import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
+import type { CommandEnd, RunningCommand } from './command-on-channel.ts';
 import { cpuLimitExitCode, type TargetLimits } from './ssh-exec-script.ts';
 import type { StopResult } from './ssh-exec-stop.ts';
 
 export function outcomeOf(
-  attempt: RunningCommand,
-  end: AttemptEnd,
+  command: RunningCommand,
+  end: CommandEnd,
   config: SshExecConfig,
   context: StepContext,
 ): StepOutcome {
   const { host } = context.target;
   const known = { ...(end.exitCode === undefined ? {} : { exitCode: end.exitCode }) };
-  const { report } = attempt;
+  const { report } = command;
   if (report !== undefined && report.kind !== 'started') return notStarted(report, config, context);
   if (end.exitCode === undefined && end.signal === undefined) {
-    if (!attempt.neverBegan) return lost(host, end);
+    if (!command.neverBegan) return lost(host, end);
     if (end.connectionLost) return failedBeforeStart(closedBeforeStart(host));
   }
   if (report === undefined) return shellEnded(end, context);
@@ -90,7 +90,7 @@ function notStarted(
   };
 }
 
-function shellEnded(end: AttemptEnd, { become, credential, target: { host } }: StepContext): StepOutcome {
+function shellEnded(end: CommandEnd, { become, credential, target: { host } }: StepContext): StepOutcome {
   if (become !== undefined) return becomeShellEnded(become, host, ending(end));
   return {
     status: 'failed',
@@ -115,7 +115,7 @@ export function lateShell(
   };
 }
 
-function lost(host: string, end: AttemptEnd): StepOutcome {
+function lost(host: string, end: CommandEnd): StepOutcome {
   return {
     status: 'unknown',
     reason: 'connection_lost',
@@ -155,14 +155,14 @@ function limitRefused(which: keyof TargetLimits, config: SshExecConfig, host: st
 }
 
 export function stopOutcome(
-  attempt: RunningCommand,
+  command: RunningCommand,
   request: StopRequest,
   result: StopResult,
   { exitedBefore, cleanedUp }: { exitedBefore: boolean; cleanedUp: boolean },
 ): StepOutcome {
   const { end } = result;
   const dropped =
-    attempt.discardedBytes > 0 ? ` ${attempt.discardedBytes} bytes of output were dropped.` : '';
+    command.discardedBytes > 0 ? ` ${command.discardedBytes} bytes of output were dropped.` : '';
   const facts = {
     ...(end?.exitCode === undefined ? {} : { exitCode: end.exitCode }),
     ...(end?.signal === undefined ? {} : { signal: end.signal }),
@@ -236,7 +236,7 @@ export function closedBeforeStart(host: string): SshError {
   });
 }
 
-function ending(end: AttemptEnd): string {
+function ending(end: CommandEnd): string {
   if (end.signal !== undefined) return `signal ${end.signal}`;
   return end.exitCode === undefined ? 'without an exit code' : `exit code ${end.exitCode}`;
 }

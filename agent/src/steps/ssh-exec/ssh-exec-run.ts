@@ -3,13 +3,13 @@ import { type SshExecConfig, type StepOutcome, shellAssignments } from '@opscond
 import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
 import { exitOf, type SshConnection } from '../../ssh/connection.ts';
-import type { Lease, OpenRequest, SshPool } from '../../ssh/pool/pool.ts';
+import type { OpenRequest, PooledChannel, SshPool } from '../../ssh/pool/pool.ts';
 import { requestFor } from '../../ssh/pool/request-for.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
 import type { StepContext, StopRequest } from '../step-type.ts';
+import type { CommandEnd, RunningCommand } from './command-on-channel.ts';
 import { makeOutputFile } from './output-file.ts';
-import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
 import {
   becomeShellEnded,
   closedBeforeStart,
@@ -18,7 +18,7 @@ import {
   stopOutcome,
 } from './ssh-exec-outcomes.ts';
 import type { ScriptInput } from './ssh-exec-script.ts';
-import { type StopLimits, stopAttempt, stopLimits } from './ssh-exec-stop.ts';
+import { type StopLimits, stopCommand, stopLimits } from './ssh-exec-stop.ts';
 
 export interface SshExecOptions extends Partial<StopLimits> {
   /** Time for one of our own scripts while an attempt is being stopped, in ms; default 10 s. */
@@ -31,51 +31,52 @@ export interface SshExecOptions extends Partial<StopLimits> {
   giveUpAfterMs?: number;
 }
 
+/** What a step is executed with. */
+export interface SshExecStep {
+  pool: SshPool;
+  options: SshExecOptions;
+  config: SshExecConfig;
+  context: StepContext;
+}
+
 export async function runToEnd(
-  attempt: RunningCommand,
-  pool: SshPool,
-  options: SshExecOptions,
-  config: SshExecConfig,
-  context: StepContext,
+  command: RunningCommand,
+  { pool, options, config, context }: SshExecStep,
 ): Promise<StepOutcome> {
   const { signal } = context;
-  const end = await endOrStop(attempt, signal);
+  const end = await endOrStop(command, signal);
   if (typeof end === 'number') return lateShell(end, context);
   const wasStopped = end?.stoppedFor !== undefined;
-  if (end && !wasStopped) return outcomeOf(attempt, end, config, context);
+  if (end && !wasStopped) return outcomeOf(command, end, config, context);
   if (!end) {
-    attempt.callOff?.();
-    if (attempt.neverBegan) return stoppedBeforeStart(stopRequest(context));
+    command.callOff?.();
+    if (command.neverBegan) return stoppedBeforeStart(stopRequest(context));
   }
   // A process that stopped it and is gone may not have checked whether anything is left, so that is done here.
   const request = wasStopped ? requestOf(end.stoppedFor) : stopRequest(context);
-  const exitedBefore = attempt.exited && !wasStopped;
-  const result = await stopAttempt(
-    attempt,
-    context.marker,
-    {
-      pool,
-      request: requestFor(context),
-      become: context.become,
-      scriptTimeoutMs: options.scriptTimeoutMs ?? 10_000,
-      giveUpAfterMs: options.giveUpAfterMs ?? 30_000,
-    },
-    request,
-    { ...stopLimits, ...options },
-  );
-  return stopOutcome(attempt, request, result, { exitedBefore, cleanedUp: end?.stoppedFor === 'clean_up' });
+  const exitedBefore = command.exited && !wasStopped;
+  const target = {
+    pool,
+    request: requestFor(context),
+    become: context.become,
+    scriptTimeoutMs: options.scriptTimeoutMs ?? 10_000,
+    giveUpAfterMs: options.giveUpAfterMs ?? 30_000,
+  };
+  const limits = { ...stopLimits, ...options };
+  const result = await stopCommand(command, request, { marker: context.marker, target, limits });
+  return stopOutcome(command, request, result, { exitedBefore, cleanedUp: end?.stoppedFor === 'clean_up' });
 }
 
 /**
- * Resolves with the attempt's end, with undefined once a stop is requested, or with the seconds after which it was
+ * Resolves with the command's end, with undefined once a stop is requested, or with the seconds after which it was
  * `late`.
  */
-function endOrStop(attempt: RunningCommand, signal: AbortSignal): Promise<AttemptEnd | number | undefined> {
+function endOrStop(command: RunningCommand, signal: AbortSignal): Promise<CommandEnd | number | undefined> {
   return new Promise((resolve, reject) => {
     const onAbort = () => resolve(undefined);
     signal.addEventListener('abort', onAbort);
-    attempt.late?.then(resolve);
-    attempt.ended.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    command.late?.then(resolve);
+    command.ended.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
     if (signal.aborted) onAbort();
   });
 }
@@ -110,7 +111,7 @@ export async function openShell(
   context: StepContext,
   start: (connection: SshConnection) => Promise<ClientChannel>,
   how: Pick<OpenRequest, 'ownChannel'> = {},
-): Promise<Lease<ClientChannel> | StepOutcome> {
+): Promise<PooledChannel<ClientChannel> | StepOutcome> {
   const { signal, marker } = context;
   try {
     return await pool.open({ ...requestFor(context), signal, name: marker, ...how }, start);
@@ -123,7 +124,7 @@ export async function openShell(
 
 /** Returns the outcome of a step whose shell must not be sent the script after all; undefined if it may be sent. */
 export function refusedBeforeStart(
-  { channel, connection }: Lease<ClientChannel>,
+  { channel, connection }: PooledChannel<ClientChannel>,
   context: StepContext,
 ): StepOutcome | undefined {
   const { become, target, signal } = context;
@@ -143,7 +144,7 @@ export function refusedBeforeStart(
  * shell of another user must not be lying around for any step to take.
  */
 export function mayPrepareNext(
-  { reused }: Pick<Lease<ClientChannel>, 'reused'>,
+  { reused }: Pick<PooledChannel<ClientChannel>, 'reused'>,
   { report }: Pick<RunningCommand, 'report'>,
   { become }: Pick<StepContext, 'become'>,
 ): boolean {
@@ -161,7 +162,7 @@ export function watchShell(channel: ClientChannel, gone: () => void): void {
 
 /** Replaces a waiting shell that has gone by one that is opened for this step, on a channel of its own. */
 export function replaceGoneShell(
-  gone: Lease<ClientChannel>,
+  gone: PooledChannel<ClientChannel>,
   pool: SshPool,
   context: StepContext,
   start: (connection: SshConnection) => Promise<ClientChannel>,

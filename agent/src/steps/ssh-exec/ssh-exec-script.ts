@@ -83,7 +83,7 @@ function terminalHead(marker: string, scriptBytes: number): string {
 export function attemptScript(input: ScriptInput, nonce: string, { isMarked = false } = {}): Buffer {
   const say = (report: string) => `echo "${nonce} ${report}" >&2`;
   const script = Buffer.from(
-    commandScript(input, say, input.pty === true ? {} : { inputAs: 3, afterReport: waitForGoAhead(nonce) }),
+    commandScript(input, say, input.pty === true ? {} : { inputAs: 3, afterReport: waitForWord(nonce) }),
   );
   const ahead =
     input.pty === true ? terminalHead(input.marker, script.length) : isMarked ? '' : markerLine(input.marker);
@@ -95,14 +95,14 @@ export function attemptScript(input: ScriptInput, nonce: string, { isMarked = fa
  * nothing of the command ran. The wait also ensures that the report has been read before the command prints, so that
  * the report doesn't affect which of the two streams is read first.
  */
-export function goAhead(nonce: string): string {
+export function wordFor(nonce: string): string {
   return `${nonce}\n`;
 }
 
 /**
  * Any other line than the word starts nothing. A shell that reads its script ahead finds no more input before the word.
  */
-function waitForGoAhead(nonce: string): string[] {
+function waitForWord(nonce: string): string[] {
   return [
     'read -r OPSCONDUCTOR_GO <&3 || exit 1',
     `[ "$OPSCONDUCTOR_GO" = ${nonce} ] || exit 1`,

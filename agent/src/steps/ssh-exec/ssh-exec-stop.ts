@@ -4,7 +4,7 @@ import { attemptProcesses, listProcesses, type RemoteProcess } from '../../ssh/p
 import type { ScriptTarget } from '../../ssh/run-script.ts';
 import { within } from '../../timing/within.ts';
 import type { StopRequest } from '../step-type.ts';
-import type { AttemptEnd, RunningCommand } from './ssh-exec-attempt.ts';
+import type { CommandEnd, RunningCommand } from './command-on-channel.ts';
 
 export interface StopResult {
   /** Whether it was seen that nothing of the attempt is left. */
@@ -14,7 +14,7 @@ export interface StopResult {
   /** Why it could not be confirmed. */
   why?: string;
   /** How the command ended, if it did. */
-  end: AttemptEnd | undefined;
+  end: CommandEnd | undefined;
 }
 
 export interface StopLimits {
@@ -29,29 +29,27 @@ export interface StopLimits {
 export const stopLimits: StopLimits = { reportMs: 5000, closeMs: 5000, killMs: 5000 };
 
 /** Ends the attempt's processes and says whether that was confirmed. Never rejects; a failure is part of the result. */
-export async function stopAttempt(
-  attempt: RunningCommand,
-  marker: string,
-  target: ScriptTarget,
+export async function stopCommand(
+  command: RunningCommand,
   { cause, killGraceMs }: StopRequest,
-  limits: StopLimits,
+  { marker, target, limits }: { marker: string; target: ScriptTarget; limits: StopLimits },
 ): Promise<StopResult> {
-  attempt.stopBlocking();
-  let end: AttemptEnd | undefined;
-  attempt.ended.then((value) => {
+  command.stopBlocking();
+  let end: CommandEnd | undefined;
+  command.ended.then((value) => {
     end = value;
   });
   try {
-    const report = await within(limits.reportMs, attempt.reported);
+    const report = await within(limits.reportMs, command.reported);
     if (!report && !end) {
       // A shell that has not reported may still start the command, so finding no processes would prove nothing.
       return { confirmed: false, survivors: [], why: 'the login shell never reached the command', end };
     }
-    const family = familyOf(attempt, marker, target, cause);
+    const family = familyOf(command, marker, target, cause);
     const times = { graceMs: killGraceMs, killMs: limits.killMs };
     const { survivors } = await endProcesses(family, times);
     if (survivors.length > 0) return { confirmed: false, survivors, why: 'processes survived KILL', end };
-    await within(limits.closeMs, attempt.ended);
+    await within(limits.closeMs, command.ended);
     if (!end)
       return {
         confirmed: false,
@@ -68,25 +66,25 @@ export async function stopAttempt(
       end,
     };
   } finally {
-    attempt.close();
+    command.close();
   }
 }
 
 function familyOf(
-  attempt: RunningCommand,
+  command: RunningCommand,
   marker: string,
   target: ScriptTarget,
   cause: StopRequest['cause'],
 ): ProcessFamily {
-  const leader = () => (attempt.report?.kind === 'started' ? attempt.report.pid : undefined);
+  const leader = () => (command.report?.kind === 'started' ? command.report.pid : undefined);
   return {
     target,
     leader,
-    note: attempt.stopNote?.(marker, cause),
+    note: command.stopNote?.(marker, cause),
     list: async (seen) => {
       const table = await listProcesses(target, marker);
-      return attemptProcesses(table, leader(), !attempt.exited && !attempt.over, seen);
+      return attemptProcesses(table, leader(), !command.exited && !command.over, seen);
     },
-    news: () => (attempt.over ? undefined : attempt.ended),
+    news: () => (command.over ? undefined : command.ended),
   };
 }

@@ -3,11 +3,11 @@ import { type SshExecConfig, type StepOutcome, survivesAgentRestart } from '@ops
 import type { ClientChannel } from 'ssh2';
 import { becomeShell } from '../../ssh/become/become-shell.ts';
 import { exitOf, type SshConnection } from '../../ssh/connection.ts';
-import type { Lease, SshPool } from '../../ssh/pool/pool.ts';
+import type { PooledChannel, SshPool } from '../../ssh/pool/pool.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import type { StepContext, StepType } from '../step-type.ts';
+import { CommandOnChannel } from './command-on-channel.ts';
 import { readOutputFile } from './output-file.ts';
-import { CommandOnChannel } from './ssh-exec-attempt.ts';
 import {
   reattachDetached,
   removeAttemptFiles,
@@ -22,6 +22,7 @@ import {
   replaceGoneShell,
   runToEnd,
   type SshExecOptions,
+  type SshExecStep,
   scriptInput,
   watchShell,
 } from './ssh-exec-run.ts';
@@ -35,7 +36,7 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
     type: 'ssh.exec',
     execute: async (config, context) => {
       try {
-        return await executeEitherWay(pool, options, config, context);
+        return await executeEitherWay({ pool, options, config, context });
       } finally {
         // The step may have ended without using the shell that was prepared for it.
         pool.dropReserved(context.marker);
@@ -53,77 +54,73 @@ export function sshExec(pool: SshPool, options: SshExecOptions = {}): StepType<S
 }
 
 /** Runs the command so that it survives the agent, if it should and can; otherwise so that it ends with its channel. */
-async function executeEitherWay(
-  pool: SshPool,
-  options: SshExecOptions,
-  config: SshExecConfig,
-  context: StepContext,
-): Promise<StepOutcome> {
+async function executeEitherWay(step: SshExecStep): Promise<StepOutcome> {
+  const { config, context } = step;
   const { kept } = context.output;
   if (!context.maySurvive && config.survive_agent_restart === true) return serverTooOld();
-  if (kept === undefined || !context.maySurvive || !survivesAgentRestart(config))
-    return execute(pool, options, config, context);
-  const outcome = await startDetached({ pool, options, config, context, kept });
+  if (kept === undefined || !context.maySurvive || !survivesAgentRestart(config)) return execute(step);
+  const outcome = await startDetached({ ...step, kept });
   // The target can't keep it running, the step doesn't insist on it, and nothing was started yet.
-  return outcome ?? execute(pool, options, config, context);
+  return outcome ?? execute(step);
 }
 
-async function execute(
-  pool: SshPool,
-  options: SshExecOptions,
-  config: SshExecConfig,
-  context: StepContext,
-): Promise<StepOutcome> {
+async function execute(step: SshExecStep): Promise<StepOutcome> {
+  const { pool, options, config, context } = step;
   const { become, marker } = context;
   const pty = config.pty === true;
   const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
-  let lease = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
-  if (!('channel' in lease)) return lease;
-  const startAttempt = (awaitsPermit: boolean, isMarked: boolean) =>
-    new CommandOnChannel(lease as Lease<ClientChannel>, scriptInput(config, context), context.output, {
-      awaitsPermit,
-      isMarked,
-      ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
-      ...(options.leftWithinMs === undefined ? {} : { leftWithinMs: options.leftWithinMs }),
-    });
+  let pooled = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
+  if (!('channel' in pooled)) return pooled;
+  const sendScript = (how: { awaitsPermit: boolean; isMarked: boolean }) =>
+    new CommandOnChannel(
+      pooled as PooledChannel<ClientChannel>,
+      scriptInput(config, context),
+      context.output,
+      {
+        ...how,
+        ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
+        ...(options.leftWithinMs === undefined ? {} : { leftWithinMs: options.leftWithinMs }),
+      },
+    );
   try {
     // While the start is recorded, a shell known to be ours prepares and waits for the word. Any other gets no script
     // yet.
-    let isMarked = asOther !== undefined || lease.reserved;
-    let attempt = !pty && mayGoAhead(lease, context) ? startAttempt(true, isMarked) : undefined;
-    if (attempt === undefined && lease.prepared && !isMarked) {
-      lease.channel.write(markerLine(marker));
+    let isMarked = asOther !== undefined || pooled.reserved;
+    let command =
+      !pty && mayGoAhead(pooled, context) ? sendScript({ awaitsPermit: true, isMarked }) : undefined;
+    if (command === undefined && pooled.prepared && !isMarked) {
+      pooled.channel.write(markerLine(marker));
       isMarked = true;
     }
     // What was sent leaves at the end of this turn (`writeTurnsWhole`). Otherwise it would wait until the start is
     // recorded, which may hold up this thread.
     await new Promise(setImmediate);
     await context.beforeStart();
-    const hasGone = lease.prepared && exitOf(lease.channel) !== undefined;
-    const hasRefused = hasGone && (await attempt?.hasRefused(context.signal)) === true;
+    const hasGone = pooled.prepared && exitOf(pooled.channel) !== undefined;
+    const hasRefused = hasGone && (await command?.hasRefused(context.signal)) === true;
     if (hasGone && !hasRefused && !context.signal.aborted) {
       // The waiting shell is gone and was not given the word, so a new one can be used safely.
-      attempt = undefined;
+      command = undefined;
       isMarked = false;
-      const next = await replaceGoneShell(lease, pool, context, startShell);
+      const next = await replaceGoneShell(pooled, pool, context, startShell);
       if (!('channel' in next)) return next;
-      lease = next;
+      pooled = next;
       // Opening it may have taken longer than the lease had left.
       await context.beforeStart();
     }
-    const refused = refusedBeforeStart(lease, context);
+    const refused = refusedBeforeStart(pooled, context);
     if (refused !== undefined) return refused;
-    attempt ??= startAttempt(false, isMarked);
-    attempt.permit();
-    const prepared = pty ? undefined : prepareFollower(lease, pool, context);
-    const outcome = await runToEnd(attempt, pool, options, config, context);
+    command ??= sendScript({ awaitsPermit: false, isMarked });
+    command.permit();
+    const prepared = pty ? undefined : prepareFollower(pooled, pool, context);
+    const outcome = await runToEnd(command, step);
     // It was handed back meanwhile, or is now.
     if (prepared !== undefined && (outcome.status !== 'succeeded' || context.followedBy?.() !== prepared))
       pool.dropReserved(prepared);
-    return finish(lease, attempt, outcome, context);
+    return finish(pooled, command, outcome, context);
   } finally {
-    lease.channel.close();
-    lease.release();
+    pooled.channel.close();
+    pooled.release();
   }
 }
 
@@ -134,7 +131,7 @@ async function execute(
 const answering = new WeakSet<SshConnection>();
 
 /** Whether the shell is known to be ours. */
-function isOurs({ prepared, connection }: Lease<ClientChannel>): boolean {
+function isOurs({ prepared, connection }: PooledChannel<ClientChannel>): boolean {
   return prepared || answering.has(connection);
 }
 
@@ -142,8 +139,8 @@ function isOurs({ prepared, connection }: Lease<ClientChannel>): boolean {
  * Whether the script may be sent before the start is recorded. Nothing of the command runs without the word, but the
  * file for its outputs would already be made, so a step with such a file waits.
  */
-function mayGoAhead(lease: Lease<ClientChannel>, context: StepContext): boolean {
-  return isOurs(lease) && context.become === undefined && context.outputFile !== true;
+function mayGoAhead(pooled: PooledChannel<ClientChannel>, context: StepContext): boolean {
+  return isOurs(pooled) && context.become === undefined && context.outputFile !== true;
 }
 
 /** Prepares the waiting shell on a target for one attempt. */
@@ -156,30 +153,30 @@ function prepareShell(pool: SshPool, { targetId, marker }: { targetId: number; m
  * marker.
  */
 function prepareFollower(
-  lease: Lease<ClientChannel>,
+  pooled: PooledChannel<ClientChannel>,
   pool: SshPool,
   context: StepContext,
 ): string | undefined {
   const marker = context.followedBy?.();
-  if (marker === undefined || context.become !== undefined || !isOurs(lease)) return undefined;
-  lease.prepareNext(watchShell);
+  if (marker === undefined || context.become !== undefined || !isOurs(pooled)) return undefined;
+  pooled.prepareNext(watchShell);
   prepareShell(pool, { targetId: context.target.id, marker });
   return marker;
 }
 
 function finish(
-  lease: Lease<ClientChannel>,
-  attempt: CommandOnChannel,
+  pooled: PooledChannel<ClientChannel>,
+  command: CommandOnChannel,
   outcome: StepOutcome,
   context: StepContext,
 ): StepOutcome {
-  if (!attempt.inTerminal && attempt.report?.kind === 'started' && context.become === undefined)
-    answering.add(lease.connection);
-  if (outcome.status === 'failed' && attempt.report?.kind !== 'started') lease.retire();
-  if (!attempt.inTerminal && mayPrepareNext(lease, attempt, context)) lease.prepareNext(watchShell);
-  const { executionTimeMs } = attempt;
+  if (!command.inTerminal && command.report?.kind === 'started' && context.become === undefined)
+    answering.add(pooled.connection);
+  if (outcome.status === 'failed' && command.report?.kind !== 'started') pooled.retire();
+  if (!command.inTerminal && mayPrepareNext(pooled, command, context)) pooled.prepareNext(watchShell);
+  const { executionTimeMs } = command;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
-  return { ...outcome, ...took, ssh: sshContext(lease) };
+  return { ...outcome, ...took, ssh: sshContext(pooled) };
 }
 
 function startShell(connection: SshConnection): Promise<ClientChannel> {

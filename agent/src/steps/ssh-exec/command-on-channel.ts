@@ -4,12 +4,12 @@ import type { ClientChannel } from 'ssh2';
 import type { StopNote } from '../../detached/stop-note.ts';
 import { type ChannelExit, channelExit, exitOf, type SshConnection } from '../../ssh/connection.ts';
 import { freePacket } from '../../ssh/packets/packet-memory.ts';
-import type { Lease } from '../../ssh/pool/pool.ts';
+import type { PooledChannel } from '../../ssh/pool/pool.ts';
 import type { OutputSink, OutputStream } from '../step-type.ts';
 import { type BootstrapReport, newNonce, ReportFilter } from './bootstrap-report.ts';
-import { attemptScript, goAhead, type ScriptInput } from './ssh-exec-script.ts';
+import { attemptScript, type ScriptInput, wordFor } from './ssh-exec-script.ts';
 
-export interface AttemptEnd {
+export interface CommandEnd {
   exitCode?: number;
   /** Signal name without SIG. */
   signal?: string;
@@ -21,7 +21,7 @@ export interface AttemptEnd {
 
 /** A running command, on a channel of its own (`CommandOnChannel`) or surviving its agent (`DetachedCommand`). */
 export interface RunningCommand {
-  readonly ended: Promise<AttemptEnd>;
+  readonly ended: Promise<CommandEnd>;
   readonly reported: Promise<BootstrapReport | undefined>;
   readonly report: BootstrapReport | undefined;
   readonly over: boolean;
@@ -73,7 +73,7 @@ export class CommandOnChannel implements RunningCommand {
    * Resolves when the channel is closed (also by the loss of its connection) and the sink has taken all its output. If
    * the command awaits a permit, it doesn't resolve before that.
    */
-  readonly ended: Promise<AttemptEnd>;
+  readonly ended: Promise<CommandEnd>;
   /** Resolves with the bootstrap's report, or with undefined if the channel ended without one. */
   readonly reported: Promise<BootstrapReport | undefined>;
   /** Whether `ended` has resolved. */
@@ -89,7 +89,7 @@ export class CommandOnChannel implements RunningCommand {
   /** Whether it runs in a terminal, where the report comes on stdout, and nothing waits for the word. */
   readonly inTerminal: boolean;
   readonly #filter: ReportFilter;
-  #end: Omit<AttemptEnd, 'connectionLost'> = {};
+  #end: Omit<CommandEnd, 'connectionLost'> = {};
   #startedAt: number | undefined;
   #endedAt: number | undefined;
   #paused = false;
@@ -112,7 +112,7 @@ export class CommandOnChannel implements RunningCommand {
    * Sends the script. In a terminal the command may start at once; otherwise it starts after the report and the word.
    */
   constructor(
-    lease: Lease<ClientChannel>,
+    pooled: PooledChannel<ClientChannel>,
     input: ScriptInput,
     sink: OutputSink,
     {
@@ -122,9 +122,9 @@ export class CommandOnChannel implements RunningCommand {
       leftWithinMs = 1_000,
     }: CommandOnChannelOptions = {},
   ) {
-    this.#channel = lease.channel;
+    this.#channel = pooled.channel;
     this.#leftWithinMs = leftWithinMs;
-    this.#connection = lease.connection;
+    this.#connection = pooled.connection;
     this.#sink = sink;
     this.inTerminal = input.pty === true;
     this.#awaitsPermit = awaitsPermit;
@@ -246,7 +246,7 @@ export class CommandOnChannel implements RunningCommand {
     this.#channel.close();
   }
 
-  async #listen(): Promise<AttemptEnd> {
+  async #listen(): Promise<CommandEnd> {
     const { stderr } = this.#channel;
     this.#channel.on('data', (bytes: Buffer) =>
       this.inTerminal ? this.#writeFiltered('stdout', bytes) : this.#write('stdout', bytes),
@@ -313,7 +313,7 @@ export class CommandOnChannel implements RunningCommand {
     } else if (this.#mayBegin && this.#isThere) {
       this.#startedAt = performance.now();
       this.#wasToldToGo = true;
-      this.#channel.end(goAhead(this.#nonce));
+      this.#channel.end(wordFor(this.#nonce));
       // Behind the word, which leaves at the end of this turn.
       setImmediate(() => this.#sink.expect?.());
     }
