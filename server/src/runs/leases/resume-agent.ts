@@ -211,7 +211,7 @@ async function resumeIn(
     ...verdictsOf(
       [
         ...going.map((step) => ({ ...step, survives: survives(step), isUnwritable: false })),
-        ...stuck.map((step) => ({ ...step, survives: survives(step), isUnwritable: true })),
+        ...stuck.map((step) => ({ ...step, survives: false, isUnwritable: true })),
       ],
       others,
       { settled, taken },

@@ -3,7 +3,7 @@ import { NotDialled } from '../../store/database/driver/binary-connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
-import { blockedBackends, endOf, givenUp, holdTransaction, success } from '../testing.ts';
+import { blockedBackends, endOf, givenUp, holdTransaction, refuseToWrite, success } from '../testing.ts';
 import { chunkOf, digestOf, outputAttempt, setupOutput, textOf } from './output-testing.ts';
 import { OutputWriter } from './output-writer.ts';
 import { findOutput, outputLength, readOutputPage } from './read-output.ts';
@@ -212,6 +212,38 @@ test('a batch that the database refuses is reported as an error, and nothing aft
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 0, outputBytes: 0 }]);
   expect(t.writer.queuedBytes).toBe(0);
 });
+
+test.each([false, true])(
+  'output that the database refuses keeps none of other attempts in the same batch from being stored (sent again: %s)',
+  async (isAgain) => {
+    await using t = await setupOutput();
+    await t.start({ targets: 4 });
+    const [bad, ...others] = await t.claim();
+    const [one, two, three] = others;
+    if (bad === undefined || one === undefined || two === undefined || three === undefined)
+      throw new Error('not leased');
+    await refuseToWrite(t.sql, bad.id);
+    if (isAgain) await t.send(three, chunkOf(three, 1, 'first\n'));
+    // The first chunk is being written while the others gather behind it.
+    const release = await holdTransaction(
+      t.sql,
+      (tx) => tx`select 1 from job_run_steps where id = ${one.id} for update`,
+    );
+    const first = t.send(one, chunkOf(one, 1, 'first\n'));
+    const rest = [
+      t.send(two, chunkOf(two, 1, 'first\n')),
+      t.send(bad, chunkOf(bad, 1, 'first\n'), chunkOf(bad, 2, 'second\n')),
+      t.send(three, chunkOf(three, 1, 'first\n'), chunkOf(three, 2, 'second\n')),
+    ];
+    await release();
+    expect(await first).toEqual(['stored']);
+    const refused = expect.any(Error);
+    expect(await Promise.all(rest)).toEqual([['stored'], [refused, refused], ['stored', 'stored']]);
+    expect(await t.stored(three)).toEqual([1, 2]);
+    expect(await t.stored(bad)).toEqual([]);
+    expect(t.writer.queuedBytes).toBe(0);
+  },
+);
 
 test('readers are told of chunks only once they are committed, and again when they are on disk', async () => {
   await using t = await setupOutput();

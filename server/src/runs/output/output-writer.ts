@@ -5,6 +5,7 @@ import type { OutputFrame } from '@opsconductor/protocol';
 import { atRestOverheadBytes, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import { type BinaryQueryable, NotDialled } from '../../store/database/driver/binary-connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
   appendChunks,
@@ -136,7 +137,7 @@ export class OutputWriter {
   }
 
   async #write(batch: readonly PendingChunk[]): Promise<void> {
-    let outcome: Map<PendingChunk, ChunkResult> | Error;
+    let outcome: Map<PendingChunk, ChunkResult | Error> | Error;
     try {
       outcome = await this.#store(batch);
     } catch (error) {
@@ -153,10 +154,13 @@ export class OutputWriter {
       chunk.done(outcome instanceof Error ? outcome : (outcome.get(chunk) ?? 'refused'));
   }
 
-  /** If a run's key can't be opened, only that run's chunks are not stored; the batch has those of all agents. */
-  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult>> {
+  /**
+   * If a run's key can't be opened, or the database refuses chunks of an attempt, only those are not stored; the batch has
+   * those of all agents.
+   */
+  async #store(batch: readonly PendingChunk[]): Promise<Map<PendingChunk, ChunkResult | Error>> {
     const rows = new Map<PendingChunk, ChunkRow>();
-    const results = new Map<PendingChunk, ChunkResult>();
+    const results = new Map<PendingChunk, ChunkResult | Error>();
     const keyless = new Map<number, ChunkResult>();
     this.#memory ??= Buffer.allocUnsafeSlow(maxBatchBytes + maxBatchChunks * atRestOverheadBytes);
     let free = this.#memory;
@@ -176,8 +180,30 @@ export class OutputWriter {
     }
     const sealed = batch.filter((chunk) => !results.has(chunk));
     if (sealed.length > 0)
-      for (const [chunk, result] of await this.#insert(sealed, rows)) results.set(chunk, result);
+      for (const [chunk, result] of await this.#insertEach(sealed, rows)) results.set(chunk, result);
     return results;
+  }
+
+  /** Halves what the database refuses, until it takes each half or the half is a single attempt's. */
+  async #insertEach(
+    batch: readonly PendingChunk[],
+    rows: ReadonlyMap<PendingChunk, ChunkRow>,
+  ): Promise<Map<PendingChunk, ChunkResult | Error>> {
+    try {
+      return await this.#insert(batch, rows);
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      const attempts = [...new Set(batch.map(attemptOf))];
+      if (attempts.length === 1) return new Map(batch.map((chunk) => [chunk, error as Error]));
+      const half = new Set(attempts.slice(0, Math.ceil(attempts.length / 2)));
+      const results = new Map<PendingChunk, ChunkResult | Error>();
+      for (const part of [true, false]) {
+        const chunks = batch.filter((chunk) => half.has(attemptOf(chunk)) === part);
+        const sealed = new Map([...rows].filter(([chunk]) => half.has(attemptOf(chunk)) === part));
+        for (const [chunk, result] of await this.#insertEach(chunks, sealed)) results.set(chunk, result);
+      }
+      return results;
+    }
   }
 
   async #insert(
@@ -292,6 +318,10 @@ function admit({ attempt, frame }: PendingChunk, storedSeqs: Map<string, number>
   if (frame.seq > storedSeq + 1) return 'gap';
   storedSeqs.set(key, Math.max(storedSeq, frame.seq));
   return 'stored';
+}
+
+function attemptOf({ attempt }: PendingChunk): string {
+  return `${attempt.stepId}.${attempt.epoch}`;
 }
 
 function keyOf({ attempt, frame }: PendingChunk): string {
