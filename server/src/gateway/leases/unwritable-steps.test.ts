@@ -1,4 +1,5 @@
 // Steps whose rows the database refuses to write: they cost their agent nothing else.
+import { closeCodes } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { refuseToWrite } from '../../runs/testing.ts';
 import { setupGateway } from '../testing.ts';
@@ -35,6 +36,24 @@ test('an agent with a step whose row can’t be written comes back, does other w
   last.send(completion(t.lease, []));
   expect(await last.next('completed')).toMatchObject({ step, result: 'settled' });
   expect(await t.steps(t.runId)).toMatchObject([{ status: 'succeeded', epoch }]);
+});
+
+test('an agent that has ended a step whose row can’t be written is made to connect again once that can be', async () => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  const allow = await refuseToWrite(t.sql, step);
+  t.agentSocket.terminate();
+  const attempt = { step, epoch, leaseToken, lastSeq: 0 };
+  const again = await t.connectAgent({ attempts: [{ ...attempt, state: 'running' }] });
+  again.send(completion(t.lease, []));
+  await t.start();
+  await again.next('leases');
+  expect(await t.steps(t.runId)).toMatchObject([{ status: 'running' }]);
+  await allow();
+  expect(await again.closed).toBe(closeCodes.serverRestart);
+  const last = await t.connectAgent({ attempts: [{ ...attempt, state: 'finished' }] });
+  last.send(completion(t.lease, []));
+  expect(await last.next('completed')).toMatchObject({ step, result: 'settled' });
 });
 
 test('an agent with a command of which the database can’t note that it survives comes back, and does other work', async () => {

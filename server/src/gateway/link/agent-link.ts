@@ -183,6 +183,7 @@ export class AgentLink {
       settled: (result, isSlotFree) => events.settled(this, result, isSlotFree),
       lease: (leases) => this.lease(leases),
       send: (message) => this.send(message),
+      reconnect: (reason) => this.close(closeCodes.serverRestart, reason),
       log: deps.log,
     });
     this.#newKeys = new SpacedMessages({

@@ -31,6 +31,7 @@ test('the output of an attempt is compared once at a time and only as often as i
     settled: async () => ({ ahead: [] }),
     lease: () => undefined,
     send: ({ result }) => void answers.push(result),
+    reconnect: () => undefined,
     log: { error: () => undefined },
   });
   const { stepId: step, epoch, leaseToken } = attempt;

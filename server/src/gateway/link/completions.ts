@@ -9,12 +9,14 @@ import {
   type StepOutcome,
 } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
+import { isWritable } from '../../runs/leases/is-writable.ts';
 import type { AttemptEnd, SettleResult } from '../../runs/progress/attempt-end.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
 import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { AttemptOutput } from '../leases/attempt-output.ts';
 import type { Settler } from '../leases/settler.ts';
 import { attemptOf, type DeliveredAttempts, keyOf } from './delivered-attempts.ts';
 
@@ -46,6 +48,8 @@ export interface CompletionDeps {
   /** Delivers leases after the answer was sent. */
   lease(leases: NextLeases['ahead']): void;
   send(message: ServerMessageOf<'completed'>): void;
+  /** Ends the connection, so that the agent connects again. */
+  reconnect(reason: string): void;
   log: Pick<Log, 'error'>;
 }
 
@@ -85,7 +89,7 @@ export class Completions {
     const attempt = attempts.get(message);
     const answer = { type: 'completed', requestId, step, epoch } as const;
     // Without an answer the agent keeps it, and reports it again on its next connection.
-    if (attempt?.isUnwritable === true) return;
+    if (attempt?.isUnwritable === true) return this.#reconnectOnceWritable(attempt);
     let output: { state: OutputState; digest: string | null } = { state: 'complete', digest: null };
     if (attempt !== undefined) {
       await attempt.idle();
@@ -161,6 +165,16 @@ export class Completions {
       }
       await new Promise<void>((resolve) => setTimeout(resolve, waitMs).unref());
       if (!isOpen()) return undefined;
+    }
+  }
+
+  /** Its session does not hold the step, and takes it up only in a resume. */
+  async #reconnectOnceWritable({ stepId, epoch }: AttemptOutput): Promise<void> {
+    const { sql, agent, isOpen, reconnect } = this.#deps;
+    for (let waitMs = refusedMs.first; isOpen(); waitMs = Math.min(2 * waitMs, refusedMs.most)) {
+      await new Promise<void>((resolve) => setTimeout(resolve, waitMs).unref());
+      if (isOpen() && (await isWritable(sql, { stepId, epoch, ...agent })))
+        reconnect('the row of a step can be written again; connect again');
     }
   }
 
