@@ -196,7 +196,7 @@ export function createServices(options: ServiceOptions): Services {
       serverPrivateKey: installation.serverKey.privateKey,
     },
     builder,
-    cleanUps: new CleanUpRequests({ sql: queue, builder }),
+    cleanUps: new CleanUpRequests({ sql: queue, builder, log }),
     handedOn: new HandedOnValues({ sql: queue, masterKey, keys }),
     transfers: new TransferTaker({ sql: queue, keys, log }),
     contents: new AgentContents({ sql, masterKey, keys, maxStoredBytes }),

@@ -180,6 +180,22 @@ test('a failed write is logged and does not keep later ones from being written',
   expect(await healthOf(t, step?.targetId)).toEqual(['ok', null]);
 });
 
+test('a target whose row can’t be written keeps the health of no others from being updated', async () => {
+  await using t = await setupRuns();
+  const { notes, logged } = notesOf(t);
+  const steps = await stepsOf(t, 5);
+  const bad = steps[1];
+  await t.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before update on targets for each row when (old.id = ${bad?.targetId}) execute function refuse()`);
+  for (const { stepId } of steps) notes.note(stepId, reached);
+  await notes.flush();
+  const known = await Promise.all(steps.map(({ targetId }) => healthOf(t, targetId)));
+  expect(known.map(([health]) => health === 'ok')).toEqual([true, false, true, true, true]);
+  expect(logged).toMatchObject([[{ steps: [bad?.stepId] }, expect.anything()]]);
+});
+
 test('a changed key is cleared once a step meets the accepted one on a new connection, not an older one', async () => {
   await using t = await setupRuns();
   const { notes } = notesOf(t);

@@ -4,6 +4,7 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
+import { withoutRefused } from '../store/database/refused-statement.ts';
 import { type Contact, type StepContact, writeStepContacts } from '../store/targets/target-contacts.ts';
 
 const gatherMs = 1_000;
@@ -70,7 +71,7 @@ export class ContactNotes {
     const gathered = this.#gathered.splice(0);
     if (gathered.length > 0) {
       this.#writing = this.#writing
-        .then(() => writeStepContacts(this.#sql, gathered))
+        .then(() => this.#write(gathered))
         .catch((error: unknown) =>
           this.#log.warn(
             { err: error },
@@ -79,5 +80,14 @@ export class ContactNotes {
         );
     }
     return this.#writing;
+  }
+
+  async #write(gathered: readonly StepContact[]): Promise<void> {
+    const refused = await withoutRefused(gathered, (contacts) => writeStepContacts(this.#sql, contacts));
+    if (refused.length > 0)
+      this.#log.warn(
+        { err: refused[0]?.error, steps: refused.map(({ item }) => item.stepId) },
+        'the database refuses to update the health of the targets of these steps',
+      );
   }
 }

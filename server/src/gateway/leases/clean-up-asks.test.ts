@@ -1,4 +1,4 @@
-import { limits } from '@opsconductor/protocol';
+import { type AgentMessageOf, limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
 import { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
@@ -36,6 +36,8 @@ async function setup() {
   });
   return Object.assign(t, {
     sent,
+    answered: (agentId: number, results: AgentMessageOf<'cleaned_up'>['results']) =>
+      requests.answered(agentId, { type: 'cleaned_up', requestId: '1', results }),
     /** Makes a round and returns the agents that it looked for. */
     round: async () => {
       looked = [];
@@ -71,6 +73,34 @@ test('a round looks only for agents that could have run the step', async () => {
     where agent_id = (select id from agents where name = 'third')`;
   expect(await t.round()).toEqual(['third']);
   expect(t.sent).toEqual(['third']);
+});
+
+test('a clean-up whose row can’t be written keeps no others from being asked for, nor their answers from being noted', async () => {
+  await using t = await setup();
+  await t.start({ targets: 2 });
+  await t.settle(...(await t.claim()).map(givenUp));
+  await t.sql`update attempt_clean_ups set due_at = clock_timestamp() - interval '1 second' * job_run_step_id`;
+  const [bad] = await t.sql<{ id: number }[]>`select max(job_run_step_id) as id from attempt_clean_ups`;
+  await t.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before update on attempt_clean_ups for each row when (old.job_run_step_id = ${bad?.id})
+      execute function refuse()`);
+  await t.round();
+  expect(t.sent).toHaveLength(1);
+  const asked = await t.sql<{ agentId: number; step: number; epoch: number }[]>`
+    select agent_id, job_run_step_id as step, epoch from attempt_clean_ups where asked_at is not null`;
+  expect(asked).toHaveLength(2);
+  await t.sql`alter table attempt_clean_ups disable trigger refuse`;
+  await t.sql`update attempt_clean_ups set agent_id = ${asked[0]?.agentId ?? 0}, asked_at = clock_timestamp()`;
+  await t.sql`alter table attempt_clean_ups enable trigger refuse`;
+  const rows = await t.sql<{ step: number; epoch: number }[]>`
+    select job_run_step_id as step, epoch from attempt_clean_ups order by 1`;
+  const results = rows.map(({ step, epoch }) => ({ step, epoch, found: 'nothing' as const }));
+  await t.answered(asked[0]?.agentId ?? 0, results);
+  expect(await t.sql`select job_run_step_id as id from attempt_clean_ups where done_at is null`).toEqual([
+    { id: bad?.id },
+  ]);
 });
 
 test('clean-ups that nobody can make any more don’t end the round for those that can be made', async () => {

@@ -133,16 +133,27 @@ function isForAgent(sql: Queryable, agentId: number | PendingQuery<Row[]>) {
       clock_timestamp() - make_interval(secs => ${unreachableS} * c.tries * c.tries + ${otherFirstS})) is not true`;
 }
 
-/** Claims due clean-ups for an agent of their segment. */
+interface AgentOfSegment {
+  segmentId: number;
+  agentId: number;
+}
+
+/**
+ * Claims due clean-ups for an agent of their segment.
+ *
+ * @param only the step of the attempts that may be claimed; any by default.
+ */
 export async function takeDueCleanUps(
   sql: Sql,
-  agent: { segmentId: number; agentId: number },
+  agent: AgentOfSegment,
   limit: number,
+  only?: number,
 ): Promise<DueCleanUp[]> {
   return sql<DueCleanUp[]>`
     with due as materialized (
       select c.job_run_step_id, c.epoch from attempt_clean_ups c
       where c.segment_id = ${agent.segmentId} and ${isDue(sql)} and ${isForAgent(sql, agent.agentId)}
+        ${only === undefined ? sql`` : sql`and c.job_run_step_id = ${only}`}
       order by c.due_at limit ${limit} for update of c skip locked
     )
     update attempt_clean_ups c set asked_at = clock_timestamp(), agent_id = ${agent.agentId}, tries = c.tries + 1
@@ -151,6 +162,15 @@ export async function takeDueCleanUps(
       select from job_run_step_attempts a join agents g on g.id = a.agent_id
       where a.job_run_step_id = c.job_run_step_id and a.epoch = c.epoch and a.status = 'unknown'
         and a.late_status is null and a.output_state = 'gapped' and g.state <> 'revoked') as uncollected`;
+}
+
+/** Returns the steps of up to so many clean-ups that `takeDueCleanUps` would claim, in its order. */
+export async function stepsOfDueCleanUps(sql: Sql, agent: AgentOfSegment, limit: number): Promise<number[]> {
+  const rows = await sql<{ stepId: number }[]>`
+    select c.job_run_step_id as step_id from attempt_clean_ups c
+    where c.segment_id = ${agent.segmentId} and ${isDue(sql)} and ${isForAgent(sql, agent.agentId)}
+    order by c.due_at limit ${limit}`;
+  return [...new Set(rows.map(({ stepId }) => stepId))];
 }
 
 /**
