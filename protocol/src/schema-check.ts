@@ -2,7 +2,7 @@
 // that. Supports the keywords that our schemas use, and reports the same errors as ajv with `allErrors`, for
 // `errorDetails`.
 import type { ErrorObject } from 'ajv';
-import type { ErrorDetail } from './api/common.ts';
+import type { ErrorDetail } from './api/errors.ts';
 import { firstRepeated, isEqualJson, pointerPart } from './json-values.ts';
 import { type ErrorDetailsOptions, errorDetails, validatorOptions } from './validation.ts';
 

@@ -1,7 +1,7 @@
 // Turns ajv's errors into details for people: a path, one sentence, what was found, what is allowed. For a union, only
 // the branch that was meant is reported; the value of a secret never is.
 import type { ErrorObject, Options } from 'ajv';
-import type { ErrorDetail } from './api/common.ts';
+import type { ErrorDetail } from './api/errors.ts';
 
 export { describeSchema } from './validation-wording.ts';
 

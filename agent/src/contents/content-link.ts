@@ -8,8 +8,8 @@ import {
   limits,
   type ServerMessageOf,
 } from '@opsconductor/protocol';
-import { Slots } from '../sftp/copy/slots.ts';
 import { abortable } from '../timing/abortable.ts';
+import { Semaphore } from '../timing/semaphore.ts';
 
 type Send = (message: AgentMessageOf<'content'>) => void;
 type AttemptName = Pick<AgentMessageOf<'content'>, 'step' | 'epoch' | 'leaseToken'>;
@@ -22,7 +22,7 @@ export class ContentLink {
   readonly #pending = new Map<string, (answer: ContentAnswer | undefined) => void>();
   readonly #arrivals = new Set<() => void>();
   /** Limits the unanswered requests for pieces to what the server accepts. */
-  readonly #pieces = new Slots(limits.maxContentRequests);
+  readonly #pieces = new Semaphore(limits.maxContentRequests);
 
   /** A session began with a server that supports these requests. */
   began(send: Send): void {

@@ -1,13 +1,15 @@
 // Messages from an agent to a server, after the handshake.
+
 import { type Static, Type } from 'typebox';
 import { SealedEnvelopeSchema } from '../api/agents/sealed-envelope.ts';
 import { Identifier } from '../api/jobs/parameters.ts';
+import { Id } from '../api/schema-parts.ts';
 import { limits } from '../limits.ts';
 import { StepOutcomeSchema } from '../outcome.ts';
 import { Pair } from '../pair.ts';
 import { ContentRequestSchema } from './content.ts';
 import { Bytes32, Signature } from './encodings.ts';
-import { attempt, Count, Epoch, Generation, Id, message, RequestId, Seq } from './message-parts.ts';
+import { attempt, Count, Epoch, Generation, message, RequestId, Seq } from './message-parts.ts';
 import { newKeysFields } from './new-keys.ts';
 import { TransferProgressSchema, TransferReportSchema } from './transfers.ts';
 

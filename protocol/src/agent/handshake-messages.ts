@@ -1,8 +1,10 @@
 // The handshake: server → challenge, agent → authenticate, server → welcome, agent → resume, server → resumed.
+
 import { type Static, Type } from 'typebox';
+import { Id } from '../api/schema-parts.ts';
 import { limits } from '../limits.ts';
 import { Bytes32, Signature } from './encodings.ts';
-import { attempt, Count, Epoch, Generation, Id, message, Seq } from './message-parts.ts';
+import { attempt, Count, Epoch, Generation, message, Seq } from './message-parts.ts';
 
 export const ChallengeSchema = message('challenge', {
   serverNonce: Bytes32,

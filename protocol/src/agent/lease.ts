@@ -1,7 +1,9 @@
 // A lease: a step as given to an agent, with everything needed to run it.
+
 import { type Static, Type } from 'typebox';
 import { SealedEnvelopeSchema } from '../api/agents/sealed-envelope.ts';
 import { StepOutputsSchema } from '../api/jobs/parameters.ts';
+import { Id } from '../api/schema-parts.ts';
 import {
   sshAlgorithmPolicies,
   winrmAuthentications,
@@ -10,7 +12,7 @@ import {
 } from '../api/targets/connection-settings.ts';
 import { LeaseGrantSchema } from '../grants/run-grant.ts';
 import { limits } from '../limits.ts';
-import { attempt, Epoch, Id } from './message-parts.ts';
+import { attempt, Epoch } from './message-parts.ts';
 import { StepValuesSchema } from './step-values.ts';
 
 export const SealedCredentialSchema = SealedEnvelopeSchema;

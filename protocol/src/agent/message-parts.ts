@@ -1,8 +1,8 @@
 // Building blocks of messages.
 import { type TSchema, Type } from 'typebox';
+import { Id } from '../api/schema-parts.ts';
 import { maxSeq } from './frames.ts';
 
-export const Id = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 /** A size or a growing number; beyond the maximum, neither JSON nor the database counts exactly. */
 export const Count = (minimum = 0) => Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER });
 /** Sequence number of a chunk of output, as in its frame. */

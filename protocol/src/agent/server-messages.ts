@@ -1,5 +1,7 @@
 // Messages from a server to an agent, after the handshake.
+
 import { type Static, Type } from 'typebox';
+import { Id } from '../api/schema-parts.ts';
 import { limits } from '../limits.ts';
 import { BecomeSchema } from '../steps/ssh-exec.ts';
 import { ContentAnswerSchema } from './content.ts';
@@ -11,7 +13,7 @@ import {
   LeaseSchema,
   LeaseTargetSchema,
 } from './lease.ts';
-import { Count, Epoch, Id, message, RequestId, Seq } from './message-parts.ts';
+import { Count, Epoch, message, RequestId, Seq } from './message-parts.ts';
 
 export const LeasesSchema = message('leases', { leases: Type.Array(LeaseSchema, { minItems: 1 }) });
 const StreamPositionSchema = Type.Object({

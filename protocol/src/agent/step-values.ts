@@ -1,6 +1,6 @@
 // The values for rendering a step of a run.
 import { Type } from 'typebox';
-import { Id, Timestamp } from '../api/common.ts';
+import { Id, Timestamp } from '../api/schema-parts.ts';
 
 /** What placeholders and conditions of a step refer to. Contains no secrets, which are sent separately and sealed. */
 export const StepValuesSchema = Type.Object({

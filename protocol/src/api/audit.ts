@@ -1,6 +1,6 @@
 // The audit log: what was done, by whom, from where; and the checkpoints that seal it.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from './schema-parts.ts';
 
 export const auditActorKinds = ['user', 'agent', 'system', 'anonymous'] as const;
 export type AuditActorKind = (typeof auditActorKinds)[number];

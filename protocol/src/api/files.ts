@@ -2,8 +2,8 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../limits.ts';
 import { fileNamePattern } from '../steps/patterns.ts';
-import { Closed, Id, Nullable, pageQuery, Timestamp } from './common.ts';
 import { CategoryPath } from './jobs/categories.ts';
+import { Closed, Id, Nullable, pageQuery, Timestamp } from './schema-parts.ts';
 import { Description } from './text.ts';
 
 export const FileName = (more: { title?: string; description?: string } = {}) =>

@@ -5,9 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { errorDetails, validatorOptions } from '../validation.ts';
 import { CreateCredentialRequestSchema } from './agents/credentials.ts';
 import { CreateSegmentRequestSchema } from './agents/segments.ts';
-import { Closed, type ErrorDetail } from './common.ts';
+import type { ErrorDetail } from './errors.ts';
 import { JobDefinitionSchema } from './jobs/jobs.ts';
 import { CreateApiTokenRequestSchema, SignInRequestSchema } from './people/identity.ts';
+import { Closed } from './schema-parts.ts';
 import { CreateTargetRequestSchema } from './targets/targets.ts';
 import { Description, DisplayName } from './text.ts';
 

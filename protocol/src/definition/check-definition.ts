@@ -1,7 +1,7 @@
 // Checks a whole job definition: its schema, each step's configuration by its type's schema, and the rules that a
 // schema can't express. Server and console use the same check, and it reports everything at once.
 import type { TSchema } from 'typebox';
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { JobDefinitionSchema } from '../api/jobs/jobs.ts';
 import { limits } from '../limits.ts';
 import { checkParameters } from '../parameters/check-parameters.ts';

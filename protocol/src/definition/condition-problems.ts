@@ -1,5 +1,5 @@
 // Checks rules and conditions, except those that refer to parameters which are themselves wrong.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import type { ParameterRule } from '../api/jobs/parameters.ts';
 import { limits } from '../limits.ts';
 import { checkRules, expressionProblems } from '../parameters/check-rules.ts';

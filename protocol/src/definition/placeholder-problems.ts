@@ -1,6 +1,6 @@
 // Checks placeholders in a definition: those in texts of steps with the renderer; in all other fields where somebody
 // might expect them to work, they are refused.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { checkStep } from '../rendering/check-step.ts';
 import { textFieldsOf } from '../rendering/placeholders/fields.ts';
 import { scopeOf } from '../rendering/placeholders/scope.ts';

@@ -1,6 +1,6 @@
 // How one step of a job would look on one target, before it runs: its texts for a reader, and whether it would run at
 // all. The console shows this while the user types, and the server returns it to API clients; both use this code.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import type { JobDefinition } from '../api/jobs/jobs.ts';
 import { readExpression } from '../expressions/expression.ts';
 import type { ExpressionValues } from '../expressions/scope.ts';

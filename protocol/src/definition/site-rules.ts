@@ -1,6 +1,6 @@
 // Checks a valid definition against an installation's site rules. Their total cost is bounded: if a definition uses it
 // up, the rules that could not be evaluated count as broken.
-import type { DefinitionProblem, SiteRuleSeverity } from '../api/common.ts';
+import type { DefinitionProblem, SiteRuleSeverity } from '../api/errors.ts';
 import type { JobDefinition } from '../api/jobs/jobs.ts';
 import type { CreateSiteRuleRequest, SiteRuleSubject } from '../api/jobs/site-rules.ts';
 import {

@@ -1,5 +1,5 @@
 // Checks for contradictory or pointless settings of a step, and for its outputs.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { stepTypes } from '../api/jobs/jobs.ts';
 import { limits } from '../limits.ts';
 import { patternProblems } from '../parameters/check-parameters.ts';

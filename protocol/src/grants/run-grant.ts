@@ -2,7 +2,7 @@
 // reached now, by which agents, until when. Each target has its own statement, so that a lease contains no target but
 // its own.
 import { type Static, Type } from 'typebox';
-import { Closed, Id } from '../api/common.ts';
+import { Closed, Id } from '../api/schema-parts.ts';
 import { limits } from '../limits.ts';
 
 /** How a signer's key is kept. An agent's policy says which classes it accepts. */

@@ -1,6 +1,6 @@
 // Checks that parameters are consistent, which the schema of a definition can't express. All checks run even if others
 // fail, so nothing is assumed about the types of what is checked.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { type ParameterType, parameterTypes, type ValueDefinition } from '../api/jobs/parameters.ts';
 import { visibleJson } from '../api/text.ts';
 import { limits } from '../limits.ts';

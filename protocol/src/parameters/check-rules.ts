@@ -1,5 +1,5 @@
 // Checks the rules between parameters when a job is saved.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import type { ParameterRule, Parameters } from '../api/jobs/parameters.ts';
 import { type ExpressionProblem, readExpression, toldWithPlace } from '../expressions/expression.ts';
 import type { ExpressionScope } from '../expressions/scope.ts';

@@ -1,7 +1,7 @@
 // Checks what a run is given against what its job asks for. Values are never converted; missing ones are filled from
 // defaults. Server, agent and forms use the same code.
 import type { ErrorObject } from 'ajv';
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import type { ParameterRule, Parameters, ValueDefinition } from '../api/jobs/parameters.ts';
 import { pointerPart } from '../json-values.ts';
 import { limits } from '../limits.ts';

@@ -1,4 +1,4 @@
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { visibleJson } from '../api/text.ts';
 
 /**

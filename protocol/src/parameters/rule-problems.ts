@@ -1,5 +1,5 @@
 // Checks the rules between parameters against the values of a run.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import type { ParameterRule, Parameters } from '../api/jobs/parameters.ts';
 import { visibleJson } from '../api/text.ts';
 import { type CompiledExpression, type Evaluation, readExpression } from '../expressions/expression.ts';

@@ -1,6 +1,6 @@
 // Checks a step's placeholders when a job is saved: each must refer to something, and stand where its value remains
 // data.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { type RenderableStep, readStep } from './placeholders/read-step.ts';
 import type { RenderScope } from './placeholders/scope.ts';
 import { analyzeField } from './sites/analyze-field.ts';

@@ -1,5 +1,5 @@
 // Renders a step for a person to read before it runs: with values in the text, and secrets masked.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { languages } from './languages.ts';
 import { type ReadField, type RenderableStep, readStep } from './placeholders/read-step.ts';
 import { placeholderText } from './placeholders/reference.ts';

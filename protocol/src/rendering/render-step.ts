@@ -1,5 +1,5 @@
 // Renders a step with its values: the configuration that an agent runs, and the values that its script refers to.
-import type { ErrorDetail } from '../api/common.ts';
+import type { ErrorDetail } from '../api/errors.ts';
 import { type Binding, Bindings } from './bindings.ts';
 import { languages } from './languages.ts';
 import { type ReadField, type RenderableStep, readStep } from './placeholders/read-step.ts';

@@ -1,19 +1,5 @@
 import { type Static, Type } from 'typebox';
-import {
-  artifactField,
-  conductFields,
-  createDirectoriesField,
-  filterFields,
-  modeFields,
-  overwriteField,
-  pathFields,
-  preserveOwnerField,
-  preservePermissionsField,
-  preserveTimesField,
-  symlinksField,
-  timeoutField,
-  transferBecomeField,
-} from './transfer-fields.ts';
+import { artifactField, pathFields, sftpTransferFields } from './transfer-fields.ts';
 
 /** Configuration of a step of type `sftp.download`: copies a file or a directory from the target to the agent. */
 export const SftpDownloadConfigSchema = Type.Object(
@@ -21,17 +7,7 @@ export const SftpDownloadConfigSchema = Type.Object(
     remote_path: pathFields.remote_path,
     local_path: Type.Optional(pathFields.local_path),
     artifact: artifactField,
-    become: transferBecomeField,
-    timeout: timeoutField,
-    create_directories: createDirectoriesField,
-    overwrite: overwriteField,
-    preserve_permissions: preservePermissionsField(false),
-    preserve_times: preserveTimesField,
-    preserve_owner: preserveOwnerField,
-    ...modeFields,
-    ...filterFields,
-    symlinks: symlinksField,
-    ...conductFields,
+    ...sftpTransferFields,
   },
   { additionalProperties: false },
 );

@@ -175,3 +175,18 @@ export const conductFields = {
   retries: retriesField,
   bandwidth_limit: bandwidthLimitField,
 };
+
+/** What `sftp.upload` and `sftp.download` have in common. */
+export const sftpTransferFields = {
+  become: transferBecomeField,
+  timeout: timeoutField,
+  create_directories: createDirectoriesField,
+  overwrite: overwriteField,
+  preserve_permissions: preservePermissionsField(false),
+  preserve_times: preserveTimesField,
+  preserve_owner: preserveOwnerField,
+  ...modeFields,
+  ...filterFields,
+  symlinks: symlinksField,
+  ...conductFields,
+};

@@ -21,7 +21,7 @@ import {
   targetsInOpenRuns,
 } from '../store/targets/inventory-targets.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
-import { requireGroups, requireSegments } from './inventory-rights.ts';
+import { requireItems } from './inventory-rights.ts';
 import { compareWithTargets, concernedBy, getPlan, groupsToMake, requireSeen } from './make-plan.ts';
 import type { PlannedItem } from './plan-changes.ts';
 import { writePlan } from './write-plan.ts';
@@ -106,15 +106,7 @@ async function planAgain(
   const wanted = stored.flatMap((one) => one.wanted ?? []);
   await lockConcerned(tx, concernedBy(plan.inventoryId, wanted));
   const items = await compareWithTargets(tx, plan.inventoryId, plan.adopt, wanted, caller);
-  const segments = new Map(items.map(({ item }) => [item.segmentId, item.segmentName]));
-  requireSegments(
-    caller,
-    [...segments].map(([id, name]) => ({ id, name })),
-  );
-  requireGroups(
-    caller,
-    items.some(({ write }) => write !== undefined && write.join.length + write.leave.length > 0),
-  );
+  requireItems(caller, items);
   return items;
 }
 

@@ -1,10 +1,9 @@
 import {
-  type CreateInventoryRequestSchema,
+  type CreateInventoryRequest,
   type Inventory,
   limits,
-  type UpdateInventoryRequestSchema,
+  type UpdateInventoryRequest,
 } from '@opsconductor/protocol';
-import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import type { Reach } from '../auth/authority.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -25,9 +24,6 @@ import {
   updateInventory as updateRow,
 } from '../store/targets/inventories.ts';
 import { requireInventory } from './inventory-rights.ts';
-
-export type CreateInventoryRequest = Static<typeof CreateInventoryRequestSchema>;
-export type UpdateInventoryRequest = Static<typeof UpdateInventoryRequestSchema>;
 
 /** Returns a page of the inventories in these reaches, by name. */
 export async function listInventories(

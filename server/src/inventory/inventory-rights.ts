@@ -1,5 +1,6 @@
 import { MissingPermission } from '../auth/missing-permission.ts';
 import type { Caller } from '../caller.ts';
+import type { PlannedItem } from './plan-changes.ts';
 
 /**
  * @throws {MissingPermission} unless the caller may edit targets in the inventory's segment, or everywhere if it has
@@ -21,10 +22,36 @@ export function requireInventory(caller: Caller, segment: { id: number; name: st
 }
 
 /**
+ * Checks the rights on everything that these items may change: targets in their segments, and target groups if these
+ * would change.
+ *
+ * @param own the segment that the inventory belongs to, if it belongs to one.
+ * @returns the segments' ids, ascending.
+ * @throws {MissingPermission}
+ */
+export function requireItems(
+  caller: Caller,
+  items: readonly PlannedItem[],
+  own?: { id: number; name: string },
+): number[] {
+  const segments = new Map(items.map(({ item }) => [item.segmentId, item.segmentName]));
+  if (own !== undefined) segments.set(own.id, own.name);
+  requireSegments(
+    caller,
+    [...segments].map(([id, name]) => ({ id, name })),
+  );
+  requireGroups(
+    caller,
+    items.some(({ write }) => write !== undefined && write.join.length + write.leave.length > 0),
+  );
+  return [...segments.keys()].sort((a, b) => a - b);
+}
+
+/**
  * @throws {MissingPermission} unless the caller may edit targets in each of these segments, which are named if they are
  * visible.
  */
-export function requireSegments(caller: Caller, segments: readonly { id: number; name: string }[]): void {
+function requireSegments(caller: Caller, segments: readonly { id: number; name: string }[]): void {
   const { authority } = caller;
   const refused = segments.find((segment) => !authority.holdsOnSegment('targets.edit', segment.id));
   if (refused === undefined) {
@@ -37,7 +64,7 @@ export function requireSegments(caller: Caller, segments: readonly { id: number;
 }
 
 /** @throws {MissingPermission} if groups would change and the caller may not edit them. */
-export function requireGroups(caller: Caller, changesGroups: boolean): void {
+function requireGroups(caller: Caller, changesGroups: boolean): void {
   if (!changesGroups || caller.authority.holdsEverywhere('target_groups.edit')) return;
   throw new MissingPermission(caller, 'target_groups.edit', 'everything');
 }

@@ -25,7 +25,7 @@ import {
 } from '../store/targets/inventory-plans.ts';
 import { groupsNamed, readConcerned } from '../store/targets/inventory-targets.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
-import { requireGroups, requireSegments } from './inventory-rights.ts';
+import { requireItems } from './inventory-rights.ts';
 import type { ReadHost, ReadInventory, readInventory } from './parse-inventory.ts';
 import { countPlan, type PlannedItem, planChanges, type WantedHost } from './plan-changes.ts';
 import { readInWorker } from './read-in-worker.ts';
@@ -134,7 +134,9 @@ export async function planHosts(
   return inTransaction(sql, async (tx) => {
     const wanted = await inSegments(tx, inventory, read.hosts, caller);
     const items = await compareWithTargets(tx, inventory.id, adopt, wanted, caller);
-    const concerned = requireConcerned(inventory, items, caller);
+    const { segmentId, segmentName } = inventory;
+    const own = segmentId === null ? undefined : { id: segmentId, name: segmentName ?? '' };
+    const segmentIds = requireItems(caller, items, own);
     const newGroups = await groupsToMake(tx, items);
     const { findings, findingCount, unusedVariables } = read;
     const summary: PlanSummary = {
@@ -146,7 +148,7 @@ export async function planHosts(
     };
     const plan = {
       inventoryId: inventory.id,
-      segmentIds: concerned,
+      segmentIds,
       adopt,
       summary,
       createdBy: caller.userId,
@@ -187,24 +189,6 @@ export async function groupsToMake(tx: Tx, items: readonly PlannedItem[]): Promi
   const joined = [...new Set(items.flatMap(({ write }) => write?.join ?? []))];
   const known = new Set((await groupsNamed(tx, joined)).map(({ name }) => name));
   return joined.filter((name) => !known.has(name)).sort();
-}
-
-/**
- * Checks the rights on the segments in which something may change, and on target groups if these would. Returns the
- * segments' ids.
- */
-function requireConcerned(inventory: InventoryRow, items: readonly PlannedItem[], caller: Caller): number[] {
-  const segments = new Map(items.map(({ item }) => [item.segmentId, item.segmentName]));
-  if (inventory.segmentId !== null) segments.set(inventory.segmentId, inventory.segmentName ?? '');
-  requireSegments(
-    caller,
-    [...segments].map(([id, name]) => ({ id, name })),
-  );
-  requireGroups(
-    caller,
-    items.some(({ write }) => write !== undefined && write.join.length + write.leave.length > 0),
-  );
-  return [...segments.keys()].sort((a, b) => a - b);
 }
 
 function refuseErrors(errors: ReadInventory['errors'], count: number): void {

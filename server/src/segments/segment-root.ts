@@ -6,7 +6,7 @@ import { AppError } from '../errors.ts';
 import type { SegmentRow } from '../store/agents/segments.ts';
 
 /** This server's identity for agents: what it signs with, and what agents pin. */
-export interface ServerIdentity {
+export interface PinnedIdentity {
   installationId: string;
   /** Ed25519. */
   serverKey: KeyPair;

@@ -28,14 +28,14 @@ import { createEnrollmentToken } from './enrollment/create-enrollment-token.ts';
 import { enrollAgent } from './enrollment/enroll-agent.ts';
 import { offerSegmentKey } from './segment-keys/offer-segment-key.ts';
 import { sealingKeyOf } from './segment-keys/sealing-key.ts';
-import type { ServerIdentity } from './segment-root.ts';
+import type { PinnedIdentity } from './segment-root.ts';
 
 export const testOrigin = { address: '192.0.2.7', requestId: 'test-request' };
 
 export interface TestInstallation {
   sql: Sql;
   masterKey: MasterKey;
-  identity: ServerIdentity;
+  identity: PinnedIdentity;
   caller: Caller;
   close(): Promise<void>;
 }

@@ -1,6 +1,5 @@
-import type { CreateTargetGroupRequestSchema, TargetGroup } from '@opsconductor/protocol';
+import type { TargetGroup, TargetGroupRequest } from '@opsconductor/protocol';
 import { patternsOf } from '@opsconductor/protocol';
-import type { Static } from 'typebox';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -28,8 +27,6 @@ import { readSelector } from '../targets/read-selector.ts';
 import { GroupOrderError, orderGroups, selectingGroup } from './group-order.ts';
 import { getTargetGroup } from './list-target-groups.ts';
 import { refreshMembersOfGroup } from './refresh-members.ts';
-
-export type TargetGroupRequest = Static<typeof CreateTargetGroupRequestSchema>;
 
 const newGroup = { description: '', selector: null, priority: 0, settings: {} };
 

@@ -1,4 +1,4 @@
-import type { Labels, Permission, Scope } from '@opsconductor/protocol';
+import type { CreateTargetRequest, Labels, Permission, Scope } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
@@ -16,12 +16,7 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import { bulkChangeTargets } from '../targets/bulk-targets.ts';
-import {
-  type CreateTargetRequest,
-  createTarget,
-  deleteTarget,
-  updateTarget,
-} from '../targets/edit-targets.ts';
+import { createTarget, deleteTarget, updateTarget } from '../targets/edit-targets.ts';
 import { createTargetGroup, deleteTargetGroup, updateTargetGroup } from './edit-target-groups.ts';
 import { getTargetGroup, listGroupEntries, listTargetGroups } from './list-target-groups.ts';
 import { refreshMembersOfGroup, refreshMembersOfTargets } from './refresh-members.ts';

@@ -10,9 +10,9 @@ import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
   type BulkChange,
+  type BulkTarget,
   changedByBulk,
   changeTargets,
-  type SelectedTarget,
   selectToChange,
 } from '../store/targets/target-bulk.ts';
 import { forgetContactsWith } from '../store/targets/target-contacts.ts';
@@ -203,7 +203,7 @@ async function apply(
 async function audit(
   tx: Tx,
   request: BulkTargetRequest,
-  selected: readonly SelectedTarget[],
+  selected: readonly BulkTarget[],
   changed: readonly number[],
   caller: Caller,
 ): Promise<void> {

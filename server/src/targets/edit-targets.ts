@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { CreateTargetRequestSchema, Target, UpdateTargetRequestSchema } from '@opsconductor/protocol';
-import type { Static } from 'typebox';
+import type { CreateTargetRequest, Target, UpdateTargetRequest } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
@@ -31,9 +30,6 @@ import { acceptGivenKey } from './host-keys.ts';
 import { requireJumpHosts } from './jump-hosts.ts';
 import { getTarget } from './list-targets.ts';
 import { requireOnTarget } from './require-on-target.ts';
-
-export type CreateTargetRequest = Static<typeof CreateTargetRequestSchema>;
-export type UpdateTargetRequest = Static<typeof UpdateTargetRequestSchema>;
 
 const newTarget: Omit<TargetFields, 'name' | 'host'> = {
   port: null,

@@ -1,4 +1,4 @@
-import type { Permission } from '@opsconductor/protocol';
+import type { CreateTargetRequest, Permission } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority, type Grant } from '../auth/authority.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
@@ -16,7 +16,7 @@ import { lockHostTrust } from '../store/host-keys/host-trust.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { listTargetRuns } from '../store/runs/runs.ts';
 import { writeContact } from '../store/targets/target-contacts.ts';
-import { type CreateTargetRequest, createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
+import { createTarget, deleteTarget, updateTarget } from './edit-targets.ts';
 import { getTarget, listTargets } from './list-targets.ts';
 
 const testHostKey = `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${'A'.repeat(43)}`;

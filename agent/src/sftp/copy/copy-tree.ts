@@ -1,6 +1,7 @@
 // Walks a directory of the source together with the one at the destination, and decides about and copies each entry,
 // many at a time. An error with one entry is reported and doesn't affect the others.
 
+import { Semaphore } from '../../timing/semaphore.ts';
 import { Turn } from '../../timing/turn.ts';
 import type { Ends } from '../find-ends.ts';
 import { type NewRow, rowOf, type TransferReport } from '../report/transfer-report.ts';
@@ -20,7 +21,6 @@ import { changedAttributes, directoryAttributes, fileAttributes } from './new-at
 import { type Part, type Reckoned, Reckoning } from './reckoning.ts';
 import { refusePlace } from './refuse-place.ts';
 import { entriesOf, folded, isTaken, sameName } from './same-names.ts';
-import { Slots } from './slots.ts';
 import {
   badName,
   linkInCircle,
@@ -77,14 +77,14 @@ interface Item {
   /** As in `FileCopy`. */
   madeUnder?: string | undefined;
   /** The slots that it occupies one of, if it does. */
-  slots: Slots | undefined;
+  slots: Semaphore | undefined;
 }
 
 export class TreeCopy {
   readonly #options: TreeCopyOptions;
-  readonly #files = new Slots(filesAtATime);
-  readonly #largeFiles = new Slots(largeFilesAtATime);
-  readonly #directories: Slots;
+  readonly #files = new Semaphore(filesAtATime);
+  readonly #largeFiles = new Semaphore(largeFilesAtATime);
+  readonly #directories: Semaphore;
   readonly #smallFiles: SmallFiles | undefined;
   readonly #reckoning: Reckoning;
   /** Paths of what is copied, of its copy, and of the directory that holds the copy. */
@@ -101,7 +101,7 @@ export class TreeCopy {
     this.#smallFiles = options.smallFiles?.(
       () => (direction === 'push' ? this.#tops.holds : this.#tops.from) || '/',
     );
-    this.#directories = new Slots(
+    this.#directories = new Semaphore(
       this.#smallFiles === undefined ? directoriesAtATime : directoriesAtATimeTogether,
     );
   }

@@ -1,5 +1,6 @@
 // Finds and deletes what a mirror has to delete: what the destination has and the source doesn't.
 
+import { Semaphore } from '../../timing/semaphore.ts';
 import { Turn } from '../../timing/turn.ts';
 import type { TransferPlan } from '../transfer-plan.ts';
 import { isSafeName } from '../tree/safe-name.ts';
@@ -8,7 +9,6 @@ import type { Directory, Entry } from '../tree/tree.ts';
 import { type BothSides, LargeDirectories } from './large-directories.ts';
 import type { Listings } from './listings.ts';
 import { takenFor } from './same-names.ts';
-import { Slots } from './slots.ts';
 import { maxDepth, tooDeep } from './tree-refusals.ts';
 
 /** Further directories are visited one at a time by the visit that has found them. */
@@ -31,7 +31,7 @@ export async function findExtraneous(
   { filter }: Pick<TransferPlan, 'filter'>,
   { most, signal, listings }: { most: number; signal: AbortSignal; listings: Listings },
 ): Promise<Extraneous[]> {
-  const slots = new Slots(directoriesAtATime);
+  const slots = new Semaphore(directoriesAtATime);
   let count = 0;
   const visit = async (
     source: Directory | undefined,

@@ -1,7 +1,8 @@
 // Bounds how many entries of directories are held at a time, whatever the other side lists. Of large directories only
 // one is looked at, and then what it contains: its entries are held until everything in it is done.
+
+import { Semaphore } from '../../timing/semaphore.ts';
 import type { Entry } from '../tree/tree.ts';
-import { Slots } from './slots.ts';
 import { tooManyHeld } from './tree-refusals.ts';
 
 /** Entries of both sides from which on a directory is large. */
@@ -21,7 +22,7 @@ export interface LargeBounds {
 export class LargeDirectories {
   readonly #held: number;
   readonly #bounds: LargeBounds;
-  readonly #turn = new Slots(1);
+  readonly #turn = new Semaphore(1);
 
   constructor(bounds: LargeBounds = { large: largeEntries, most: maxHeldEntries }, held = 0) {
     this.#bounds = bounds;

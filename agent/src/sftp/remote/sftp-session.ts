@@ -1,5 +1,5 @@
 // One SFTP session, with a method for each operation of the protocol. Every request settles, however the session ends.
-import { Slots } from '../copy/slots.ts';
+import { Semaphore } from '../../timing/semaphore.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { sftpStatus, TransferError } from '../tree/transfer-error.ts';
 import {
@@ -48,7 +48,7 @@ export class SftpSession {
   readonly #most: ListBounds;
   /** OpenSSH's server expects the two paths of a symlink request in the opposite order to the protocol. */
   readonly #isOpenSsh: boolean;
-  readonly #longListings = new Slots(1);
+  readonly #longListings = new Semaphore(1);
 
   constructor(
     wire: SftpWire,

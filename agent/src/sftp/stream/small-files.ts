@@ -1,8 +1,9 @@
 // Gathers small files and has many of them moved together while the next ones are gathered. A file that can't be moved
 // this way, for whatever reason, is reported as not moved; it is then copied by itself, which also reports what is
 // wrong with it.
+
+import { Semaphore } from '../../timing/semaphore.ts';
 import type { CopiedFile, FileCopy } from '../copy/copy-file.ts';
-import { Slots } from '../copy/slots.ts';
 import type { MemoryShare, Shared } from '../memory-share.ts';
 
 /** Larger files are copied just as fast by themselves. */
@@ -60,7 +61,7 @@ interface Waiting extends SmallFile {
 
 export class SmallFiles {
   readonly #mover: Mover;
-  readonly #places: Slots;
+  readonly #places: Semaphore;
   readonly #share: MemoryShare;
   #waiting: Waiting[] = [];
   #moving = 0;
@@ -72,7 +73,7 @@ export class SmallFiles {
   constructor(mover: Mover, { signal, share }: { signal: AbortSignal; share: MemoryShare }) {
     this.#mover = mover;
     this.#share = share;
-    this.#places = new Slots(share.partOf(waiting));
+    this.#places = new Semaphore(share.partOf(waiting));
     this.#signal = signal;
     signal.addEventListener('abort', this.#onAbort);
   }

@@ -4,8 +4,9 @@ import type { StepOutcome, StepReason, WinrmExecConfig } from '@opsconductor/pro
 import { cutText } from '../../cut-text.ts';
 import { SshError } from '../../ssh/ssh-error.ts';
 import type { CommandEnd } from '../../winrm/commands/run-command.ts';
-import type { WinrmError, WinrmErrorKind } from '../../winrm/winrm-error.ts';
-import { failedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
+import type { ConnectionSource } from '../../winrm/connection/pool.ts';
+import { WinrmError, type WinrmErrorKind } from '../../winrm/winrm-error.ts';
+import { failedBeforeStart, stoppedBeforeStart, stoppedStatus } from '../before-start-outcomes.ts';
 import type { StopRequest } from '../step-type.ts';
 
 /** The step's reason for an error that came before anything was started. */
@@ -32,6 +33,23 @@ export const reasons: Readonly<Record<WinrmErrorKind, StepReason>> = {
   too_large: 'invalid_config',
   invalid: 'invalid_config',
 };
+
+/**
+ * Returns the outcome of a step whose command ended with this error instead of an end of its own. Throws it again if
+ * nobody foresaw it.
+ */
+export function outcomeOfThrown(
+  error: unknown,
+  signal: AbortSignal,
+  connections: ConnectionSource | undefined,
+): StepOutcome {
+  if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
+  if (error instanceof SshError) return failedBeforeStart(error);
+  if (!(error instanceof WinrmError)) throw error;
+  // A login has the rights that its user had when it began.
+  connections?.retire?.();
+  return outcomeOfError(error);
+}
 
 export function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutcome {
   // The host's name was not found, or the policy or the credential's bounds forbid its addresses.

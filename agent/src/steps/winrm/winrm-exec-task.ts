@@ -6,12 +6,10 @@ import type { CommandEnd } from '../../winrm/commands/run-command.ts';
 import type { ConnectionSource } from '../../winrm/connection/pool.ts';
 import { scriptCommand } from '../../winrm/powershell/script-command.ts';
 import { removeTask, runTask, type TaskStart } from '../../winrm/tasks/task-command.ts';
-import { WinrmError } from '../../winrm/winrm-error.ts';
-import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
 import type { AttemptOnTarget, KeptOutput, StepContext, StopRequest } from '../step-type.ts';
 import { winrmConnections } from './winrm-connection-options.ts';
 import type { WinrmExecOptions } from './winrm-exec.ts';
-import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { outcomeOfEnd, outcomeOfThrown } from './winrm-exec-outcomes.ts';
 import { scriptOf } from './winrm-exec-script.ts';
 import { WinrmOutput } from './winrm-output.ts';
 
@@ -99,12 +97,7 @@ async function followTask(
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     });
   } catch (error) {
-    if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
-    if (error instanceof SshError) return failedBeforeStart(error);
-    if (!(error instanceof WinrmError)) throw error;
-    // A login has the rights that its user had when it began.
-    connections?.retire?.();
-    return outcomeOfError(error);
+    return outcomeOfThrown(error, signal, connections);
   }
   return outcomeOfEnd(end, config, target.host, signal.aborted ? (signal.reason as StopRequest) : undefined);
 }

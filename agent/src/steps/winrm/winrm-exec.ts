@@ -1,6 +1,5 @@
 // Step type winrm.exec: a PowerShell or cmd script on a target that speaks WinRM.
 import type { StepOutcome, WinrmExecConfig } from '@opsconductor/protocol';
-import { SshError } from '../../ssh/ssh-error.ts';
 import {
   type CommandEnd,
   type RunLimits,
@@ -10,11 +9,9 @@ import {
 import type { ConnectionSource } from '../../winrm/connection/pool.ts';
 import type { ShellSettings } from '../../winrm/messages/soap.ts';
 import { scriptCommand } from '../../winrm/powershell/script-command.ts';
-import { WinrmError } from '../../winrm/winrm-error.ts';
-import { failedBeforeStart, stoppedBeforeStart } from '../before-start-outcomes.ts';
 import type { StepContext, StepType, StopRequest } from '../step-type.ts';
 import { type WinrmDeps, winrmConnections } from './winrm-connection-options.ts';
-import { outcomeOfEnd, outcomeOfError } from './winrm-exec-outcomes.ts';
+import { outcomeOfEnd, outcomeOfThrown } from './winrm-exec-outcomes.ts';
 import { scriptOf } from './winrm-exec-script.ts';
 import { executeAsTask, reattachTask, removeTaskOf, whatReattachNeeds } from './winrm-exec-task.ts';
 import { WinrmOutput } from './winrm-output.ts';
@@ -68,12 +65,7 @@ async function execute(
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     });
   } catch (error) {
-    if (signal.aborted && error === signal.reason) return stoppedBeforeStart(signal.reason as StopRequest);
-    if (error instanceof SshError) return failedBeforeStart(error);
-    if (!(error instanceof WinrmError)) throw error;
-    // A login has the rights that its user had when it began.
-    connections?.retire?.();
-    return outcomeOfError(error);
+    return outcomeOfThrown(error, signal, connections);
   }
   output.end();
   const took = startedMs === undefined ? {} : { executionTimeMs: Math.round(performance.now() - startedMs) };

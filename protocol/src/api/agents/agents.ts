@@ -1,6 +1,6 @@
 // Agents as people see and manage them: their state, labels, current steps, and why one is not connected.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { LabelsSchema } from '../targets/targets.ts';
 
 /**

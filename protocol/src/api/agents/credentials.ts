@@ -2,7 +2,7 @@
 // the secret.
 import { type Static, Type } from 'typebox';
 import { SealedCredentialSchema } from '../../agent/lease.ts';
-import { CalendarDate, Closed, Id, Nullable, pageQuery, Timestamp } from '../common.ts';
+import { CalendarDate, Closed, Id, Nullable, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description, DisplayName } from '../text.ts';
 
 export const credentialKinds = [

@@ -1,7 +1,7 @@
 // What the owner of a segment signs: the current roster, plus the agents and keys that it doesn't name yet.
 import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../../agent/server-messages.ts';
-import { Closed, Id, Nullable } from '../common.ts';
+import { Closed, Id, Nullable } from '../schema-parts.ts';
 
 /** Base64 of 32 bytes. */
 export const PublicKeySchema = Type.String({

@@ -2,8 +2,8 @@
 import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../../agent/server-messages.ts';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import type { Permission } from '../people/permissions.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description } from '../text.ts';
 import { PublicKeySchema } from './segment-roster.ts';
 

@@ -1,6 +1,6 @@
 // Categories: jobs are sorted into them, and rights on jobs are granted on them.
 import { type Static, Type } from 'typebox';
-import { Changes, Closed, Id, Nullable, Timestamp } from '../common.ts';
+import { Changes, Closed, Id, Nullable, Timestamp } from '../schema-parts.ts';
 import { Description, DisplayName } from '../text.ts';
 
 /** The category of jobs that name none. It can't be deleted. */

@@ -1,7 +1,7 @@
 // One action on many jobs: all of them change, or none.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id } from '../common.ts';
+import { Closed, Id } from '../schema-parts.ts';
 import { LabelName, LabelsSchema } from '../targets/targets.ts';
 import { descriptionPattern } from '../text.ts';
 import { CategoryPath } from './categories.ts';

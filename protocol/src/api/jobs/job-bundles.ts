@@ -3,7 +3,8 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { jobStates } from '../../states.ts';
-import { Closed, ErrorDetailSchema, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { ErrorDetailSchema } from '../errors.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { DisplayName, descriptionPattern } from '../text.ts';
 import { DefinitionChangeSchema } from './job-versions.ts';
 import { JobDefinitionSchema, jobFilters, VersionNameText } from './jobs.ts';

@@ -2,7 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { jobStates, runStatuses } from '../../states.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 
 export const jobProblemKinds = [
   /** A step names a credential that exists in no segment. */

@@ -1,7 +1,7 @@
 // Versions of a job: their metadata, how two of them differ, and the names that runs may use for them.
 import { type Static, Type } from 'typebox';
 import { changeKinds } from '../../comparison/compare-definitions.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { descriptionPattern } from '../text.ts';
 import { JobDefinitionSchema, VersionNameSchema, VersionNameText } from './jobs.ts';
 

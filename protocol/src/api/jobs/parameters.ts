@@ -3,7 +3,7 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { pointerPattern } from '../../steps/patterns.ts';
-import { Closed } from '../common.ts';
+import { Closed } from '../schema-parts.ts';
 import { Description, DisplayName } from '../text.ts';
 
 export const parameterTypes = ['string', 'integer', 'number', 'boolean', 'array', 'object'] as const;

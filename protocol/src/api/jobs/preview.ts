@@ -1,7 +1,8 @@
 // What steps would look like with chosen values, before anything runs.
 import { type Static, Type } from 'typebox';
 
-import { Closed, ErrorDetailSchema, Id, Nullable } from '../common.ts';
+import { ErrorDetailSchema } from '../errors.ts';
+import { Closed, Id, Nullable } from '../schema-parts.ts';
 import { JobDefinitionSchema, VersionReference } from './jobs.ts';
 import { ParameterValuesSchema } from './values.ts';
 

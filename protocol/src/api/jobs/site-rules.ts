@@ -1,15 +1,7 @@
 // An installation's own rules for its job definitions, in addition to the schema.
 import { type Static, Type } from 'typebox';
-import {
-  Closed,
-  DefinitionProblemSchema,
-  Id,
-  Nullable,
-  Page,
-  pageQuery,
-  siteRuleSeverities,
-  Timestamp,
-} from '../common.ts';
+import { DefinitionProblemSchema, siteRuleSeverities } from '../errors.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description, DisplayName, descriptionPattern } from '../text.ts';
 import { CategoryPath } from './categories.ts';
 import { type JobDefinition, JobDefinitionSchema } from './jobs.ts';

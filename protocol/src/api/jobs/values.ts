@@ -4,7 +4,7 @@ import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { SealedEnvelopeSchema } from '../agents/sealed-envelope.ts';
 import { SealingKeySchema } from '../agents/segments.ts';
-import { Closed, Id } from '../common.ts';
+import { Closed, Id } from '../schema-parts.ts';
 import { Identifier } from './parameters.ts';
 
 /** One secret value, sealed to one segment. */

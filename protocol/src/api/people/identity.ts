@@ -1,6 +1,6 @@
 // The signed-in user, how to sign in, and API tokens.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Timestamp } from '../schema-parts.ts';
 import { DisplayName } from '../text.ts';
 import { grantablePermissions, NamedScopeSchema, PermissionReachSchema, userKinds } from './people.ts';
 import { permissions, roles, ScopeSchema } from './permissions.ts';

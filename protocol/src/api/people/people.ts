@@ -1,6 +1,6 @@
 // Users, service accounts, user groups, grants, and the access that these add up to.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description, DisplayName, namePattern } from '../text.ts';
 import {
   type Permission,

@@ -1,6 +1,6 @@
 // Permissions, the roles that bundle them, and the scopes on which they can be granted.
 import { type Static, Type } from 'typebox';
-import { Closed, Id } from '../common.ts';
+import { Closed, Id } from '../schema-parts.ts';
 
 export const roles = ['viewer', 'operator', 'author', 'admin', 'auditor'] as const;
 export type Role = (typeof roles)[number];

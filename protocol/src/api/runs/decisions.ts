@@ -1,17 +1,11 @@
-// Held steps, the decisions that people make about them, and the attempts of a step.
+// Held steps, and the decisions that people make about them.
 import { type Static, Type } from 'typebox';
-import { cleanUpFindings } from '../../agent/agent-messages.ts';
-import { DetectionSchema } from '../../detections.ts';
-import { attemptOutcomes } from '../../outcome.ts';
-import { outputStateMeaning, outputStates } from '../../states.ts';
-import { Closed, Id, Nullable, Timestamp } from '../common.ts';
-import { SurvivorSchema } from './runs.ts';
+import { Epoch } from '../../agent/message-parts.ts';
+import { Closed, Id, Nullable, Timestamp } from '../schema-parts.ts';
 
 /** `succeeded`: it ran, continue. `failed`: it did not succeed. `retry`: run it again. `cancel`: give it up. */
 export const decisions = ['succeeded', 'failed', 'retry', 'cancel'] as const;
 export type Decision = (typeof decisions)[number];
-
-const Attempt = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
 
 export const DecideRequestSchema = Closed({
   decision: Type.Enum(decisions),
@@ -20,7 +14,7 @@ export const DecideRequestSchema = Closed({
   /**
    * Only these steps, as the caller saw them. Refused as a whole if one is no longer held or has a different attempt.
    */
-  steps: Type.Optional(Type.Array(Closed({ id: Id, attempt: Attempt }), { minItems: 1, maxItems: 1_000 })),
+  steps: Type.Optional(Type.Array(Closed({ id: Id, attempt: Epoch }), { minItems: 1, maxItems: 1_000 })),
   /** Only steps whose attempt this agent had. */
   agentName: Type.Optional(Type.String({ maxLength: 63 })),
   stepNumber: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
@@ -59,7 +53,7 @@ export const HeldGroupSchema = Type.Object({
   steps: Type.Array(
     Type.Object({
       id: Id,
-      attempt: Attempt,
+      attempt: Epoch,
       targetRunId: Id,
       targetName: Type.String(),
       heldUntil: Timestamp,
@@ -108,50 +102,3 @@ export function decisionConsequences(of: {
 function plural(count: number, what: string): string {
   return count === 1 ? `one ${what}` : `${count} ${what}s`;
 }
-
-// ---- attempts
-
-export const AttemptSchema = Type.Object({
-  attempt: Attempt,
-  number: Type.Optional(
-    Type.Integer({ description: 'Which of the attempts of the step it is, from 1 on, without gaps' }),
-  ),
-  status: Type.Enum(['running', ...attemptOutcomes]),
-  agentName: Nullable(Type.String()),
-  leasedAt: Nullable(Timestamp),
-  startedAt: Nullable(Timestamp),
-  endedAt: Nullable(Timestamp),
-  executionTimeMs: Nullable(Type.Integer()),
-  /** For a command that survives its agent, if the target can tell: processor time, and peak memory use. */
-  cpuMs: Type.Optional(Nullable(Type.Integer())),
-  peakMemoryBytes: Type.Optional(Nullable(Type.Integer())),
-  exitCode: Nullable(Type.Integer()),
-  signal: Nullable(Type.String()),
-  reason: Nullable(Type.String()),
-  message: Nullable(Type.String()),
-  advice: Nullable(Type.String()),
-  survivors: Type.Array(SurvivorSchema),
-  /** Secrets that nobody named and that were masked in its output because of their form. */
-  detections: Type.Optional(Type.Array(DetectionSchema)),
-  outputState: Type.Enum(outputStates, { description: outputStateMeaning }),
-  outputBytes: Type.Integer(),
-  /** What its agent reported after the attempt had been given up. */
-  late: Nullable(Type.Object({ status: Type.String(), at: Timestamp })),
-  decision: Nullable(
-    Type.Object({ decision: Type.Enum(decisions), note: Type.String(), by: Type.String(), at: Timestamp }),
-  ),
-  /** For an attempt that was cut off: whether an agent has looked for what it left on the target. */
-  cleanUp: Nullable(
-    Type.Object({
-      state: Type.Enum(['waits', 'asked', 'done']),
-      /** While it waits: the earliest time. */
-      due: Type.Optional(Timestamp),
-      found: Nullable(Type.Enum(cleanUpFindings)),
-      survivors: Type.Array(SurvivorSchema),
-      at: Nullable(Timestamp),
-    }),
-  ),
-});
-export type Attempt = Static<typeof AttemptSchema>;
-export const AttemptsSchema = Type.Object({ items: Type.Array(AttemptSchema) });
-export type Attempts = Static<typeof AttemptsSchema>;

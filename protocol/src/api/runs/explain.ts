@@ -1,6 +1,6 @@
 // Explains why parts of a run are waiting.
 import { type Static, Type } from 'typebox';
-import { Id, Nullable, Timestamp } from '../common.ts';
+import { Id, Nullable, Timestamp } from '../schema-parts.ts';
 
 export const waitCodes = [
   /** Ready steps, and the agents of their segment. */

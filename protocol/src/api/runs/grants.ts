@@ -1,9 +1,9 @@
 // Requests for what has to be signed before a run is started.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id } from '../common.ts';
 import { VersionReference } from '../jobs/jobs.ts';
 import { ParameterValuesSchema, SecretParametersSchema } from '../jobs/values.ts';
+import { Closed, Id } from '../schema-parts.ts';
 import { selectionFields } from '../targets/selection.ts';
 
 /** The parts of a start request that are signed. Priority, strategy, timeouts and reason are not. */

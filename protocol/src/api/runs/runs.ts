@@ -1,13 +1,13 @@
 // Runs, their target runs, steps, output and live events.
 import { type Static, Type } from 'typebox';
-import { DetectionSchema } from '../../detections.ts';
 import { limits } from '../../limits.ts';
 import { Pair } from '../../pair.ts';
 import { outputStateMeaning, outputStates, runStatuses, stepStatuses } from '../../states.ts';
 import type { segmentHealths } from '../agents/segments.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
 import { RunParameterSchema, StepHandedOnSchema } from '../jobs/values.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { RunSelectionSchema } from '../targets/selection.ts';
+import { endFields, leftFields } from './attempt-end.ts';
 import { LockSchema, RunStrategySchema } from './strategy.ts';
 
 const targetCounts = {
@@ -131,7 +131,6 @@ export const TargetRunSchema = Type.Object({
   ...cancelledByItself,
 });
 export type TargetRun = Static<typeof TargetRunSchema>;
-export const SurvivorSchema = Type.Object({ pid: Type.Integer(), command: Type.String() });
 export const StepSchema = Type.Object({
   id: Id,
   targetRunId: Id,
@@ -152,19 +151,10 @@ export const StepSchema = Type.Object({
   leasedAt: Nullable(Timestamp),
   startedAt: Nullable(Timestamp),
   completedAt: Nullable(Timestamp),
-  /** How long its command ran. Lines of output count from `startedAt`, when the shell has not yet taken the command. */
-  executionTimeMs: Nullable(Type.Integer()),
-  /** For a command that survives its agent, if the target can tell: processor time, and peak memory use. */
-  cpuMs: Type.Optional(Nullable(Type.Integer())),
-  peakMemoryBytes: Type.Optional(Nullable(Type.Integer())),
-  exitCode: Nullable(Type.Integer()),
-  signal: Nullable(Type.String()),
-  reason: Nullable(Type.String()),
+  ...endFields,
   errorMessage: Nullable(Type.String()),
   advice: Nullable(Type.String()),
-  survivors: Type.Array(SurvivorSchema),
-  /** Secrets that nobody named and that were masked in its output because of their form. */
-  detections: Type.Optional(Type.Array(DetectionSchema)),
+  ...leftFields,
   /** For a ready step that is tried again: the earliest time of the next try. */
   notBefore: Type.Optional(Nullable(Timestamp)),
   /** For a held step: until when it waits for a decision. */

@@ -2,7 +2,7 @@
 // each target run needs.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed } from '../common.ts';
+import { Closed } from '../schema-parts.ts';
 
 export const percentPattern = '^(100|[1-9]?[0-9])%$';
 const Percent = Type.String({ pattern: percentPattern, description: 'A percentage of the targets: `10%`' });

@@ -6,7 +6,7 @@ import {
   transferOperations,
   transferStatuses,
 } from '../../agent/transfers.ts';
-import { Closed, Id, Nullable, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Timestamp } from '../schema-parts.ts';
 
 export const TransferSchema = Type.Object({
   operation: Type.Enum(transferOperations),

@@ -3,7 +3,7 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
 import { maxUserLength } from '../../sealing/bounds/bounds.ts';
-import { Changes, Closed, Id, Nullable } from '../common.ts';
+import { Changes, Closed, Id, Nullable } from '../schema-parts.ts';
 import { DisplayName, targetNamePattern } from '../text.ts';
 
 export const connectionProtocols = ['ssh', 'winrm'] as const;

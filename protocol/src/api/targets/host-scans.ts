@@ -2,7 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { scanKinds } from '../../agent/server-messages.ts';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { RunSelectionSchema, TargetSelectionSchema } from './selection.ts';
 
 const Fingerprint = Type.String({ pattern: '^SHA256:[A-Za-z0-9+/]{43}$' });

@@ -1,7 +1,7 @@
 // What a whole segment trusts about hosts: certificate authorities, revoked keys, and known_hosts files.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, Timestamp } from '../schema-parts.ts';
 import { Description } from '../text.ts';
 
 export const hostTrustKinds = ['authority', 'revoked'] as const;

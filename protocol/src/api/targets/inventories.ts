@@ -2,7 +2,7 @@
 // up to date. An import is first planned, then applied as a whole or not at all.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description, DisplayName } from '../text.ts';
 import { TargetSettingsSchema } from './connection-settings.ts';
 import { TargetGroupName } from './target-groups.ts';

@@ -2,7 +2,7 @@
 // keeps the selection as it was given.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, pageQuery } from '../common.ts';
+import { Closed, Id, Nullable, pageQuery } from '../schema-parts.ts';
 
 export const SelectorText = Type.String({
   minLength: 1,

@@ -2,7 +2,7 @@
 // connection settings can be given on them.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, pageQuery, Timestamp } from '../common.ts';
+import { Closed, Id, Nullable, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description } from '../text.ts';
 import { InheritedSettingsSchema } from './connection-settings.ts';
 import { SelectorText } from './selection.ts';

@@ -1,7 +1,7 @@
 // Targets: hosts that steps run on, their host keys, and connection tests.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../common.ts';
+import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description, namePattern, targetNamePattern } from '../text.ts';
 import { connectionProtocols, TargetSettingsSchema } from './connection-settings.ts';
 import { SelectorText, TargetSelectionSchema } from './selection.ts';

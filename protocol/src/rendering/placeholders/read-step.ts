@@ -1,5 +1,5 @@
 // Finds and looks up every placeholder of a step, for checking when saving and for rendering.
-import type { ErrorDetail } from '../../api/common.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
 import { fieldPath, placeholderFields, type TextField, textFieldsOf } from './fields.ts';
 import { rawProblem } from './raw-splice.ts';
 import { placeholderText } from './reference.ts';

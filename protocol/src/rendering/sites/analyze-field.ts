@@ -1,5 +1,5 @@
 // Checks where the placeholders of a step stand, by the rules of each field's language.
-import type { ErrorDetail } from '../../api/common.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
 import { languages } from '../languages.ts';
 import { problemsIn, type ReadField } from '../placeholders/read-step.ts';
 import { placeholderText } from '../placeholders/reference.ts';

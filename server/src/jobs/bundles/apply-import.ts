@@ -86,7 +86,7 @@ export async function applyImport(deps: ApplyDeps, applying: Applying): Promise<
  * Compares the jobs as they were planned with the jobs as they are now.
  * @throws {AppError} `conflict`, with a detail for each job that has changed.
  */
-export async function refuseChanged(sql: Queryable, importId: string): Promise<void> {
+export async function refuseChangedJobs(sql: Queryable, importId: string): Promise<void> {
   const items = await listImportBases(sql, importId);
   const details: ErrorDetail[] = [];
   for (let at = 0; at < items.length; at += basesAtATime) {
@@ -145,7 +145,7 @@ class Application {
       this.#tx,
       bases.flatMap(({ jobId }) => (jobId === null ? [] : [jobId])),
     );
-    await refuseChanged(this.#tx, row.id);
+    await refuseChangedJobs(this.#tx, row.id);
     const links: { jobId: number; template: string }[] = [];
     for (let after = 0; ; ) {
       const items = await nextImportItems(this.#tx, row.id, after, itemsAtATime);

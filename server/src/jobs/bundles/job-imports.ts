@@ -38,7 +38,7 @@ import {
   startApplying,
 } from '../../store/jobs/job-imports.ts';
 import { refuseUnstorableText } from '../../validation/storable-text.ts';
-import { applyImport, refuseChanged } from './apply-import.ts';
+import { applyImport, refuseChangedJobs } from './apply-import.ts';
 import { convertFile } from './convert-file.ts';
 import { detailOf, headOf, itemOf } from './import-view.ts';
 import { choose } from './planning/choose.ts';
@@ -169,7 +169,7 @@ export class JobImports {
       if (found === undefined) throw notFound('Import');
       refuseUnplanned(found);
       refuseConflicts(found);
-      await refuseChanged(tx, id);
+      await refuseChangedJobs(tx, id);
       await startApplying(tx, id);
       await recordAudit(tx, {
         ...auditedBy(caller),

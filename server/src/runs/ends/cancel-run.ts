@@ -1,7 +1,7 @@
 // Cancels a run. What waits is cancelled at once; what runs is told to stop. No agent has to be alive for this: if
 // nobody confirms, the sweep ends the step as unknown, and people who can't wait for that can force it. In a run that
 // has ended, attempts that were given up are stopped, as they may still be running if their agent is cut off.
-import { isRunEnded } from '@opsconductor/protocol';
+import { isRunEnded, type RunStatus } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
@@ -44,12 +44,7 @@ export async function cancelRun(
     const run = ledger.run(runId);
     if (run === undefined) throw notFound(`Run ${runId}`);
     const hasEnded = isRunEnded(run.status);
-    if (hasEnded && (await countUntoldAttempts(tx, runId)) === 0) {
-      throw new AppError(
-        'conflict',
-        `Run ${runId} has already ended: it is ${run.status.replace('_', ' ')}.`,
-      );
-    }
+    if (hasEnded && (await countUntoldAttempts(tx, runId)) === 0) throw alreadyEnded(run);
     const isRepeated = hasEnded ? seen.cancelRequestedAt !== null : run.status === 'cancelling';
     if (isRepeated && (hasEnded || !force)) return ledger.write();
     if (!isRepeated) await markCancelRequested(tx, runId, caller.userId, ledger.now);
@@ -75,6 +70,10 @@ export async function mayDirectRun(
 ): Promise<boolean> {
   if (authority.holdsOnCategory('run', run.categoryId)) return true;
   return authority.holdsSomewhere('run') && isRunWithin(db, run.id, authority.reach('run'));
+}
+
+export function alreadyEnded({ id, status }: { id: number; status: RunStatus }): AppError {
+  return new AppError('conflict', `Run ${id} has already ended: it is ${status.replace('_', ' ')}.`);
 }
 
 export async function requireRun(tx: Tx, run: RunRecord, caller: Caller): Promise<void> {

@@ -12,7 +12,7 @@ import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 import { seeRun } from '../view/seen-run.ts';
-import { requireRun } from './cancel-run.ts';
+import { alreadyEnded, requireRun } from './cancel-run.ts';
 
 const maxDetails = 100;
 
@@ -34,12 +34,7 @@ export async function decideHeld(
     const ledger = await RunLedger.open(tx, { runIds: [runId] });
     const run = ledger.run(runId);
     if (run === undefined) throw notFound(`Run ${runId}`);
-    if (isRunEnded(run.status)) {
-      throw new AppError(
-        'conflict',
-        `Run ${runId} has already ended: it is ${run.status.replace('_', ' ')}.`,
-      );
-    }
+    if (isRunEnded(run.status)) throw alreadyEnded(run);
     const reaches = caller.authority.reach('read');
     const all = await heldStepIds(tx, runId, reaches);
     const ids = await chosenSteps(tx, runId, request, reaches);

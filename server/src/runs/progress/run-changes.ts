@@ -1,7 +1,7 @@
 // Makes the events of a run from what a transaction changed in it.
 import type { RunChange, Step } from '@opsconductor/protocol';
 import type { RunRow, TargetRunRow } from '../../store/runs/progress-rows.ts';
-import { targetsQueued } from '../../store/runs/run-counts.ts';
+import { targetCounts } from '../../store/runs/run-counts.ts';
 
 /** Steps and target runs in one event, at most. */
 export const maxChangesOfEvent = 1_000;
@@ -68,14 +68,7 @@ function changeOf(
     run: {
       status: row.status,
       outputState: row.outputState,
-      targetsQueued: targetsQueued(row),
-      targetsRunning: row.targetsRunning,
-      targetsHeld: row.targetsHeld,
-      targetsSucceeded: row.targetsSucceeded,
-      targetsFailed: row.targetsFailed,
-      targetsCancelled: row.targetsCancelled,
-      targetsTimedOut: row.targetsTimedOut,
-      targetsUnknown: row.targetsUnknown,
+      ...targetCounts(row),
       completedSteps: row.completedSteps,
       failedSteps: row.failedSteps,
       lateResults: row.lateResults,

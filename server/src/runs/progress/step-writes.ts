@@ -1,5 +1,6 @@
 // Collects what a transaction changes in steps while it is being decided, reports it to readers through the ledger, and
 // writes it all together.
+
 import type { OutputState, StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
@@ -18,6 +19,7 @@ import {
   writeSettledSteps,
 } from '../../store/runs/progress-writes.ts';
 import { cleanText } from '../clean-text.ts';
+import { howItEnded } from '../how-it-ended.ts';
 import { newLeaseToken } from '../leases/lease-token.ts';
 import type { StepChange } from './run-changes.ts';
 import type { RunLedger } from './run-ledger.ts';
@@ -114,12 +116,7 @@ export class StepWrites {
       leasedAt: step.leasedAt?.toISOString() ?? null,
       startedAt: row.startedAt?.toISOString() ?? null,
       completedAt: row.status === 'held' ? null : this.#ledger.now.toISOString(),
-      executionTimeMs: row.executionTimeMs,
-      cpuMs: row.cpuMs,
-      peakMemoryBytes: row.peakMemoryBytes,
-      exitCode: row.exitCode,
-      signal: row.signal,
-      reason: row.reason,
+      ...howItEnded(row),
       errorMessage: row.errorMessage,
       advice: row.advice,
       survivors: row.survivors ?? [],

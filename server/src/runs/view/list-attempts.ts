@@ -1,10 +1,12 @@
 // Lists the attempts of a step, including the live one.
+
 import type { Attempt } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { type AttemptRecord, listAttempts as readAttempts } from '../../store/queue/step-attempts.ts';
 import { findStepOutput } from '../../store/runs/runs.ts';
+import { howItEnded } from '../how-it-ended.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
 
@@ -28,12 +30,7 @@ function attemptView(row: AttemptRecord, number: number): Attempt {
     leasedAt: iso(row.leasedAt),
     startedAt: iso(row.startedAt),
     endedAt: iso(row.endedAt),
-    executionTimeMs: row.executionTimeMs,
-    cpuMs: row.cpuMs,
-    peakMemoryBytes: row.peakMemoryBytes,
-    exitCode: row.exitCode,
-    signal: row.signal,
-    reason: row.reason,
+    ...howItEnded(row),
     message: row.message,
     advice: row.advice,
     survivors: row.survivors ?? [],

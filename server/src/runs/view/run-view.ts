@@ -1,7 +1,9 @@
 // Converts runs, target runs and steps to the form that the API shows.
+
 import type { Run, RunDetail, Step, TargetRun } from '@opsconductor/protocol';
-import { targetsQueued } from '../../store/runs/run-counts.ts';
+import { targetCounts } from '../../store/runs/run-counts.ts';
 import type { RunRecord, StepRecord, TargetRunRecord } from '../../store/runs/runs.ts';
+import { howItEnded } from '../how-it-ended.ts';
 import { formatPosition } from '../live/stream-position.ts';
 
 const iso = (date: Date | null): string | null => date?.toISOString() ?? null;
@@ -16,14 +18,7 @@ export function runView(row: RunRecord): Run {
     status: row.status,
     outputState: row.outputState,
     targetsTotal: row.targetsTotal,
-    targetsQueued: targetsQueued(row),
-    targetsRunning: row.targetsRunning,
-    targetsHeld: row.targetsHeld,
-    targetsSucceeded: row.targetsSucceeded,
-    targetsFailed: row.targetsFailed,
-    targetsCancelled: row.targetsCancelled,
-    targetsTimedOut: row.targetsTimedOut,
-    targetsUnknown: row.targetsUnknown,
+    ...targetCounts(row),
     totalSteps: row.totalSteps,
     completedSteps: row.completedSteps,
     failedSteps: row.failedSteps,
@@ -108,12 +103,7 @@ export function stepView(row: StepRecord, stepNames: readonly string[]): Step {
     leasedAt: iso(row.leasedAt),
     startedAt: iso(row.startedAt),
     completedAt: iso(row.completedAt),
-    executionTimeMs: row.executionTimeMs,
-    cpuMs: row.cpuMs,
-    peakMemoryBytes: row.peakMemoryBytes,
-    exitCode: row.exitCode,
-    signal: row.signal,
-    reason: row.reason,
+    ...howItEnded(row),
     errorMessage: row.errorMessage,
     advice: row.advice,
     survivors: row.survivors ?? [],

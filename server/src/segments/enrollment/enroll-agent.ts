@@ -23,14 +23,14 @@ import { type Sql, type Tx, violatedConstraint } from '../../store/database/conn
 import { inTransaction } from '../../store/database/transaction.ts';
 import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { publishRoster } from '../publish-roster.ts';
-import type { ServerIdentity } from '../segment-root.ts';
+import type { PinnedIdentity } from '../segment-root.ts';
 import { hashEnrollmentSecret } from './create-enrollment-token.ts';
 import { enrollmentMaker } from './enrollment-maker.ts';
 
 export interface EnrollmentDeps {
   sql: Sql;
   masterKey: MasterKey;
-  identity: ServerIdentity;
+  identity: PinnedIdentity;
 }
 
 /** A roster can't name more. */

@@ -2,7 +2,7 @@
 import type { Queryable } from '../database/connection.ts';
 
 /** Whose password is tried, from which address. There may be no user with that name. */
-export interface Attempt {
+export interface SignInAttempt {
   name: string;
   /** In the form of `rateLimitKeyOf`. */
   address: string;
@@ -26,7 +26,7 @@ export interface Standing {
 }
 
 /** Returns whether the name is locked for the address, and whether its password was right from there before. */
-export async function findStanding(sql: Queryable, attempt: Attempt, now: Date): Promise<Standing> {
+export async function findStanding(sql: Queryable, attempt: SignInAttempt, now: Date): Promise<Standing> {
   const rows = await sql<Standing[]>`
     select case when locked_until > ${now} then locked_until end as locked_until,
            succeeded_at is not null as is_known, failures
@@ -42,7 +42,7 @@ export async function findStanding(sql: Queryable, attempt: Attempt, now: Date):
  */
 export async function countAttempt(
   sql: Queryable,
-  attempt: Attempt,
+  attempt: SignInAttempt,
   now: Date,
   rule: LockRule,
 ): Promise<Date | null> {
@@ -62,7 +62,7 @@ export async function countAttempt(
 }
 
 /** Records a right password: nothing counts against the name from that address any more, and the address is known. */
-export async function noteSuccess(sql: Queryable, attempt: Attempt, now: Date): Promise<void> {
+export async function noteSuccess(sql: Queryable, attempt: SignInAttempt, now: Date): Promise<void> {
   await sql`
     insert into sign_in_attempts (name_digest, address, failures, last_attempt_at, succeeded_at)
     values (${digestOf(sql, attempt.name)}, ${attempt.address}, 0, ${now}, ${now})
@@ -92,6 +92,6 @@ export function digestOf(sql: Queryable, name: string | ReturnType<Queryable['un
     : sql`sha256(convert_to(lower(${name}), 'UTF8'))`;
 }
 
-function isOf(sql: Queryable, attempt: Attempt) {
+function isOf(sql: Queryable, attempt: SignInAttempt) {
   return sql`name_digest = ${digestOf(sql, attempt.name)} and address = ${attempt.address}`;
 }

@@ -185,19 +185,25 @@ export async function lockStepsAndNext(
     order by st.id for update`;
 }
 
-export interface WaitingStep {
-  id: number;
-  jobRunId: number;
-  targetRunId: number;
-  segmentId: number;
-  stepNumber: number;
-  stepType: string;
-  status: StepStatus;
-  epoch: number;
-  unbegun: number;
-  isCleanUp: boolean;
-  reason: string | null;
-  needs: string[] | null;
+export type WaitingStep = Pick<
+  StepRow,
+  | 'id'
+  | 'jobRunId'
+  | 'targetRunId'
+  | 'segmentId'
+  | 'stepNumber'
+  | 'stepType'
+  | 'status'
+  | 'epoch'
+  | 'unbegun'
+  | 'isCleanUp'
+  | 'reason'
+  | 'needs'
+>;
+
+function waitingStepColumns(tx: Tx) {
+  return tx`id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, unbegun, is_clean_up,
+      reason, needs`;
 }
 
 /** SQL condition: steps of the run, or of those of its target runs that `only` names, which are found by keys. */
@@ -238,8 +244,7 @@ export async function keepFromAgents(
 export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
   if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
-    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, unbegun, is_clean_up,
-      reason, needs
+    select ${waitingStepColumns(tx)}
     from job_run_steps
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready') order by id`;
 }
@@ -251,8 +256,7 @@ export async function waitingStepsOf(tx: Tx, targetRunIds: readonly number[]): P
 export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): Promise<WaitingStep[]> {
   if (targetRunIds.length === 0) return [];
   return tx<WaitingStep[]>`
-    select id, job_run_id, target_run_id, segment_id, step_number, step_type, status, epoch, unbegun, is_clean_up,
-      reason, needs
+    select ${waitingStepColumns(tx)}
     from job_run_steps
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'skipped', 'cancelled')
     order by id for update`;

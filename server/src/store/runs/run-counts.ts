@@ -14,8 +14,22 @@ export interface RunCounts {
   lateResults: number;
 }
 
+/** Returns how many target runs are how far, as the API tells it. */
+export function targetCounts(counts: RunCounts) {
+  return {
+    targetsQueued: targetsQueued(counts),
+    targetsRunning: counts.targetsRunning,
+    targetsHeld: counts.targetsHeld,
+    targetsSucceeded: counts.targetsSucceeded,
+    targetsFailed: counts.targetsFailed,
+    targetsCancelled: counts.targetsCancelled,
+    targetsTimedOut: counts.targetsTimedOut,
+    targetsUnknown: counts.targetsUnknown,
+  };
+}
+
 /** Returns how many target runs have not begun: those that are counted in no other way. */
-export function targetsQueued(counts: RunCounts): number {
+function targetsQueued(counts: RunCounts): number {
   return (
     counts.targetsTotal -
     counts.targetsRunning -

@@ -5,7 +5,7 @@ import { type Queryable, type Tx, unprepared } from '../database/connection.ts';
 import { type Condition, targetWithin } from '../people/visibility.ts';
 import { selectedByTerms, type TargetQuery } from './target-selection.ts';
 
-export interface SelectedTarget {
+export interface BulkTarget {
   id: number;
   name: string;
   host: string;
@@ -33,8 +33,8 @@ export async function selectToChange(
   query: TargetQuery,
   reaches: readonly Reach[],
   options: { limit: number; againstRuns: boolean },
-): Promise<SelectedTarget[]> {
-  return unprepared(tx<SelectedTarget[]>`
+): Promise<BulkTarget[]> {
+  return unprepared(tx<BulkTarget[]>`
     select t.id, t.name, t.host, t.port, t.segment_id,
       (select s.name from segments s where s.id = t.segment_id) as segment_name
     from targets t

@@ -91,7 +91,10 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
   ];
 }
 
-export type Asker = Pick<RouteRequest<unknown, unknown, unknown>, 'principal' | 'context' | 'authorityNow'>;
+export type StreamRequest = Pick<
+  RouteRequest<unknown, unknown, unknown>,
+  'principal' | 'context' | 'authorityNow'
+>;
 
 /** Returns whether the caller asks for the stream of what they start instead of a plain answer. */
 export function wantsEvents(accept: string | undefined): boolean {
@@ -104,7 +107,7 @@ export function wantsEvents(accept: string | undefined): boolean {
  */
 export async function followStarted(
   deps: RunEventsDeps,
-  { principal, context, authorityNow }: Asker,
+  { principal, context, authorityNow }: StreamRequest,
   { run, isNew }: { run: RunRecord; isNew: boolean },
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Response> {
@@ -179,7 +182,7 @@ function tooManySteps(query: string): AppError {
 /** `isStill` says whether the reader may continue; it is called at each keep-alive at the latest. */
 function streamOf(
   deps: RunEventsDeps,
-  { principal, context }: Pick<Asker, 'principal' | 'context'>,
+  { principal, context }: Pick<StreamRequest, 'principal' | 'context'>,
   stream: RunStream,
   isStill: () => Promise<boolean>,
   first = 'retry: 1000\n\n',

@@ -26,7 +26,7 @@ import type { Sql } from '../../../store/database/connection.ts';
 import { findRun, type RunRecord } from '../../../store/runs/runs.ts';
 import { runDetailExample } from '../../description/examples/runs.ts';
 import { type RouteSpec, route } from '../../route.ts';
-import { type Asker, followStarted, type RunEventsDeps, wantsEvents } from './run-events.ts';
+import { followStarted, type RunEventsDeps, type StreamRequest, wantsEvents } from './run-events.ts';
 
 export interface RunStartDeps {
   sql: Sql;
@@ -135,7 +135,7 @@ export function runStartRoutes(deps: RunStartDeps): RouteSpec[] {
  */
 async function start(
   deps: RunStartDeps,
-  request: Asker & Parameters<typeof callerOf>[0] & { body: unknown },
+  request: StreamRequest & Parameters<typeof callerOf>[0] & { body: unknown },
   begin: (requested: RequestKey | undefined, caller: Caller) => Promise<Started>,
 ) {
   const { req } = request.context;

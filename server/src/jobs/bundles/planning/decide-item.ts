@@ -23,7 +23,7 @@ export interface ExistingJob {
   unopened?: string | undefined;
 }
 
-export interface Decision {
+export interface ItemDecision {
   action: ImportAction;
   /** Set if the job was compared with an existing one. */
   changes: DefinitionChange[];
@@ -31,7 +31,7 @@ export interface Decision {
   choices: ImportChoice[];
 }
 
-const none: Omit<Decision, 'action'> = { changes: [], conflict: null, choices: [] };
+const none: Omit<ItemDecision, 'action'> = { changes: [], conflict: null, choices: [] };
 
 /**
  * @param existing the job that has the name; undefined if there is none.
@@ -44,7 +44,7 @@ export function decideItem(
     duplicateOf,
   }: { entry: BundleEntry; existing: ExistingJob | undefined; duplicateOf: number | undefined },
   treatment: ExistingTreatment,
-): Decision {
+): ItemDecision {
   const { name } = entry.definition;
   if (duplicateOf !== undefined) {
     const message = `Job ${duplicateOf} of the file is named ${name} too; skip this one, or make a copy of it.`;
@@ -73,7 +73,10 @@ export function decideItem(
   return { action: 'conflict', changes, conflict: { reason: 'exists', message }, choices };
 }
 
-function unlessChosen(treatment: ExistingTreatment, conflict: NonNullable<Decision['conflict']>): Decision {
+function unlessChosen(
+  treatment: ExistingTreatment,
+  conflict: NonNullable<ItemDecision['conflict']>,
+): ItemDecision {
   const choices: ImportChoice[] = ['skip', 'copy'];
   if (treatment === 'skip') return { action: 'skip', changes: [], conflict: null, choices };
   if (treatment === 'copy') return { action: 'create', changes: [], conflict: null, choices };
@@ -123,7 +126,7 @@ export function wholeDefinition(definition: JobDefinition): JobDefinition & { ca
 }
 
 /** Returns what keeps the existing job from becoming what the file has. */
-function obstacleOf(entry: BundleEntry, { row }: ExistingJob): Decision['conflict'] | undefined {
+function obstacleOf(entry: BundleEntry, { row }: ExistingJob): ItemDecision['conflict'] | undefined {
   if (row.state === 'archived') {
     const message = `Job “${row.name}” is archived: restore it and import again, skip this one, or make a copy of it.`;
     return { reason: 'archived', message };

@@ -17,7 +17,7 @@ import { encodeDefinition, maxDefinitionBytes } from '../../definition/seal-defi
 import { type BundleEntry, inJobs, type ReadJob } from '../reading/read-jobs.ts';
 import type { ImportSeal } from '../seal-import.ts';
 import { CopyNames } from './copy-names.ts';
-import { type Decision, decideItem, type ExistingJob, wholeDefinition } from './decide-item.ts';
+import { decideItem, type ExistingJob, type ItemDecision, wholeDefinition } from './decide-item.ts';
 import { baseOf, existingJobs } from './existing-jobs.ts';
 import { ImportRights } from './import-rights.ts';
 
@@ -221,7 +221,7 @@ function noteOf(job: ReadJob, { path, message }: ErrorDetail): Omit<ImportFindin
 
 /** Returns the fields of an item that follow from a decision. */
 export function plannedFields(
-  decision: Decision,
+  decision: ItemDecision,
   {
     name,
     copyName,

@@ -1,5 +1,5 @@
 /** A counting semaphore. */
-export class Slots {
+export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
