@@ -1,0 +1,155 @@
+// Where the keyboard goes on when what had the focus is gone: never at the top of the page again. The answers come from
+// the stand-in for the server, which the tests alter.
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { noBrowser as missing, StandIn } from './console-stand-in.ts';
+
+const standIn = new StandIn();
+beforeAll(() => standIn.start());
+afterAll(() => standIn.stop());
+
+/** Name and text of what has the focus. */
+const focused = (page: Page) =>
+  page.evaluate(
+    '`${document.activeElement.localName} ${document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent.trim()}`',
+  );
+const eventually = (page: Page) => expect.poll(() => focused(page), { timeout: 20_000 });
+
+async function open(path: string, width = 1440): Promise<Page> {
+  const page = await standIn.page({ viewport: { width, height: 900 } });
+  await page.goto(`${standIn.url}/${path}`);
+  return page;
+}
+async function close(page: Page): Promise<void> {
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.context().close();
+}
+
+/** Lists tokens of these names, until the page deletes them. */
+async function serveTokens(page: Page, names: readonly string[]): Promise<void> {
+  const gone = new Set<string>();
+  await page.route(/\/api\/v1\/tokens/, async (route) => {
+    const request = route.request();
+    if (request.method() === 'DELETE') {
+      gone.add(new URL(request.url()).pathname.split('/').at(-1) ?? '');
+      return route.fulfill({ status: 204 });
+    }
+    const answer = await route.fetch();
+    const body = (await answer.json()) as { items: object[] };
+    const items = names.map((name, id) => ({ ...body.items[0], id, name }));
+    await route.fulfill({ json: { ...body, items: items.filter(({ id }) => !gone.has(String(id))) } });
+  });
+}
+
+test('after a row was deleted, the focus is on the one in its place, otherwise on the one before or on the heading', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1440, height: 900 } });
+  await serveTokens(page, ['first', 'second', 'third']);
+  await page.goto(`${standIn.url}/account`);
+  for (const [name, next] of [
+    ['first', 'button Revoke second'],
+    ['third', 'button Revoke second'],
+    ['second', 'h2 API tokens'],
+  ] as const) {
+    const revoke = { name: `Revoke ${name}`, exact: true };
+    await page.getByRole('button', revoke).press('Enter');
+    await page.getByRole('dialog').getByRole('button', revoke).press('Enter');
+    await eventually(page).toBe(next);
+  }
+  await close(page);
+});
+
+test('after what failed was tried again with success, the focus is on the heading of the page', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1440, height: 900 } });
+  const failure = { error: { code: 'internal', message: 'Internal error.', requestId: 'req_1' } };
+  await page.route('**/api/v1/credentials*', (route) => route.fulfill({ status: 500, json: failure }));
+  await page.goto(`${standIn.url}/credentials`);
+  const again = page.getByRole('button', { name: 'Try again' });
+  await again.waitFor();
+  await page.unroute('**/api/v1/credentials*');
+  await again.press('Enter');
+  await eventually(page).toBe('h1 Credentials');
+  await close(page);
+});
+
+test('after a host key was accepted, the focus is on the heading of the keys: its button is gone', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('targets?open=15');
+  const panel = page.getByRole('complementary');
+  await page.route('**/api/v1/targets/15/host-keys', async (route) => {
+    const answer = await route.fetch();
+    const target = (await answer.json()) as { hostKeys: { state: string }[] };
+    const hostKeys = target.hostKeys.map((key) => ({ ...key, state: 'accepted' }));
+    await route.fulfill({ json: { ...target, hostKeys } });
+  });
+  await panel.getByRole('button', { name: 'Accept…' }).press('Enter');
+  await page.getByRole('button', { name: 'It is the same: accept' }).press('Enter');
+  await eventually(page).toBe('h3 Host keys');
+  await close(page);
+});
+
+test('a button that rests while its request runs has the focus again afterwards', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('targets?open=1');
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await page.route('**/api/v1/targets/1/test', async (route) => {
+    await released;
+    await route.continue();
+  });
+  await page.getByRole('button', { name: 'Test connection' }).press('Enter');
+  await page.getByRole('button', { name: 'Testing…' }).waitFor();
+  // The browser takes the focus away when it draws the page.
+  await expect.poll(() => page.evaluate('document.activeElement === document.body')).toBe(true);
+  release();
+  await eventually(page).toBe('button Test connection');
+  await close(page);
+});
+
+test('where there is no room for a list beside what is open, the focus goes there and back', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('targets', 800);
+  await page.getByRole('button', { name: /^dmz-web-03/ }).press('Enter');
+  await eventually(page).toMatch(/^aside Target dmz-web-03/);
+  await page.keyboard.press('Tab');
+  await eventually(page).toBe('button Close');
+  await page.keyboard.press('Enter');
+  await eventually(page).toMatch(/^button dmz-web-03/);
+  await close(page);
+});
+
+test('with j and k, the focus stays on a button of the target beside the list', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('targets?open=1');
+  await page.getByRole('complementary').getByRole('button', { name: 'Test connection' }).focus();
+  await page.keyboard.press('j');
+  await page.getByRole('complementary', { name: 'Target dmz-web-02' }).waitFor();
+  expect(await focused(page)).toBe('button Test connection');
+  await close(page);
+});
+
+test('who has clicked beside everything gets no focus when a row goes', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('account');
+  await page
+    .getByRole('button', { name: /^Revoke / })
+    .first()
+    .focus();
+  await page.getByText('all shortcuts').click();
+  await page.evaluate('document.querySelector("[aria-label=\\"API tokens\\"] li").remove()');
+  // Where focus is kept, it is given in the next frame.
+  await page.evaluate('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))');
+  expect(await page.evaluate('document.activeElement === document.body')).toBe(true);
+  await close(page);
+});
