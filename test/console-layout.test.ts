@@ -320,3 +320,90 @@ test('a long name of a target is cut in the list, and told in full under the poi
   await page.unrouteAll({ behavior: 'ignoreErrors' });
   await page.context().close();
 });
+
+test('beside an open target, no filter of the list stands alone on a line, from 1010 to 1440 px', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1440, height: 800 } });
+  await page.goto(`${standIn.url}/targets?open=1`);
+  await page.getByRole('combobox', { name: 'Segment' }).waitFor();
+  for (const width of [1010, 1100, 1200, 1240, 1280, 1366, 1440]) {
+    await page.setViewportSize({ width, height: 800 });
+    await isDrawn(page);
+    const lines = await page
+      .locator('.filters :is(input, select)')
+      .evaluateAll((all) => all.map((one) => one.getBoundingClientRect().top));
+    const counts = [...new Set(lines)].map((top) => lines.filter((one) => one === top).length);
+    expect(Math.min(...counts), `${width} px`).toBeGreaterThan(1);
+  }
+  await page.context().close();
+});
+
+test('a job and a run that could not be loaded have the ground that they have while they load', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1440, height: 800 } });
+  const ground = (selector: string) =>
+    page
+      .locator(`main > ${selector}`)
+      .evaluate((element) => element.ownerDocument.defaultView?.getComputedStyle(element).backgroundColor);
+  for (const path of ['jobs/1', 'runs/4127']) {
+    let fail = () => {};
+    const failing = new Promise<void>((resolve) => {
+      fail = resolve;
+    });
+    await page.route(`**/api/v1/${path}`, async (route) => {
+      await failing;
+      const error = { code: 'internal', message: 'Internal error.', requestId: 'req_1' };
+      await route.fulfill({ status: 500, json: { error } });
+    });
+    await page.goto(`${standIn.url}/${path}`);
+    await page.locator('main h1').waitFor();
+    const before = await ground(':first-child');
+    fail();
+    await page.getByRole('button', { name: 'Try again' }).waitFor();
+    expect(await ground(':first-child'), path).toBe(before);
+  }
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.context().close();
+});
+
+test.for([1440, 390])(
+  'words of quiet buttons end, and begin, where everything else does, %i px wide',
+  async (width, { skip }) => {
+    if (missing !== undefined) skip(missing);
+    const page = await standIn.page({ viewport: { width, height: 900 } });
+    const margin = width === 390 ? 12 : 16;
+    for (const [path, name, side] of [
+      ['targets/inventories/1', 'Delete…', 'right'],
+      ['people/groups/1', 'Delete…', 'right'],
+      ['jobs/rules/1', 'Delete…', 'right'],
+      ['jobs', 'Run Back up switch configurations', 'right'],
+      ['jobs/1', 'Copy…', 'left'],
+      ...(width === 390
+        ? []
+        : ([
+            ['agents/1', 'Revoke…', 'right'],
+            ['files', 'Discard the upload of backup-of-the-inventory.tar', 'right'],
+          ] as const)),
+    ] as const) {
+      await page.goto(`${standIn.url}/${path}`);
+      const button = page
+        .getByRole('main')
+        .locator('.button.quiet')
+        .and(
+          page.getByRole('button', { name, exact: true }).or(page.getByRole('link', { name, exact: true })),
+        );
+      await button.waitFor();
+      const { left, right } = await button.evaluate((element) => {
+        const range = element.ownerDocument.createRange();
+        range.selectNodeContents(element);
+        return range.getBoundingClientRect();
+      });
+      expect(side === 'left' ? left : width - right, `${path} ${name}`).toBeCloseTo(margin, 0);
+    }
+    await page.context().close();
+  },
+);
