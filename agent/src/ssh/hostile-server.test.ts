@@ -8,7 +8,7 @@ import { sshExec } from '../steps/ssh-exec/ssh-exec.ts';
 import { TestSink } from '../steps/ssh-exec/ssh-exec-setup.ts';
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
 import { ed25519KeyPair } from '../testing/ssh-keys.ts';
-import { connectSsh } from './connection.ts';
+import { connectSsh } from './connect.ts';
 import { hostKeyBlob } from './host-key.ts';
 import { wireString } from './host-keys/wire-reader.ts';
 import { SshPool } from './pool/pool.ts';

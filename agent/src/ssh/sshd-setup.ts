@@ -11,7 +11,8 @@ import {
 } from '../../../test/support/sshd.ts';
 // biome-ignore-end lint/style/noRestrictedImports: see above
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
-import { type ConnectOptions, connectSsh, type SshConnection } from './connection.ts';
+import { type ConnectOptions, connectSsh } from './connect.ts';
+import type { SshConnection } from './connection.ts';
 import { SshPool, type SshPoolOptions } from './pool/pool.ts';
 import { SshError } from './ssh-error.ts';
 

@@ -1,5 +1,6 @@
 import type { OpenedCredential, StepTarget } from '../steps/step-type.ts';
-import { type ConnectOptions, connectSsh, type SshConnection } from './connection.ts';
+import { type ConnectOptions, connectSsh } from './connect.ts';
+import type { SshConnection } from './connection.ts';
 import { SshError } from './ssh-error.ts';
 
 export type ConnectionTest =

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { OpenedCredential, StepTarget } from '../../steps/step-type.ts';
 import { relayTo } from '../../testing/relay.ts';
 import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
-import { connectSsh } from '../connection.ts';
+import { connectSsh } from '../connect.ts';
 
 const hostKey = ed25519KeyPair();
 const credential: OpenedCredential = {

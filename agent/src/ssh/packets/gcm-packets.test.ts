@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import ssh2, { type ClientChannel } from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import { relayTo } from '../../testing/relay.ts';
-import type { ReachJumpHost, SshConnection } from '../connection.ts';
+import type { ReachJumpHost } from '../connect.ts';
+import type { SshConnection } from '../connection.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 import { takeOverGcm } from './gcm-packets.ts';
 

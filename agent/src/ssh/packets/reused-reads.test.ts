@@ -7,7 +7,7 @@ import ssh2, { type ServerChannel } from 'ssh2';
 import { expect, onTestFinished, test } from 'vitest';
 import { relayTo } from '../../testing/relay.ts';
 import { ed25519KeyPair } from '../../testing/ssh-keys.ts';
-import { connectSsh } from '../connection.ts';
+import { connectSsh } from '../connect.ts';
 import { setupSshd, sshTest } from '../sshd-setup.ts';
 
 /** What a command prints; `arrived` resolves once it is so many bytes, and rejects if it ends before. */

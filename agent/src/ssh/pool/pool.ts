@@ -3,13 +3,8 @@
 import type { Duplex } from 'node:stream';
 import type { OpenedCredential, StepTarget } from '../../steps/step-type.ts';
 import { abortable } from '../../timing/abortable.ts';
-import {
-  type ConnectOptions,
-  connectSsh,
-  openPort,
-  type ReachJumpHost,
-  type SshConnection,
-} from '../connection.ts';
+import { type ConnectOptions, connectSsh, openPort, type ReachJumpHost } from '../connect.ts';
+import type { SshConnection } from '../connection.ts';
 import { SshError } from '../ssh-error.ts';
 import { connectionKey } from './connection-key.ts';
 import { PooledConnection } from './pooled-connection.ts';

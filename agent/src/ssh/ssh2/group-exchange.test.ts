@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import type { OpenedCredential, StepTarget } from '../../steps/step-type.ts';
-import { connectSsh } from '../connection.ts';
+import { connectSsh } from '../connect.ts';
 import { scanHost } from '../host-keys/scan-host.ts';
 import { WireReader, wireString } from '../host-keys/wire-reader.ts';
 import { refusalOf, setupSshd, sshTest } from '../sshd-setup.ts';

@@ -1,9 +1,9 @@
 // What the analysis of a PowerShell script finds, in the words that authors of such scripts know.
 import type { Hole, Site } from '../sites/sites.ts';
 import { type Reason, Verdicts } from '../sites/verdicts.ts';
+import { Holders, type Source } from './holders.ts';
 import type { Item } from './read-items.ts';
 import { type ReasonName, reasons } from './reasons.ts';
-import { Holders, type Source } from './statements.ts';
 
 export class PowershellVerdicts extends Verdicts {
   readonly holders: Holders;
