@@ -8,7 +8,7 @@ import { findOutput } from './read-output.ts';
 import { applyRetention } from './retention.ts';
 
 const dayMs = 24 * 3_600_000;
-const quiet = { warn() {} } as never;
+const quiet = { warn() {}, error() {} } as never;
 
 /** Applies retention as if this many days had passed. */
 function later(t: TestOutput, days: number, keep: { outputDays?: number; runDays?: number }) {
@@ -136,6 +136,22 @@ test('ended runs are removed with everything of theirs when they are old enough,
   expect(await t.sql`select 1 from job_run_steps where job_run_id = ${old}`).toHaveLength(0);
   expect(await t.stored(lease)).toEqual([]);
   expect(await audited(t)).toMatchObject([{ action: 'runs.expired' }, { action: 'runs.expired' }]);
+});
+
+test('a run that the database refuses to delete keeps no others from being removed', async () => {
+  await using t = await setupOutput();
+  const runs: number[] = [];
+  for (let n = 0; n < 4; n += 1) {
+    runs.push(await t.start());
+    await t.settle(endOf(await t.claimOne()));
+  }
+  await t.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be deleted'; end $$;
+    create trigger refuse before delete on job_runs for each row when (old.id = ${runs[1]}) execute function refuse()`);
+  expect(await later(t, 30, { runDays: 10 })).toEqual({ partitions: 0, runs: 3 });
+  expect(await t.sql`select id from job_runs`).toEqual([{ id: runs[1] }]);
+  expect((await audited(t)).flatMap(({ detail }) => detail.runs)).toEqual([runs[0], runs[2], runs[3]]);
 });
 
 test('batches of runs have few enough steps to keep nobody waiting; a large run is a batch of its own', async () => {

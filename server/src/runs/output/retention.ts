@@ -2,6 +2,7 @@
 import { recordAudit } from '../../audit/record-audit.ts';
 import type { Log } from '../../log.ts';
 import { type Sql, sqlState } from '../../store/database/connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import {
   deleteOldRuns,
@@ -9,12 +10,15 @@ import {
   expiredPartitions,
   holdRetention,
   moveOutputKeptFrom,
+  oldestRun,
 } from '../../store/queue/retention.ts';
 
 const lockNotAvailable = '55P03';
 const dayMs = 24 * 3_600_000;
 /** Small enough that nobody waits long for its locks. A run that is larger is a batch of its own. */
 const perBatch = { runs: 100, steps: 5_000 };
+/** After this many that the database refuses to delete, the rest is left for the next time. */
+const maxRefused = 100;
 
 export interface RetentionDeps {
   sql: Sql;
@@ -73,24 +77,59 @@ async function dropOutput({ sql, log, outputDays, now, signal }: RetentionDeps):
   return dropped;
 }
 
-async function deleteRuns({ sql, runDays, now, signal }: RetentionDeps): Promise<number> {
+/** Runs that the database refuses to delete keep no others: they are gone around. */
+async function deleteRuns({ sql, log, runDays, now, signal }: RetentionDeps): Promise<number> {
   if (runDays === undefined) return 0;
   const endedBefore = new Date(now.getTime() - runDays * dayMs);
+  const refused: number[] = [];
+  let most = perBatch;
   let deleted = 0;
-  for (let count = 1; count > 0 && !signal?.aborted; deleted += count) {
-    count = await inTransaction(sql, async (tx) => {
-      if (!(await holdRetention(tx))) return 0;
-      const ids = await deleteOldRuns(tx, endedBefore, perBatch);
-      if (ids.length === 0) return 0;
-      await recordAudit(tx, {
-        actor: { kind: 'system', name: 'retention' },
-        action: 'runs.expired',
-        detail: { runs: ids, endedBefore: endedBefore.toISOString(), keptDays: runDays },
-      });
-      return ids.length;
-    });
+  while (!signal?.aborted) {
+    try {
+      const count = await deleteSome(sql, { endedBefore, keptDays: runDays, most, refused });
+      if (count === 0) break;
+      deleted += count;
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      if (most.runs > 1) {
+        most = { ...perBatch, runs: 1 };
+        continue;
+      }
+      // The one by itself: others may have been deleted meanwhile.
+      const id = await oldestRun(sql, endedBefore, refused);
+      if (id === undefined || refused.length >= maxRefused) throw error;
+      log.error(
+        { err: error, run: id },
+        'the database refuses to remove a run that is older than its retention; this is retried in an hour',
+      );
+      refused.push(id);
+      most = perBatch;
+    }
   }
   return deleted;
+}
+
+function deleteSome(
+  sql: Sql,
+  given: {
+    endedBefore: Date;
+    keptDays: number;
+    most: typeof perBatch;
+    refused: readonly number[];
+  },
+): Promise<number> {
+  const { endedBefore, keptDays, most, refused } = given;
+  return inTransaction(sql, async (tx) => {
+    if (!(await holdRetention(tx))) return 0;
+    const ids = await deleteOldRuns(tx, endedBefore, most, refused);
+    if (ids.length === 0) return 0;
+    await recordAudit(tx, {
+      actor: { kind: 'system', name: 'retention' },
+      action: 'runs.expired',
+      detail: { runs: ids, endedBefore: endedBefore.toISOString(), keptDays },
+    });
+    return ids.length;
+  });
 }
 
 function dayOf(partition: string): string {

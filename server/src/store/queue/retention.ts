@@ -75,21 +75,38 @@ export async function dropPartition(tx: Tx, name: string): Promise<void> {
   await tx`drop table if exists ${tx(name)}`;
 }
 
+/** Returns the run that `deleteOldRuns` would begin with. */
+export async function oldestRun(
+  sql: Sql,
+  endedBefore: Date,
+  except: readonly number[],
+): Promise<number | undefined> {
+  const [row] = await sql<{ id: number }[]>`
+    select id from job_runs
+    where completed_at < ${endedBefore} and status not in ('queued', 'running', 'cancelling', 'held')
+      and id <> all(${except as number[]}::bigint[])
+    order by completed_at limit 1`;
+  return row?.id;
+}
+
 /**
  * Deletes the oldest runs that ended before the given time, with everything that belongs to them, output included.
  * Returns their ids.
  *
  * @param most limits on the number of runs and on the sum of their steps; one run is deleted whatever its steps.
+ * @param except runs that stay.
  */
 export async function deleteOldRuns(
   tx: Tx,
   endedBefore: Date,
   most: { runs: number; steps: number },
+  except: readonly number[] = [],
 ): Promise<number[]> {
   const rows = await tx<{ id: number }[]>`
     with old as (
       select id, completed_at, total_steps from job_runs
       where completed_at < ${endedBefore} and status not in ('queued', 'running', 'cancelling', 'held')
+        and id <> all(${except as number[]}::bigint[])
       order by completed_at limit ${most.runs}
     ), counted as (
       select id, sum(total_steps) over w as steps, row_number() over w as n from old
