@@ -13,7 +13,7 @@ test('pieces of any size come out as one, in order, and what was read earlier st
   expect(gathered.length).toBe(14_100);
 });
 
-test('single bytes take no more memory than their sum, as none of their packets is held', () => {
+test('single bytes take at most twice their sum in memory, as none of their packets is held', () => {
   const gathered = new GatheredBytes();
   const packet = Buffer.alloc(64);
   for (let n = 0; n < 100_000; n += 1) {

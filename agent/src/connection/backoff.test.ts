@@ -77,6 +77,15 @@ test('a success starts over', () => {
   expect(backoff.nextDelayMs(undefined)).toBe(200);
 });
 
+test('after a success the agents of a server that is gone again spread over the whole time, not its end', () => {
+  const backoff = new Backoff(() => 0);
+  backoff.spreadOver(20_000);
+  const waits = () => [1, 2].map(() => backoff.nextDelayMs(undefined, false));
+  expect(waits()).toEqual([0, 18_000]);
+  backoff.succeeded();
+  expect(waits()).toEqual([0, 18_000]);
+});
+
 test.each([
   [closeCodes.serverRestart, 0, 1_000],
   [closeCodes.unauthenticated, 120_000, 300_000],

@@ -1,6 +1,6 @@
-// Remembers the tokens of leases that are over, and the keys of their attempts, so that what arrives twice is not begun or prepared a second
-// time although nothing else is kept of its attempt. The last few thousand are enough: one connection keeps the order,
-// and a new one starts with a resume that says what the agent holds.
+// Remembers the tokens of leases that are over, and the keys of their attempts, so that what arrives twice is not begun
+// or prepared a second time although nothing else is kept of its attempt. The last few thousand are enough: one
+// connection keeps the order, and a new one starts with a resume that says what the agent holds.
 const mostRemembered = 8_192;
 
 export class SettledLeases {

@@ -32,7 +32,7 @@ const shown = (text: string) => ({
   bytes: `token=${text}\n${text} ${text}\n`.length,
 });
 
-test('it is masked in output, messages and handed-on outputs, and its kind, place and count are reported', async () => {
+test('a secret that nobody named is masked in output, messages and handed-on outputs, and its kind, place and count are reported', async () => {
   expect(await printing({ detectSecrets: true })).toEqual({
     outcome: {
       ...success,
@@ -60,7 +60,7 @@ test('a secret that is recognized only at the end of the output is reported as w
   expect(outcome.detections).toEqual([{ kind: 'github_token', place: 'stdout', count: 1 }]);
 });
 
-test('if nobody asks for detection, it is shown', async () => {
+test('a secret that nobody named is shown if nobody asks for detection', async () => {
   expect(await printing({})).toEqual({
     outcome: { ...success, message: `used ${token}` },
     ...shown(token),

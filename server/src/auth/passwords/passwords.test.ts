@@ -57,7 +57,7 @@ test('without a stored hash nothing verifies, and it takes the same work', async
   expect(await timed(() => verifyPassword('y', null))).toBeGreaterThan(known / 4);
 });
 
-test('a hash with another cost verifies and is reported as outdated', async () => {
+test('a hash with another cost is reported as outdated', async () => {
   inEarnest();
   const stored = await hashPassword('x');
   expect(isOutdated(stored)).toBe(false);
