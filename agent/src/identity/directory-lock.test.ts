@@ -197,6 +197,45 @@ test.each([
   60_000,
 );
 
+test('agents that take a lock over at the same time on a slow disk do not give up on it', async () => {
+  await using t = await setup();
+  const module = JSON.stringify(join(import.meta.dirname, 'directory-lock.ts'));
+  const program = `
+    const fs = (await import('node:fs/promises')).default;
+    for (const name of ['open', 'readFile', 'readdir', 'stat', 'rm', 'link', 'unlink', 'utimes', 'rename', 'writeFile']) {
+      const quick = fs[name];
+      fs[name] = (path, ...more) => String(path).startsWith('/proc/') ? quick(path, ...more)
+        : new Promise((done) => setTimeout(done, 300)).then(() => quick(path, ...more));
+    }
+    (await import('node:module')).syncBuiltinESMExports();
+    const { lockDirectory } = await import(${module});
+    console.log('ready');
+    process.stdin.once('data', async () => {
+      const lock = await lockDirectory(${JSON.stringify(t.path)}).catch((error) => console.log(error.message));
+      if (lock !== undefined) console.log('held');
+      process.stdin.once('data', async () => {
+        await lock?.release();
+        process.exit();
+      });
+    });
+  `;
+  const agents = Array.from({ length: 6 }, () => {
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    return { child, line: async () => (await lines.next()).value as string };
+  });
+  for (const { line } of agents) expect(await line()).toBe('ready');
+  await writeFile(t.path, '999999999 boot 1');
+  for (const { child } of agents) child.stdin.write('lock');
+  const said = await Promise.all(agents.map(({ line }) => line()));
+  for (const { child } of agents) child.stdin.write('end');
+  await Promise.all(agents.map(({ child }) => child.exitCode === null && once(child, 'exit')));
+  expect(said.filter((each) => each === 'held')).toHaveLength(1);
+  for (const each of said.filter((one) => one !== 'held'))
+    expect(each).toMatch(/^Another agent \(process \d+\) uses /);
+}, 120_000);
+
 test('a directory is held on a file system without hard links, too', async () => {
   await using t = await setup();
   const without = vi

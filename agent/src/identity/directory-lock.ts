@@ -24,8 +24,11 @@ const heldHere = new Set<string>();
 const turnsHere = new Set<string>();
 /** How long a holder in another container is silent before its lock is taken over. It touches the lock every 2 s. */
 const silentAfterMs = 10_000;
-/** How long taking a lock over may take, at most. */
+/** How long a turn, and taking a lock over, may take. */
 const takeOverMs = 5_000;
+/** On a slow disk, taking it over may take this many times as long as making a lock, but no longer than a minute. */
+const timesAsLong = 20;
+const maxTakeOverMs = 60_000;
 
 /** Another live process, or another agent in this one, holds the lock. */
 export class LockHeld extends AgentError {
@@ -87,21 +90,25 @@ export async function lockHolder(path: string): Promise<number | undefined> {
 
 async function make(path: string, claim: LockClaim, options: LockOptions): Promise<void> {
   const { name } = claim;
-  let untilMs = performance.now() + takeOverMs;
+  let beganMs = performance.now();
+  let allowedMs = takeOverMs;
   for (;;) {
+    const triedMs = performance.now();
     const made = await claim.make();
     if (made === 'made') return;
+    const tookMs = performance.now() - triedMs;
+    allowedMs = Math.max(allowedMs, Math.min(timesAsLong * tookMs, maxTakeOverMs));
     const foreign = await foreignStamp(path);
     if (foreign !== undefined) {
       options.onWait?.();
       if (await isTouched(path, foreign, options.silentAfterMs ?? silentAfterMs))
         throw new LockHeld(pidOf(nameOf(await readIfExists(path)) ?? '') ?? 0);
-      untilMs = performance.now() + takeOverMs;
+      beganMs = performance.now();
     }
     const found = await lookAt(path, foreign);
     if (found.holder !== undefined) throw new LockHeld(found.holder);
     let isMine = false;
-    await inTurn({ path, name, untilMs }, async () => {
+    await inTurn({ path, name, untilMs: performance.now() + takeOverMs }, async () => {
       const { isThere, holder } = await lookAt(path, foreign);
       if (holder !== undefined) return;
       // Only one process at a time removes a stale lock. If there is no lock here, another process may be creating one.
@@ -109,7 +116,7 @@ async function make(path: string, claim: LockClaim, options: LockOptions): Promi
       if (made === 'impossible') isMine = await createInTurn(path, name);
     });
     if (isMine) return;
-    if (performance.now() > untilMs) {
+    if (performance.now() > beganMs + allowedMs) {
       throw new AgentError(
         'Other agents are being started with this data directory.',
         `Start only one agent on it. If there are no others, remove the files next to it that begin with ${turnPrefix(path)}.`,
