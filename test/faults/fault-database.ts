@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { adminRole } from '../../server/src/database/credentials.ts';
+import { adminRole } from '../../server/src/database/cluster-passwords.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { isFrozen, signalPid, standsStill, until } from './waiting.ts';

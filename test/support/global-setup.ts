@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
-import { adminRole, loadCredentials } from '../../server/src/database/credentials.ts';
+import { adminRole, loadPasswords } from '../../server/src/database/cluster-passwords.ts';
 import { startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
 import { connect } from '../../server/src/store/database/connection.ts';
 import { migrate, readMigrations } from '../../server/src/store/database/migrate.ts';
@@ -80,7 +80,7 @@ function startAfterSuite(folder: string): ChildProcess {
 }
 
 async function superuserUrl(url: string, dataDir: string): Promise<string> {
-  const { adminPassword } = await loadCredentials(dataDir, true);
+  const { adminPassword } = await loadPasswords(dataDir, true);
   return Object.assign(new URL(url), { username: adminRole, password: adminPassword }).href;
 }
 

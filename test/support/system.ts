@@ -14,7 +14,7 @@ import type {
 } from '@opsconductor/protocol';
 import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import { vi } from 'vitest';
-import { databaseName, serverRole } from '../../server/src/database/credentials.ts';
+import { databaseName, serverRole } from '../../server/src/database/cluster-passwords.ts';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { setupDatabase } from '../../server/src/store/database/testing.ts';
 import { ApiClient } from './api-client.ts';

@@ -80,6 +80,6 @@ export class SettingReader {
 }
 
 /** An empty variable counts as not set. */
-export function filled(text: string | undefined): string | undefined {
+function filled(text: string | undefined): string | undefined {
   return text === undefined || text.trim() === '' ? undefined : text;
 }

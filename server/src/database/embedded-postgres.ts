@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Credentials, loadCredentials, markInitialized } from './credentials.ts';
+import { type ClusterPasswords, loadPasswords, markInitialized } from './cluster-passwords.ts';
 import { type DatabaseHome, findDatabaseHome, makeDataDirectory, systemFolder } from './database-home.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
@@ -94,15 +94,15 @@ async function openAndSupervise(
   const { log, settings, pickPort = pickFreePort, supervisorParts } = options;
   const { account, home, cluster, binariesFolder } = place;
   const binaries = await prepareBinaries({ packageFolder, account, copyFolder: binariesFolder, log });
-  const credentials = await openCluster(place, binaries, log);
+  const passwords = await openCluster(place, binaries, log);
   await writeSettings(home, settings);
   const postgresLog = new PostgresLog(home);
   const context = { cluster: clusterAt(cluster), home, binaries, account, postgresLog, log };
-  const { postmaster, adopted } = await adoptOrStart(context, credentials, pickPort);
+  const { postmaster, adopted } = await adoptOrStart(context, passwords, pickPort);
   const supervisor = new PostgresSupervisor(context, postmaster, supervisorParts);
   const exited = supervisor.exited.finally(unlock);
   return {
-    url: serverUrl(postmaster.port, credentials),
+    url: serverUrl(postmaster.port, passwords),
     adopted,
     get pid() {
       return supervisor.pid;
@@ -119,7 +119,7 @@ async function openCluster(
   place: DatabaseHome,
   binaries: PostgresBinaries,
   log: (message: string) => void,
-): Promise<Credentials> {
+): Promise<ClusterPasswords> {
   const major = await clusterMajor(place.cluster);
   if (major !== undefined && major !== String(binaries.major)) {
     throw new EmbeddedPostgresError(
@@ -127,14 +127,14 @@ async function openCluster(
         `${binaries.major}. Start the OpsConductor version that brings ${major}: data is not moved from one to the other by itself.`,
     );
   }
-  const credentials = await loadCredentials(place.dataDirectory, major !== undefined);
-  if (credentials.initialized) return credentials;
+  const passwords = await loadPasswords(place.dataDirectory, major !== undefined);
+  if (passwords.initialized) return passwords;
   if (major === undefined) {
     log(`Creating the database in ${place.cluster} (PostgreSQL ${binaries.version})`);
-    await initializeCluster(place, binaries, credentials);
+    await initializeCluster(place, binaries, passwords);
   }
-  await markInitialized(place.dataDirectory, credentials);
-  return credentials;
+  await markInitialized(place.dataDirectory, passwords);
+  return passwords;
 }
 
 async function writeSettings(home: string, settings: Record<string, string> | undefined): Promise<void> {
@@ -156,13 +156,13 @@ async function clusterMajor(cluster: string): Promise<string | undefined> {
 
 async function adoptOrStart(
   context: PostmasterContext,
-  credentials: Credentials,
+  passwords: ClusterPasswords,
   pickPort: () => Promise<number>,
 ): Promise<{ postmaster: Postmaster; adopted: boolean }> {
   const { cluster, binaries, log } = context;
   const running = await adoptPostmaster(cluster, log);
   if (running !== undefined) {
-    const state = await ensureServerDatabase(running.port, credentials).catch(
+    const state = await ensureServerDatabase(running.port, passwords).catch(
       (error) => `not usable (${error})`,
     );
     if (state === binaries.version) {
@@ -176,7 +176,7 @@ async function adoptOrStart(
   }
   const postmaster = await startOnFreePort(context, pickPort);
   try {
-    await ensureServerDatabase(postmaster.port, credentials);
+    await ensureServerDatabase(postmaster.port, passwords);
   } catch (error) {
     await stopPostmaster(postmaster, cluster, log);
     throw error;

@@ -1,14 +1,14 @@
 // Finds the embedded PostgreSQL of a running server, for commands that run beside it.
 import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Credentials } from './credentials.ts';
+import type { ClusterPasswords } from './cluster-passwords.ts';
 import { clusterAt, listClusterProcesses } from './postgres/cluster-processes.ts';
 import { serverUrl } from './server-database.ts';
 
 /** Returns its URL, or `undefined` if none is running on the data directory. */
 export async function runningPostgresUrl(dataDir: string): Promise<string | undefined> {
-  const credentials = await readJson<Credentials>(join(dataDir, 'credentials.json'));
-  if (credentials?.initialized !== true) return undefined;
+  const passwords = await readJson<ClusterPasswords>(join(dataDir, 'credentials.json'));
+  if (passwords?.initialized !== true) return undefined;
   const { home = await realpath(dataDir) } =
     (await readJson<{ home: string }>(join(dataDir, 'placement.json'))) ?? {};
   const cluster = join(home, 'cluster');
@@ -17,7 +17,7 @@ export async function runningPostgresUrl(dataDir: string): Promise<string | unde
   if (!pid || !port) return undefined;
   // After a power loss the file is still there, and the process id may belong to any process.
   if (!(await listClusterProcesses(clusterAt(cluster))).includes(pid)) return undefined;
-  return serverUrl(port, credentials);
+  return serverUrl(port, passwords);
 }
 
 async function readJson<T>(path: string): Promise<T | undefined> {

@@ -1,13 +1,13 @@
 import postgres from 'postgres';
-import { adminRole, type Credentials, databaseName, serverRole } from './credentials.ts';
+import { adminRole, type ClusterPasswords, databaseName, serverRole } from './cluster-passwords.ts';
 
 /** Creates the server's role and database if they are missing. Returns the version of the running PostgreSQL. */
-export async function ensureServerDatabase(port: number, credentials: Credentials): Promise<string> {
+export async function ensureServerDatabase(port: number, passwords: ClusterPasswords): Promise<string> {
   const sql = postgres({
     host: '127.0.0.1',
     port,
     user: adminRole,
-    password: credentials.adminPassword,
+    password: passwords.adminPassword,
     database: 'postgres',
     max: 1,
     onnotice: () => {},
@@ -20,7 +20,7 @@ export async function ensureServerDatabase(port: number, credentials: Credential
     if (!found?.role) {
       // Not a superuser: SQL that an attacker slips in must not reach the operating system (COPY ... TO PROGRAM).
       // Passwords are hexadecimal, so they need no quoting.
-      await sql.unsafe(`CREATE ROLE ${serverRole} LOGIN CREATEDB PASSWORD '${credentials.password}'`);
+      await sql.unsafe(`CREATE ROLE ${serverRole} LOGIN CREATEDB PASSWORD '${passwords.password}'`);
     }
     if (!found?.database) await sql.unsafe(`CREATE DATABASE ${databaseName} OWNER ${serverRole}`);
     return found?.version ?? '';
@@ -29,6 +29,6 @@ export async function ensureServerDatabase(port: number, credentials: Credential
   }
 }
 
-export function serverUrl(port: number, credentials: Credentials): string {
-  return `postgres://${serverRole}:${credentials.password}@127.0.0.1:${port}/${databaseName}`;
+export function serverUrl(port: number, passwords: ClusterPasswords): string {
+  return `postgres://${serverRole}:${passwords.password}@127.0.0.1:${port}/${databaseName}`;
 }

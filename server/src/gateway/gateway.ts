@@ -117,12 +117,12 @@ export class Gateway implements TargetTester, ClaimsAlong {
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
     this.#settings = deps.settings ?? defaultSettings;
-    this.settler = new Settler(
-      deps.sql,
-      (news) => this.publish(news),
-      deps.contacts,
-      (steps) => announceSteps(steps, (agentId) => this.#links.open(agentId)),
-    );
+    this.settler = new Settler({
+      sql: deps.sql,
+      onNews: (news) => this.publish(news),
+      contacts: deps.contacts,
+      onLeasing: (steps) => announceSteps(steps, (agentId) => this.#links.open(agentId)),
+    });
     this.#acceptor = new AgentAcceptor({
       ...deps,
       settings: this.#settings,

@@ -57,7 +57,7 @@ export async function handleRoute(
 ): Promise<Response> {
   const address = addressOf(context, deps.access);
   const seen = { changes: deps.authenticator.changes, atMs: performance.now() };
-  const admitted = await authorize(deps, route, context, address, requestId);
+  const admitted = await authorize(deps, route, context, { address, requestId });
   const release = holdPlace(deps, route, admitted);
   const room = deps.limits.shareOfBodies(admitted, address);
   try {
@@ -185,9 +185,9 @@ async function authorize(
   deps: RouteDeps,
   route: RouteSpec,
   context: Context,
-  address: string,
-  requestId: string,
+  origin: { address: string; requestId: string },
 ): Promise<Principal | undefined> {
+  const { address } = origin;
   const isUnsafe = route.method !== 'GET';
   if (route.permission === 'public') {
     deps.limits.countStranger(address);
@@ -198,7 +198,7 @@ async function authorize(
   if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
   await deps.limits.countCaller(principal);
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
-  await requirePermission(deps, route, principal, { address, requestId });
+  await requirePermission(deps, route, principal, origin);
   return principal;
 }
 

@@ -16,8 +16,9 @@ import { segmentFor } from './segment-for.ts';
 /**
  * Deletes a segment that nothing belongs to any more, with its keys, revoked agents, unused enrollment tokens, host
  * trust and the grants on it. Ids are not given again, so nothing that names the old segment can reach a new one.
- * @throws {AppError} `not_found`; `forbidden` without `segments.edit`; `conflict` while it has targets, agents that are not revoked, credentials or
- * inventories, or while runs on its targets are kept.
+ *
+ * @throws {AppError} `not_found`; `forbidden` without `segments.edit`; `conflict` while it has targets, agents that are
+ * not revoked, credentials or inventories, or while runs on its targets are kept.
  */
 export async function deleteSegment(sql: Sql, segmentId: number, caller: Caller): Promise<void> {
   await inTransaction(sql, async (tx) => {

@@ -65,7 +65,10 @@ export interface ExecuteStepOptions {
   onSecrets(masking: Masking): void;
   /** Called with the progress of a transfer. */
   onProgress(progress: TransferProgress): void;
-  /** Called when the target stops answering, with when it was last heard and when the step's time is up; see `StepContext`. */
+  /**
+   * Called when the target stops answering, with when it was last heard and when the step's time is up; see
+   * `StepContext`.
+   */
   onTargetSilence(silence: { heardAtMs: number; endsAtMs: number } | undefined): void;
   /** Asks the server for the attempt's files and artifacts. */
   askServer: AskServer;

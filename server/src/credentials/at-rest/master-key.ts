@@ -82,7 +82,11 @@ export function newMasterKey(): MasterKey {
   return { id: idOf(key), key };
 }
 
-/** Returns the keys of the file, or `undefined` if there is no file. @throws {AtRestError} `exposed`, `unreadable`, `damaged`. */
+/**
+ * Returns the keys of the file, or `undefined` if there is no file.
+ *
+ * @throws {AtRestError} `exposed`, `unreadable`, `damaged`.
+ */
 export async function readMasterKeys(file: string): Promise<MasterKey[] | undefined> {
   const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;

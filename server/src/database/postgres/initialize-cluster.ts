@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { chown, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { adminRole, type Credentials } from '../credentials.ts';
+import { adminRole, type ClusterPasswords } from '../cluster-passwords.ts';
 import type { DatabaseHome } from '../database-home.ts';
 import { syncDirectory, writeFileDurably } from '../durable-file.ts';
 import { EmbeddedPostgresError, useDatabaseUrl } from '../embedded-postgres-error.ts';
@@ -14,14 +14,14 @@ const run = promisify(execFile);
 export async function initializeCluster(
   place: DatabaseHome,
   binaries: PostgresBinaries,
-  credentials: Credentials,
+  passwords: ClusterPasswords,
 ): Promise<void> {
   const partial = `${place.cluster}.partial`;
   const passwordFile = join(place.home, 'initdb-password');
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { mode: 0o700 });
   try {
-    await writeFileDurably(passwordFile, credentials.adminPassword, 0o600);
+    await writeFileDurably(passwordFile, passwords.adminPassword, 0o600);
     if (place.account !== undefined) {
       await chown(partial, place.account.uid, place.account.gid);
       await chown(passwordFile, place.account.uid, place.account.gid);

@@ -22,7 +22,7 @@ test('an agent is not answered as if nothing was leased to it if that is not kno
   await using t = await setupRuns();
   const runId = await t.start({ targets: 3, steps: 2 });
   const leases = await t.claim();
-  const settler = new Settler(t.sql, () => undefined);
+  const settler = new Settler({ sql: t.sql, onNews: () => undefined });
   lost.answers.push(new Error('CONNECTION_CLOSED'));
   const ends = leases.map((lease, at) => endOf(lease, undefined, { wantsNext: at > 0 }));
   const results = await Promise.allSettled(ends.map((end) => settler.settle(end)));

@@ -10,7 +10,7 @@ test('completions that come together are settled together', async () => {
   const runId = await t.start({ targets: 6 });
   const leases = await t.claim();
   const news: ProgressNews[] = [];
-  const settler = new Settler(t.sql, (each) => news.push(each));
+  const settler = new Settler({ sql: t.sql, onNews: (each) => news.push(each) });
   const results = await Promise.all(leases.map((lease) => settler.settle(endOf(lease))));
   expect(results.map(({ result }) => result)).toEqual(Array(6).fill('settled'));
   expect(news).toHaveLength(1);
@@ -21,7 +21,7 @@ test('a completion that can’t be settled does not keep the others from being s
   await using t = await setupRuns();
   const runId = await t.start({ targets: 3 });
   const leases = await t.claim();
-  const settler = new Settler(t.sql, () => undefined);
+  const settler = new Settler({ sql: t.sql, onNews: () => undefined });
   const [bad, ...good] = leases.map((lease) => endOf(lease));
   if (bad === undefined) throw new Error('nothing was leased');
   const output = { ...bad.output, digest: 'not base64!' };
@@ -35,7 +35,7 @@ test('while the database is away, completions are rejected, and settled once it 
   await t.start();
   const end = endOf(await t.claimOne());
   await t.sql`alter table job_run_step_attempts rename to away`;
-  const settler = new Settler(t.sql, () => undefined);
+  const settler = new Settler({ sql: t.sql, onNews: () => undefined });
   await expect(settler.settle(end)).rejects.toThrow();
   await t.sql`alter table away rename to job_run_step_attempts`;
   expect(await settler.settle(end)).toMatchObject({ result: 'settled' });
@@ -49,7 +49,7 @@ test('a batch that waits for one run does not hold up many completions of others
   await t.start({ targets: 64 });
   const others = await t.claim();
   if (slow === undefined) throw new Error('nothing was leased');
-  const settler = new Settler(t.sql, () => undefined);
+  const settler = new Settler({ sql: t.sql, onNews: () => undefined });
   const lock = (tx: Tx) => tx`select 1 from job_runs where id = ${slowRun} for update`;
   const release = await holdTransaction(t.sql, lock);
   const waiting = settler.settle(endOf(slow));
@@ -66,7 +66,11 @@ test('only ends that settled tell about their target', async () => {
   const [lease, late] = await t.claim();
   if (lease === undefined || late === undefined) throw new Error('nothing was leased');
   const noted: number[] = [];
-  const settler = new Settler(t.sql, () => undefined, { note: (stepId) => noted.push(stepId) });
+  const settler = new Settler({
+    sql: t.sql,
+    onNews: () => undefined,
+    contacts: { note: (stepId) => noted.push(stepId) },
+  });
   await settler.settle(endOf(lease));
   await settler.settle({ ...endOf(late), leaseToken: 'of another lease' });
   expect(noted).toEqual([lease.id]);
@@ -93,7 +97,7 @@ async function inARow() {
 test('the end of a step is not lost if the batch with that of the step before it waits for another run', async () => {
   await using t = await inARow();
   const { next, third } = t;
-  const settler = new Settler(t.sql, () => undefined);
+  const settler = new Settler({ sql: t.sql, onNews: () => undefined });
   const lock = (tx: Tx) => tx`select 1 from job_runs where id = ${t.slowRun} for update`;
   const release = await holdTransaction(t.sql, lock);
   const slow = settler.settle(endOf(t.slow));
@@ -117,7 +121,7 @@ test('the end of a step is not lost if the batch with that of the step before it
 test('a step whose end came too early for the database is not run a second time', async () => {
   await using t = await inARow();
   const { next, third } = t;
-  const settler = new Settler(t.sql, () => undefined);
+  const settler = new Settler({ sql: t.sql, onNews: () => undefined });
   const lock = (tx: Tx) => tx`select 1 from job_runs where id = ${t.slowRun} for update`;
   const release = await holdTransaction(t.sql, lock);
   const slow = settler.settle(endOf(t.slow));
@@ -140,7 +144,7 @@ test('a step whose end came too early for the database is not run a second time'
 test('an end that comes early waits for as long as its agent does, and no longer', async () => {
   await using t = await inARow();
   const { next, third } = t;
-  const settler = new Settler(t.sql, () => undefined);
+  const settler = new Settler({ sql: t.sql, onNews: () => undefined });
   const unheard = await settler.settle(endOf(third), { isAwaited: () => false });
   expect(unheard).toMatchObject({ result: 'early' });
   let asked = 0;

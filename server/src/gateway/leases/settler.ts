@@ -13,19 +13,22 @@ const earlyMs = { first: 5, most: 1_000 };
 /** How long an end that nobody waits for is gathered with others: a few short steps of a target run take as long. */
 const gatherMs = 20;
 
+export interface SettlerDeps {
+  sql: Sql;
+  onNews(news: ProgressNews): void;
+  /** Notified of each attempt that was settled. */
+  contacts?: Pick<ContactNotes, 'note'> | undefined;
+  /** Called with next steps that are about to be leased, before that has committed. */
+  onLeasing?: (steps: readonly ClaimedStep[]) => void;
+}
+
 export class Settler {
   readonly #batches: Batches<AttemptEnd, SettleResult>;
   /** Ends in a batch that failed: it may have committed all the same, with its answer lost. */
   readonly #unsure = new WeakSet<AttemptEnd>();
-  readonly #onLeasing: ((steps: readonly ClaimedStep[]) => void) | undefined;
+  readonly #onLeasing: SettlerDeps['onLeasing'];
 
-  /** @param onLeasing is called with next steps that are about to be leased, before that has committed. */
-  constructor(
-    sql: Sql,
-    onNews: (news: ProgressNews) => void,
-    contacts?: Pick<ContactNotes, 'note'>,
-    onLeasing?: (steps: readonly ClaimedStep[]) => void,
-  ) {
+  constructor({ sql, onNews, contacts, onLeasing }: SettlerDeps) {
     this.#onLeasing = onLeasing;
     this.#batches = new Batches({
       work: async (ends) => {

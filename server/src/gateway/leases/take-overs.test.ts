@@ -52,7 +52,7 @@ async function setup(
       builder: { build },
     },
     log: createLog({ level: 'silent', plain: false }),
-    settler: new Settler(t.sql, () => undefined),
+    settler: new Settler({ sql: t.sql, onNews: () => undefined }),
     links: () => [link],
     linkOf: () => (isConnected ? link : undefined),
     onNews: () => undefined,

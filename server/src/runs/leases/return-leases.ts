@@ -42,7 +42,10 @@ export async function returnLeases(
   return [news, (await settleAttempts(sql, begun)).news];
 }
 
-/** Takes back those leases that are live, so that their steps wait again. In a cancelling run or target run they end cancelled. */
+/**
+ * Takes back those leases that are live, so that their steps wait again. In a cancelling run or target run they end
+ * cancelled.
+ */
 export async function returnLeasesIn(
   tx: Tx,
   leases: readonly UnbegunLease[],

@@ -109,10 +109,10 @@ async function openBatch(
   random: (() => number) | undefined,
 ): Promise<Batch> {
   const stepIds = [...new Set(ends.map((end) => end.stepId))];
-  // Sent together and processed in this order, which is the lock order: agents, runs, target runs, steps.
   const ahead = new Map(
     ends.map(({ stepId, source }) => [stepId, source.kind === 'agent' ? (source.ahead ?? 0) : 0]),
   );
+  // Sent together and processed in this order, which is the lock order: agents, runs, target runs, steps.
   const [sessions, ledger, targetRuns, steps, ranks] = await Promise.all([
     holdCurrentSessions(
       tx,

@@ -336,21 +336,19 @@ type ClaimRow = ClaimedStep &
     candidates: CandidateRun[] | null;
   };
 
-function claimedStep({
-  ofSegmentId: _,
-  free: __,
-  moved: ___,
-  kinds: ____,
-  isPassedOver: _____,
-  candidates: ______,
-  ...row
-}: ClaimRow): ClaimedStep {
-  const { stepId, jobId, jobVersion, targetId, targetSegmentId, targetName, host, port, ...rest } = row;
-  const { hostKeys, hostTrust, ...lease } = rest;
-  const { settings, askedCredential, credentialId, credentialVersion, credentialKind, isSigned, ...step } =
-    lease;
+function claimedStep(row: ClaimRow): ClaimedStep {
+  const { id, epoch, leaseToken, jobRunId, targetRunId, segmentId } = row;
+  const { stepNumber, stepType, agentId, sessionNumber, attemptDay } = row;
+  const place = { id, jobRunId, targetRunId, segmentId, stepNumber, stepType };
+  const lease = { epoch, leaseToken, agentId, sessionNumber, attemptDay };
+  return { ...place, ...lease, details: detailsOf(row) };
+}
+
+function detailsOf(row: LeaseDetails): LeaseDetails {
+  const { stepId, jobId, jobVersion, stepNumber, isSigned } = row;
+  const { targetId, targetSegmentId, targetName, host, port, settings, hostKeys, hostTrust } = row;
+  const { askedCredential, credentialId, credentialVersion, credentialKind } = row;
   const target = { targetId, targetSegmentId, targetName, host, port, settings, hostKeys, hostTrust };
   const credential = { askedCredential, credentialId, credentialVersion, credentialKind };
-  const { stepNumber } = step;
-  return { ...step, details: { stepId, jobId, jobVersion, stepNumber, isSigned, ...target, ...credential } };
+  return { stepId, jobId, jobVersion, stepNumber, isSigned, ...target, ...credential };
 }

@@ -78,12 +78,9 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
           run,
           part,
         );
-        const hasEnded = isRunEnded(run.status);
-        const onCutOff = () => cutConnection(context);
-        const of = { runId: run.id, stepIds, position, hasEnded, part };
-        const stream = new RunStream(deps, { ...of, onCutOff, whose: String(principal.userId) });
+        const stream = { runId: run.id, stepIds, position, hasEnded: isRunEnded(run.status), part };
         const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
-        return new Response(streamOf(deps, { principal, context }, stream, isStill), {
+        return new Response(bytesOf(deps, { principal, context }, { stream, isStill }), {
           headers: streamHeaders,
         });
       },
@@ -113,21 +110,13 @@ export async function followStarted(
 ): Promise<Response> {
   const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
   const position = { afterSeq: 0, output: new Map() };
-  const stream = new RunStream(deps, {
-    runId: run.id,
-    stepIds: named ?? [],
-    position,
-    hasEnded: false,
-    isNew,
-    onCutOff: () => cutConnection(context),
-    whose: String(principal.userId),
-  });
+  const stream = { runId: run.id, stepIds: named ?? [], position, hasEnded: false, isNew };
   const seen = { seen: { run, isWhole: true }, part: undefined };
   const isStill = async () => isSeenAs(deps.sql, seen, await authorityNow());
   const path = `/api/v1/runs/${run.id}`;
   const started: RunStarted = { id: run.id, events: `${path}/events`, hasOutput: named !== undefined };
   const first = `retry: 1000\n\nevent: started\ndata: ${JSON.stringify(started)}\n\n`;
-  return new Response(streamOf(deps, { principal, context }, stream, isStill, first), {
+  return new Response(bytesOf(deps, { principal, context }, { stream, isStill, first }), {
     status: 201,
     headers: { ...streamHeaders, ...headers, Location: path },
   });
@@ -179,14 +168,22 @@ function tooManySteps(query: string): AppError {
   });
 }
 
-/** `isStill` says whether the reader may continue; it is called at each keep-alive at the latest. */
-function streamOf(
+interface StreamToSend {
+  stream: ConstructorParameters<typeof RunStream>[1];
+  /** Says whether the reader may continue. Called at each keep-alive at the latest. */
+  isStill(): Promise<boolean>;
+  /** What the reader gets at once. */
+  first?: string;
+}
+
+/** Returns the bytes of one reader's stream. */
+function bytesOf(
   deps: RunEventsDeps,
   { principal, context }: Pick<StreamRequest, 'principal' | 'context'>,
-  stream: RunStream,
-  isStill: () => Promise<boolean>,
-  first = 'retry: 1000\n\n',
+  { stream: of, isStill, first = 'retry: 1000\n\n' }: StreamToSend,
 ): ReadableStream<Uint8Array> {
+  const onCutOff = () => cutConnection(context);
+  const stream = new RunStream(deps, { ...of, onCutOff, whose: String(principal.userId) });
   const encoder = new TextEncoder();
   const { stopping, keepAliveMs = defaultKeepAliveMs } = deps;
   const { signal: gone } = context.req.raw;

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { adminRole, type Credentials } from '../../../database/credentials.ts';
+import { adminRole, type ClusterPasswords } from '../../../database/cluster-passwords.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../../database/embedded-postgres.ts';
 import { copyBegunData } from '../../../database/testing/begun-data.ts';
 import {
@@ -65,7 +65,7 @@ async function asAdministrator({ url }: EmbeddedPostgres, dataDir = join(folder,
   const text = await readFile(join(dataDir, 'credentials.json'), 'utf8');
   const as = new URL(url);
   as.username = adminRole;
-  as.password = (JSON.parse(text) as Credentials).adminPassword;
+  as.password = (JSON.parse(text) as ClusterPasswords).adminPassword;
   return connect(as.href, { max: 1 });
 }
 

@@ -1,3 +1,5 @@
+// Roles of the embedded database and their passwords, kept in `credentials.json`. They have nothing to do with the
+// credentials of targets.
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +10,7 @@ export const adminRole = 'opsconductor_admin';
 export const serverRole = 'opsconductor';
 export const databaseName = 'opsconductor';
 
-export interface Credentials {
+export interface ClusterPasswords {
   /** False until the cluster that these open is complete. */
   initialized: boolean;
   adminPassword: string;
@@ -19,7 +21,10 @@ export interface Credentials {
  * Loads the secrets of the cluster, or creates them, in a file of mode 0600. Throws if only one of cluster and secrets
  * exists.
  */
-export async function loadCredentials(dataDirectory: string, clusterExists: boolean): Promise<Credentials> {
+export async function loadPasswords(
+  dataDirectory: string,
+  clusterExists: boolean,
+): Promise<ClusterPasswords> {
   const path = join(dataDirectory, 'credentials.json');
   const found = await read(path);
   if (found === undefined && clusterExists) {
@@ -34,7 +39,7 @@ export async function loadCredentials(dataDirectory: string, clusterExists: bool
     );
   }
   if (found !== undefined) return found;
-  const fresh: Credentials = {
+  const fresh: ClusterPasswords = {
     initialized: false,
     adminPassword: randomBytes(32).toString('hex'),
     password: randomBytes(32).toString('hex'),
@@ -43,12 +48,12 @@ export async function loadCredentials(dataDirectory: string, clusterExists: bool
   return fresh;
 }
 
-export async function markInitialized(dataDirectory: string, credentials: Credentials): Promise<void> {
-  const content = `${JSON.stringify({ ...credentials, initialized: true })}\n`;
+export async function markInitialized(dataDirectory: string, passwords: ClusterPasswords): Promise<void> {
+  const content = `${JSON.stringify({ ...passwords, initialized: true })}\n`;
   await writeFileDurably(join(dataDirectory, 'credentials.json'), content, 0o600);
 }
 
-async function read(path: string): Promise<Credentials | undefined> {
+async function read(path: string): Promise<ClusterPasswords | undefined> {
   try {
     return JSON.parse(await readFile(path, 'utf8'));
   } catch (error) {
