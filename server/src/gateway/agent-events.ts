@@ -113,8 +113,20 @@ export class AgentEvents implements LinkEvents {
     this.#deps.publish(resumed.news);
     await this.#deps.segmentStates.tell(link);
     this.#deps.dispatcher.wake();
-    await this.#deps.scans.ready(link, link.can('scan_hosts'));
+    await this.#takeBackScans(link);
     await this.#deps.cleanUps.ask();
+  }
+
+  async #takeBackScans(link: AgentLink): Promise<void> {
+    try {
+      await this.#deps.scans.ready(link, link.can('scan_hosts'));
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      this.#deps.log.error(
+        { err: error, agent: link.name },
+        'the database refuses to take back targets that an agent was to scan before it connected again; it is given none until it connects again',
+      );
+    }
   }
 
   /** What the database refuses doesn't keep an agent from its work: the sweep, or the next resume, tries it again. */

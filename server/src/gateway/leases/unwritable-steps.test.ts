@@ -1,7 +1,9 @@
 // Steps whose rows the database refuses to write: they cost their agent nothing else.
 import { closeCodes } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { createScan } from '../../host-keys/create-scan.ts';
 import { refuseToWrite } from '../../runs/testing.ts';
+import { createTarget } from '../../targets/edit-targets.ts';
 import { setupGateway } from '../testing.ts';
 import { completion, leased } from './leased-testing.ts';
 
@@ -75,6 +77,32 @@ test('an agent with a command of which the database can’t note that it survive
   const last = await t.connectAgent({ attempts: [attempt] });
   last.send(completion(t.lease, []));
   expect(await last.next('completed')).toMatchObject({ step, result: 'settled' });
+});
+
+test.each([
+  ['of a target that does not answer', 'silent_targets', 'insert'],
+  ['of targets that it was to scan', 'host_scan_items', 'update'],
+])('an agent whose news %s the database refuses keeps its connection', async (_, table, change) => {
+  await using t = await leased();
+  const { step, epoch, leaseToken } = t.lease;
+  const fields = { segmentId: t.segmentId, name: 'scanned', host: 'scanned.example' };
+  const { id } = await createTarget(t.sql, fields, t.caller);
+  await createScan(t.sql, { kind: 'keys', selection: { targetIds: [id] } }, t.caller);
+  await t.sql`update host_scan_items set state = 'given', agent_id = ${t.agent.agentId}, session_number = 0`;
+  await t.sql.unsafe(`
+    create function refuse_news() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before ${change} on ${table} for each row execute function refuse_news()`);
+  t.agentSocket.terminate();
+  const attempt = { step, epoch, leaseToken, lastSeq: 0, state: 'running' } as const;
+  const again = await t.connectAgent({ attempts: [attempt], capabilities: ['scan_hosts'] });
+  again.send({ type: 'target_silence', step, epoch, leaseToken, silentMs: 30_000, leftMs: 60_000 });
+  again.send(completion(t.lease, []));
+  expect(await again.next('completed')).toMatchObject({ step, result: 'settled' });
+  await expect.poll(() => t.logged.join()).toContain('the database refuses to');
+  const runId = await t.start();
+  expect((await again.next('leases')).leases).toMatchObject([{ runId }]);
+  expect(t.logged.join()).not.toContain('could not be handled');
 });
 
 test('an agent that has lost a step whose end the database refuses comes back all the same', async () => {

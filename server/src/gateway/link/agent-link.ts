@@ -23,6 +23,7 @@ import type { SettleResult } from '../../runs/progress/attempt-end.ts';
 import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
 import type { HandedOnValues } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import type { KeyMessages } from '../key-messages.ts';
 import type { AttemptOutput } from '../leases/attempt-output.ts';
@@ -188,11 +189,11 @@ export class AgentLink {
     });
     this.#newKeys = new SpacedMessages({
       everyMs: auditedEveryMs,
-      handle: (message) => this.#own(keyMessages.replaced(this, message)),
+      handle: (message) => this.#own(this.#ifTaken(message.type, () => keyMessages.replaced(this, message))),
     });
     this.#policyReads = new SpacedMessages({
       everyMs: auditedEveryMs,
-      handle: (message) => this.#own(events.policyRead(this, message)),
+      handle: (message) => this.#own(this.#ifTaken(message.type, () => events.policyRead(this, message))),
     });
     this.gone = new Promise((resolve) => socket.on('close', () => resolve()));
     this.arrived = new Promise((resolve) => {
@@ -403,10 +404,21 @@ export class AgentLink {
 
   async #inOrder(message: AgentMessage): Promise<void> {
     if (this.#isRefusing) return;
-    const { events, keyMessages } = this.#deps;
+    const { events } = this.#deps;
     if (message.type === 'resume') await events.resume(this, message).finally(this.#noteArrived);
     else if (message.type === 'return') await events.returned(this, message);
-    else if (message.type === 'wrapped_key') await keyMessages.wrapped(this, message);
+    else if (message.type === 'agent_drain') {
+      this.isDraining = true;
+      await events.draining(this);
+      this.#noteHandedBack();
+    } else if (message.type === 'new_keys') await this.#newKeys.take(message);
+    else if (message.type === 'policy_read') await this.#policyReads.take(message);
+    else await this.#ifTaken(message.type, () => this.#onNews(message));
+  }
+
+  async #onNews(message: AgentMessage): Promise<void> {
+    const { events, keyMessages } = this.#deps;
+    if (message.type === 'wrapped_key') await keyMessages.wrapped(this, message);
     else if (message.type === 'recovery_wrapped') await keyMessages.wrappedForRecovery(this, message);
     else if (message.type === 'segment_ready') await keyMessages.opened(this, message);
     else if (message.type === 'target_silence') await events.targetSilence(this, message);
@@ -414,13 +426,26 @@ export class AgentLink {
     else if (message.type === 'hosts_scanned') await events.hostsScanned(this, message);
     else if (message.type === 'audit_checkpoint_refused') await events.checkpointRefused(this, message);
     else if (message.type === 'cleaned_up') await events.cleanedUp(this, message);
-    else if (message.type === 'agent_drain') {
-      this.isDraining = true;
-      await events.draining(this);
-      this.#noteHandedBack();
-    } else if (message.type === 'segment_key_made') await keyMessages.made(this, message);
-    else if (message.type === 'new_keys') await this.#newKeys.take(message);
-    else if (message.type === 'policy_read') await this.#policyReads.take(message);
+    else if (message.type === 'segment_key_made') await keyMessages.made(this, message);
+  }
+
+  /**
+   * Handles what nothing that follows depends on. If the database refuses it twice, it is left out: with the connection,
+   * all else that the agent does would end, and the agent would say it again on the next one.
+   */
+  async #ifTaken(message: AgentMessage['type'], work: () => Promise<void>): Promise<void> {
+    try {
+      await work().catch((error) => {
+        if (!isRefused(error)) throw error;
+        return work();
+      });
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      this.#deps.log.error(
+        { agent: this.name, message, err: error },
+        'the database refuses to store what an agent has said; the agent goes on without it',
+      );
+    }
   }
 
   /** If work on a message fails, the connection is ended: the agent reconnects and says again what it has. */
