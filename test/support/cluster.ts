@@ -1,9 +1,9 @@
 // Several servers on one PostgreSQL behind HAProxy, agents that connect through it by TLS, and one OpenSSH target.
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/protocol';
+import type { Agent, EnrollmentTokenReply } from '@opsconductor/protocol';
 import { vi } from 'vitest';
 import { setupDatabase, type TestDatabase } from '../../server/src/store/database/testing.ts';
 import { loadOrCreateServerTls } from '../../server/src/tls/server-tls.ts';
@@ -13,7 +13,7 @@ import { startHaproxy } from './haproxy.ts';
 import { RunReader } from './run-reader.ts';
 import { buildPrograms, TestAgent, TestServer } from './server-and-agents.ts';
 import { type SshdFixture, startSshd } from './sshd.ts';
-import { sealedCredential } from './system.ts';
+import { makeTarget } from './system.ts';
 
 export interface Cluster {
   servers: TestServer[];
@@ -136,20 +136,4 @@ async function requireConnected(api: ApiClient, count: number): Promise<void> {
   const { body } = await api.get<{ items: Agent[] }>('/api/v1/agents');
   const able = body.items.filter((agent) => agent.state === 'connected' && agent.hasSegmentKey);
   if (able.length < count) throw new Error(`${able.length} of ${count} agents can be given steps`);
-}
-
-async function makeTarget(api: ApiClient, segmentId: number, sshd: SshdFixture): Promise<number> {
-  const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
-  const credential = await sealedCredential(key, sshd);
-  await api.made('/api/v1/credentials', { segmentId, name: 'key', ...credential });
-  const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
-  const { id } = await api.made<{ id: number }>('/api/v1/targets', {
-    segmentId,
-    name: 'host',
-    host: sshd.host,
-    port: sshd.port,
-    credentialId: credential.id,
-    hostKeyFingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
-  });
-  return id;
 }

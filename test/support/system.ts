@@ -295,11 +295,16 @@ async function fill(parts: Parts): Promise<TestSystem> {
   const { api, agent, sshd, proxy, url } = parts;
   const { id: segmentId } = await api.made<{ id: number }>('/api/v1/segments', { name: 'dmz' });
   await enrollAndStart(api, agent, segmentId, proxy === undefined ? url : `http://127.0.0.1:${proxy.port}`);
+  return new TestSystem(parts, segmentId, await makeTarget(api, segmentId, sshd));
+}
+
+/** Makes the target `host` with its credential. Returns its id. */
+export async function makeTarget(api: ApiClient, segmentId: number, sshd: SshdFixture): Promise<number> {
   const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
   const credential = await sealedCredential(key, sshd);
   await api.made('/api/v1/credentials', { segmentId, name: 'key', ...credential });
   const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
-  const target = await api.made<{ id: number }>('/api/v1/targets', {
+  const { id } = await api.made<{ id: number }>('/api/v1/targets', {
     segmentId,
     name: 'host',
     host: sshd.host,
@@ -307,7 +312,7 @@ async function fill(parts: Parts): Promise<TestSystem> {
     credentialId: credential.id,
     hostKeyFingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
   });
-  return new TestSystem(parts, segmentId, target.id);
+  return id;
 }
 
 async function enrollInto(

@@ -2,13 +2,19 @@
 import { expect, test } from 'vitest';
 import { lease, ManualClock, setup, success } from '../testing/agent-setup.ts';
 
-test('nothing is started after the lease deadline, and the lease is handed back', async () => {
-  await using t = await setup();
+/** An agent that has been leased a step, which asks whether it may begin. */
+async function setupLeased() {
+  const t = await setup();
   const clock = new ManualClock();
   await t.start({ clock });
   const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
   connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
+  return { ...t, clock, connection, step: await t.nextStep() };
+}
+
+test('nothing is started after the lease deadline, and the lease is handed back', async () => {
+  await using t = await setupLeased();
+  const { clock, connection, step } = t;
   clock.monotonic += 20_000;
   const refusal = await step.context.beforeStart().catch((error: unknown) => error);
   expect(String(refusal)).toContain('lease_expired');
@@ -18,12 +24,8 @@ test('nothing is started after the lease deadline, and the lease is handed back'
 });
 
 test('a start that is recorded a second time after the lease deadline fails because nothing ran, and is not handed back', async () => {
-  await using t = await setup();
-  const clock = new ManualClock();
-  await t.start({ clock });
-  const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
-  connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
+  await using t = await setupLeased();
+  const { clock, connection, step } = t;
   await step.context.beforeStart();
   clock.monotonic += 20_000;
   const refusal = await step.context.beforeStart().catch((error: unknown) => error);
@@ -36,12 +38,8 @@ test('a start that is recorded a second time after the lease deadline fails beca
 });
 
 test('a lease that expired while there was no connection is absent from the next resume', async () => {
-  await using t = await setup();
-  const clock = new ManualClock();
-  await t.start({ clock });
-  const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
-  connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
+  await using t = await setupLeased();
+  const { clock, connection, step } = t;
   connection.cut();
   const next = await t.server.nextConnection();
   clock.wall += 20_000;
@@ -70,12 +68,8 @@ test('a lease counts from when the agent asked for its session, not from when th
 });
 
 test('what already runs goes on past the lease deadline', async () => {
-  await using t = await setup();
-  const clock = new ManualClock();
-  await t.start({ clock });
-  const { connection } = await t.server.nextSession({ leaseTtlMs: 20_000 });
-  connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
+  await using t = await setupLeased();
+  const { clock, connection, step } = t;
   await step.context.beforeStart();
   clock.monotonic += 60_000;
   step.end(success);

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { type Permission, type ScannedHost, scanFindings } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { searchLog } from '../audit/search-log.ts';
@@ -16,7 +15,6 @@ import { giveItems, sweepScans, takeBackItems } from '../store/host-keys/host-sc
 import { unrestricted } from '../store/people/visibility.ts';
 import { deleteTargets } from '../store/targets/targets.ts';
 import { createTarget } from '../targets/edit-targets.ts';
-import { parseHostKeyLine } from '../targets/host-key-line.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
 import { getTarget } from '../targets/list-targets.ts';
 import { approveScan } from './approve-scan.ts';
@@ -24,6 +22,7 @@ import { createScan, stopScan } from './create-scan.ts';
 import { addTrust } from './edit-host-trust.ts';
 import { getScan, listItems } from './read-scans.ts';
 import { recordScanned } from './record-scanned.ts';
+import { makeHostKey } from './testing.ts';
 
 let t: TestInstallation;
 let segmentId: number;
@@ -35,13 +34,6 @@ beforeAll(async () => {
   agentId = (await makeFirstAgent(t, segmentId, 'scanned-a')).enrolled.agentId;
 });
 afterAll(() => t.close());
-
-function makeKey(type = 'ssh-ed25519'): { line: string; fingerprint: string } {
-  const part = (bytes: Buffer) => Buffer.concat([Buffer.from([0, 0, 0, bytes.length]), bytes]);
-  const blob = Buffer.concat([part(Buffer.from(type)), part(randomBytes(32))]);
-  const line = `${type} ${blob.toString('base64')}`;
-  return { line, fingerprint: parseHostKeyLine(line)?.fingerprint ?? '' };
-}
 
 async function makeTargets(count: number): Promise<number[]> {
   const ids: number[] = [];
@@ -88,10 +80,10 @@ test('a scan distinguishes new, same, added, changed and unreachable, and which 
     number,
     number,
   ];
-  const [shared, known, more, before, now] = [1, 2, 3, 4, 5].map(() => makeKey()) as ReturnType<
-    typeof makeKey
+  const [shared, known, more, before, now] = [1, 2, 3, 4, 5].map(() => makeHostKey()) as ReturnType<
+    typeof makeHostKey
   >[];
-  const rsa = makeKey('ssh-rsa');
+  const rsa = makeHostKey('ssh-rsa');
   await accept(same, known?.line ?? '');
   await accept(added, more?.line ?? '');
   await accept(changed, before?.line ?? '');
@@ -125,7 +117,7 @@ test('a scan distinguishes new, same, added, changed and unreachable, and which 
 
 test('a scan tells its reader for which targets they may accept keys, and whether they may for all new keys', async () => {
   const [first, second] = (await makeTargets(2)) as [number, number];
-  const id = await scan(new Map([first, second].map((target) => [target, { keys: [makeKey().line] }])));
+  const id = await scan(new Map([first, second].map((target) => [target, { keys: [makeHostKey().line] }])));
   const [group] = await t.sql<
     { id: number }[]
   >`insert into target_groups (name) values ('first') returning id`;
@@ -145,11 +137,11 @@ test('a scan tells its reader for which targets they may accept keys, and whethe
 
 test('all new keys are approved in one request, with every fingerprint in the audit log, but no changed ones', async () => {
   const [first, second, changed] = (await makeTargets(3)) as [number, number, number];
-  const [a, b, before, now] = [1, 2, 3, 4].map(() => makeKey()) as [
-    ReturnType<typeof makeKey>,
-    ReturnType<typeof makeKey>,
-    ReturnType<typeof makeKey>,
-    ReturnType<typeof makeKey>,
+  const [a, b, before, now] = [1, 2, 3, 4].map(() => makeHostKey()) as [
+    ReturnType<typeof makeHostKey>,
+    ReturnType<typeof makeHostKey>,
+    ReturnType<typeof makeHostKey>,
+    ReturnType<typeof makeHostKey>,
   ];
   await accept(changed, before.line);
   const id = await scan(
@@ -181,7 +173,7 @@ test('all new keys are approved in one request, with every fingerprint in the au
 
 test('a key that has changed since it was shown is refused by name, and nothing else is accepted', async () => {
   const [first, second] = (await makeTargets(2)) as [number, number];
-  const [a, b, other] = [makeKey(), makeKey(), makeKey()];
+  const [a, b, other] = [makeHostKey(), makeHostKey(), makeHostKey()];
   const id = await scan(
     new Map([
       [first, { keys: [a.line] }],
@@ -208,7 +200,7 @@ test('a key that has changed since it was shown is refused by name, and nothing 
 
 test('a changed key needs its own confirmation, which names what it replaces', async () => {
   const [id] = (await makeTargets(1)) as [number];
-  const [before, now] = [makeKey(), makeKey()];
+  const [before, now] = [makeHostKey(), makeHostKey()];
   await accept(id, before.line);
   const scanId = await scan(new Map([[id, { keys: [now.line] }]]));
   const fingerprints = [now.fingerprint];
@@ -236,12 +228,12 @@ test('a changed key needs its own confirmation, which names what it replaces', a
 
 test('a changed key found by scans is kept at its target, and is in the audit log exactly once', async () => {
   const [id, same] = (await makeTargets(2)) as [number, number];
-  const [before, now, kept] = [makeKey(), makeKey(), makeKey()];
+  const [before, now, kept] = [makeHostKey(), makeHostKey(), makeHostKey()];
   await accept(id, before.line);
   await accept(same, kept.line);
   const shown = new Map([
-    [id, { keys: [now.line, makeKey('ssh-rsa').line] }],
-    [same, { keys: [kept.line, makeKey('ssh-rsa').line] }],
+    [id, { keys: [now.line, makeHostKey('ssh-rsa').line] }],
+    [same, { keys: [kept.line, makeHostKey('ssh-rsa').line] }],
   ]);
   await scan(shown);
   await scan(shown);
@@ -265,8 +257,8 @@ test('a changed key found by scans is kept at its target, and is in the audit lo
 
 test('the pages of a finding are in the order of names, and show hosts on other pages that share a key', async () => {
   const ids = await makeTargets(5);
-  const twin = makeKey();
-  const other = makeKey();
+  const twin = makeHostKey();
+  const other = makeHostKey();
   const shown = ids.map((id, at): [number, { keys: string[] }] => [
     id,
     { keys: [at === 2 ? other.line : twin.line] },
@@ -305,7 +297,7 @@ test('the pages of a finding are in the order of names, and show hosts on other 
 
 test('a key that is revoked is no longer accepted, and later scans find it as revoked', async () => {
   const [id] = (await makeTargets(1)) as [number];
-  const key = makeKey();
+  const key = makeHostKey();
   await accept(id, key.line);
   await addTrust(t.sql, segmentId, { kind: 'revoked', publicKey: key.line }, t.caller);
   expect(await acceptedOf(id)).toEqual([]);
@@ -321,7 +313,7 @@ test('a key that is revoked is no longer accepted, and later scans find it as re
 
 test('a certified host needs no approval, for as long as its authority is trusted', async () => {
   const [id] = (await makeTargets(1)) as [number];
-  const [authority, key] = [makeKey(), makeKey()];
+  const [authority, key] = [makeHostKey(), makeHostKey()];
   const certified = { authority: authority.fingerprint, keyId: 'h' };
   const scanId = await scan(new Map([[id, { keys: [key.line], certified }]]));
   expect(await findings(scanId)).toEqual(['new']);
@@ -388,7 +380,7 @@ test('targets that were given out but never reported on wait again, and targets 
 
 test('the result of a reachability scan is shown at the target, next to its last login', async () => {
   const [id] = (await makeTargets(1)) as [number];
-  await scan(new Map([[id, { keys: [makeKey().line], latencyMs: 12.5 }]]));
+  await scan(new Map([[id, { keys: [makeHostKey().line], latencyMs: 12.5 }]]));
   const target = await getTarget(t.sql, id, unrestricted);
   expect(target.lastProbe).toMatchObject({ ok: true, latencyMs: 12.5 });
   expect(target.health).toBe('never');
@@ -396,7 +388,7 @@ test('the result of a reachability scan is shown at the target, next to its last
 
 test('approving keys needs the right on each target, and a refusal names the targets where it is missing', async () => {
   const [id] = (await makeTargets(1)) as [number];
-  const key = makeKey();
+  const key = makeHostKey();
   const scanId = await scan(new Map([[id, { keys: [key.line] }]]));
   const authority = new Authority([{ role: 'operator', permission: null, scope: null }]);
   const caller = { ...t.caller, authority };

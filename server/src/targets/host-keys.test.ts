@@ -1,6 +1,6 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addTrust } from '../host-keys/edit-host-trust.ts';
+import { makeHostKey } from '../host-keys/testing.ts';
 import {
   makeSegment,
   setupInstallation,
@@ -24,17 +24,6 @@ beforeAll(async () => {
 });
 afterAll(() => t.close());
 
-function makeKey(keyType = 'ssh-ed25519') {
-  const text = (bytes: Buffer) => {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
-    return Buffer.concat([length, bytes]);
-  };
-  const blob = Buffer.concat([text(Buffer.from(keyType)), text(randomBytes(32))]);
-  const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replaceAll('=', '')}`;
-  return { line: `${keyType} ${blob.toString('base64')}`, fingerprint };
-}
-
 async function makeTarget(hostKeyFingerprint?: string): Promise<number> {
   made += 1;
   const request = { segmentId, name: `host-${made}`, host: '10.0.0.1' };
@@ -54,7 +43,7 @@ const keysOf = async (targetId: number) =>
 describe('a host key that a connection shows', () => {
   it('is pending while nothing is accepted, and no lease carries it', async () => {
     const id = await makeTarget();
-    const key = makeKey();
+    const key = makeHostKey();
     expect(await see(id, key.line)).toEqual({ fingerprint: key.fingerprint, state: 'pending', isNews: true });
     expect(await see(id, `${key.line} root@host`)).toMatchObject({ state: 'pending', isNews: false });
     expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([]);
@@ -62,7 +51,7 @@ describe('a host key that a connection shows', () => {
 
   it('is changed if another one is accepted, which stays in force', async () => {
     const id = await makeTarget();
-    const [old, other] = [makeKey(), makeKey()];
+    const [old, other] = [makeHostKey(), makeHostKey()];
     await see(id, old.line);
     await accept(id, old.fingerprint);
     expect(await see(id, other.line)).toMatchObject({ state: 'changed', isNews: true });
@@ -75,10 +64,10 @@ describe('a host key that a connection shows', () => {
 
   it('is audited if it is changed, but not each of many that follow one another', async () => {
     const id = await makeTarget();
-    const old = makeKey();
+    const old = makeHostKey();
     await see(id, old.line);
     await accept(id, old.fingerprint);
-    const others = [makeKey(), makeKey(), makeKey()];
+    const others = [makeHostKey(), makeHostKey(), makeHostKey()];
     const auditedKeys = async () =>
       (
         await t.sql<{ offered: string }[]>`
@@ -94,7 +83,7 @@ describe('a host key that a connection shows', () => {
   });
 
   it('completes a fingerprint that was accepted in advance', async () => {
-    const key = makeKey();
+    const key = makeHostKey();
     const id = await makeTarget(key.fingerprint);
     expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([key.fingerprint]);
     expect(await see(id, key.line)).toMatchObject({ state: 'accepted', isNews: true });
@@ -104,21 +93,21 @@ describe('a host key that a connection shows', () => {
   });
 
   it('is changed if the fingerprint given in advance differs', async () => {
-    const given = makeKey().fingerprint;
+    const given = makeHostKey().fingerprint;
     const id = await makeTarget(given);
-    expect(await see(id, makeKey().line)).toMatchObject({ state: 'changed' });
+    expect(await see(id, makeHostKey().line)).toMatchObject({ state: 'changed' });
     expect((await hostKeyLinesOf(t.sql, [id])).get(id)).toEqual([given]);
   });
 
   it('replaces the one shown before, so that an impostor cannot fill the table', async () => {
     const id = await makeTarget();
-    for (let n = 0; n < 20; n += 1) await see(id, makeKey().line);
+    for (let n = 0; n < 20; n += 1) await see(id, makeHostKey().line);
     expect(await keysOf(id)).toHaveLength(1);
   });
 
   it('is ignored for a target that is gone or a line that is not a key', async () => {
     const id = await makeTarget();
-    const key = makeKey();
+    const key = makeHostKey();
     expect(await see(999_999, key.line)).toBeUndefined();
     expect(await see(id, 'hello')).toBeUndefined();
     expect(await keysOf(id)).toEqual([]);
@@ -128,7 +117,7 @@ describe('a host key that a connection shows', () => {
 describe('accepting a host key', () => {
   it('records who did so, and doing it twice has no further effect', async () => {
     const id = await makeTarget();
-    const key = makeKey();
+    const key = makeHostKey();
     await see(id, key.line);
     await accept(id, key.fingerprint);
     await accept(id, key.fingerprint);
@@ -142,7 +131,7 @@ describe('accepting a host key', () => {
 
   it('is refused if the host shows another key than the person saw', async () => {
     const id = await makeTarget();
-    const [seen, now] = [makeKey(), makeKey()];
+    const [seen, now] = [makeHostKey(), makeHostKey()];
     await see(id, seen.line);
     await see(id, now.line);
     const error = await accept(id, seen.fingerprint).catch((e: unknown) => e);
@@ -152,7 +141,7 @@ describe('accepting a host key', () => {
   });
 
   it('is refused if the host has not shown a key, and the refusal does not mention a shown key', async () => {
-    const key = makeKey();
+    const key = makeHostKey();
     const refused = accept(await makeTarget(), key.fingerprint);
     await expect(refused).rejects.toThrow(
       /^host-\d+ has shown no key that waits for approval, .*Test the connection/,
@@ -161,7 +150,7 @@ describe('accepting a host key', () => {
 
   it('is refused for a key that is revoked in the segment, even if the host shows it', async () => {
     const id = await makeTarget();
-    const key = makeKey();
+    const key = makeHostKey();
     await addTrust(t.sql, segmentId, { kind: 'revoked', publicKey: key.line }, t.caller);
     await see(id, key.line);
     const refused = { code: 'conflict', details: [{ path: 'fingerprint' }] };
@@ -171,7 +160,7 @@ describe('accepting a host key', () => {
 
   it('replaces a changed key only if the accepted one is named', async () => {
     const id = await makeTarget();
-    const [old, next, third] = [makeKey(), makeKey('ecdsa-sha2-nistp256'), makeKey()];
+    const [old, next, third] = [makeHostKey(), makeHostKey('ecdsa-sha2-nistp256'), makeHostKey()];
     await see(id, old.line);
     await accept(id, old.fingerprint);
     await see(id, next.line);
@@ -185,7 +174,7 @@ describe('accepting a host key', () => {
 
   it('succeeds for one of two people who replace the same key at the same time', async () => {
     const id = await makeTarget();
-    const [old, next] = [makeKey(), makeKey()];
+    const [old, next] = [makeHostKey(), makeHostKey()];
     await see(id, old.line);
     await accept(id, old.fingerprint);
     await see(id, next.line);
@@ -203,12 +192,12 @@ describe('accepting a host key', () => {
 
 describe('an OpenSSH key line', () => {
   it('is read without its comment', () => {
-    const key = makeKey();
+    const key = makeHostKey();
     expect(parseHostKeyLine(`  ${key.line}  a comment\n`)).toEqual({ keyType: 'ssh-ed25519', ...key });
   });
 
   it('is refused if its blob has another type, is truncated or is not base64', () => {
-    const { line } = makeKey();
+    const { line } = makeHostKey();
     const [type, base64] = line.split(' ');
     for (const text of [
       '',

@@ -8,10 +8,11 @@ import { expect, onTestFinished } from 'vitest';
 import { WinrmPool } from '../../winrm/connection/pool.ts';
 import { fileServer } from '../../winrm/files/file-server.ts';
 import { cmdRunner } from '../../winrm/powershell/powershell.ts';
-import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../../winrm/testing/winrm-setup.ts';
+import { hostOfFile, winrmTest } from '../../winrm/testing/winrm-setup.ts';
 import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
-import type { StepContext, StopRequest } from '../step-type.ts';
+import type { StopRequest } from '../step-type.ts';
 import { winrmCopy } from './winrm-copy.ts';
+import { winrmContext } from './winrm-step-setup.ts';
 
 const host = hostOfFile({
   emulated: { bootstrap: powershellBootstrap, cmdRunner, fileServer },
@@ -32,18 +33,7 @@ async function setup() {
   const deps = { pool, policy: { fileRoots: [{ path: local, mayWrite: true }] } };
   const sink = new TestSink();
   let report: TransferReport | undefined;
-  const context: StepContext = {
-    marker: 'installation.1.1',
-    directoryName: 'installation.1.1.x',
-    target: {
-      id: 1,
-      name: 'win-1',
-      host: host.fixture.host,
-      port: host.fixture.port('http'),
-      hostKeys: [],
-      winrm: { transport: 'http', authentication: 'ntlm', certificateCheck: 'verify' },
-    },
-    credential: { kind: 'winrm_password', id: '7', version: 1, user: winrmUser, password: winrmPassword },
+  const context = winrmContext(host.fixture, {
     output: sink,
     transfers: {
       progress: () => {},
@@ -53,10 +43,7 @@ async function setup() {
     },
     maySurvive: false,
     signal: controller.signal,
-    askServer: () => Promise.reject(new Error('There is no server')),
-    beforeStart: async () => {},
-    checkAddresses: () => {},
-  };
+  });
   const put = async (root: string, path: string, content: string | Buffer) => {
     await mkdir(dirname(join(root, path)), { recursive: true });
     await writeFile(join(root, path), content);

@@ -9,10 +9,11 @@ import { limitsProgram } from '../../winrm/powershell/limits-program.ts';
 import { cmdRunner, powershellText } from '../../winrm/powershell/powershell.ts';
 import { taskProgram, taskSupervisor } from '../../winrm/tasks/task-program.ts';
 import { isSoundPowershell } from '../../winrm/testing/powershell-tree.ts';
-import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../../winrm/testing/winrm-setup.ts';
+import { hostOfFile, winrmTest } from '../../winrm/testing/winrm-setup.ts';
 import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
 import type { BeforeStart, StepContext, StopRequest } from '../step-type.ts';
 import { winrmExec } from './winrm-exec.ts';
+import { winrmContext } from './winrm-step-setup.ts';
 
 const usual = {
   maxPollSeconds: 1,
@@ -33,29 +34,15 @@ function setup(more: Partial<StepContext> = {}, pool = new WinrmPool()) {
   const sink = new TestSink();
   const begun: (BeforeStart | undefined)[] = [];
   names += 1;
-  const context: StepContext = {
-    marker: 'installation.1.1',
+  const context = winrmContext(host.fixture, {
     directoryName: `installation.1.1.${names}`,
-    target: {
-      id: 1,
-      name: 'win-1',
-      host: host.fixture.host,
-      port: host.fixture.port('http'),
-      hostKeys: [],
-      winrm: { transport: 'http', authentication: 'ntlm', certificateCheck: 'verify' },
-    },
-    credential: { kind: 'winrm_password', id: '7', version: 1, user: winrmUser, password: winrmPassword },
     output: sink,
-    transfers: { progress: () => {}, report: () => {} },
-    maySurvive: true,
     signal: controller.signal,
-    askServer: () => Promise.reject(new Error('There is no server')),
     beforeStart: async (how) => {
       begun.push(how);
     },
-    checkAddresses: () => {},
     ...more,
-  };
+  });
   const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 100 } });
   return {
     sink,

@@ -8,10 +8,11 @@ import { fileServer } from '../../winrm/files/file-server.ts';
 import { limitsProgram } from '../../winrm/powershell/limits-program.ts';
 import { batchRemover, cmdRunner, powershellLine } from '../../winrm/powershell/powershell.ts';
 import { isSoundPowershell } from '../../winrm/testing/powershell-tree.ts';
-import { hostOfFile, winrmPassword, winrmTest, winrmUser } from '../../winrm/testing/winrm-setup.ts';
+import { hostOfFile, winrmTest, winrmUser } from '../../winrm/testing/winrm-setup.ts';
 import { TestSink } from '../ssh-exec/ssh-exec-setup.ts';
 import type { StepContext, StopRequest } from '../step-type.ts';
 import { winrmExec } from './winrm-exec.ts';
+import { winrmContext } from './winrm-step-setup.ts';
 
 const host = hostOfFile({
   emulated: { bootstrap: powershellBootstrap, cmdRunner, batchRemover, limitsProgram },
@@ -22,27 +23,7 @@ function setup(more: Partial<StepContext> = {}) {
   const sink = new TestSink();
   const controller = new AbortController();
   onTestFinished(() => controller.abort({ cause: 'cancelled', killGraceMs: 0 } satisfies StopRequest));
-  const context: StepContext = {
-    marker: 'installation.1.1',
-    directoryName: 'installation.1.1.x',
-    target: {
-      id: 1,
-      name: 'win-1',
-      host: host.fixture.host,
-      port: host.fixture.port('http'),
-      hostKeys: [],
-      winrm: { transport: 'http', authentication: 'ntlm', certificateCheck: 'verify' },
-    },
-    credential: { kind: 'winrm_password', id: '7', version: 1, user: winrmUser, password: winrmPassword },
-    output: sink,
-    transfers: { progress: () => {}, report: () => {} },
-    maySurvive: true,
-    signal: controller.signal,
-    askServer: () => Promise.reject(new Error('There is no server')),
-    beforeStart: async () => {},
-    checkAddresses: () => {},
-    ...more,
-  };
+  const context = winrmContext(host.fixture, { output: sink, signal: controller.signal, ...more });
   const pool = new WinrmPool();
   onTestFinished(() => pool.close());
   const step = winrmExec({ pool, limits: { retryMs: 10, reconnectMs: 30_000 } });

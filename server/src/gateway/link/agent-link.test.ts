@@ -18,6 +18,16 @@ import { CheckpointTurns } from '../checkpoint-turns.ts';
 import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
 
 const nothingStored = { ackedSeq: 0, outputBytes: 0 };
+/** An attempt that the agent holds. */
+const held = {
+  stepId: 3,
+  epoch: 1,
+  leaseToken: 'a'.repeat(32),
+  runId: 1,
+  targetRunId: 2,
+  stepNumber: 1,
+  attemptDay: '',
+};
 
 /** The server's end of a connection, with what was sent on it and what it reported. */
 function openLink() {
@@ -78,17 +88,7 @@ test('an agent hears nothing before its journal is answered, and then everything
 
 test('reports about attempts that an agent does not hold are ignored', () => {
   const { link, told, hear } = openLink();
-  const held = {
-    stepId: 3,
-    epoch: 1,
-    leaseToken: 'a'.repeat(32),
-    runId: 1,
-    targetRunId: 2,
-    stepNumber: 1,
-    attemptDay: '',
-    ...nothingStored,
-  };
-  link.adopt([held]);
+  link.adopt([{ ...held, ...nothingStored }]);
   hear({ type: 'started', step: 4, epoch: 1, leaseToken: held.leaseToken, survives: false });
   hear({ type: 'started', step: 3, epoch: 1, leaseToken: 'b'.repeat(32), survives: false });
   expect(told).toEqual([]);
@@ -126,15 +126,6 @@ test('an agent that sends more than is handled is not read from until half of it
 
 test('an agent that sends more output than is kept of an attempt is cut off, even after it reconnected', () => {
   const { link, socket, stored, hearFrame } = openLink();
-  const held = {
-    stepId: 3,
-    epoch: 1,
-    leaseToken: 'a'.repeat(32),
-    runId: 1,
-    targetRunId: 2,
-    stepNumber: 1,
-    attemptDay: '',
-  };
   // Each chunk counts 16 bytes more than its length.
   link.adopt([{ ...held, ackedSeq: 9, outputBytes: 2 * limits.maxOutputBytesPerAttempt - 10 * 16 - 50 }]);
   const of = { stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0 } as const;
@@ -160,16 +151,7 @@ test.each<[string, number, Buffer]>([
   'an agent that sends a chunk which is %s is shut off, and nothing of it is stored',
   (_, rawLength, bytes) => {
     const { link, socket, stored, hearFrame } = openLink();
-    const held = {
-      stepId: 3,
-      epoch: 1,
-      leaseToken: 'a'.repeat(32),
-      runId: 1,
-      targetRunId: 2,
-      stepNumber: 1,
-      attemptDay: '',
-    };
-    link.adopt([{ ...held, ackedSeq: 0, outputBytes: 0 }]);
+    link.adopt([{ ...held, ...nothingStored }]);
     hearFrame({ stream: 'stdout', step: 3, epoch: 1, elapsedMs: 0, seq: 1, rawLength, bytes });
     expect(stored).toEqual([]);
     expect(socket).toMatchObject({ readyState: 2, reason: 'output of another length than stated' });
