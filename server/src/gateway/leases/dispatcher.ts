@@ -11,6 +11,7 @@ import { closeSession } from '../../store/agents/agent-sessions.ts';
 import { leaveToAbleAgents } from '../../store/agents/unable-agents.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isDatabaseAway } from '../../store/database/database-lost.ts';
+import { isRefused } from '../../store/database/refused-statement.ts';
 import {
   type Claim,
   type ClaimedStep,
@@ -31,7 +32,10 @@ const defaultPollMs = 1_000;
 const lookForLostClaimMs = 60_000;
 /** Pause before steps that the database refused to take back are tried again. */
 const takeBackAgainMs = 1_000;
-/** How long steps that this server can't open are given to nobody. After that, the first server to look gets them. */
+/**
+ * How long steps that this server can't open, or that went to a session without a connection, are given to nobody. After
+ * that, the first server to look gets them.
+ */
 const givenToNobodyS = 10;
 
 export interface DispatcherDeps {
@@ -254,21 +258,44 @@ export class Dispatcher {
     if (this.#refused.length > 0 && performance.now() - this.#refusedAtMs >= takeBackAgainMs)
       this.#undelivered.push(...this.#refused.splice(0));
     if (this.#undelivered.length === 0) return;
-    const { sql, linkOf } = this.#deps;
+    const { linkOf } = this.#deps;
+    const unclosed = new Set<number>();
     for (const { agentId, sessionNumber } of this.#undelivered) {
       // A session without a connection, whose end wasn't recorded, would be given the same steps again.
-      if (linkOf(agentId)?.sessionNumber !== sessionNumber)
-        await closeSession(sql, agentId, sessionNumber, false);
+      if (linkOf(agentId)?.sessionNumber !== sessionNumber && !unclosed.has(agentId))
+        if (!(await this.#closeSession(agentId, sessionNumber))) unclosed.add(agentId);
     }
-    await allOrEach(this.#undelivered, (leases) => this.#returnAll(leases));
+    const isUnclosed = ({ agentId }: UntoldLease) => unclosed.has(agentId);
+    await allOrEach(
+      this.#undelivered.filter((lease) => !isUnclosed(lease)),
+      (leases) => this.#returnAll(leases),
+    );
+    await allOrEach(this.#undelivered.filter(isUnclosed), (leases) =>
+      this.#returnAll(leases, { inS: givenToNobodyS }),
+    );
     this.#undelivered = [];
   }
 
+  /** Returns false if the database refuses that: until it expires, the session would be given steps again and again. */
+  async #closeSession(agentId: number, sessionNumber: number): Promise<boolean> {
+    try {
+      await closeSession(this.#deps.sql, agentId, sessionNumber, false);
+      return true;
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      this.#deps.log.error(
+        { err: error, agent: agentId },
+        'the database refuses to record that an agent is gone; steps that it was to get are given out again in ten seconds',
+      );
+      return false;
+    }
+  }
+
   /** @throws {Error} if there is more than one, or if the database takes nothing at the moment. */
-  async #returnAll(leases: readonly UntoldLease[]): Promise<void> {
+  async #returnAll(leases: readonly UntoldLease[], options: { inS?: number } = {}): Promise<void> {
     const { sql, log, onNews } = this.#deps;
     try {
-      for (const news of await returnLeases(sql, leases.map(leaseOf))) onNews(news);
+      for (const news of await returnLeases(sql, leases.map(leaseOf), options)) onNews(news);
     } catch (error) {
       const [lease] = leases;
       if (lease === undefined || leases.length > 1 || isDatabaseAway(error)) throw error;

@@ -1,5 +1,6 @@
 // Steps whose rows the database refuses to write: they cost their agent nothing else.
 import { closeCodes } from '@opsconductor/protocol';
+import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { expect, test } from 'vitest';
 import { createScan } from '../../host-keys/create-scan.ts';
 import { refuseToWrite } from '../../runs/testing.ts';
@@ -77,6 +78,27 @@ test('an agent with a command of which the database can’t note that it survive
   const last = await t.connectAgent({ attempts: [attempt] });
   last.send(completion(t.lease, []));
   expect(await last.next('completed')).toMatchObject({ step, result: 'settled' });
+});
+
+test('an agent that is gone and whose session can’t be written keeps no others from being leased steps', async () => {
+  await using t = await setupGateway();
+  const gone = await t.connectAgent();
+  await t.sql.unsafe(`
+    create function refuse_session() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before update on agent_sessions for each row when (old.agent_id = ${t.agent.agentId})
+      execute function refuse_session()`);
+  gone.terminate();
+  await expect.poll(() => t.logged.join()).toContain('could not be recorded');
+  // Until its session expires, it counts as connected.
+  const first = await t.start();
+  await expect.poll(() => t.steps(first)).toMatchObject([{ status: 'ready', epoch: 1 }]);
+  const { agentId } = await t.addAgent('second');
+  const signing = await generateSigningKeyPair();
+  await t.sql`update agents set signing_key = ${signing.publicKey} where id = ${agentId}`;
+  const agent = await t.connectAnother({ agentId, signing });
+  const runId = await t.start({ targets: 4 });
+  expect((await agent.next('leases')).leases).toContainEqual(expect.objectContaining({ runId }));
 });
 
 test.each([
