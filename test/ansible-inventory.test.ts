@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, test } from 'vitest';
-import { type ReadHost, readInventory } from '../server/src/inventory/parse-inventory.ts';
+import { type ReadHost, readInventory } from '../server/src/inventory/read-inventory.ts';
 import { ensureAnsible } from './support/packages.ts';
 
 const folder = join(import.meta.dirname, 'inventories');

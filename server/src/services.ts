@@ -36,7 +36,7 @@ import { identityRoutes } from './http/routes/people/identity.ts';
 import { userGroupRoutes } from './http/routes/people/user-groups.ts';
 import { userRoutes } from './http/routes/people/users.ts';
 import { decisionRoutes } from './http/routes/runs/decisions.ts';
-import { executorRoutes } from './http/routes/runs/executor.ts';
+import { queueRoutes } from './http/routes/runs/queue.ts';
 import { runEndRoutes } from './http/routes/runs/run-ends.ts';
 import { type RunEventsDeps, runEventRoutes } from './http/routes/runs/run-events.ts';
 import { runPreparationRoutes } from './http/routes/runs/run-preparation.ts';
@@ -67,7 +67,7 @@ import { LeaseBuilder } from './runs/leases/lease-builder.ts';
 import { LiveHub } from './runs/live/live-hub.ts';
 import { OutputWriter } from './runs/output/output-writer.ts';
 import { RunKeys } from './runs/run-keys.ts';
-import { TransferTaker } from './runs/transfers/take-transfers.ts';
+import { TransferTaker } from './runs/transfers/transfer-taker.ts';
 import { HandedOnValues } from './runs/values/handed-on.ts';
 import { takeNewKeys } from './segments/agent-keys/take-new-keys.ts';
 import { takeKeyGeneration } from './segments/segment-keys/take-key-generation.ts';
@@ -284,7 +284,7 @@ export function createServices(options: ServiceOptions): Services {
     ...stepOutputRoutes({ sql, keys }),
     ...runEventRoutes(events),
     ...fileRoutes({ sql, masterKey, keys, maxStoredBytes }),
-    ...executorRoutes({ sql }),
+    ...queueRoutes({ sql }),
     ...metricsRoutes({ sql, metrics }),
     ...auditRoutes({ sql, installation, now }),
   ];

@@ -6,7 +6,7 @@ import type { MasterKey } from '../../server/src/credentials/at-rest/master-key.
 import { openAtRest } from '../../server/src/credentials/at-rest/seal-at-rest.ts';
 import { openDefinition } from '../../server/src/jobs/definition/seal-definition.ts';
 import { chunkAad, runKeyContext } from '../../server/src/runs/run-keys.ts';
-import { openNames } from '../../server/src/runs/transfers/take-transfers.ts';
+import { openNames } from '../../server/src/runs/transfers/transfer-taker.ts';
 import { openOutputs, openParameters } from '../../server/src/runs/values/values-at-rest.ts';
 import type { Sql } from '../../server/src/store/database/connection.ts';
 

@@ -9,7 +9,7 @@ import { readAuditCheckpoint } from '../audit-checkpoint.ts';
 import { socketOpener } from '../connection/open-socket.ts';
 import { bareHost, type ProxySettings, proxyFor } from '../connection/proxy.ts';
 import { explainRefusal, readRefusal } from '../connection/server-refusal.ts';
-import { requestJson } from '../enrollment/post-json.ts';
+import { requestJson } from '../enrollment/request-json.ts';
 import { explainFileError, explainReachError } from '../explain-error.ts';
 import { readGeneration } from '../identity/connect-generation.ts';
 import { type DataDirectory, dataDirectory } from '../identity/data-directory.ts';

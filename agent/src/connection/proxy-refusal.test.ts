@@ -3,7 +3,7 @@ import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { requestJson } from '../enrollment/post-json.ts';
+import { requestJson } from '../enrollment/request-json.ts';
 import { presentedRoot } from '../enrollment/server-certificate.ts';
 import { explainReachError } from '../explain-error.ts';
 import { makeCertificates } from '../testing/certificates.ts';

@@ -8,8 +8,8 @@ import { isMissing, makePrivateFolder } from '../identity/durable-file.ts';
 import { hashBytes } from '../sftp/tree/hash-bytes.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
 import { abortable } from '../timing/abortable.ts';
-import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
+import { requireAnswer } from './require-answer.ts';
 
 /** Pieces requested ahead for one file. All files together are limited by what the server accepts at a time. */
 const piecesAhead = 4;

@@ -10,8 +10,8 @@ import { isText, nameOf, pathBytes } from '../sftp/tree/name-bytes.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import { temporaryPrefix } from '../sftp/tree/temporary-name.ts';
 import { fileError, TransferError } from '../sftp/tree/transfer-error.ts';
-import { requireAnswer } from './answer-problem.ts';
 import type { AskServer } from './content-link.ts';
+import { requireAnswer } from './require-answer.ts';
 
 const { contentPartBytes } = limits;
 

@@ -47,7 +47,7 @@ import {
 import { firstSegmentKey } from '../identity/segment-keys.ts';
 import type { Logger } from '../log.ts';
 import { agentVersion } from '../version.ts';
-import { requestJson, type ServerAccess } from './post-json.ts';
+import { requestJson, type ServerAccess } from './request-json.ts';
 import { establishTrust, parseServerUrl } from './server-trust.ts';
 
 export interface EnrollOptions {

@@ -6,7 +6,7 @@ import type { Static, TSchema } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
 import type { ProxySettings } from '../connection/proxy.ts';
-import { type JsonReply, requestJson, type ServerAccess } from '../enrollment/post-json.ts';
+import { type JsonReply, requestJson, type ServerAccess } from '../enrollment/request-json.ts';
 import { establishTrust, parseServerUrl } from '../enrollment/server-trust.ts';
 import { explainReachError } from '../explain-error.ts';
 

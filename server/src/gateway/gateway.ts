@@ -14,7 +14,7 @@ import type { LiveHub } from '../runs/live/live-hub.ts';
 import type { OutputWriter } from '../runs/output/output-writer.ts';
 import type { EndedCounts, ProgressNews } from '../runs/progress/run-ledger.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
-import type { TransferTaker } from '../runs/transfers/take-transfers.ts';
+import type { TransferTaker } from '../runs/transfers/transfer-taker.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { segmentStateFor } from '../segments/segment-state.ts';
 import type { Sql } from '../store/database/connection.ts';

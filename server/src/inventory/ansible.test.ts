@@ -1,7 +1,7 @@
 // What is carried over from Ansible, what is reported about the rest, and that no file can harm the server.
 import type { InventoryFile, InventoryFormat, InventoryOptions } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { type ReadInventory, readInventory } from './parse-inventory.ts';
+import { type ReadInventory, readInventory } from './read-inventory.ts';
 
 const read = (
   format: Exclude<InventoryFormat, 'api'>,

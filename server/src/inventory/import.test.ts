@@ -7,8 +7,8 @@ import { createTargetGroup, updateTargetGroup } from '../target-groups/edit-targ
 import { createTarget, updateTarget } from '../targets/edit-targets.ts';
 import { createInventory, deleteInventory, getInventory } from './edit-inventories.ts';
 import { getPlan, listPlanHeads, planInventory } from './make-plan.ts';
-import { readInventory } from './parse-inventory.ts';
 import { putHosts } from './put-hosts.ts';
+import { readInventory } from './read-inventory.ts';
 import { setupImports, type TestImports } from './testing.ts';
 
 let t: TestImports;

@@ -5,7 +5,7 @@ import { makeSegment } from '../segments/testing.ts';
 import { createTargetGroup } from '../target-groups/edit-target-groups.ts';
 import { createInventory, getInventory, listInventories, updateInventory } from './edit-inventories.ts';
 import { getPlan, planInventory } from './make-plan.ts';
-import { readInventory } from './parse-inventory.ts';
+import { readInventory } from './read-inventory.ts';
 import { setupImports, type TestImports } from './testing.ts';
 
 let t: TestImports;

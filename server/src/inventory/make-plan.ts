@@ -26,9 +26,9 @@ import {
 import { groupsNamed, readConcerned } from '../store/targets/inventory-targets.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { requireItems } from './inventory-rights.ts';
-import type { ReadHost, ReadInventory, readInventory } from './parse-inventory.ts';
 import { countPlan, type PlannedItem, planChanges, type WantedHost } from './plan-changes.ts';
 import { readInWorker } from './read-in-worker.ts';
+import type { ReadHost, ReadInventory, readInventory } from './read-inventory.ts';
 import { maxErrors } from './report.ts';
 
 type Viewer = Pick<Caller, 'authority'>;

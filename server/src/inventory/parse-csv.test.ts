@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type ReadInventory, readInventory } from './parse-inventory.ts';
+import { type ReadInventory, readInventory } from './read-inventory.ts';
 
 const csv = (content: string, options = {}): ReadInventory =>
   readInventory('csv', [{ path: 'hosts.csv', content }], { groups: 'target_groups', ...options });

@@ -4,7 +4,7 @@ import type { Caller } from '../caller.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { applyPlan } from './apply-plan.ts';
 import { getPlan, planHosts, requireApiFormat, requireSeen } from './make-plan.ts';
-import { checkHosts } from './parse-inventory.ts';
+import { checkHosts } from './read-inventory.ts';
 
 /**
  * Plans an import of these hosts and, if requested, applies it.

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { readInventory } from './parse-inventory.ts';
 import { readInWorker } from './read-in-worker.ts';
+import { readInventory } from './read-inventory.ts';
 
 const ini = [{ path: 'hosts', content: '[web]\nweb[1:3] ansible_password=x\nbad line\n' }];
 

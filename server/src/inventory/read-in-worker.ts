@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { InventoryFile, InventoryFormat, InventoryOptions } from '@opsconductor/protocol';
 import { AppError } from '../errors.ts';
 import { ranOutOfMemory, startThread } from '../threads/start-thread.ts';
-import type { ReadInventory } from './parse-inventory.ts';
+import type { ReadInventory } from './read-inventory.ts';
 
 const maxAtOnce = 2;
 const readingBounds = { timeoutMs: 60_000, maxHeapMb: 1_024 };

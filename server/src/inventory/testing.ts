@@ -8,7 +8,7 @@ import { listTargets } from '../targets/list-targets.ts';
 import { applyPlan } from './apply-plan.ts';
 import { createInventory } from './edit-inventories.ts';
 import { planInventory } from './make-plan.ts';
-import { readInventory } from './parse-inventory.ts';
+import { readInventory } from './read-inventory.ts';
 
 type Adopt = 'none' | 'by_hand' | 'any';
 type Gone = 'keep' | 'deactivate' | 'delete';

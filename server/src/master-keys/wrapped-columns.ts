@@ -1,7 +1,7 @@
 // Every column that holds keys wrapped by the master key, and the context that each wrap is bound to.
 import { serverKeyContext } from '../auth/installation/open-installation.ts';
 import { contentKeyContext } from '../files/content-pieces.ts';
-import { importKeyContext } from '../jobs/bundles/seal-import.ts';
+import { importKeyContext } from '../jobs/bundles/import-seal.ts';
 import { jobKeyContext } from '../jobs/definition/seal-definition.ts';
 import { runKeyContext } from '../runs/run-keys.ts';
 import { rootContext } from '../segments/segment-root.ts';

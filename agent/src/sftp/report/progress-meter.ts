@@ -2,7 +2,7 @@
 
 import { limits, type TransferProgress } from '@opsconductor/protocol';
 import { cutText } from '../../cut-text.ts';
-import type { TreeProgress } from '../copy/copy-tree.ts';
+import type { TreeProgress } from '../copy/tree-copy.ts';
 import { shownPath } from '../tree/shown-path.ts';
 
 /** The rate covers this time: steady enough to read, and soon right again after a pause. */

@@ -1,7 +1,7 @@
 // A connection to a WinRM listener: one socket, one security context, one request at a time. It authenticates when it
 // has to: at first, and again when the host has forgotten the session or the socket is gone.
 import type { Socket } from 'node:net';
-import { channelBindingOf } from '../login/cbt.ts';
+import { channelBindingOf } from '../login/channel-binding.ts';
 import type { KerberosTickets } from '../login/kerberos/kerberos-tickets.ts';
 import { type Login, type Place, refuseInClear, securityContextFor } from '../login/login.ts';
 import type { SecurityContext } from '../login/security-context.ts';

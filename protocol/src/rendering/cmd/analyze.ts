@@ -11,7 +11,7 @@ import {
   readBatch,
   textOfWord,
   type Word,
-} from './read-lines.ts';
+} from './read-batch.ts';
 import { type ReasonName, reasons } from './reasons.ts';
 
 const filesCommands = new Set(

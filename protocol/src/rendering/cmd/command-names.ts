@@ -2,7 +2,7 @@
 import { powershellInterpreters } from '../powershell/commands.ts';
 import { interpreterOf } from '../sh/commands/interpreters.ts';
 import type { Reason } from '../sites/verdicts.ts';
-import { textOfWord, type Word } from './read-lines.ts';
+import { textOfWord, type Word } from './read-batch.ts';
 
 const interpreters = new Map(
   powershellInterpreters.flatMap((each) => each.names.map((name) => [name, each.why] as const)),

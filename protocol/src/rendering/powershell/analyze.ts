@@ -1,9 +1,8 @@
 // Decides for each placeholder of a PowerShell script whether its value may stand there. Accepted values become
 // variables, which PowerShell never parses as code; refused is everything that passes their text to something that
 // would.
-import { Unreadable } from '../sh/reading/read-words.ts';
+import { Unreadable } from '../sh/reading/word-reader.ts';
 import type { Analysis, Hole } from '../sites/sites.ts';
-import { MemberChecks } from './check-members.ts';
 import {
   codeTypes,
   commandOf,
@@ -15,6 +14,7 @@ import {
   takesPath,
   typesOfQueries,
 } from './commands.ts';
+import { MemberChecks } from './member-checks.ts';
 import {
   type Group,
   isCalled,

@@ -3,7 +3,6 @@
 
 import type { Analysis, Hole } from '../sites/sites.ts';
 import { checkTest } from './check-test.ts';
-import { WordChecks } from './check-words.ts';
 import { type CodeReader, CodeReaders } from './commands/code-readers.ts';
 import { type Interpreter, interpreterOf } from './commands/interpreters.ts';
 import { runsOption } from './commands/options-that-run.ts';
@@ -36,6 +35,7 @@ import {
   namesInSubscripts,
   type Source,
 } from './sources.ts';
+import { WordChecks } from './word-checks.ts';
 
 /** For a script that any `sh` may run: what bash alone takes for one command can be several there. */
 export function analyzeShell(

@@ -3,7 +3,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { checkStep } from '../index.ts';
 import { scopeFor } from '../testing.ts';
-import { WordReader } from './reading/read-words.ts';
+import { WordReader } from './reading/word-reader.ts';
 
 const value = '${{ parameters.text }}';
 const filled = (text: string, size: number) => text.repeat(Math.floor(size / text.length));

@@ -2,7 +2,6 @@
 // the order of commands, so that loops and functions need no special treatment.
 
 import { commandBehind, resolveCommand } from './commands/resolve-command.ts';
-import { ownArguments } from './reading/read-words.ts';
 import {
   anyVariable,
   bareText,
@@ -15,6 +14,7 @@ import {
   type Simple,
   type Word,
 } from './reading/syntax.ts';
+import { ownArguments } from './reading/word-reader.ts';
 import {
   commandsIn,
   defaultsIn,

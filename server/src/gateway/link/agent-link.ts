@@ -20,7 +20,7 @@ import type { Log } from '../../log.ts';
 import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import type { OutputWriter } from '../../runs/output/output-writer.ts';
 import type { SettleResult } from '../../runs/progress/attempt-end.ts';
-import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
+import type { TransferTaker } from '../../runs/transfers/transfer-taker.ts';
 import type { HandedOnValues } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';

@@ -11,7 +11,7 @@ import {
 import type { Log } from '../../log.ts';
 import { isWritable } from '../../runs/leases/is-writable.ts';
 import type { AttemptEnd, SettleResult } from '../../runs/progress/attempt-end.ts';
-import type { TransferTaker } from '../../runs/transfers/take-transfers.ts';
+import type { TransferTaker } from '../../runs/transfers/transfer-taker.ts';
 import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';

@@ -42,11 +42,11 @@ import {
 import { editableJob } from '../editable-job.ts';
 import { changeSettings } from '../settings/change-settings.ts';
 import { saveVersion } from '../versions/save-job.ts';
+import type { ImportSeal, SealedItem } from './import-seal.ts';
 import { wholeDefinition } from './planning/decide-item.ts';
 import { baseOf } from './planning/existing-jobs.ts';
 import { ImportRights } from './planning/import-rights.ts';
 import { inJobs } from './reading/read-jobs.ts';
-import type { ImportSeal, SealedItem } from './seal-import.ts';
 
 const itemsAtATime = 50;
 const basesAtATime = 500;

@@ -1,7 +1,7 @@
 // An import as the API shows it.
 import type { ImportCounts, JobImportHead, JobImportItem, JobImportItemDetail } from '@opsconductor/protocol';
 import type { JobImportItemRow, JobImportRow } from '../../store/jobs/job-imports.ts';
-import type { ImportSeal } from './seal-import.ts';
+import type { ImportSeal } from './import-seal.ts';
 
 export function headOf(row: JobImportRow): JobImportHead {
   const { id, format, existing, status, percent, jobsDone, jobsTotal, counts, problemCount, findingCount } =

@@ -40,11 +40,11 @@ import {
 import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { applyImport, refuseChangedJobs } from './apply-import.ts';
 import { convertFile } from './convert-file.ts';
+import { ImportSeal } from './import-seal.ts';
 import { detailOf, headOf, itemOf } from './import-view.ts';
 import { choose } from './planning/choose.ts';
-import { ImportPlanner } from './planning/plan-import.ts';
+import { ImportPlanner } from './planning/import-planner.ts';
 import { readFile } from './reading/read-file.ts';
-import { ImportSeal } from './seal-import.ts';
 
 const maxAtOnce = 2;
 const beatEveryMs = 500;

@@ -22,7 +22,7 @@ const maxNamedAgents = 5;
  * Returns the queue as far as the caller may read it; `degraded` if steps are ready in a segment and none of its agents
  * can take them.
  */
-export async function executorStatus(sql: Queryable, authority: Authority): Promise<ExecutorStatus> {
+export async function queueStatus(sql: Queryable, authority: Authority): Promise<ExecutorStatus> {
   const reaches = authority.reach('read');
   const [steps, runs, oldest, segments] = await Promise.all([
     stepCounts(sql, reaches),
@@ -45,7 +45,7 @@ export async function executorStatus(sql: Queryable, authority: Authority): Prom
 }
 
 /** Returns what the console's frame shows on every page: only numbers, because every open console polls them. */
-export async function executorOverview(sql: Queryable, authority: Authority): Promise<ExecutorOverview> {
+export async function queueOverview(sql: Queryable, authority: Authority): Promise<ExecutorOverview> {
   const reaches = authority.reach('read');
   const [segments, held] = await Promise.all([countSegments(sql, reaches), heldSteps(sql, reaches)]);
   return { segments, heldSteps: held };
@@ -95,7 +95,7 @@ function hindranceOf(agent: AgentOverviewRow): string {
  * Returns the agents and their slots. Leases count until they are settled, whatever happened to the agent that holds
  * them.
  */
-export async function workerStatus(sql: Queryable, authority: Authority): Promise<WorkerStatus> {
+export async function agentsStatus(sql: Queryable, authority: Authority): Promise<WorkerStatus> {
   const agents = await listAgentOverviews(sql, authority.reach('read'));
   const inState = (...states: AgentOverviewRow['state'][]) =>
     agents.filter((agent) => states.includes(agent.state));

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { applyPlan } from '../../inventory/apply-plan.ts';
 import { createInventory } from '../../inventory/edit-inventories.ts';
 import { planInventory } from '../../inventory/make-plan.ts';
-import { readInventory } from '../../inventory/parse-inventory.ts';
+import { readInventory } from '../../inventory/read-inventory.ts';
 import { createJob } from '../../jobs/create-job.ts';
 import { lockTargetsAgainstRuns } from '../../store/targets/inventory-targets.ts';
 import { bulkChangeTargets } from '../../targets/bulk-targets.ts';

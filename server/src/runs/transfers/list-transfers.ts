@@ -6,7 +6,7 @@ import type { Sql } from '../../store/database/connection.ts';
 import { findStepOutput } from '../../store/runs/runs.ts';
 import { findTransferTotals, listTransferRows, type TransferRecord } from '../../store/runs/transfers.ts';
 import type { RunKeys } from '../run-keys.ts';
-import { openNames } from './take-transfers.ts';
+import { openNames } from './transfer-taker.ts';
 
 /** @throws {AppError} `not_found` if the step belongs to another run or may not be seen. */
 export async function listTransfers(

@@ -4,7 +4,7 @@ import { setupOutput } from '../output/output-testing.ts';
 import { RunKeys } from '../run-keys.ts';
 import { endOf, success } from '../testing.ts';
 import { listTransfers } from './list-transfers.ts';
-import { TransferTaker } from './take-transfers.ts';
+import { TransferTaker } from './transfer-taker.ts';
 
 const totals = {
   created: 1,

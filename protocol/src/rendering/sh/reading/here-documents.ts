@@ -1,6 +1,7 @@
 // Reads here-documents: what a line asks for stands after the end of that line.
-import { Unreadable, type WordReader } from './read-words.ts';
+
 import { holeMark, literalOf, type Redirect, type Segment } from './syntax.ts';
+import { Unreadable, type WordReader } from './word-reader.ts';
 
 interface Due {
   redirect: Redirect;

@@ -7,7 +7,7 @@ import type { ClaimedStep } from '../../../store/queue/claims.ts';
 import { setupApp, type TestApp, type TestRequest } from '../../testing.ts';
 import { metricsRoutes } from '../metrics.ts';
 import { decisionRoutes } from './decisions.ts';
-import { executorRoutes } from './executor.ts';
+import { queueRoutes } from './queue.ts';
 import { runEndRoutes } from './run-ends.ts';
 import { type RunEventsDeps, runEventRoutes } from './run-events.ts';
 import { runStartRoutes } from './run-starts.ts';
@@ -49,7 +49,7 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
         ...runRoutes({ sql, masterKey }),
         ...stepOutputRoutes({ sql, keys }),
         ...runEventRoutes(events),
-        ...executorRoutes({ sql }),
+        ...queueRoutes({ sql }),
         ...metricsRoutes({ sql, metrics }),
       ];
     },

@@ -14,11 +14,11 @@ import {
   setImportExisting,
   updateImportItem,
 } from '../../../store/jobs/job-imports.ts';
-import type { ImportSeal } from '../seal-import.ts';
+import type { ImportSeal } from '../import-seal.ts';
 import { CopyNames } from './copy-names.ts';
 import { decideItem, type ExistingJob } from './decide-item.ts';
 import { existingJobs } from './existing-jobs.ts';
-import { type PlanDeps, plannedFields } from './plan-import.ts';
+import { type PlanDeps, plannedFields } from './import-planner.ts';
 
 const itemsAtATime = 200;
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { requestJson } from './post-json.ts';
+import { requestJson } from './request-json.ts';
 
 test('a reply that switches protocols is an error at once', async () => {
   const server = createServer((socket) => {

@@ -8,7 +8,7 @@ import { LocalTree } from '../local/local-tree.ts';
 import { TransferReport } from '../report/transfer-report.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 import { ChunkBuffers } from './chunk-buffers.ts';
-import { TreeCopy } from './copy-tree.ts';
+import { TreeCopy } from './tree-copy.ts';
 
 async function setup() {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'opsconductor-names-')));

@@ -1,7 +1,7 @@
 import type { ImportedHost } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { turnsDuring } from '../testing.ts';
-import { checkHosts } from './parse-inventory.ts';
+import { checkHosts } from './read-inventory.ts';
 
 function hosts(count: number, more: Partial<ImportedHost> = {}): ImportedHost[] {
   return Array.from({ length: count }, (_, at) => ({ name: `h${at}`, host: '10.0.0.1', ...more }));

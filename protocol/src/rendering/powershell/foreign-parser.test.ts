@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { checkStep, renderStep } from '../index.ts';
 import { scopeFor, valuesFor } from '../testing.ts';
-import { foreignParser } from './other-parser.ts';
+import { foreignParser } from './foreign-parser.ts';
 
 const parse = await foreignParser();
 const scope = scopeFor();

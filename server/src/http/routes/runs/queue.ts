@@ -1,6 +1,6 @@
 // The specification's executor and worker endpoints: the queue and the agents.
 import { ExecutorOverviewSchema, ExecutorStatusSchema, WorkerStatusSchema } from '@opsconductor/protocol';
-import { executorOverview, executorStatus, workerStatus } from '../../../jobs/insight/queue-status.ts';
+import { agentsStatus, queueOverview, queueStatus } from '../../../jobs/insight/queue-status.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import {
   executorOverviewExample,
@@ -9,7 +9,7 @@ import {
 } from '../../description/examples/runs.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
-export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
+export function queueRoutes({ sql }: { sql: Sql }): RouteSpec[] {
   return [
     route({
       method: 'GET',
@@ -21,7 +21,7 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
         '`degraded` if steps are ready in a segment and none of its agents can take them; `problems` says which, since when and why.',
       tag: 'queue',
       success: { status: 200, schema: ExecutorStatusSchema, example: executorStatusExample },
-      handle: ({ principal }) => executorStatus(sql, principal.authority),
+      handle: ({ principal }) => queueStatus(sql, principal.authority),
     }),
     route({
       method: 'GET',
@@ -32,7 +32,7 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       description: 'Numbers only, for programs that poll.',
       tag: 'queue',
       success: { status: 200, schema: ExecutorOverviewSchema, example: executorOverviewExample },
-      handle: ({ principal }) => executorOverview(sql, principal.authority),
+      handle: ({ principal }) => queueOverview(sql, principal.authority),
     }),
     route({
       method: 'GET',
@@ -42,7 +42,7 @@ export function executorRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       summary: 'Agents and their slots',
       tag: 'queue',
       success: { status: 200, schema: WorkerStatusSchema, example: workerStatusExample },
-      handle: ({ principal }) => workerStatus(sql, principal.authority),
+      handle: ({ principal }) => agentsStatus(sql, principal.authority),
     }),
   ];
 }
