@@ -1,74 +1,17 @@
-import { expect, onTestFinished, test, vi } from 'vitest';
-import { createLog } from '../../log.ts';
+import { expect, test } from 'vitest';
 import { changeUnknownAfter } from '../../segments/change-unknown-after.ts';
-import { testSessionMs } from '../../segments/testing.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { runsNotStarted, touchClusterClock } from '../../store/queue/sweep.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { returnLeases } from '../leases/return-leases.ts';
-import type { ProgressNews } from '../progress/run-ledger.ts';
-import {
-  blockedBackends,
-  endOf,
-  failure,
-  givenUp,
-  growRun,
-  holdTransaction,
-  setupRuns,
-  success,
-  type TestRuns,
-  testServerId,
-} from '../testing.ts';
+import { endOf, failure, givenUp, growRun, holdTransaction, success } from '../testing.ts';
 import { cancelRun } from './cancel-run.ts';
 import { cancelTargetRun } from './cancel-target-run.ts';
 import { endUnstarted } from './end-waits.ts';
-import { Sweeper } from './sweeper.ts';
-
-async function setup() {
-  const t = await setupRuns();
-  const published: ProgressNews[] = [];
-  const warnings: object[] = [];
-  const log = createLog({ level: 'silent', plain: false });
-  log.warn = (of: object) => void warnings.push(of);
-  const sweeper = new Sweeper({
-    sql: t.sql,
-    serverId: testServerId,
-    log,
-    publish: (news) => published.push(news),
-  });
-  return Object.assign(t, {
-    sweeper,
-    published,
-    warnings,
-    /** Sweeps as if nobody had done so for this long, however long that really is. */
-    async sweep(pausedS = 0) {
-      await pausedFor(t, pausedS);
-      await sweeper.sweep();
-    },
-  });
-}
-
-/** Moves the agent's last heartbeat, and the end of its lease, into the past. */
-async function silentFor(t: TestRuns, seconds: number): Promise<void> {
-  await t.sql`
-    update agent_sessions set last_heartbeat_at = clock_timestamp() - make_interval(secs => ${seconds}),
-      expires_at = clock_timestamp() + make_interval(secs => ${20 - seconds})`;
-}
-
-async function refuseToWrite({ sql }: TestRuns, stepId: number | undefined): Promise<void> {
-  await sql`create function refuse_step() returns trigger language plpgsql as $$
-    begin raise exception 'this row can not be written'; end $$`;
-  await sql.unsafe(`create trigger refuse before update on job_run_steps for each row
-    when (old.id = ${stepId}) execute function refuse_step()`);
-}
-
-/** Makes it look as if no server had swept for this long. */
-async function pausedFor(t: TestRuns, seconds: number): Promise<void> {
-  await t.sql`update cluster_clock set touched_at = clock_timestamp() - make_interval(secs => ${seconds})`;
-}
+import { pausedFor, refuseToWrite, setupSweeper, silentFor } from './sweeper-setup.ts';
 
 test('steps of a silent agent become unknown after the segment’s time, not before', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start({ steps: 2 });
   await t.claimOne();
   await silentFor(t, 240);
@@ -85,7 +28,7 @@ test('steps of a silent agent become unknown after the segment’s time, not bef
 });
 
 test('a changed time of the segment takes effect at once, even for an agent that is already silent', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start();
   await t.claimOne();
   await silentFor(t, 301);
@@ -97,133 +40,8 @@ test('a changed time of the segment takes effect at once, even for an agent that
   expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
 });
 
-test('a database whose clock was set back is swept all the same', async () => {
-  await using t = await setup();
-  const runId = await t.start();
-  await t.claimOne();
-  await silentFor(t, 301);
-  await pausedFor(t, -3_600);
-  await t.sweeper.sweep(0.8);
-  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
-});
-
-test('an agent last heard at a future time, because the clock was ahead, counts as silent from the correction', async () => {
-  await using t = await setup();
-  const runId = await t.start();
-  await t.claimOne();
-  const aYear = 366 * 86_400;
-  await silentFor(t, -aYear);
-  await t.sweep(-aYear);
-  expect(
-    await t.sql`select extract(epoch from expires_at - last_heartbeat_at)::int as lease_s from agent_sessions`,
-  ).toEqual([{ leaseS: 20 }]);
-  await t.sql`update agent_sessions set last_heartbeat_at = last_heartbeat_at - interval '240 s'`;
-  await t.sweep();
-  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }]);
-  await t.sql`update agent_sessions set last_heartbeat_at = last_heartbeat_at - interval '61 s'`;
-  await t.sweep();
-  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown', reason: 'agent_silent' }]);
-});
-
-test('after the clock was set back, what began or was put off while it was ahead is not waited for as long', async () => {
-  await using t = await setup();
-  const retry = { attempts: 3, delay: 60 };
-  await t.start({ targets: 2, rules: [{ retry }] });
-  const [going, retried] = await t.claim();
-  if (going === undefined || retried === undefined) throw new Error('two were to be claimed');
-  await t.settle(endOf(retried, failure));
-  await t.start({ rules: [{ on_unknown: 'hold', hold_for: 60 }] });
-  const held = await t.claimOne();
-  await t.settle(givenUp(held));
-  // As if all of this had happened while the clock was three days ahead.
-  await t.sql`
-    update job_run_steps set leased_at = leased_at + interval '3 days', deadline_at = deadline_at + interval '3 days',
-      held_until = held_until + interval '3 days', not_before = not_before + interval '3 days',
-      waits_since = waits_since + interval '3 days'`;
-  await t.sql`update job_run_step_attempts set settled_at = settled_at + interval '3 days'`;
-  await t.sql`update attempt_clean_ups set due_at = due_at + interval '3 days'`;
-  await t.sweep(-3 * 86_400);
-  const [row] = await t.sql`
-    select max(deadline_at) filter (where status = 'running') < clock_timestamp() + interval '5 min' as ends,
-      max(held_until) < clock_timestamp() + interval '5 min' as decided,
-      max(not_before) < clock_timestamp() + interval '5 min' as retried,
-      max(waits_since) < clock_timestamp() + interval '5 min' as waited,
-      min(not_before) > clock_timestamp() as waits_still,
-      (select max(due_at) < clock_timestamp() + interval '5 min' from attempt_clean_ups) as cleaned_up
-    from job_run_steps`;
-  const all = { ends: true, decided: true, retried: true, waited: true, cleanedUp: true };
-  expect(row).toEqual({ ...all, waitsStill: true });
-});
-
-/** Sweeps while another transaction holds the rows that `held` names, and returns which of `others` are free then. */
-async function freeDuringSweep(
-  t: Awaited<ReturnType<typeof setup>>,
-  pausedS: number,
-  { held, others }: Record<'held' | 'others', (sql: Sql) => PromiseLike<readonly unknown[]>>,
-): Promise<readonly unknown[]> {
-  const release = await holdTransaction(t.sql, async (tx) => held(tx as unknown as Sql));
-  const sweeping = t.sweep(pausedS);
-  await blockedBackends(t.sql, 1);
-  const free = await others(t.sql);
-  await release();
-  await sweeping;
-  return free;
-}
-
-test('after the clock was set back, a sweep locks steps in order and before sessions, as others do', async () => {
-  await using t = await setup();
-  await t.start({ rules: [{ retry: { attempts: 3, delay: 60 } }] });
-  const first = await t.claimOne();
-  await t.settle(endOf(first, failure));
-  await t.start();
-  const second = await t.claimOne();
-  await silentFor(t, -3 * 86_400);
-  await t.sql`
-    update job_run_steps set leased_at = leased_at + interval '3 days', waits_since = waits_since + interval '3 days'`;
-  const free = await freeDuringSweep(t, -3 * 86_400, {
-    held: (sql) => sql`select from job_run_steps where id = ${first.id} for update`,
-    others: async (sql) => [
-      ...(await sql`select id from job_run_steps where id = ${second.id} for update skip locked`),
-      ...(await sql`select agent_id from agent_sessions for update skip locked`),
-    ],
-  });
-  expect(free).toEqual([{ id: second.id }, { agentId: t.agent.agentId }]);
-});
-
-test('after a pause, a sweep locks runs before steps, and steps before sessions, as others do', async () => {
-  await using t = await setup();
-  const runId = await t.start();
-  const { id } = await t.claimOne();
-  const free = await freeDuringSweep(t, 60, {
-    held: (sql) => sql`select from job_runs where id = ${runId} for update`,
-    others: async (sql) => [
-      ...(await sql`select id from job_run_steps for update skip locked`),
-      ...(await sql`select agent_id from agent_sessions for update skip locked`),
-    ],
-  });
-  expect(free).toEqual([{ id }, { agentId: t.agent.agentId }]);
-});
-
-test.each([
-  ['after a pause', 60],
-  ['after the clock was set back', -3 * 86_400],
-])('%s, a step whose row can’t be written keeps nothing else from being swept', async (_, pausedS) => {
-  await using t = await setup();
-  await t.start();
-  const bad = await t.claimOne();
-  const runId = await t.start({ timeoutS: 60 });
-  const { id } = await t.claimOne();
-  await silentFor(t, Math.min(pausedS, 0));
-  await t.sql`update job_run_steps set leased_at = clock_timestamp() - make_interval(secs => ${pausedS})`;
-  await refuseToWrite(t, bad.id);
-  await t.sweep(pausedS);
-  await t.sql`update job_run_steps set deadline_at = clock_timestamp() where id = ${id}`;
-  await expect(t.sweeper.sweep()).resolves.toBeUndefined();
-  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown' }]);
-});
-
 test('an attempt that goes on beyond its timeout and grace becomes unknown although its agent is alive', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start({ timeoutS: 60 });
   const lease = await t.claimOne();
   const [row] = await t.sql`
@@ -238,7 +56,7 @@ test('an attempt that goes on beyond its timeout and grace becomes unknown altho
 });
 
 test('a cancel that a silent agent doesn’t confirm ends unknown after its grace; a live agent’s goes on', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start();
   const lease = await t.claimOne();
   await cancelRun(t.sql, runId, t.caller);
@@ -255,83 +73,8 @@ test('a cancel that a silent agent doesn’t confirm ends unknown after its grac
   expect(await t.run(runId)).toMatchObject({ status: 'unknown' });
 });
 
-test('the first sweep after a pause gives that time back and ends nothing', async () => {
-  await using t = await setup();
-  const runId = await t.start({ targets: 2, startWithinS: 60 });
-  await t.connect(t.agent, { slots: 1 });
-  await t.claimOne();
-  await silentFor(t, 600);
-  await t.sql`update job_run_steps set deadline_at = clock_timestamp() - interval '1 second'`;
-  await t.sql`
-    update job_runs set start_by = start_by - interval '600 seconds', created_at = created_at - interval '600 seconds'`;
-  await t.sql`update job_run_steps set leased_at = clock_timestamp() - interval '600 seconds' where status = 'running'`;
-  await t.sweep(599);
-  await t.sweep();
-  expect(await t.steps(runId)).toMatchObject([{ status: 'running' }, { status: 'ready' }]);
-  expect(t.warnings).toEqual([{ gapS: expect.closeTo(600, -2), extended: 1 }]);
-  const [left] = await t.sql`
-    select extract(epoch from clock_timestamp() - s.last_heartbeat_at)::int as silent_s,
-      extract(epoch from st.deadline_at - clock_timestamp())::int as deadline_s,
-      extract(epoch from r.start_by - clock_timestamp())::int as start_s
-    from job_runs r join job_run_steps st on st.job_run_id = r.id and st.status = 'running'
-    join agent_sessions s on s.agent_id = st.agent_id`;
-  expect(left?.silentS).toBeLessThan(60);
-  expect(left?.deadlineS).toBeGreaterThan(540);
-  expect(left?.startS).toBeGreaterThan(0);
-});
-
-test('a pause in which nothing ran is not logged', async () => {
-  await using t = await setup();
-  await t.start();
-  await t.sweep(600);
-  expect(t.warnings).toEqual([]);
-});
-
-test('held steps get the time of a pause back, and no more than it took from them', async () => {
-  await using t = await setup();
-  const runId = await t.start({ targets: 2, rules: [{ on_unknown: 'hold', hold_for: 60 }] });
-  const [before, within] = await t.claim();
-  if (before === undefined || within === undefined) throw new Error('not leased');
-  await t.settle(givenUp(before), givenUp(within));
-  // It had been held for 30 s of its 60 s when the pause of ten minutes began.
-  await t.sql`
-    update job_run_step_attempts set settled_at = settled_at - interval '630 s' where job_run_step_id = ${before.id}`;
-  await t.sql`
-    update job_run_steps set held_until = clock_timestamp() - interval '570 s' where id = ${before.id}`;
-  await t.sweep(600);
-  await t.sweep();
-  expect(await t.steps(runId)).toMatchObject([{ status: 'held' }, { status: 'held' }]);
-  const left = await t.sql<{ s: number }[]>`
-    select extract(epoch from held_until - clock_timestamp())::float8 as s from job_run_steps order by id`;
-  expect(left[0]?.s).toBeGreaterThan(0);
-  expect(left[0]?.s).toBeLessThan(31);
-  expect(left[1]?.s).toBeLessThanOrEqual(60);
-  await t.sql`update job_run_steps set held_until = clock_timestamp() where id = ${before.id}`;
-  await t.sweep();
-  expect(await t.steps(runId)).toMatchObject([{ status: 'unknown' }, { status: 'held' }]);
-});
-
-test('a step that began after a pause, before the first sweep, gets no more than the time since then', async () => {
-  await using t = await setup();
-  const runId = await t.start({ targets: 2, startWithinS: 60 });
-  await t.connect(t.agent, { slots: 1 });
-  await t.claimOne();
-  await t.sweep(36_000);
-  const [left] = await t.sql`
-    select extract(epoch from s.last_heartbeat_at - clock_timestamp())::int as ahead_s,
-      extract(epoch from s.expires_at - clock_timestamp())::int as lease_s,
-      extract(epoch from st.deadline_at - clock_timestamp())::int as deadline_s,
-      extract(epoch from r.start_by - clock_timestamp())::int as start_s
-    from job_runs r join job_run_steps st on st.job_run_id = r.id and st.status = 'running'
-    join agent_sessions s on s.agent_id = st.agent_id where r.id = ${runId}`;
-  expect(left?.aheadS).toBeLessThanOrEqual(0);
-  expect(left?.leaseS).toBeLessThanOrEqual(testSessionMs / 1_000);
-  expect(left?.deadlineS).toBeLessThanOrEqual(120);
-  expect(left?.startS).toBeLessThanOrEqual(60);
-});
-
 test('a run of which nothing was leased in time ends timed out, and names the segment', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start({ targets: 2, steps: 2 });
   await t.sql`update job_runs set start_by = clock_timestamp()`;
   await t.sweep();
@@ -344,7 +87,7 @@ test('a run of which nothing was leased in time ends timed out, and names the se
 });
 
 test('a run that has begun on one target is not ended by start_within', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start({ targets: 2 });
   await t.connect(t.agent, { slots: 1 });
   await t.settle(endOf(await t.claimOne(), success));
@@ -354,7 +97,7 @@ test('a run that has begun on one target is not ended by start_within', async ()
 });
 
 test('a run whose only step waits for a retry counts as started, however late that is', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const retry = { attempts: 2, delay: 600, on: ['exit_code' as const] };
   const runId = await t.start({ rules: [{ retry }, { when_status: 'always' }] });
   await t.settle(endOf(await t.claimOne(), failure));
@@ -366,7 +109,7 @@ test('a run whose only step waits for a retry counts as started, however late th
 });
 
 test('a run whose only lease came back unbegun still has to start in time', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start();
   const lease = await t.claimOne();
   await markLeased(t.sql, [lease]);
@@ -379,7 +122,7 @@ test('a run whose only lease came back unbegun still has to start in time', asyn
 });
 
 test('a step that is leased just before its run is ended for lateness keeps the run going', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start({ targets: 2, steps: 2 });
   await t.connect(t.agent, { slots: 1 });
   const lease = await t.claimOne();
@@ -389,7 +132,7 @@ test('a step that is leased just before its run is ended for lateness keeps the 
 });
 
 test('a step that can’t be given up doesn’t keep anything else from being swept', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const [stuck, lost, late] = [await t.start(), await t.start(), await t.start({ startWithinS: 60 })];
   await t.connect(t.agent, { slots: 2 });
   const [first] = await t.claim();
@@ -403,7 +146,7 @@ test('a step that can’t be given up doesn’t keep anything else from being sw
 });
 
 test('a held step that can’t be ended doesn’t keep the others from ending at their deadlines', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start({ targets: 2, rules: [{ on_unknown: 'hold', hold_for: 60 }] });
   const [stuck, other] = await t.claim();
   if (stuck === undefined || other === undefined) throw new Error('not leased');
@@ -416,7 +159,7 @@ test('a held step that can’t be ended doesn’t keep the others from ending at
 });
 
 test('while one server sweeps, another one leaves it alone', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start();
   await t.claimOne();
   await silentFor(t, 301);
@@ -429,7 +172,7 @@ test('while one server sweeps, another one leaves it alone', async () => {
 });
 
 test('after one server has swept, another only reminds its own agents what to stop', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start();
   await t.claimOne();
   const cancelledId = await t.start();
@@ -452,7 +195,7 @@ test('after one server has swept, another only reminds its own agents what to st
 });
 
 test('a run past its timeout is stopped by the sweep: waiting steps end timed out, running ones are told to stop', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   await t.connect(t.agent, { slots: 1 });
   const runId = await t.start({ targets: 2, job: { timeout: 60 } });
   const leases = await t.claim();
@@ -467,7 +210,7 @@ test('a run past its timeout is stopped by the sweep: waiting steps end timed ou
 });
 
 test('a lock whose release went unnoticed is found by the sweep, which tells the segment of the waiting step', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const locks = [{ name: 'database', mode: 'exclusive' as const }];
   await t.start({ job: { locks } });
   const lease = await t.claimOne();
@@ -480,7 +223,7 @@ test('a lock whose release went unnoticed is found by the sweep, which tells the
 });
 
 test('a lock that the database refuses to free keeps no others from being freed', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const lockOf = (name: string) => ({ job: { locks: [{ name, mode: 'exclusive' as const }] } });
   for (const name of ['bad', 'good']) await t.start(lockOf(name));
   const leases = await t.claim();
@@ -499,27 +242,8 @@ test('a lock that the database refuses to free keeps no others from being freed'
   expect((await t.claimOne()).jobRunId).toBe(waiting);
 });
 
-test('waits that took too long are ended, whatever the server’s clock was set to', async () => {
-  onTestFinished(() => void vi.useRealTimers());
-  vi.useFakeTimers({ toFake: ['Date', 'performance'] });
-  await using t = await setup();
-  await t.sweep();
-  const runId = await t.start({ targets: 2, startWithinS: 60 });
-  await t.connect(t.agent, { slots: 1 });
-  await t.settle(endOf(await t.claimOne()));
-  await t.sql`update job_runs set created_at = created_at - interval '2 h', start_by = start_by - interval '2 h'`;
-  await t.sql`
-    update job_run_steps set leased_at = leased_at - interval '2 h', waits_since = waits_since - interval '2 h', completed_at = completed_at - interval '2 h'`;
-  await t.sql`update job_run_step_attempts set settled_at = settled_at - interval '2 h'`;
-  await t.sql`update job_run_targets set completed_at = completed_at - interval '2 h'`;
-  vi.setSystemTime(Date.now() - 24 * 3_600_000);
-  vi.advanceTimersByTime(5_000);
-  await t.sweep();
-  expect((await t.steps(runId)).map(({ status }) => status)).toEqual(['succeeded', 'timed_out']);
-});
-
 test('an agent that sits on what it was leased ahead keeps nothing else from being given up', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   await t.connect(t.agent, { slots: 512 });
   await t.start({ steps: 9, targets: 64 });
   const firsts = await t.claim();
@@ -541,7 +265,7 @@ test('an agent that sits on what it was leased ahead keeps nothing else from bei
 });
 
 test('of a large run of which a host has ended, no steps are read to see whether it has begun', async () => {
-  await using t = await setup();
+  await using t = await setupSweeper();
   const runId = await t.start();
   await growRun(t.sql, runId, 500);
   // The steps before the one that has ended all wait.
