@@ -199,7 +199,7 @@ export function createServices(options: ServiceOptions): Services {
     cleanUps: new CleanUpRequests({ sql: queue, builder, log }),
     handedOn: new HandedOnValues({ sql: queue, masterKey, keys }),
     transfers: new TransferTaker({ sql: queue, keys, log }),
-    contents: new AgentContents({ sql, masterKey, keys, maxStoredBytes }),
+    contents: new AgentContents({ sql, masterKey, keys, maxStoredBytes, log }),
     writer,
     keys,
     hub,

@@ -71,6 +71,22 @@ test('an agent gets a file piece by piece, once it is complete', async () => {
   });
 });
 
+test('a file is given although its use can’t be noted, and an artifact that the database refuses fails its step, not its agent', async () => {
+  const { t, ask, upload } = await setup();
+  await using _ = t;
+  const { id, finish } = await upload('app.tar', randomBytes(9));
+  await finish();
+  await t.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before update on files for each row execute function refuse();
+    create trigger refuse before insert on contents for each row execute function refuse()`);
+  expect(await ask({ do: 'find_file', name: 'app.tar' })).toMatchObject({ file: { id } });
+  expect(await ask({ do: 'open_artifact', name: 'report', size: 9 })).toMatchObject({
+    problem: { reason: 'transfer_failed', message: expect.stringContaining('database refuses') },
+  });
+});
+
 test('a job uses files of its category, of those above it and of general, and no others', async () => {
   const { t, ask, upload } = await setup();
   await using _ = t;

@@ -5,9 +5,11 @@ import { type ContentAnswer, type ContentProblem, type ContentRequest, limits } 
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import { AppError } from '../errors.ts';
+import type { Log } from '../log.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import { whyUnreadableHere } from '../runs/why-unreadable.ts';
 import type { Sql } from '../store/database/connection.ts';
+import { isRefused } from '../store/database/refused-statement.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
   artifactTotals,
@@ -44,6 +46,7 @@ export interface AgentContentsDeps {
   masterKey: MasterKey;
   keys: RunKeys;
   maxStoredBytes: number;
+  log?: Pick<Log, 'error'>;
 }
 
 export class AgentContents {
@@ -55,8 +58,23 @@ export class AgentContents {
 
   async answer(attempt: HeldAttempt, request: ContentRequest): Promise<ContentAnswer> {
     try {
-      return await this.#answer(attempt, request);
+      return await this.#answer(attempt, request).catch((error) => {
+        if (!isRefused(error)) throw error;
+        return this.#answer(attempt, request);
+      });
     } catch (error) {
+      if (isRefused(error)) {
+        // To disconnect the agent would cut off all else that it does, and it would ask again.
+        this.#deps.log?.error(
+          { err: error, run: attempt.runId, step: attempt.stepId, asked: request.do },
+          'the database refuses to store or to give what a step has asked for; the step fails',
+        );
+        return problem(
+          'transfer_failed',
+          'The server’s database refuses to store or to give what the step needs.',
+          'Look at the log of the server: it has what the database said.',
+        );
+      }
       // Asking again would give the same result.
       return problem(
         'transfer_failed',
@@ -91,7 +109,10 @@ export class AgentContents {
         'Look under Files: it must be completely uploaded, and in the category “general”, the job’s category or one above that.',
       );
     }
-    await noteFileUse(sql, file.id);
+    await noteFileUse(sql, file.id).catch((error) => {
+      // Whatever refuses the note refuses the removal as unused, too.
+      if (!isRefused(error)) throw error;
+    });
     return { file };
   }
 
