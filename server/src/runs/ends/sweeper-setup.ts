@@ -1,3 +1,4 @@
+// For tests: a sweeper, and what makes time have passed for it.
 import { createLog } from '../../log.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { setupRuns, type TestRuns, testServerId } from '../testing.ts';
