@@ -153,3 +153,121 @@ test('who has clicked beside everything gets no focus when a row goes', async ({
   expect(await page.evaluate('document.activeElement === document.body')).toBe(true);
   await close(page);
 });
+
+test('a page about one thing is announced once, by the name of that thing', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('jobs');
+  await page.evaluate(`
+    window.told = [];
+    const live = document.querySelector('[role="status"][aria-live="polite"]');
+    new MutationObserver(() => window.told.push(live.textContent))
+      .observe(live, { subtree: true, childList: true, characterData: true });
+  `);
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await page.route('**/api/v1/jobs/1', async (route) => {
+    await released;
+    await route.continue();
+  });
+  await page.getByRole('link', { name: 'Patch web tier', exact: true }).press('Enter');
+  await page.getByRole('heading', { name: 'Job 1, loading' }).waitFor();
+  await eventually(page).toMatch(/^main /);
+  expect(await page.evaluate('window.told')).toEqual([]);
+  release();
+  await page.getByRole('heading', { name: 'Patch web tier' }).waitFor();
+  await expect.poll(() => page.evaluate('window.told'), { timeout: 20_000 }).toEqual(['Patch web tier']);
+  await close(page);
+});
+
+test('keys that a button shows are no part of its name, and an accepted host key is announced', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('targets?open=15');
+  await page.getByRole('button', { name: 'Add target…', exact: true }).waitFor();
+  await page.getByRole('complementary').getByRole('button', { name: 'Accept…' }).press('Enter');
+  await page.getByRole('button', { name: 'It is the same: accept' }).press('Enter');
+  await page.getByRole('status').getByText('Accepted the host key of dmz-web-15', { exact: true }).waitFor();
+  await close(page);
+});
+
+test('a row, host or step that a single key leads to is announced, as the focus stays where it is', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.page({ viewport: { width: 1440, height: 900 } });
+  const told = page.locator('[role="status"][aria-live="polite"]');
+  for (const [path, key, words] of [
+    ['jobs', 'j', /^Back up switch configurations$/],
+    ['runs', 'j', /, run 5000, running$/],
+    ['targets?open=1', 'j', /^dmz-web-02, ok$/],
+    ['audit', 'j', /^job\.created, job Patch web tier, c\.moreau$/],
+    ['people', 'j', /^a\.okafor$/],
+    ['runs/6801', 'j', /^dmz-web-02, step 2 snapshot, failed$/],
+    ['runs/6801', 'h', /^dmz-web-01, step 1 drain, succeeded$/],
+  ] as const) {
+    await page.goto(`${standIn.url}/${path}`);
+    await page.getByRole('main').getByRole('heading', { level: 1 }).waitFor();
+    await page.waitForLoadState('networkidle');
+    await page.keyboard.press(key);
+    await expect.poll(() => told.textContent(), { timeout: 20_000, message: path }).toMatch(words);
+  }
+  await close(page);
+});
+
+test('after a host of a run was asked to be cancelled, that is announced, and the focus is on its output', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('runs/4127');
+  const cancel = page.getByRole('button', { name: /^Cancel host…/ });
+  await cancel.waitFor();
+  const output = page.getByRole('region', { name: /^Output of / });
+  const name = (await output.getAttribute('aria-label')) ?? '';
+  const host = /^Output of (\S+),/.exec(name)?.[1] ?? '';
+  // The host is cancelled when the page reads it next.
+  await page.route('**/cancel', (route) => route.fulfill({ status: 202, json: {} }));
+  await cancel.press('Enter');
+  await page.evaluate('document.querySelector(".output .cancel").remove()');
+  await page.getByRole('button', { name: `Cancel ${host}` }).press('Enter');
+  await page.getByRole('status').getByText(`${host} is being cancelled`, { exact: true }).waitFor();
+  await eventually(page).toBe(`section ${name}`);
+  await close(page);
+});
+
+test('a decision is taken by keyboard: each answer is described by what it means, choices are one stop, and what was decided is announced', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('runs/4127');
+  const answer = page.getByRole('button', { name: 'It failed…' });
+  await answer.waitFor();
+  await page.keyboard.press('n');
+  await eventually(page).toBe('button It succeeded, continue…');
+  await page.keyboard.press('Tab');
+  const meaning = await answer.evaluate(
+    (button) =>
+      button.ownerDocument.getElementById(button.getAttribute('aria-describedby') ?? '')?.textContent,
+  );
+  expect(meaning).toMatch(/^Step 3 counts as failed on 2 hosts/);
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('radio', { name: 'all 2 hosts' }).waitFor();
+  await page.keyboard.press('Tab');
+  await eventually(page).toMatch(/^textarea/);
+  await page.keyboard.type('Seen on its console');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await eventually(page).toMatch(/^button Count step 3 as failed/);
+  await page.route('**/runs/4127/decisions', async (route) => {
+    if (route.request().method() === 'POST') return route.fulfill({ json: { decided: 2 } });
+    const answer = await route.fetch();
+    await route.fulfill({ json: { ...(await answer.json()), groups: [] } });
+  });
+  await page.keyboard.press('Enter');
+  await page.getByRole('status').getByText('Decided for 2 hosts.', { exact: true }).waitFor();
+  await expect.poll(() => focused(page), { timeout: 20_000 }).toBe('h1 Patch web tier');
+  await close(page);
+});

@@ -43,7 +43,7 @@ function controlBeside({ element, next, previous }: Spot[number]): HTMLElement |
   return undefined;
 }
 
-/** What is as near as can be to what has gone: the row beside it, the heading of what it stood in, or the page. */
+/** What is as near as can be to what has gone: the row beside it, what it stood in, or the page. */
 function nearest(spot: Spot): HTMLElement | null {
   const at = spot.findIndex(({ element }) => isShown(element));
   const gone = spot[at - 1];
@@ -53,9 +53,11 @@ function nearest(spot: Spot): HTMLElement | null {
     // A page that was replaced announces itself.
     if (element.id === 'main') break;
     const heading = [...element.querySelectorAll<HTMLElement>('h1, h2, h3')].find(isShown);
-    if (heading === undefined) continue;
-    heading.tabIndex = -1;
-    return heading;
+    const named =
+      heading ?? (element.matches('section[aria-label], aside[aria-label]') ? element : undefined);
+    if (named === undefined) continue;
+    named.tabIndex = -1;
+    return named;
   }
   return document.getElementById('main');
 }

@@ -1,4 +1,5 @@
 // The row of a list that the keyboard is on.
+import { announcer } from '../announcer.svelte.ts';
 
 export class ListCursor {
   #at = $state(0);
@@ -16,9 +17,15 @@ export class ListCursor {
     this.#at = Math.max(0, index);
   }
 
-  /** Moves by up to `by` rows, within the list, and scrolls that child of `rows` into view. */
+  /**
+   * Moves by up to `by` rows, within the list, scrolls that child of `rows` into view, and says what it is: the focus
+   * stays where it is.
+   */
   move(by: number, rows?: HTMLElement): void {
     this.at = Math.min(this.#count() - 1, this.at + by);
-    rows?.children[this.at]?.scrollIntoView({ block: 'nearest' });
+    const row = rows?.children[this.at];
+    row?.scrollIntoView({ block: 'nearest' });
+    const name = row?.querySelector('a[href], b')?.textContent?.trim();
+    if (name) announcer.say(name);
   }
 }
