@@ -32,6 +32,7 @@ export * from './api/jobs/values.ts';
 export * from './api/people/identity.ts';
 export * from './api/people/people.ts';
 export * from './api/people/permissions.ts';
+export { SurvivorSchema } from './api/runs/attempt-end.ts';
 export * from './api/runs/attempts.ts';
 export * from './api/runs/decisions.ts';
 export * from './api/runs/explain.ts';
