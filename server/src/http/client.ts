@@ -86,6 +86,8 @@ export function checkOrigin(
   } else if (site === undefined ? !needed : site === 'same-origin') return;
   throw new AppError(
     'forbidden',
-    'This request was sent by a page of another site, or does not say by which.',
+    origin === undefined && site === undefined
+      ? 'This request does not say by which page it was sent. Outside a browser, send an API token, or the address of this server as Origin.'
+      : 'This request was sent by a page of another site.',
   );
 }

@@ -1,5 +1,6 @@
 // The one way to the server. Errors become ApiError; a watcher hears of a lost session or connection.
 import type { ErrorBody, ErrorCode, ErrorDetail } from '@opsconductor/protocol';
+import { serverAnswered } from './pauses.ts';
 
 /**
  * `offline`: no answer came. `untrusted`: the sealing key that the server offers is not the one that the segment's root
@@ -121,6 +122,11 @@ function unlessAborted(back: Promise<void>, signal: AbortSignal | undefined): Pr
   });
 }
 
+function reached(answered: boolean): void {
+  watcher?.onReachable(answered);
+  serverAnswered(answered);
+}
+
 async function sendOnce(method: string, url: string, options: RequestOptions): Promise<Response> {
   const headers: Record<string, string> = { accept: 'application/json', ...options.headers };
   const { file } = options;
@@ -143,15 +149,14 @@ async function sendOnce(method: string, url: string, options: RequestOptions): P
     });
   } catch (error) {
     if (signal?.aborted === true) throw error;
-    watcher?.onReachable(false);
+    reached(false);
     const mayBeDone = mayChange(method, options);
     throw new ApiError('offline', 'The server did not answer.', { mayBeDone, cause: error });
   } finally {
     clearTimeout(timer);
   }
   // A gateway's answer on behalf of a server that is down doesn't count as an answer.
-  const reached = response.status !== 502 && response.status !== 504;
-  watcher?.onReachable(reached);
+  reached(response.status !== 502 && response.status !== 504);
   if (response.ok) return response;
   const error = await errorOf(response, mayChange(method, options));
   if (error.code === 'unauthenticated') watcher?.onUnauthenticated();

@@ -8,16 +8,29 @@ export function pauseMs(failures: number, atLeast = 0): number {
   return Math.max(atLeast, wait) * (0.75 + Math.random() / 2);
 }
 
-/** Waits for `ms`, or until the signal is aborted or the browser reports that the network is back. */
+/** Ends those pauses that go on. */
+const pausing = new Set<() => void>();
+let isAnswering = true;
+
+/** Called after each request. The first answer after a time without any ends all pauses. */
+export function serverAnswered(answered: boolean): void {
+  const isBack = answered && !isAnswering;
+  isAnswering = answered;
+  if (isBack) for (const done of [...pausing]) done();
+}
+
+/** Waits for `ms`, or until the signal is aborted, the browser reports that the network is back, or the server is. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
+      pausing.delete(done);
       signal.removeEventListener('abort', done);
       globalThis.removeEventListener?.('online', done);
       resolve();
     };
     const timer = setTimeout(done, ms);
+    pausing.add(done);
     signal.addEventListener('abort', done, { once: true });
     globalThis.addEventListener?.('online', done, { once: true });
   });

@@ -1,4 +1,4 @@
-import { stepReasons, type TestResult } from '@opsconductor/protocol';
+import { type HostKey, stepReasons, type Target, type TestResult } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
 import { sourceWords } from '../../format/settings.ts';
 import { healthWords, labelWords, testAnswer } from './target-words.ts';
@@ -29,6 +29,8 @@ describe('the answer of a connection test', () => {
 });
 
 describe('a target in words', () => {
+  const hostKeys: Target['hostKeys'] = [];
+
   it('says where a setting comes from', () => {
     expect(sourceWords({ kind: 'group', id: 1, name: 'Web servers' })).toBe('from group Web servers');
     expect(sourceWords({ kind: 'default', id: null, name: '' })).toBe('built in');
@@ -37,14 +39,18 @@ describe('a target in words', () => {
 
   it('says inactive before healthy, and why it is failing', () => {
     const lastContact = { at: '2026-11-24T02:00:00Z', ok: false, reason: 'auth_failed' };
-    expect(healthWords({ health: 'ok', lastContact: null, isActive: false }).word).toBe('inactive');
-    expect(healthWords({ health: 'failing', lastContact, isActive: true }).look).toBe('failed');
-    expect(healthWords({ health: 'failing', lastContact, isActive: true }).word).not.toBe('failing');
-    expect(healthWords({ health: 'failing', lastContact: null, isActive: true }).word).toBe('failing');
+    expect(healthWords({ health: 'ok', lastContact: null, isActive: false, hostKeys }).word).toBe('inactive');
+    expect(healthWords({ health: 'failing', lastContact, isActive: true, hostKeys }).look).toBe('failed');
+    expect(healthWords({ health: 'failing', lastContact, isActive: true, hostKeys }).word).not.toBe(
+      'failing',
+    );
+    expect(healthWords({ health: 'failing', lastContact: null, isActive: true, hostKeys }).word).toBe(
+      'failing',
+    );
   });
 
   it('is not known if how it is reached was changed since it was last tried', () => {
-    const untried = { health: 'never', lastContact: null, isActive: true } as const;
+    const untried = { health: 'never', lastContact: null, isActive: true, hostKeys } as const;
     expect(healthWords(untried).word).toBe('not reached yet');
     expect(healthWords({ ...untried, untriedSince: '2026-11-24T02:00:00Z' })).toEqual({
       look: 'pending',
@@ -52,6 +58,21 @@ describe('a target in words', () => {
       brief: 'changed, not tried',
     });
   });
+
+  it.each(['host_key_unknown', 'host_key_mismatch'])(
+    'is not known either once the key that %s was about is accepted',
+    (reason) => {
+      const lastContact = { at: '2026-11-24T02:00:00Z', ok: false, reason };
+      const key = (state: HostKey['state']) =>
+        ({ fingerprint: `SHA256:${state}`, keyType: 'ssh-ed25519', state }) as HostKey;
+      const words = (...states: HostKey['state'][]) =>
+        healthWords({ health: 'failing', lastContact, isActive: true, hostKeys: states.map(key) }).look;
+      expect(words('accepted')).toBe('pending');
+      expect(words('accepted', 'changed')).toBe('failed');
+      expect(words('pending')).toBe('failed');
+      expect(words()).toBe('failed');
+    },
+  );
 
   it('leaves out the value of a label without one', () => {
     expect(labelWords({ env: 'prod', canary: '' })).toEqual(['env=prod', 'canary']);

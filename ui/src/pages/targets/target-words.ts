@@ -54,7 +54,8 @@ export function healthWords({
   lastContact,
   untriedSince,
   isActive,
-}: Pick<Target, 'health' | 'lastContact' | 'untriedSince' | 'isActive'>): {
+  hostKeys,
+}: Pick<Target, 'health' | 'lastContact' | 'untriedSince' | 'isActive' | 'hostKeys'>): {
   look: string;
   word: string;
   /** For a list, if the word is too long for it. */
@@ -66,6 +67,9 @@ export function healthWords({
     return { look: 'pending', word: 'not known since the change', brief: 'changed, not tried' };
   if (health === 'never') return { look: 'pending', word: 'not reached yet' };
   const reason = lastContact?.reason;
+  const isAboutKey = reason === 'host_key_unknown' || reason === 'host_key_mismatch';
+  if (isAboutKey && hostKeys.length > 0 && hostKeys.every(({ state }) => state === 'accepted'))
+    return { look: 'pending', word: 'not tried since its key was accepted', brief: 'key not tried yet' };
   return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
 }
 

@@ -293,6 +293,7 @@ describe('requests from other sites', () => {
         headers: { Cookie: browser.cookie, ...headers },
       });
       expect([headers, reply.status]).toEqual([headers, status]);
+      if (Object.keys(headers).length === 0) expect(await reply.text()).toContain('Outside a browser');
     }
   });
 
