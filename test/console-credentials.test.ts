@@ -25,8 +25,13 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Edit key' }).click();
   await dialog.getByLabel('Expires on').fill('2020-01-31');
+  await dialog.getByLabel('For').fill('opens the web servers');
   await dialog.getByRole('button', { name: 'Save' }).click();
   await page.getByText(/^expired .* days ago$/).waitFor();
+  // Its bounds are entered again.
+  await page.getByRole('button', { name: 'Replace the secret of key' }).click();
+  await dialog.getByText('Version 1 is described as: opens the web servers').waitFor();
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
   // Those of a revocation are linked to.
   await page.goto(`${c.url}/credentials?toRotate=true`);
   await page.getByText('No credentials to rotate here').waitFor();
