@@ -1,5 +1,5 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { type ArtifactQuery, type ContentRequest, limits } from '@opsconductor/protocol';
+import { type ArtifactQuery, agentCapabilities, type ContentRequest, limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createCategory } from '../categories/edit-categories.ts';
 import { setupOutput } from '../runs/output/output-testing.ts';
@@ -20,8 +20,14 @@ import { createFile, finishFile, uploadBytes } from './upload-file.ts';
 const piece = limits.contentPartBytes;
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
+/** A job with a step that gets a file. */
+const getting = (file: string) => ({
+  steps: [{ name: 'put', type: 'sftp.upload', config: { file, remote_path: '/tmp/it' } }],
+});
+
 async function setup(job: object = {}) {
   const t = await setupOutput();
+  await t.connect(t.agent, { capabilities: agentCapabilities });
   const deps = { sql: t.sql, masterKey: t.masterKey, keys: t.keys, maxStoredBytes: 10_000_000 };
   const contents = new AgentContents(deps);
   const runId = await t.start({ job });
@@ -52,7 +58,7 @@ async function setup(job: object = {}) {
 }
 
 test('an agent gets a file piece by piece, once it is complete', async () => {
-  const { t, ask, upload } = await setup();
+  const { t, ask, upload } = await setup(getting('app.tar'));
   await using _ = t;
   const bytes = randomBytes(piece + 9);
   const { id, finish } = await upload('app.tar', bytes);
@@ -88,7 +94,7 @@ test('a file is given although its use can’t be noted, and an artifact that th
 });
 
 test('a job uses files of its category, of those above it and of general, and no others', async () => {
-  const { t, ask, upload } = await setup();
+  const { t, ask, upload } = await setup(getting('of ${{ target.name }}'));
   await using _ = t;
   for (const name of ['prod', 'prod/db', 'prod/db/deep', 'test'])
     await createCategory(t.sql, { name }, t.caller);
@@ -101,6 +107,26 @@ test('a job uses files of its category, of those above it and of general, and no
     ),
   );
   expect(found).toEqual([true, true, true, false, false]);
+});
+
+test.each([
+  ['runs a command', undefined, []],
+  ['names one file', 'app-2.tar', ['app-2.tar']],
+  ['names a file by its target', 'app-${{ target.name }}.tar', ['app-2.tar']],
+  ['leaves the name to its target', '${{ target.name }}', ['app-2.tar', 'tls.key']],
+])('an agent whose step %s gets no other files of the server', async (_, named, expected) => {
+  const { t, ask, upload } = await setup(named === undefined ? {} : getting(named));
+  await using __ = t;
+  const got: string[] = [];
+  for (const name of ['app-2.tar', 'tls.key']) {
+    const { id, finish } = await upload(name, Buffer.from('x'));
+    await finish();
+    const { file } = await ask({ do: 'find_file', name });
+    const { data } = await ask({ do: 'read_file', file: id, part: 0 });
+    expect(file !== undefined).toBe(data !== undefined);
+    if (data !== undefined) got.push(name);
+  }
+  expect(got).toEqual(expected);
 });
 
 test('an artifact is listed once it is complete, even if requests are repeated, and is deleted with its run', async () => {
@@ -151,7 +177,7 @@ test.each([
 ])(
   'an agent is told that a file or an artifact can never be read or kept if its key %s',
   async (_, key, told) => {
-    const { t, ask, upload } = await setup();
+    const { t, ask, upload } = await setup(getting('${{ target.name }}.tar'));
     await using __ = t;
     const { id, finish } = await upload('app.tar', Buffer.from('abc'));
     await finish();

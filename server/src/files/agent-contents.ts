@@ -5,6 +5,7 @@ import { type ContentAnswer, type ContentProblem, type ContentRequest, limits } 
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { aadOf, openAtRest, sealAtRest } from '../credentials/at-rest/seal-at-rest.ts';
 import { AppError } from '../errors.ts';
+import { loadJobVersion } from '../jobs/versions/load-job-version.ts';
 import type { Log } from '../log.ts';
 import type { RunKeys } from '../runs/run-keys.ts';
 import { whyUnreadableHere } from '../runs/why-unreadable.ts';
@@ -19,7 +20,7 @@ import {
   lockAttempt,
 } from '../store/files/artifacts.ts';
 import { bytesBeside, findContent, finishContent, lockContent } from '../store/files/contents.ts';
-import { findUsableFile, noteFileUse } from '../store/files/files.ts';
+import { findUsableFile, noteFileUse, type UsableFile } from '../store/files/files.ts';
 import {
   appendBytes,
   beginContent,
@@ -28,6 +29,7 @@ import {
   readPart,
   receivedBytes,
 } from './content-pieces.ts';
+import { mayNameFile } from './named-file.ts';
 import { requireRoom } from './upload-file.ts';
 
 /** An attempt as its agent holds it. */
@@ -101,24 +103,33 @@ export class AgentContents {
 
   async #findFile({ stepId }: HeldAttempt, { name }: Ask<'find_file'>): Promise<ContentAnswer> {
     const { sql } = this.#deps;
-    const file = await findUsableFile(sql, stepId, { name });
+    const file = await this.#fileOf(stepId, { name });
     if (file === undefined) {
       return problem(
         'path_missing',
-        `The server has no file ${JSON.stringify(name)} that this job may use.`,
+        `The server has no file ${JSON.stringify(name)} that this step names and its job may use.`,
         'Look under Files: it must be completely uploaded, and in the category “general”, the job’s category or one above that.',
       );
     }
-    await noteFileUse(sql, file.id).catch((error) => {
+    const { id, sha256, size } = file;
+    await noteFileUse(sql, id).catch((error) => {
       // Whatever refuses the note refuses the removal as unused, too.
       if (!isRefused(error)) throw error;
     });
-    return { file };
+    return { file: { id, sha256, size } };
+  }
+
+  /** The file, if the job may use it and the step names it: an agent gets no other files by having some step. */
+  async #fileOf(stepId: number, by: { name: string } | { id: string }): Promise<UsableFile | undefined> {
+    const file = await findUsableFile(this.#deps.sql, stepId, by);
+    if (file === undefined) return undefined;
+    const { stepConfigs } = await loadJobVersion(this.#deps, file.jobId, file.jobVersion);
+    return mayNameFile(stepConfigs[file.stepNumber - 1], file.name) ? file : undefined;
   }
 
   async #readFile({ stepId }: HeldAttempt, { file: id, part }: Ask<'read_file'>): Promise<ContentAnswer> {
     const { sql, masterKey } = this.#deps;
-    const file = await findUsableFile(sql, stepId, { id });
+    const file = await this.#fileOf(stepId, { id });
     const content = file === undefined ? undefined : await findContent(sql, id);
     const bytes = content === undefined ? undefined : await readPart(sql, masterKey, content, part);
     if (bytes === undefined)

@@ -148,17 +148,27 @@ export async function usableFileNames(
   return new Set(rows.map(({ name }) => name));
 }
 
+export interface UsableFile {
+  id: string;
+  name: string;
+  sha256: string;
+  size: number;
+  jobId: number;
+  jobVersion: number;
+  stepNumber: number;
+}
+
 /**
  * Returns a complete file by its name or id, if the job of the step may use it: a file in the general category, in the
- * job's category, or in one above that.
+ * job's category, or in one above that. With it, the place of the step in its job's definition.
  */
 export async function findUsableFile(
   db: Queryable,
   stepId: number,
   by: { name: string } | { id: string },
-): Promise<{ id: string; sha256: string; size: number } | undefined> {
-  const [row] = await db<{ id: string; sha256: string; size: number }[]>`
-    select f.id, encode(k.sha256, 'hex') as sha256, k.size
+): Promise<UsableFile | undefined> {
+  const [row] = await db<UsableFile[]>`
+    select f.id, f.name, encode(k.sha256, 'hex') as sha256, k.size, r.job_id, r.job_version, st.step_number
     from job_run_steps st join job_runs r on r.id = st.job_run_id join jobs j on j.id = r.job_id
     join categories jc on jc.id = j.category_id
     join files f on ${'name' in by ? db`f.name = ${by.name}` : db`f.id = ${by.id}`}
