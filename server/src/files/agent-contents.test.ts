@@ -78,7 +78,7 @@ test('an agent gets a file piece by piece, once it is complete', async () => {
 });
 
 test('a file is given although its use can’t be noted, and an artifact that the database refuses fails its step, not its agent', async () => {
-  const { t, ask, upload } = await setup();
+  const { t, ask, upload } = await setup(getting('app.tar'));
   await using _ = t;
   const { id, finish } = await upload('app.tar', randomBytes(9));
   await finish();
