@@ -230,6 +230,27 @@ test('output that could not be read is not called followed, and goes on by itsel
   expect(faults).toEqual([]);
 });
 
+test('output is followed while its window grows, and until its reader scrolls up', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { id } = await c.system.run(['for part in $(seq 600); do seq 1000; sleep 0.02; done']);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  const foot = page.locator('.live');
+  await foot.getByText('Following').waitFor();
+  const frames = 'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))';
+  for (let turn = 0; turn < 12; turn += 1) {
+    const said = await foot.textContent();
+    await page.setViewportSize({ width: 1440, height: turn % 2 === 0 ? 600 : 1000 });
+    await page.evaluate(frames);
+    await eventually(async () => (await foot.textContent()) !== said).toBe(true);
+  }
+  expect(await foot.textContent()).toContain('Following');
+  await page.locator('.lines').hover();
+  await page.mouse.wheel(0, -2000);
+  await foot.getByText(/^Paused/).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('what was looked for in one output is looked for in the next one, and what was not found there is not said of it', async ({
   skip,
 }) => {
