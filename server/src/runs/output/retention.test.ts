@@ -151,7 +151,10 @@ test('a run that the database refuses to delete keeps no others from being remov
     create trigger refuse before delete on job_runs for each row when (old.id = ${runs[1]}) execute function refuse()`);
   expect(await later(t, 30, { runDays: 10 })).toEqual({ partitions: 0, runs: 3 });
   expect(await t.sql`select id from job_runs`).toEqual([{ id: runs[1] }]);
-  expect((await audited(t)).flatMap(({ detail }) => detail.runs)).toEqual([runs[0], runs[2], runs[3]]);
+  // Those of one batch are told in any order.
+  const told = (await audited(t)).flatMap(({ detail }) => detail.runs as number[]);
+  expect(new Set(told)).toEqual(new Set([runs[0], runs[2], runs[3]]));
+  expect(told).toHaveLength(3);
 });
 
 test('batches of runs have few enough steps to keep nobody waiting; a large run is a batch of its own', async () => {
