@@ -1,7 +1,7 @@
 // An agent is killed without warning; what its next process tells the server.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { type AgentSetup, lease, setup } from '../testing/agent-setup.ts';
@@ -78,6 +78,29 @@ test('chunks that the server has and the disk lost are reported as a gap', async
   expect(output).toMatchObject({ lastSeq: lines, gaps: [[lines, lines]] });
 });
 
+test('an interrupted attempt whose output can not be read is reported with a gap, alike by each start', async () => {
+  await using t = await setup();
+  await killInMidOutput(t);
+  const { spool } = t.directory.data;
+  await rm(join(spool, '1-1'));
+  await mkdir(join(spool, '1-1'));
+  const second = await t.start();
+  const { connection } = await t.server.nextSession();
+  const complete = await connection.next('complete');
+  expect(complete.output).toMatchObject({ lastSeq: 1, gaps: [[1, 1]] });
+  const [aside = 'none', ...others] = await readdir(spool);
+  expect(aside).toMatch(/^1-1\.unreadable-/);
+  expect(others).toEqual([]);
+  expect(complete.outcome).toMatchObject({ status: 'unknown', reason: 'agent_restarted' });
+  expect(complete.outcome.message).toMatch(/can’t read the output.*\(EISDIR\)/);
+  expect(complete.outcome.message).toContain(aside);
+  await second.stop();
+  await t.start();
+  const third = await t.server.nextSession();
+  expect(await third.connection.next('complete')).toEqual(complete);
+  expect(await readdir(spool)).toEqual([aside]);
+});
+
 test('a damaged journal is reported until a server has heard of it', async () => {
   await using t = await setup();
   await killInMidOutput(t);
@@ -109,7 +132,6 @@ test('a missing journal is not mistaken for an empty one', async () => {
   await t.server.nextSession();
   await first.connected;
   await first.stop();
-  const { rm } = await import('node:fs/promises');
   await rm(t.directory.data.journal);
   await t.start();
   expect((await t.server.nextSession()).resume.journalIntact).toBe(false);

@@ -140,9 +140,9 @@ export class Executor {
 
   /** Takes over from an earlier process: its outcomes are sent again, and what it was doing is reported as unknown. */
   async recover(): Promise<void> {
-    const { journal, spoolFolder } = this.#options;
+    const { journal, spoolFolder, log } = this.#options;
     const outputs = this.#outputs;
-    for (const attempt of await recoverAttempts({ journal, spoolFolder, outputs }))
+    for (const attempt of await recoverAttempts({ journal, spoolFolder, outputs, log }))
       this.#attempts.add(attempt);
   }
 

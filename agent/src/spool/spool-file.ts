@@ -60,6 +60,8 @@ export class SpoolFile {
   readonly #spare: Pick<SpareFile, 'take'> | undefined;
   /** Whether a chunk has come. */
   #isWritten = false;
+  /** Why nothing can be stored. */
+  #refusal: Error | undefined;
 
   private constructor(
     path: string,
@@ -80,10 +82,18 @@ export class SpoolFile {
     return new SpoolFile(path, undefined, { end: 0, spare });
   }
 
+  /** Returns a file that stores nothing and fails with this error: what is in its place stays as it is. */
+  static refusing(path: string, error: Error): SpoolFile {
+    const file = new SpoolFile(path, undefined, { end: 0 });
+    file.#refusal = error;
+    return file;
+  }
+
   /**
    * Reads a file that another process left. A torn or damaged record is cut off, with everything after it.
    *
    * @param firstSeq number of the first chunk in the file.
+   * @throws the error of the disk if the file can't be read; it stays as it is.
    */
   static async recover(path: string, firstSeq = 1): Promise<{ file: SpoolFile; chunks: SpooledChunk[] }> {
     let file: number;
@@ -95,13 +105,18 @@ export class SpoolFile {
     }
     const chunks: SpooledChunk[] = [];
     let end = 0;
-    for (;;) {
-      const found = await readRecord(file, end);
-      if (found === undefined || found.chunk.seq !== firstSeq + chunks.length) break;
-      chunks.push(found.chunk);
-      end = found.end;
+    try {
+      for (;;) {
+        const found = await readRecord(file, end);
+        if (found === undefined || found.chunk.seq !== firstSeq + chunks.length) break;
+        chunks.push(found.chunk);
+        end = found.end;
+      }
+      await truncateFile(file, end);
+    } catch (error) {
+      await closeFile(file).catch(() => undefined);
+      throw error;
     }
-    await truncateFile(file, end);
     return { file: new SpoolFile(path, file, { end }), chunks };
   }
 
@@ -134,6 +149,7 @@ export class SpoolFile {
   }
 
   async #write(parts: readonly Buffer[], bytes: number): Promise<void> {
+    if (this.#refusal !== undefined) throw this.#refusal;
     this.takeSpare();
     this.#isWritten = true;
     if (bytes > writtenAtOnceBytes) {

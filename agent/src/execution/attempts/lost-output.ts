@@ -6,6 +6,11 @@ export function tellLostOutput(outcome: StepOutcome, failure: Error | undefined)
   if (failure === undefined) return outcome;
   const { code = failure.message } = failure as NodeJS.ErrnoException;
   const lost = `The agent could not keep all of the output: its disk refused it (${code}).`;
+  return withLoss(outcome, lost);
+}
+
+/** Returns the outcome with what is said about the loss. */
+export function withLoss(outcome: StepOutcome, lost: string): StepOutcome {
   const { message, advice } = outcome;
   return {
     ...outcome,

@@ -3,23 +3,26 @@ import { randomUUID } from 'node:crypto';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StepOutcome } from '@opsconductor/protocol';
+import type { Logger } from 'pino';
 import type { Journal } from '../../journal/journal.ts';
 import type { JournalRecord } from '../../journal/journal-record.ts';
 import { attemptKey, type JournaledAttempt } from '../../journal/replay.ts';
-import { SpoolFile } from '../../spool/spool-file.ts';
+import { isSetAside, openSpool, tellUnreadable, type UnreadableSpool } from '../../spool/open-spool.ts';
 import { hasOutputFile } from '../step/step-outputs.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { AttemptOutputs } from './attempt-outputs.ts';
+import { withLoss } from './lost-output.ts';
 
 export interface RecoverOptions {
   journal: Journal;
   spoolFolder: string;
   outputs: Pick<AttemptOutputs, 'goOn'>;
+  log: Logger;
 }
 
 /** Returns all attempts that were begun, and removes spool files that belong to none. */
 export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[]> {
-  const { journal, spoolFolder } = options;
+  const { journal, spoolFolder, log } = options;
   const attempts: Attempt[] = [];
   for (const journaled of [...journal.attempts.values()]) {
     const { step, epoch, startedAt, finished } = journaled;
@@ -30,7 +33,11 @@ export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[
   const kept = new Set(attempts.map(attemptKey));
   for (const entry of await readdir(spoolFolder, { withFileTypes: true })) {
     // A directory is not ours: a file system that is mounted there has lost+found.
-    if (!kept.has(entry.name) && !entry.isDirectory()) await unlink(join(spoolFolder, entry.name));
+    if (kept.has(entry.name) || entry.isDirectory() || isSetAside(entry.name)) continue;
+    const path = join(spoolFolder, entry.name);
+    await unlink(path).catch((error) =>
+      log.warn({ err: error, path }, 'a file in the spool that no attempt needs could not be removed'),
+    );
   }
   return attempts;
 }
@@ -52,12 +59,12 @@ export function finishedRecord(
 
 async function recoverAttempt(
   journaled: JournaledAttempt,
-  { journal, spoolFolder, outputs }: RecoverOptions,
+  { journal, spoolFolder, outputs, log }: RecoverOptions,
 ): Promise<Attempt> {
   const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = journaled;
   const before = takenOver?.output;
   const path = join(spoolFolder, attemptKey(journaled));
-  const { file, chunks } = await SpoolFile.recover(path, (before?.seq ?? 0) + 1);
+  const { file, chunks, unreadable } = await openSpool(path, (before?.seq ?? 0) + 1);
   const output = outputs.goOn(journaled, file, chunks, before);
   const lease = survives === undefined ? {} : { lease: survives };
   const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
@@ -65,16 +72,25 @@ async function recoverAttempt(
   attempt.hasOutputFile = survives !== undefined && hasOutputFile(survives);
   if (survives !== undefined) attempt.survivingSince = new Date(startedAt ?? Date.now());
   if (survives !== undefined && finished === undefined) {
+    if (unreadable !== undefined) logUnreadable(log, attempt, unreadable, 'it is read again from the target');
     attempt.state = 'running';
     attempt.toReattach = true;
     return attempt;
   }
   output.discard();
   attempt.state = finished === undefined || finished.interrupted ? 'interrupted' : 'finished';
-  const lastSeq = Math.max(output.lastSeq, finished?.output.lastSeq ?? 0);
+  // How much was in a file that can't be read is not known if the attempt was interrupted: at least one chunk is missing.
+  const lostSeq = unreadable === undefined || finished !== undefined ? 0 : output.lastSeq + 1;
+  const lastSeq = Math.max(output.lastSeq, finished?.output.lastSeq ?? lostSeq);
+  const outcome = finished?.outcome ?? interruptedOutcome;
+  const isLost = unreadable !== undefined && lastSeq > output.lastSeq;
+  if (unreadable !== undefined) {
+    const consequence = isLost ? 'the attempt is reported with a gap' : 'the attempt had no output';
+    logUnreadable(log, attempt, unreadable, consequence);
+  }
   attempt.completion = {
     requestId: finished?.requestId ?? randomUUID(),
-    outcome: finished?.outcome ?? interruptedOutcome,
+    outcome: isLost ? withLoss(outcome, tellUnreadable(unreadable)) : outcome,
     output: {
       lastSeq,
       rawBytes: output.rawBytes,
@@ -86,8 +102,20 @@ async function recoverAttempt(
     ...(finished?.transfers === undefined ? {} : { transfers: finished.transfers }),
   };
   // Durable before anything is reported, so that a later process reports it under the same request id.
-  if (finished === undefined) await journal.durable(finishedRecord(attempt, attempt.completion));
+  if (finished === undefined || isLost) await journal.durable(finishedRecord(attempt, attempt.completion));
   return attempt;
+}
+
+function logUnreadable(
+  log: Logger,
+  { step, epoch }: Attempt,
+  { error, path }: UnreadableSpool,
+  consequence: string,
+): void {
+  log.error(
+    { err: error, step, epoch, path },
+    `the output that was kept of an attempt can not be read: ${consequence}; the file stays at this path`,
+  );
 }
 
 export const interruptedOutcome: StepOutcome = {

@@ -1,0 +1,114 @@
+import { mkdir, readdir, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { expect, test, vi } from 'vitest';
+import { Journal } from '../../journal/journal.ts';
+import type { JournalRecord } from '../../journal/journal-record.ts';
+import { lease } from '../../testing/agent-setup.ts';
+import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
+import { AttemptOutputs } from './attempt-outputs.ts';
+import { recoverAttempts } from './recover-attempts.ts';
+
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>();
+  return { ...real, unlink: vi.fn(real.unlink) };
+});
+
+async function setup() {
+  const { path, remove } = await temporaryDirectory();
+  const spoolFolder = join(path, 'spool');
+  await mkdir(spoolFolder);
+  const log = pino({ level: 'silent' });
+  const journal = await Journal.open(join(path, 'journal'), { expected: false });
+  const outputs = new AttemptOutputs({
+    spoolFolder,
+    spareSpool: join(path, 'spare'),
+    disk: { outputRefused: () => undefined },
+    onStored: () => undefined,
+    monotonicMs: () => 0,
+    log,
+  });
+  return {
+    journal,
+    spoolFolder,
+    recover: () => recoverAttempts({ journal, spoolFolder, outputs, log }),
+    async [Symbol.asyncDispose]() {
+      await journal.close();
+      await remove();
+    },
+  };
+}
+
+const starting = (step: number, more: object = {}): JournalRecord => ({
+  is: 'starting',
+  step,
+  epoch: 1,
+  leaseToken: `t${step}`,
+  at: '2026-01-01T00:00:00.000Z',
+  ...more,
+});
+
+const finished = (step: number, lastSeq: number): JournalRecord => ({
+  is: 'finished',
+  step,
+  epoch: 1,
+  requestId: `r${step}`,
+  interrupted: false,
+  outcome: { status: 'succeeded', exitCode: 0 },
+  output: { lastSeq, rawBytes: lastSeq, truncated: false },
+});
+
+test('output that can’t be read costs its own attempt a gap, and the others nothing', async () => {
+  await using t = await setup();
+  for (const step of [1, 2, 3]) await t.journal.durable(starting(step));
+  for (const [step, chunks] of [
+    [1, 3],
+    [2, 0],
+    [3, 0],
+  ] as const)
+    await t.journal.durable(finished(step, chunks));
+  await t.journal.durable(starting(4, { survives: lease(4) }));
+  for (const step of [1, 2, 4]) await mkdir(join(t.spoolFolder, `${step}-1`));
+  const [withOutput, without, other, surviving] = await t.recover();
+  expect(withOutput).toMatchObject({
+    state: 'finished',
+    completion: {
+      requestId: 'r1',
+      outcome: { status: 'succeeded', exitCode: 0, message: expect.stringContaining('1-1.unreadable-') },
+      output: { lastSeq: 3, gaps: [[1, 3]] },
+    },
+  });
+  // The one printed nothing, so nothing is missing. The other has no file.
+  for (const attempt of [without, other]) {
+    expect(attempt?.completion?.outcome).toEqual({ status: 'succeeded', exitCode: 0 });
+    expect(attempt?.completion?.output.gaps).toEqual([]);
+  }
+  // It is read again from the target, into a new file.
+  expect(surviving).toMatchObject({ state: 'running', toReattach: true });
+  surviving?.output.write('stdout', Buffer.from('again'));
+  await surviving?.output.close();
+  expect(surviving?.output.failure).toBeUndefined();
+  const told = withOutput?.completion;
+  for (const { output } of [withOutput, without, other, surviving].filter((held) => held !== undefined))
+    await output.suspend();
+  const names = (await readdir(t.spoolFolder)).map((name) => name.replace(/-\d{10,}$/, '-<time>'));
+  expect(names.sort()).toEqual([
+    '1-1.unreadable-<time>',
+    '2-1.unreadable-<time>',
+    '4-1',
+    '4-1.unreadable-<time>',
+  ]);
+  // A later process says the same under the same request id, and still removes nothing that was set aside.
+  const [again] = await t.recover();
+  expect(again?.completion).toEqual(told);
+  expect(await readdir(t.spoolFolder)).toHaveLength(4);
+});
+
+test('a file that no attempt needs and that can’t be removed keeps no attempt from being recovered', async () => {
+  await using t = await setup();
+  await t.journal.durable(starting(1));
+  for (const name of ['8-1', '9-1']) await writeFile(join(t.spoolFolder, name), '');
+  vi.mocked(unlink).mockRejectedValueOnce(new Error('EIO'));
+  expect(await t.recover()).toHaveLength(1);
+  expect(await readdir(t.spoolFolder)).toHaveLength(1);
+});
