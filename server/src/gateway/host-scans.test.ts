@@ -4,6 +4,7 @@ import { createScan, stopScan } from '../host-keys/create-scan.ts';
 import { getScan } from '../host-keys/read-scans.ts';
 import { blockedBackends, holdTransaction } from '../runs/testing.ts';
 import { sealedCredentialRequest } from '../segments/testing.ts';
+import type { Sql } from '../store/database/connection.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { setupGateway } from './testing.ts';
@@ -153,6 +154,74 @@ test('an agent that went away while its session was made ready is given nothing,
   const next = await t.connectAgent(canScan);
   const asked = await next.next('scan_hosts');
   expect([asked.scanId, asked.targets.length]).toEqual([id, 3]);
+});
+
+/** Has the database refuse changes of the target's row in this table. */
+async function refuseTarget(sql: Sql, table: string, change: string, targetId: number | undefined) {
+  const column = table === 'targets' ? 'id' : 'target_id';
+  await sql.unsafe(`
+    create function refuse_target() returns trigger language plpgsql as $$
+      begin raise exception 'this row can not be written'; end $$;
+    create trigger refuse before ${change} on ${table} for each row when (new.${column} = ${targetId})
+      execute function refuse_target()`);
+}
+
+test('a target that the database refuses to give out holds up no other', async () => {
+  const { t, makeScan, scan } = await setup();
+  const { id, targetIds } = await makeScan(5);
+  await refuseTarget(t.sql, 'host_scan_items', 'update', targetIds[0]);
+  const agent = await t.connectAgent(canScan);
+  const asked = await agent.next('scan_hosts');
+  expect(asked.targets.map((target) => target.id)).toEqual(targetIds.slice(1));
+  expect(t.logged.join()).toContain('the database refuses to give targets of scans');
+  const hosts = targetIds.slice(1).map((targetId) => ({ targetId, ok: true, keys: [] }));
+  agent.send({ type: 'hosts_scanned', scanId: id, hosts });
+  await expect.poll(async () => (await scan(id)).done).toBe(4);
+});
+
+test('what is reported is recorded of every target, except of one of which the database refuses it', async () => {
+  const { t, makeScan, scan } = await setup();
+  const { id, targetIds } = await makeScan(3);
+  await refuseTarget(t.sql, 'targets', 'update', targetIds[1]);
+  const agent = await t.connectAgent(canScan);
+  await agent.next('scan_hosts');
+  const hosts = targetIds.map((targetId) => ({ targetId, ok: true, keys: [] }));
+  agent.send({ type: 'hosts_scanned', scanId: id, hosts });
+  await expect.poll(async () => (await scan(id)).completedAt).not.toBeNull();
+  const items = await t.sql`select state, reason from host_scan_items order by target_id`;
+  expect(items).toEqual([
+    { state: 'done', reason: null },
+    { state: 'failed', reason: 'internal' },
+    { state: 'done', reason: null },
+  ]);
+});
+
+test('a target that can’t be taken back from an agent that is gone keeps the others from no other agent', async () => {
+  const { t, makeScan } = await setup();
+  const { id, targetIds } = await makeScan(3);
+  const agent = await t.connectAgent(canScan);
+  await agent.next('scan_hosts');
+  await refuseTarget(t.sql, 'host_scan_items', 'update', targetIds[1]);
+  agent.terminate();
+  const next = await t.connectAgent(canScan);
+  const asked = await next.next('scan_hosts');
+  expect([asked.scanId, asked.targets.map((target) => target.id)]).toEqual([
+    id,
+    [targetIds[0], targetIds[2]],
+  ]);
+});
+
+test('an overdue target that can’t be written keeps no other from being given out again, and no other scan open', async () => {
+  const { t, makeScan, scan } = await setup();
+  const { targetIds } = await makeScan(1);
+  const other = await t.sql`
+    insert into host_scans (kind, selection) values ('keys', '{}') returning id`;
+  const agent = await t.connectAgent(canScan);
+  await agent.next('scan_hosts');
+  await t.sql`update host_scan_items set given_at = given_at - interval '1 day'`;
+  await refuseTarget(t.sql, 'host_scan_items', 'update', targetIds[0]);
+  await expect.poll(async () => (await scan(other[0]?.id)).completedAt).not.toBeNull();
+  expect(t.logged.join()).toContain('the database refuses to take back targets of scans');
 });
 
 test('a cancelled scan is ended on the agent too', async () => {

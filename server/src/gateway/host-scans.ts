@@ -5,9 +5,14 @@ import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import type { Log } from '../log.ts';
 import type { Sql } from '../store/database/connection.ts';
+import { isRefused, withoutRefused } from '../store/database/refused-statement.ts';
 import {
+  type GivenItem,
   giveItems,
   itemsOfSession,
+  itemsToGive,
+  type RefusedItem,
+  type ScanItemKey,
   segmentsToScan,
   sweepScans,
   takeBackItems,
@@ -20,6 +25,8 @@ import type { AgentLink } from './link/agent-link.ts';
 const pollMs = 2_000;
 /** An agent is given more targets when it has room for at least this many. */
 const minRoom = 32;
+/** A target that the database refuses to give out, or to take back, is left out for this long. */
+const refusedForMs = 60_000;
 
 type Place = { host: string; port: number; connectTimeoutS?: number };
 interface Scanner {
@@ -41,6 +48,9 @@ export class HostScans {
   #round: Promise<void> | undefined;
   #again = false;
   #stopped = false;
+  /** Targets that the database refused to give out, by `scan.target`, and until when they are left out. */
+  readonly #refused = new Map<string, ScanItemKey & { untilMs: number }>();
+  #sweepsAgainMs = 0;
 
   constructor(deps: HostScansDeps) {
     this.#deps = deps;
@@ -59,7 +69,7 @@ export class HostScans {
   /** Adds an agent whose session is ready. What its earlier sessions held is given out again. */
   async ready(link: AgentLink, canScan: boolean): Promise<void> {
     const { agentId, sessionNumber } = link;
-    await takeBackItems(this.#deps.sql, { agentId, sessionNumber }, { including: false });
+    this.#noteKept(await takeBackItems(this.#deps.sql, { agentId, sessionNumber }, { including: false }));
     // If it has closed meanwhile, `closed` was already called and nothing would remove it again.
     if (canScan && link.isOpen) this.#scanners.set(link, { link, given: new Map() });
     this.wake();
@@ -70,7 +80,7 @@ export class HostScans {
     const scanner = this.#scanners.get(link);
     if (!this.#scanners.delete(link) || scanner === undefined) return;
     await this.#round;
-    await takeBackItems(this.#deps.sql, { agentId, sessionNumber }, { including: true });
+    this.#noteKept(await takeBackItems(this.#deps.sql, { agentId, sessionNumber }, { including: true }));
     this.wake();
   }
 
@@ -107,17 +117,27 @@ export class HostScans {
   async scanned(link: AgentLink, { scanId, hosts }: { scanId: number } & Scanned): Promise<void> {
     const given = this.#scanners.get(link)?.given;
     if (given === undefined) return;
-    await recordScanned(this.#deps.sql, link.agentId, scanId, hosts, (targetId) => {
+    const refused = await recordScanned(this.#deps.sql, link.agentId, scanId, hosts, (targetId) => {
       const place = given.get(`${scanId}.${targetId}`);
       return place === undefined ? undefined : { host: place.host, port: place.port };
     });
+    this.#noteUnrecorded(refused);
     for (const { targetId } of hosts) given.delete(`${scanId}.${targetId}`);
     if (limits.maxScansGiven - given.size >= minRoom) this.wake();
   }
 
   #poll(): void {
+    // What the database has refused is not tried again every two seconds: each of these targets costs several statements.
+    if (performance.now() < this.#sweepsAgainMs) {
+      this.wake();
+      return;
+    }
     void sweepScans(this.#deps.sql).then(
-      () => this.wake(),
+      (refused) => {
+        if (refused.length > 0) this.#sweepsAgainMs = performance.now() + refusedForMs;
+        this.#noteKept(refused);
+        this.wake();
+      },
       (error: unknown) =>
         this.#deps.log.warn(
           { err: error },
@@ -145,10 +165,57 @@ export class HostScans {
     for (const key of given.keys()) if (!still.has(key)) given.delete(key);
   }
 
+  /** Takes waiting targets for an agent, except those that the database refuses to give out. */
+  async #take({ agentId, segmentId, sessionNumber }: AgentLink, limit: number): Promise<GivenItem[]> {
+    const { sql } = this.#deps;
+    const agent = { agentId, segmentId, sessionNumber };
+    const now = performance.now();
+    for (const [key, { untilMs }] of this.#refused) if (untilMs <= now) this.#refused.delete(key);
+    const but = [...this.#refused.values()];
+    try {
+      return await giveItems(sql, agent, { limit, but });
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+    }
+    const given: GivenItem[] = [];
+    const refused = await withoutRefused(await itemsToGive(sql, segmentId, { limit, but }), async (only) => {
+      given.push(...(await giveItems(sql, agent, { limit, only })));
+    });
+    for (const { item } of refused)
+      this.#refused.set(`${item.scanId}.${item.targetId}`, { ...item, untilMs: now + refusedForMs });
+    this.#logRefused(
+      refused,
+      'the database refuses to give targets of scans to an agent; they are left out for a minute, and the others are given',
+    );
+    // Others may wait behind them.
+    if (refused.length > 0) this.#again = true;
+    return given;
+  }
+
+  #noteKept(refused: readonly RefusedItem[]): void {
+    this.#logRefused(
+      refused,
+      'the database refuses to take back targets of scans, or to give them up; they stay as they are, and this is tried again',
+    );
+  }
+
+  #noteUnrecorded(refused: readonly RefusedItem[]): void {
+    this.#logRefused(
+      refused,
+      'the database refuses what an agent found at targets of a scan; these have failed, and what it found at others is recorded',
+    );
+  }
+
+  #logRefused(refused: readonly RefusedItem[], text: string): void {
+    const [first] = refused;
+    if (first === undefined) return;
+    this.#deps.log.error({ err: first.error, targets: refused.map(({ item }) => item) }, text);
+  }
+
   async #giveTo({ link, given }: Scanner, room: number): Promise<void> {
     const { sql } = this.#deps;
-    const { agentId, segmentId, sessionNumber } = link;
-    const items = await giveItems(sql, { agentId, segmentId, sessionNumber }, room);
+    const { agentId, segmentId } = link;
+    const items = await this.#take(link, room);
     if (items.length === 0) return;
     const trust = hostTrustOf(await readTrust(sql, segmentId));
     /** By scan and jump hosts, as all targets of a message are reached through the same jump hosts. */
@@ -161,7 +228,7 @@ export class HostScans {
       const jumps = await jumpsFor(sql, link, { name, way }, known);
       if ('reason' in jumps) {
         const told = { targetId, ok: false, keys: [], ...jumps };
-        await recordScanned(sql, agentId, scanId, [told], () => place);
+        this.#noteUnrecorded(await recordScanned(sql, agentId, scanId, [told], () => place));
         continue;
       }
       given.set(`${scanId}.${targetId}`, place);

@@ -2,32 +2,57 @@
 import type { ScannedHost } from '@opsconductor/protocol';
 import { recordAudits } from '../audit/record-audits.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
+import { isRefused, withoutRefused } from '../store/database/refused-statement.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { forgetChangedKeys, replaceOfferedKey } from '../store/host-keys/host-keys.ts';
 import { changedAmong, lockTargetsWithKeys, unchangedAmong } from '../store/host-keys/host-scan-review.ts';
-import { type ScannedItem, writeScanned } from '../store/host-keys/host-scans.ts';
+import {
+  failUnrecorded,
+  type RefusedItem,
+  type ScannedItem,
+  writeScanned,
+} from '../store/host-keys/host-scans.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
-/** Records results of a scan. `placeOf`: where the agent was sent for a target; without one, the result is ignored. */
+/**
+ * Records results of a scan. `placeOf`: where the agent was sent for a target; without one, the result is ignored.
+ *
+ * @returns the targets whose results the database refuses, each with its error. Their part of the scan ends as failed.
+ */
 export async function recordScanned(
   sql: Sql,
   agentId: number,
   scanId: number,
   hosts: readonly ScannedHost[],
   placeOf: (targetId: number) => { host: string; port: number } | undefined,
-): Promise<void> {
+): Promise<RefusedItem[]> {
   const items = new Map<number, ScannedItem>();
   for (const host of hosts) {
     const place = placeOf(host.targetId);
     if (place !== undefined) items.set(host.targetId, itemOf(host, place));
   }
-  if (items.size === 0) return;
+  if (items.size === 0) return [];
   const ordered = [...items.values()].sort((a, b) => a.targetId - b.targetId);
+  const refused = await withoutRefused(ordered, (part) => record(sql, agentId, scanId, part));
+  for (const { item } of refused)
+    await failUnrecorded(sql, agentId, { scanId, targetId: item.targetId }).catch((error) => {
+      // Then it is given out again.
+      if (!isRefused(error)) throw error;
+    });
+  return refused.map(({ item, error }) => ({ item: { scanId, targetId: item.targetId }, error }));
+}
+
+async function record(
+  sql: Sql,
+  agentId: number,
+  scanId: number,
+  items: readonly ScannedItem[],
+): Promise<void> {
   // Only targets that show a key can have changed. They are locked before anything that belongs to them.
-  const mayHaveChanged = ordered.filter((item) => item.keys.length > 0).map((item) => item.targetId);
+  const mayHaveChanged = items.filter((item) => item.keys.length > 0).map((item) => item.targetId);
   await inTransaction(sql, async (tx) => {
     const withKeys = await lockTargetsWithKeys(tx, mayHaveChanged);
-    await writeScanned(tx, agentId, scanId, ordered);
+    await writeScanned(tx, agentId, scanId, items);
     if (withKeys.length > 0) await noteChanged(tx, scanId, withKeys);
   });
 }

@@ -49,7 +49,7 @@ async function makeTargets(count: number): Promise<number[]> {
 async function scan(shown: Map<number, Partial<ScannedHost>>): Promise<number> {
   const targetIds = [...shown.keys()];
   const { id } = await createScan(t.sql, { kind: 'keys', selection: { targetIds } }, t.caller);
-  const given = await giveItems(t.sql, { agentId, segmentId, sessionNumber: 1 }, 100);
+  const given = await giveItems(t.sql, { agentId, segmentId, sessionNumber: 1 }, { limit: 100 });
   const places = new Map(given.map((item) => [item.targetId, { host: item.host, port: item.port ?? 22 }]));
   const hosts = [...shown].map(([targetId, host]) => ({ targetId, ok: true, keys: [], ...host }));
   await recordScanned(t.sql, agentId, id, hosts, (targetId) => places.get(targetId));
@@ -328,10 +328,12 @@ test('targets that an agent had when it disconnected are given out again, and a 
   const selection = { targetIds: [id] };
   const { id: scanId } = await createScan(t.sql, { kind: 'reach', selection }, t.caller);
   const agent = { agentId, segmentId, sessionNumber: 7 };
-  expect(await giveItems(t.sql, agent, 10)).toMatchObject([{ scanId, targetId: id, kind: 'reach' }]);
-  expect(await giveItems(t.sql, agent, 10)).toEqual([]);
+  expect(await giveItems(t.sql, agent, { limit: 10 })).toMatchObject([
+    { scanId, targetId: id, kind: 'reach' },
+  ]);
+  expect(await giveItems(t.sql, agent, { limit: 10 })).toEqual([]);
   await takeBackItems(t.sql, { agentId, sessionNumber: 8 }, { including: false });
-  expect(await giveItems(t.sql, { ...agent, sessionNumber: 8 }, 10)).toHaveLength(1);
+  expect(await giveItems(t.sql, { ...agent, sessionNumber: 8 }, { limit: 10 })).toHaveLength(1);
   await stopScan(t.sql, scanId, t.caller);
   await recordScanned(t.sql, agentId, scanId, [{ targetId: id, ok: true, keys: [] }], () => ({
     host: 'h',
@@ -365,7 +367,7 @@ test('an auditor of one segment of a scan sees that it was canceled, and how man
 test('targets that were given out but never reported on wait again, and targets that no agent takes are given up with a reason', async () => {
   const [id] = (await makeTargets(1)) as [number];
   const { id: scanId } = await createScan(t.sql, { kind: 'keys', selection: { targetIds: [id] } }, t.caller);
-  await giveItems(t.sql, { agentId, segmentId, sessionNumber: 9 }, 10);
+  await giveItems(t.sql, { agentId, segmentId, sessionNumber: 9 }, { limit: 10 });
   await t.sql`update host_scan_items set given_at = given_at - interval '10 minutes' where scan_id = ${scanId}`;
   await sweepScans(t.sql);
   expect((await getScan(t.sql, scanId, unrestricted)).notices).toEqual([

@@ -255,7 +255,7 @@ export async function scanTarget(
 ): Promise<number> {
   const selection = { targetIds: [targetId] };
   const { id } = await createScan(t.sql, { kind: 'keys', selection }, t.caller);
-  await giveItems(t.sql, { agentId, segmentId, sessionNumber: 1 }, 10);
+  await giveItems(t.sql, { agentId, segmentId, sessionNumber: 1 }, { limit: 10 });
   const blob = Buffer.concat([Buffer.from('\0\0\0\x0bssh-ed25519\0\0\0 ', 'latin1'), randomBytes(32)]);
   const keys = [`ssh-ed25519 ${blob.toString('base64')}`];
   const place = await getTarget(t.sql, targetId, unrestricted);

@@ -3,7 +3,8 @@
 import { type InheritedSettings, limits, type RunSelection, type ScanKind } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
-import { targetWithin } from '../people/visibility.ts';
+import { isRefused, withoutRefused } from '../database/refused-statement.ts';
+import { type Condition, targetWithin } from '../people/visibility.ts';
 import { mergedSettings } from '../targets/effective-settings.ts';
 import { selectedByTerms, type TargetQuery } from '../targets/target-selection.ts';
 
@@ -93,17 +94,54 @@ export interface GivenItem {
   settings: InheritedSettings;
 }
 
-/** Gives up to `limit` waiting targets of a segment to an agent's session. */
+/** Names one target of one scan. */
+export interface ScanItemKey {
+  scanId: number;
+  targetId: number;
+}
+
+/** Up to `limit` targets, `only` these or all `but` these. */
+export interface ItemsToGive {
+  limit: number;
+  only?: readonly ScanItemKey[] | undefined;
+  but?: readonly ScanItemKey[] | undefined;
+}
+
+/** Whether an item, `i`, is one of these. */
+function isAmong(sql: Queryable, items: readonly ScanItemKey[]): Condition {
+  const scans = items.map(({ scanId }) => scanId);
+  const targets = items.map(({ targetId }) => targetId);
+  return sql`(i.scan_id, i.target_id) in (select * from unnest(${scans}::bigint[], ${targets}::bigint[]))`;
+}
+
+function isToGive(sql: Queryable, segmentId: number, { only, but = [] }: ItemsToGive): Condition {
+  return sql`i.segment_id = ${segmentId} and i.state = 'waiting'
+    and ${only === undefined ? sql`true` : isAmong(sql, only)}
+    and ${but.length === 0 ? sql`true` : sql`not ${isAmong(sql, but)}`}`;
+}
+
+/** Returns the targets that `giveItems` would give. */
+export async function itemsToGive(
+  sql: Queryable,
+  segmentId: number,
+  items: ItemsToGive,
+): Promise<ScanItemKey[]> {
+  return sql<ScanItemKey[]>`
+    select i.scan_id, i.target_id from host_scan_items i where ${isToGive(sql, segmentId, items)}
+    order by i.segment_id, i.scan_id, i.target_id limit ${items.limit}`;
+}
+
+/** Gives waiting targets of a segment to an agent's session. */
 export async function giveItems(
   sql: Sql,
   agent: { agentId: number; segmentId: number; sessionNumber: number },
-  limit: number,
+  items: ItemsToGive,
 ): Promise<GivenItem[]> {
   return sql<GivenItem[]>`
     with picked as materialized (
       select i.scan_id, i.target_id from host_scan_items i
-      where i.segment_id = ${agent.segmentId} and i.state = 'waiting'
-      order by i.segment_id, i.scan_id, i.target_id limit ${limit} for update skip locked
+      where ${isToGive(sql, agent.segmentId, items)}
+      order by i.segment_id, i.scan_id, i.target_id limit ${items.limit} for update skip locked
     ), given as (
       update host_scan_items i set state = 'given', agent_id = ${agent.agentId},
         session_number = ${agent.sessionNumber}, given_at = clock_timestamp(), tries = i.tries + 1
@@ -188,41 +226,95 @@ export async function writeScanned(
   await completeScans(tx, scanId);
 }
 
-/** Makes targets wait again that were given to earlier sessions of the agent, and with `including` also to this one. */
-export async function takeBackItems(
-  sql: Queryable,
-  agent: { agentId: number; sessionNumber: number },
-  options: { including: boolean },
+/**
+ * Notes that what an agent found at a target can't be recorded, as the database refuses it. Nothing is written but the
+ * item itself.
+ */
+export async function failUnrecorded(
+  sql: Sql,
+  agentId: number,
+  { scanId, targetId }: ScanItemKey,
 ): Promise<void> {
   await sql`
-    update host_scan_items set state = 'waiting', agent_id = null, session_number = null
-    where agent_id = ${agent.agentId} and state = 'given' and (session_number < ${agent.sessionNumber}
-      or (${options.including} and session_number = ${agent.sessionNumber}))`;
+    update host_scan_items set state = 'failed', finished_at = clock_timestamp(), reason = 'internal',
+      message = 'What the agent found can’t be recorded: the database refuses it.',
+      advice = 'The server’s log has the error of the database. Correct its cause, then scan this target again.'
+    where scan_id = ${scanId} and target_id = ${targetId} and agent_id = ${agentId} and state = 'given'`;
+  await completeScans(sql, scanId);
+}
+
+/**
+ * Makes targets wait again that were given to earlier sessions of the agent, and with `including` also to this one.
+ * Returns those of which the database refuses it, each with its error: they stay as they are.
+ */
+export async function takeBackItems(
+  sql: Sql,
+  agent: { agentId: number; sessionNumber: number },
+  options: { including: boolean },
+): Promise<RefusedItem[]> {
+  const isTakenBack = sql`i.agent_id = ${agent.agentId} and i.state = 'given'
+    and (i.session_number < ${agent.sessionNumber}
+      or (${options.including} and i.session_number = ${agent.sessionNumber}))`;
+  return writeItems(sql, isTakenBack, async (where) => {
+    await sql`
+      update host_scan_items i set state = 'waiting', agent_id = null, session_number = null where ${where}`;
+  });
 }
 
 /**
  * Makes targets wait again that were given out and never reported on, a limited number of times. Gives up those that no
- * agent has looked at in time, and ends scans that have nothing left to do.
+ * agent has looked at in time, and ends scans that have nothing left to do. Returns the targets of which the database
+ * refuses it, each with its error.
  */
-export async function sweepScans(sql: Queryable): Promise<void> {
+export async function sweepScans(sql: Sql): Promise<RefusedItem[]> {
   const [open] = await sql<{ id: number }[]>`select id from host_scans where completed_at is null limit 1`;
-  if (open === undefined) return;
-  await sql`
-    update host_scan_items i set state = case when i.tries < ${maxTries} then 'waiting' else 'failed' end,
-      finished_at = case when i.tries < ${maxTries} then null else clock_timestamp() end,
-      reason = case when i.tries < ${maxTries} then null else 'agent_silent' end,
-      message = case when i.tries < ${maxTries} then null else 'No agent reported on this target.' end,
-      advice = case when i.tries < ${maxTries} then null else 'Check the segment’s agents, then scan it again.' end,
-      agent_id = null, session_number = null
-    where i.state = 'given' and i.given_at < clock_timestamp() - ${limits.scanGivenForMs} * interval '1 millisecond'`;
-  await sql`
-    update host_scan_items i set state = 'failed', finished_at = clock_timestamp(), reason = 'agents_offline',
-      message = 'No agent of the segment that can scan was connected in time.',
-      advice = 'Find out why the segment’s agents are not connected, update those that are too old, and scan again.'
-    from host_scans s
-    where s.id = i.scan_id and s.completed_at is null and i.state = 'waiting'
-      and s.created_at < clock_timestamp() - ${limits.scanWithinMs} * interval '1 millisecond'`;
+  if (open === undefined) return [];
+  const isOverdue = sql`i.state = 'given'
+    and i.given_at < clock_timestamp() - ${limits.scanGivenForMs} * interval '1 millisecond'`;
+  const kept = await writeItems(sql, isOverdue, async (where) => {
+    await sql`
+      update host_scan_items i set state = case when i.tries < ${maxTries} then 'waiting' else 'failed' end,
+        finished_at = case when i.tries < ${maxTries} then null else clock_timestamp() end,
+        reason = case when i.tries < ${maxTries} then null else 'agent_silent' end,
+        message = case when i.tries < ${maxTries} then null else 'No agent reported on this target.' end,
+        advice = case when i.tries < ${maxTries} then null else 'Check the segment’s agents, then scan it again.' end,
+        agent_id = null, session_number = null
+      where ${where}`;
+  });
+  const isTooLate = sql`i.state = 'waiting' and exists (select from host_scans s
+    where s.id = i.scan_id and s.completed_at is null
+      and s.created_at < clock_timestamp() - ${limits.scanWithinMs} * interval '1 millisecond')`;
+  const waiting = await writeItems(sql, isTooLate, async (where) => {
+    await sql`
+      update host_scan_items i set state = 'failed', finished_at = clock_timestamp(), reason = 'agents_offline',
+        message = 'No agent of the segment that can scan was connected in time.',
+        advice = 'Find out why the segment’s agents are not connected, update those that are too old, and scan again.'
+      where ${where}`;
+  });
   await completeScans(sql);
+  return [...kept, ...waiting];
+}
+
+export interface RefusedItem {
+  item: ScanItemKey;
+  error: unknown;
+}
+
+/** Updates the items, `i`, that meet the condition: all at once or, if the database refuses that, in ever smaller parts. */
+async function writeItems(
+  sql: Sql,
+  condition: Condition,
+  update: (where: Condition) => Promise<void>,
+): Promise<RefusedItem[]> {
+  try {
+    await update(condition);
+    return [];
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+  }
+  const items = await sql<ScanItemKey[]>`
+    select i.scan_id, i.target_id from host_scan_items i where ${condition} order by i.scan_id, i.target_id`;
+  return withoutRefused(items, (part) => update(sql`${condition} and ${isAmong(sql, part)}`));
 }
 
 async function completeScans(sql: Queryable, scanId?: number): Promise<void> {
