@@ -32,6 +32,42 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   await page.getByRole('button', { name: 'Replace the secret of key' }).click();
   await dialog.getByText('Version 1 is described as: opens the web servers').waitFor();
   await dialog.getByRole('button', { name: 'Cancel' }).click();
+  const made = await storeCredential(c.system.api, c.system.segmentId, 'described', {
+    kind: 'ssh_password',
+    user: 'deploy',
+    password: 'correct horse',
+    bounds: {
+      hosts: ['*'],
+      networks: [],
+      ports: [22],
+      protocols: ['ssh'],
+      user: 'deploy',
+      authentication: ['password'],
+    },
+  });
+  const described = async () =>
+    (await c.system.api.get<{ description: string }>(`/api/v1/credentials/${made}`)).body.description;
+  const replaceFor = async (hosts: string) => {
+    await page.goto(`${c.url}/credentials`);
+    await page.getByRole('button', { name: 'Replace the secret of described' }).click();
+    await dialog.getByRole('textbox', { name: 'User', exact: true }).fill('deploy');
+    await dialog.getByRole('textbox', { name: 'Password', exact: true }).fill('correct horse');
+    await dialog.getByRole('textbox', { name: 'Hosts' }).fill(hosts);
+    await dialog.getByRole('button', { name: 'Seal and save' }).click();
+    await dialog.waitFor({ state: 'detached' });
+  };
+  // What was made of the bounds follows them, and what a person wrote stays.
+  await replaceFor('web-*');
+  expect(await described()).toBe('deploy on web-*, port 22');
+  await replaceFor('db-*');
+  expect(await described()).toBe('deploy on db-*, port 22');
+  await page.getByRole('button', { name: 'Edit described' }).click();
+  await dialog.getByLabel('For').fill('opens the databases');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await replaceFor('*');
+  expect(await described()).toBe('opens the databases');
+  await page.goto(`${c.url}/credentials`);
   // Those of a revocation are linked to.
   await page.goto(`${c.url}/credentials?toRotate=true`);
   await page.getByText('No credentials to rotate here').waitFor();

@@ -1,6 +1,13 @@
 import { credentialProblems } from '@opsconductor/protocol/sealing';
 import { describe, expect, it } from 'vitest';
-import { type CredentialDraft, describeBounds, emptyDraft, fieldOf, secretOf } from './credential-draft.ts';
+import {
+  type CredentialDraft,
+  describeBounds,
+  emptyDraft,
+  fieldOf,
+  isDescribedByBounds,
+  secretOf,
+} from './credential-draft.ts';
 
 const pem = (what: string) => `-----BEGIN ${what}-----\nabc\n-----END ${what}-----`;
 const draft = (fields: Partial<CredentialDraft>): CredentialDraft => ({
@@ -92,4 +99,19 @@ describe('a credential as entered', () => {
       'patch on dmz-web-* in 10.20.0.0/16, ports 22, 2222',
     );
   });
+
+  it.each([
+    {},
+    { hosts: '', networks: '10.20.0.0/16', ports: '22 2222' },
+    { user: 'DOMAIN\\the user', hosts: 'a, b' },
+  ])('tells a description that was made of its bounds', (fields) => {
+    expect(isDescribedByBounds(describeBounds(draft(fields)))).toBe(true);
+  });
+
+  it.each(['', 'opens the web servers', 'Deploys on the web servers', 'patch on web-*, port 22 and others'])(
+    'tells a description that a person wrote: “%s”',
+    (written) => {
+      expect(isDescribedByBounds(written)).toBe(false);
+    },
+  );
 });

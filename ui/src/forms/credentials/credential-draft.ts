@@ -159,6 +159,11 @@ export function describeBounds(draft: CredentialDraft): string {
   );
 }
 
+/** Whether a description is one that `describeBounds` gave. What a person has written stays when the bounds change. */
+export function isDescribedByBounds(description: string): boolean {
+  return /^\S.* on .+, (port \d+|ports \d+(, \d+)+)$/s.test(description);
+}
+
 /** Returns the form field that a problem's path belongs to. */
 export function fieldOf(path: string): keyof CredentialDraft | undefined {
   const name = path.replace(/^bounds\./, '').replace(/\[.*$/, '');
