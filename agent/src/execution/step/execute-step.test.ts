@@ -29,3 +29,45 @@ test('a step that fails in a way that nobody foresaw is in the log, to which its
   ]);
   expect(lines.join('')).not.toContain(password);
 });
+
+test.each([
+  [{ timeout: 1 }, 'The step’s timeout is 1 s.'],
+  [{}, 'The step’s timeout is 300 s, as it sets none.'],
+])('a step that ended by its timeout (%j) names it', async (config, told) => {
+  await using t = await setup();
+  await t.start();
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1, { config })] });
+  const step = await t.nextStep();
+  step.end({ status: 'timed_out', reason: 'timed_out', message: 'The command ran out of its time.' });
+  const { outcome } = await connection.next('complete');
+  expect(outcome.message).toBe(`The command ran out of its time. ${told}`);
+});
+
+test('a step that could not be stopped at its timeout names it, and one that was cancelled does not', async () => {
+  await using t = await setup();
+  await t.start();
+  const { connection } = await t.server.nextSession();
+  connection.send({ type: 'leases', leases: [lease(1, { config: { timeout: 1 } })] });
+  const first = await t.nextStep();
+  await first.context.beforeStart();
+  if (!first.context.signal.aborted)
+    await new Promise((resolve) => first.context.signal.addEventListener('abort', resolve));
+  const unconfirmed = {
+    status: 'unknown',
+    reason: 'cancel_unconfirmed',
+    message: 'It was told to stop.',
+  } as const;
+  first.end(unconfirmed);
+  expect((await connection.next('complete')).outcome.message).toBe(
+    'It was told to stop. The step’s timeout is 1 s.',
+  );
+  connection.send({ type: 'leases', leases: [lease(2, { config: { timeout: 100 } })] });
+  const second = await t.nextStep();
+  await second.context.beforeStart();
+  connection.send({ type: 'cancel', step: 2, epoch: 1 });
+  if (!second.context.signal.aborted)
+    await new Promise((resolve) => second.context.signal.addEventListener('abort', resolve));
+  second.end(unconfirmed);
+  expect((await connection.next('complete')).outcome.message).toBe('It was told to stop.');
+});

@@ -94,6 +94,27 @@ export type Execution =
   | { taken: true };
 
 export async function executeStep(given: ExecuteStepOptions): Promise<Execution> {
+  const execution = await execute(given);
+  if (!('outcome' in execution)) return execution;
+  return { ...execution, outcome: tellTimeout(execution.outcome, given) };
+}
+
+/** Names the step's timeout if that has ended the step: its run may have a timeout of its own. */
+function tellTimeout(
+  outcome: StepOutcome,
+  { attempt, lease }: Pick<ExecuteStepOptions, 'attempt' | 'lease'>,
+): StepOutcome {
+  const request = attempt.signal.reason as StopRequest | undefined;
+  const isUnconfirmed = outcome.reason === 'cancel_unconfirmed' && request?.cause === 'timed_out';
+  if (outcome.status !== 'timed_out' && !isUnconfirmed) return outcome;
+  const { timeoutMs, isDefault } = timesOf(lease);
+  const told = `The step’s timeout is ${timeoutMs / 1_000} s${isDefault ? ', as it sets none' : ''}.`;
+  const { message } = outcome;
+  const room = 2_000 - told.length - 1;
+  return { ...outcome, message: message === undefined ? told : `${cutText(message, room)} ${told}` };
+}
+
+async function execute(given: ExecuteStepOptions): Promise<Execution> {
   const { attempt, stepTypes } = given;
   const stepType = stepTypes.get(given.lease.stepType);
   if (stepType === undefined) {
@@ -371,11 +392,14 @@ function outputLimitOf(config: unknown): { maxBytes: number | undefined; stops: 
 
 function timesOf({ stepType, config }: Pick<Lease, 'stepType' | 'config'>): {
   timeoutMs: number;
+  /** Whether the configuration names no timeout. */
+  isDefault: boolean;
   killGraceMs: number;
 } {
   const { timeout, kill_grace } = Object(config) as { timeout?: unknown; kill_grace?: unknown };
   return {
     timeoutMs: seconds(timeout, defaultTimeoutS(stepType)) * 1_000,
+    isDefault: timeout === undefined,
     killGraceMs: seconds(kill_grace, defaultKillGraceS) * 1_000,
   };
 }

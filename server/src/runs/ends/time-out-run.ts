@@ -17,7 +17,7 @@ export async function timeOutRun(sql: Sql, runId: number): Promise<ProgressNews>
     if (run === undefined || isRunEnded(run.status) || run.status === 'cancelling') return ledger.write();
     run.stopReason = 'run_timeout';
     await markTimedOut(tx, runId);
-    ledger.setError(runId, runTimeoutMessage);
+    ledger.setError(runId, runTimeoutMessage(run));
     ledger.requestCancel(runId);
     await stopWaiting(tx, ledger, runId, 'timed_out');
     return ledger.write();

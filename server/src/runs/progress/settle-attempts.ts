@@ -9,7 +9,12 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import type { ClaimedStep } from '../../store/queue/claims.ts';
 import { leaseDetails } from '../../store/queue/lease-details.ts';
 import { readyRanks } from '../../store/queue/strategy-steps.ts';
-import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
+import {
+  lockStepsAndNext,
+  lockTargetRuns,
+  type RunRow,
+  type StepRow,
+} from '../../store/runs/progress-rows.ts';
 import { type NewStepOutputs, writeStepOutputs } from '../../store/runs/run-values.ts';
 import { recordSshContexts } from '../../store/runs/ssh-contexts.ts';
 import { type NewTransfers, writeTransfers } from '../../store/runs/transfers.ts';
@@ -21,7 +26,10 @@ import { type ProgressNews, RunLedger, stoppedStatus } from './run-ledger.ts';
 import { StepProgress } from './step-progress.ts';
 import type { AttemptResult, NextFor } from './step-writes.ts';
 
-export const runTimeoutMessage = 'The run’s timeout had passed.';
+/** What people are told about a run that was stopped at its timeout, and about its steps that were. */
+export function runTimeoutMessage({ timeoutS }: Pick<RunRow, 'timeoutS'>): string {
+  return `The run’s timeout${timeoutS === null ? '' : ` of ${timeoutS} s`} had passed.`;
+}
 
 interface Batch {
   tx: Tx;
@@ -208,7 +216,7 @@ function stoppedOutcome({ ledger, progress }: Batch, { stepId, outcome }: Attemp
   if (outcome.status !== 'cancelled' || step === undefined) return outcome;
   const run = ledger.run(step.jobRunId);
   if (run === undefined || stoppedStatus(run, progress.targetRun(step)) !== 'timed_out') return outcome;
-  return { ...outcome, status: 'timed_out', reason: 'run_timeout', message: runTimeoutMessage };
+  return { ...outcome, status: 'timed_out', reason: 'run_timeout', message: runTimeoutMessage(run) };
 }
 
 function takesSteps({ sessions }: Batch, agent: SessionRef): boolean {

@@ -103,8 +103,9 @@ test('a run past its timeout ends waiting steps and stops running ones; both hav
   expect((await targetRuns(t, runId)).map((target) => target.status)).toEqual(['cancelling', 'timed_out']);
   await t.settle(endOf(lease, { status: 'cancelled', reason: 'cancelled' }));
   expect((await t.steps(runId)).map((step) => step.status)).toEqual(Array(4).fill('timed_out'));
-  expect((await t.steps(runId))[0]?.reason).toBe('run_timeout');
-  expect((await t.run(runId)).status).toBe('timed_out');
+  const told = 'The run’s timeout of 60 s had passed.';
+  expect((await t.steps(runId))[0]).toMatchObject({ reason: 'run_timeout', errorMessage: told });
+  expect(await t.run(runId)).toMatchObject({ status: 'timed_out', errorMessage: told });
 });
 
 test.each([

@@ -26,6 +26,8 @@ export interface RunRow extends RunCounts {
   haltedAt: Date | null;
   haltedReason: string | null;
   stopReason: 'run_timeout' | null;
+  /** Seconds from its first lease; `null` for no limit. */
+  timeoutS: number | null;
   now: Date;
   /** Rules of its steps, indexed by step number minus one; `null` if no step has rules of its own. */
   stepRules: StepRules[] | null;
@@ -97,7 +99,7 @@ export async function lockRuns(tx: Tx, runs: RunsOf): Promise<RunRow[]> {
         targets_succeeded, targets_failed, targets_cancelled, targets_timed_out, targets_unknown, total_steps,
         completed_steps, failed_steps, late_results, output_state, event_seq, started_at, completed_at, error_message,
         priority, strategy, targets_opened, batch_number, batch_end, batch_failures, batch_began_at, halted_at, halted_reason,
-        stop_reason
+        stop_reason, timeout_s
       from job_runs where id = any(${named}) order by id for update)
     select locked.*, v.step_rules, clock_timestamp() as now
     from locked join job_versions v on v.job_id = locked.job_id and v.version = locked.job_version`;

@@ -68,6 +68,18 @@ describe('a step in words', () => {
     });
   });
 
+  it.each([
+    [
+      'timed_out',
+      'Stopped at its time limit.',
+      'The command ran out of its time. The step’s timeout is 5 s.',
+    ],
+    ['run_timeout', 'Stopped at the time limit of the run.', 'The run’s timeout of 60 s had passed.'],
+  ] as const)('says which time limit a step was stopped at (%s)', (reason, lead, errorMessage) => {
+    const stopped = step({ status: 'timed_out', reason, errorMessage });
+    expect(stepNote(stopped, { segment: 'dmz' })).toEqual({ state: 'timed_out', lead, text: errorMessage });
+  });
+
   it('says that a leased step is starting until it begins, and then counts whole seconds', () => {
     expect(cellText(step({ status: 'running' }), now)).toBe('starting');
     const begun = step({ status: 'running', startedAt: '2026-11-24T02:27:08.300Z' });

@@ -108,6 +108,11 @@ export interface StepNote {
   text: string;
 }
 
+function timedOutLead(reason: Step['reason']): string {
+  if (reason === 'start_within_expired') return 'Not started in time.';
+  return reason === 'run_timeout' ? 'Stopped at the time limit of the run.' : 'Stopped at its time limit.';
+}
+
 /** What a reader has to know about a step before its output; undefined if the output says it all. */
 export function stepNote(
   step: Step,
@@ -128,7 +133,7 @@ export function stepNote(
     case 'timed_out':
       return {
         state: 'timed_out',
-        lead: step.reason === 'start_within_expired' ? 'Not started in time.' : 'Stopped at its time limit.',
+        lead: timedOutLead(step.reason),
         text: message,
       };
     case 'held':
