@@ -201,6 +201,49 @@ test('data sent beyond the window ends the connection, and is not kept', async (
   expect(await step(target, sink)).toMatchObject({ status: 'unknown', reason: 'connection_lost' });
 });
 
+test.each([
+  { out: 100_000, err: 1 },
+  { out: 1, err: 100_000 },
+])(
+  'a server that keeps to its window is read to the end: $out bytes of output and $err of errors in turn',
+  async ({ out, err }) => {
+    const pieces = Math.ceil((16 * mib) / (out + err));
+    let written = -1;
+    const target = await serve(async (channel) => {
+      const isFirst = written < 0;
+      if (isFirst) {
+        for (written = 0; written < pieces; written += 1) {
+          await new Promise<unknown>((resolve) => channel.write(Buffer.alloc(out), resolve));
+          await new Promise<unknown>((resolve) => channel.stderr.write(Buffer.alloc(err), resolve));
+        }
+      }
+      channel.exit(0);
+      channel.end();
+    });
+    const connection = await connectSsh(target, credential, { checkAddresses: () => {} });
+    onTestFinished(() => connection.close());
+    const channel = await connection.exec('print');
+    const { stderr } = channel;
+    // Nothing is read until the server has no room left: it has written nothing more in two round trips.
+    for (let still = 0, before = -1; still < 2; before = written) {
+      const other = await connection.exec('end');
+      await once(other.resume(), 'close');
+      still = written === before ? still + 1 : 0;
+    }
+    expect(written).toBeLessThan(pieces);
+    expect(channel.readableLength + stderr.readableLength).toBeLessThanOrEqual(4 * mib);
+    const read = { out: 0, err: 0 };
+    channel.on('data', (bytes: Buffer) => {
+      read.out += bytes.length;
+    });
+    stderr.on('data', (bytes: Buffer) => {
+      read.err += bytes.length;
+    });
+    await once(channel, 'close');
+    expect(read).toEqual({ out: out * pieces, err: err * pieces });
+  },
+);
+
 /** A stream through a jump host that doesn't close it when it is asked to. */
 class OpenStream extends Duplex {
   readonly #socket: Socket;
