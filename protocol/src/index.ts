@@ -30,6 +30,7 @@ export * from './api/jobs/preview.ts';
 export * from './api/jobs/site-rules.ts';
 export * from './api/jobs/values.ts';
 export * from './api/people/identity.ts';
+export * from './api/people/made-with.ts';
 export * from './api/people/people.ts';
 export * from './api/people/permissions.ts';
 export { SurvivorSchema } from './api/runs/attempt-end.ts';

@@ -242,7 +242,13 @@ export function createServices(options: ServiceOptions): Services {
     ...userRoutes(people),
     ...userGroupRoutes(people),
     ...grantRoutes(people),
-    ...segmentRoutes({ ...options, masterKey, installationId: installation.installationId }),
+    ...segmentRoutes({
+      ...options,
+      masterKey,
+      installationId: installation.installationId,
+      now,
+      session: settings.session,
+    }),
     ...agentRoutes({ sql, masterKey, installationId: installation.installationId }),
     ...agentEnrollmentRoutes({
       sql,

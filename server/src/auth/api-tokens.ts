@@ -17,14 +17,18 @@ import {
   countApiTokens,
   deleteApiToken,
   deleteExpiredApiTokens,
-  findApiTokenExpiry,
   insertApiToken,
   listApiTokens,
+  readApiToken,
 } from '../store/people/api-tokens.ts';
+import { insertMadeWith } from '../store/people/made-with.ts';
+import { makerOf } from '../store/people/maker-columns.ts';
+import type { AsOf } from '../store/people/people.ts';
 import { nameScopes } from '../store/people/scope-names.ts';
 import { lockUser, type UserRow } from '../store/people/users.ts';
 import { Authority } from './authority.ts';
 import type { IdentityDeps, Origin } from './identity-deps.ts';
+import { beginMaking, makerKeyOf } from './making.ts';
 import type { Principal } from './principal.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
@@ -40,7 +44,8 @@ const expiredKeptMs = 30 * dayMs;
  * Creates a token for the principal, or for the user `ownerId`. A token that is created with a token expires with that
  * one at the latest, so that a leaked one can't renew itself.
  * @param admit Looks at the owner, who is locked, and throws to refuse.
- * @throws AppError `not_found`; `invalid` for a time, permission or scope that the owner can't have; `conflict` for a
+ * @throws AppError `unauthenticated` if the principal's session or token has been ended meanwhile; `not_found`; `invalid`
+ * for a time, permission or scope that the owner can't have; `conflict` for a
  * name that is taken, or if the owner has too many tokens or is not active.
  */
 export async function createApiToken(
@@ -67,15 +72,16 @@ export async function createApiToken(
   const token = makeSecretToken(apiTokenPrefix);
   const now = deps.now();
   const row = await inTransaction(deps.sql, async (tx) => {
+    const maker = await beginMaking(tx, makerKeyOf(principal));
     const owner = await lockUser(tx, ownerId);
     if (owner === undefined) throw notFound('User');
     await admit(tx, owner);
     await checkOwner(tx, owner, request.name, now);
     const { permissions = null, scopes = null } = request;
     await checkBounds(tx, owner, { permissions, scopes });
-    const limit = principal.via === 'api_token' ? await findApiTokenExpiry(tx, principal.viaId) : null;
+    const limit = maker?.kind === 'api_token' ? maker.expiresAt : null;
     const asked = new Date(now.getTime() + days * dayMs);
-    const row = await insertApiToken(tx, {
+    const id = await insertApiToken(tx, {
       userId: owner.id,
       name: request.name,
       prefix: token.slice(0, shownPrefixChars),
@@ -86,6 +92,8 @@ export async function createApiToken(
       scopes,
       createdBy: principal.userId,
     });
+    if (maker !== undefined) await insertMadeWith(tx, { kind: 'api_token', id, userId: owner.id }, maker);
+    const row = await readApiToken(tx, id, asOf(deps));
     const { name, prefix, expiresAt } = row;
     await recordAudit(tx, {
       actor: userActor(principal),
@@ -100,13 +108,13 @@ export async function createApiToken(
 }
 
 export async function listApiTokensOf(
-  deps: Pick<IdentityDeps, 'sql'>,
+  deps: Pick<IdentityDeps, 'sql' | 'now' | 'settings'>,
   userId: number,
   page: { limit: number; cursor?: string },
 ): Promise<{ items: ApiToken[]; nextCursor: string | null }> {
   const beforeId =
     page.cursor === undefined ? Number.MAX_SAFE_INTEGER : decodeCursor(page.cursor, ['number'] as const)[0];
-  const rows = await listApiTokens(deps.sql, userId, { limit: page.limit + 1, beforeId });
+  const rows = await listApiTokens(deps.sql, userId, { limit: page.limit + 1, beforeId }, asOf(deps));
   return pageOf(rows, page.limit, (row) => [row.id], describeApiToken);
 }
 
@@ -178,6 +186,10 @@ async function checkBounds(
   }
 }
 
+function asOf({ now, settings }: Pick<IdentityDeps, 'now' | 'settings'>): AsOf {
+  return { now: now(), session: settings.session };
+}
+
 function isSame(one: NamedScope, scope: Scope): boolean {
   return one.kind === scope.kind && one.id === scope.id;
 }
@@ -193,5 +205,6 @@ function describeApiToken(row: ApiTokenRow): ApiToken {
     expiresAt: row.expiresAt?.toISOString() ?? null,
     lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
     lastUsedAddress: row.lastUsedAddress,
+    madeWith: makerOf(row),
   };
 }

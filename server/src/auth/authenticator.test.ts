@@ -20,7 +20,7 @@ afterEach(() => database.close());
 async function makeToken(): Promise<{ id: number; token: string }> {
   const token = makeSecretToken('oct_');
   const userId = await insertUser(database.sql, `user-${token.slice(4, 10)}`, ['viewer']);
-  const { id } = await insertApiToken(database.sql, {
+  const id = await insertApiToken(database.sql, {
     userId,
     name: 'x',
     prefix: 'oct_',

@@ -136,7 +136,12 @@ export class Authenticator {
 
   /** Makes the next request with this session or token query the database. */
   forget(via: Principal['via'], viaId: number): void {
-    this.#forget({ kind: via, ids: [viaId] });
+    this.forgetEach(via, [viaId]);
+  }
+
+  /** The same for several. */
+  forgetEach(via: Principal['via'], ids: readonly number[]): void {
+    if (ids.length > 0) this.#forget({ kind: via, ids });
   }
 
   /** The same for all sessions and tokens of a user, whose grants or password have changed. */

@@ -31,6 +31,8 @@ export interface RouteRequest<P, Q, B> {
 export interface OtherAnswer {
   status: 200 | 201 | 204 | 206 | 416;
   contentType?: string;
+  /** Of an answer in JSON, which is the content type then. */
+  schema?: TSchema;
 }
 
 /** Static type of the schema; an empty object if the part is missing. */

@@ -2,9 +2,11 @@
 // choose, and unlocking.
 import { limits, type SignInLink } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
+import { beginMaking } from '../auth/making.ts';
 import { hashSecretToken, makeSecretToken } from '../auth/secret-token.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError } from '../errors.ts';
+import { insertMadeWith } from '../store/people/made-with.ts';
 import { deleteOtherSessions } from '../store/people/sessions.ts';
 import { unlockName } from '../store/people/sign-in-attempts.ts';
 import { deleteSignInCodes, insertSignInCode } from '../store/people/sign-in-codes.ts';
@@ -23,6 +25,7 @@ export async function createSignInLink(deps: PeopleDeps, id: number, caller: Cal
   const now = deps.now();
   const expiresAt = new Date(now.getTime() + limits.signInLinkTtlMs);
   await changePeople(deps, async (tx) => {
+    const maker = await beginMaking(tx, caller.maker);
     const user = await lockUserFor(tx, caller, id);
     if (caller.userId === id) throw new AppError('conflict', 'Set your own password in your account.');
     if (user.kind !== 'person') {
@@ -34,7 +37,13 @@ export async function createSignInLink(deps: PeopleDeps, id: number, caller: Cal
     if (!user.isActive)
       throw new AppError('conflict', `${user.name} is not active. Activate the user first.`);
     await deleteSignInCodes(tx, id);
-    await insertSignInCode(tx, { codeHash: hashSecretToken(code), userId: id, expiresAt }, now);
+    const linkId = await insertSignInCode(
+      tx,
+      { codeHash: hashSecretToken(code), userId: id, expiresAt },
+      now,
+    );
+    if (maker !== undefined)
+      await insertMadeWith(tx, { kind: 'sign_in_link', id: linkId, userId: id }, maker);
     await setPasswordHash(tx, id, null);
     await unlockName(tx, user.name, now);
     await recordAudit(tx, {

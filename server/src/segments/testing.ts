@@ -16,12 +16,14 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { Authority } from '../auth/authority.ts';
+import { defaultIdentitySettings } from '../auth/identity-deps.ts';
 import type { Caller } from '../caller.ts';
 import { type MasterKey, newMasterKey } from '../credentials/at-rest/master-key.ts';
 import type { CreateCredentialRequest } from '../credentials/edit-credentials.ts';
 import { markWrapsOpened } from '../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { borrowDatabase, type TestDatabase } from '../store/database/testing.ts';
+import type { AsOf } from '../store/people/people.ts';
 import { insertUser } from '../store/people/users.ts';
 import { createSegment } from './create-segment.ts';
 import { createEnrollmentToken } from './enrollment/create-enrollment-token.ts';
@@ -39,6 +41,9 @@ export interface TestInstallation {
   caller: Caller;
   close(): Promise<void>;
 }
+
+/** The time, and the limits of sessions, for lists that leave out what has expired. */
+export const asOfNow = (): AsOf => ({ now: new Date(), session: defaultIdentitySettings.session });
 
 const administrator = new Authority([{ role: 'admin', permission: null, scope: null }]);
 

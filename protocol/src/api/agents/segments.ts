@@ -2,6 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { SignedRosterSchema } from '../../agent/server-messages.ts';
 import { limits } from '../../limits.ts';
+import { MadeWithSchema } from '../people/made-with.ts';
 import type { Permission } from '../people/permissions.ts';
 import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description } from '../text.ts';
@@ -174,6 +175,7 @@ export const PendingEnrollmentTokenSchema = Type.Object({
   createdBy: Type.Union([Type.String(), Type.Null()], { description: 'Null if the user was deleted' }),
   createdAt: Timestamp,
   expiresAt: Timestamp,
+  madeWith: Type.Optional(Nullable(MadeWithSchema)),
   admitsNobody: Nullable(
     Type.Enum(['maker_deleted', 'maker_deactivated', 'maker_lost_right'], {
       description:

@@ -2,6 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { Closed, Id, Nullable, Timestamp } from '../schema-parts.ts';
 import { DisplayName } from '../text.ts';
+import { MadeSchema, MadeWithSchema } from './made-with.ts';
 import { grantablePermissions, NamedScopeSchema, PermissionReachSchema, userKinds } from './people.ts';
 import { permissions, roles, ScopeSchema } from './permissions.ts';
 
@@ -54,6 +55,11 @@ export const ApiTokenSchema = Type.Object({
   /** Accurate to the minute. */
   lastUsedAt: Nullable(Timestamp),
   lastUsedAddress: Nullable(Type.String()),
+  madeWith: Type.Optional(
+    Type.Union([MadeWithSchema, Type.Null()], {
+      description: 'Null if that is not known: it was made before this was recorded, or by the server itself',
+    }),
+  ),
 });
 export type ApiToken = Static<typeof ApiTokenSchema>;
 /** A token with permissions or scopes can't change its user's account, so it can't create a wider token for itself. */
@@ -95,4 +101,6 @@ export type Session = Static<typeof SessionSchema>;
 export const SessionListSchema = Type.Object({ items: Type.Array(SessionSchema) });
 export const EndedSessionsSchema = Type.Object({
   ended: Type.Integer({ description: 'How many were ended' }),
+  made: Type.Optional(MadeSchema),
 });
+export type EndedSessions = Static<typeof EndedSessionsSchema>;

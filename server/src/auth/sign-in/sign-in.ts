@@ -5,6 +5,7 @@ import { recordAudit, userActor } from '../../audit/record-audit.ts';
 import { AppError } from '../../errors.ts';
 import type { Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { insertMadeFrom, shareMakingLock } from '../../store/people/made-with.ts';
 import {
   deleteExpiredSessions,
   deleteSession,
@@ -68,7 +69,7 @@ export async function signInByPassword(
     // The password was changed, or the user deactivated, while the password was being checked.
     if (now === undefined || !maySignIn(now) || now.passwordHash !== user.passwordHash) return undefined;
     if (betterHash !== undefined) await setPasswordHash(tx, user.id, betterHash);
-    return now;
+    return { user: now };
   });
   if (signedIn === undefined) throw wrongPassword();
   return signedIn;
@@ -85,9 +86,11 @@ export async function signInByCode(
 ): Promise<SignedIn> {
   deps.signInLimits.countAttempt(origin.address);
   const signedIn = await openSession(deps, 'code', origin, async (tx) => {
-    const userId = await takeSignInCode(tx, hashSecretToken(code), deps.now());
-    const user = userId === undefined ? undefined : await lockUser(tx, userId);
-    return user !== undefined && maySignIn(user) ? user : undefined;
+    // A link may be ended with what it was made with, and then so must the session that it opens.
+    await shareMakingLock(tx);
+    const taken = await takeSignInCode(tx, hashSecretToken(code), deps.now());
+    const user = taken === undefined ? undefined : await lockUser(tx, taken.userId);
+    return user !== undefined && maySignIn(user) ? { user, linkId: taken?.id } : undefined;
   });
   if (signedIn !== undefined) return signedIn;
   await recordFailure(deps, undefined, 'code', origin);
@@ -116,17 +119,24 @@ function maySignIn(user: UserRow): boolean {
   return user.isActive && user.kind === 'person';
 }
 
+/** Who gets a session, and the sign-in link that gives it to them. */
+interface Admitted {
+  user: UserRow;
+  linkId?: number | undefined;
+}
+
 /** Opens a session for the user that `admit` finds, in the same transaction; returns undefined if it finds none. */
 async function openSession(
   deps: IdentityDeps,
   by: 'password' | 'code',
   origin: SignInOrigin,
-  admit: (tx: Tx) => Promise<UserRow | undefined>,
+  admit: (tx: Tx) => Promise<Admitted | undefined>,
 ): Promise<SignedIn | undefined> {
   const sessionToken = makeSecretToken();
   const opened = await inTransaction(deps.sql, async (tx) => {
-    const user = await admit(tx);
-    if (user === undefined) return undefined;
+    const admitted = await admit(tx);
+    if (admitted === undefined) return undefined;
+    const { user, linkId } = admitted;
     const now = deps.now();
     await deleteExpiredSessions(tx, now, deps.settings.session);
     await forgetSuccesses(tx, new Date(now.getTime() - knownAddressMs));
@@ -144,6 +154,10 @@ async function openSession(
       userAgent: visibleText(origin.userAgent).slice(0, maxUserAgentChars),
       openedBy: by,
     });
+    if (linkId !== undefined) {
+      const made = { kind: 'session', id, userId: user.id } as const;
+      await insertMadeFrom(tx, made, { kind: 'sign_in_link', id: linkId });
+    }
     await noteSignIn(tx, user.id, now);
     await recordAudit(tx, {
       actor: { kind: 'user', id: user.id, name: user.name },

@@ -30,6 +30,7 @@ import { revokeAgent } from '../../segments/agents/revoke-agent.ts';
 import { createSegment } from '../../segments/create-segment.ts';
 import { enrollAgent } from '../../segments/enrollment/enroll-agent.ts';
 import {
+  asOfNow,
   enrollRequest,
   makeAgentKeys,
   makeFirstAgent,
@@ -155,7 +156,7 @@ async function makeSide(t: TestOutput, name: Side['name']): Promise<Side> {
   await t.connect({ agentId: enrolled.agentId, name: enrolled.agentName });
   const revokedAgentId = await enrollOnly(t, segmentId, `${name}-gone`);
   await makeToken(t, segmentId);
-  const enrollmentTokenId = (await unusedEnrollmentTokens(t.sql, segmentId))[0]?.id ?? 0;
+  const enrollmentTokenId = (await unusedEnrollmentTokens(t.sql, segmentId, asOfNow()))[0]?.id ?? 0;
   const { installationId } = t.identity;
   await revokeAgent({ ...t, installationId }, revokedAgentId, t.caller);
   const sealed = await sealedCredentialRequest(t, segmentId, `${name}-key`);

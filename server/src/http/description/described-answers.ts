@@ -15,7 +15,8 @@ export function describedAnswers(route: RouteSpec): ReadonlyMap<number, Describe
   answers.set(status, new Map(type === undefined ? [] : [[type, schema]]));
   for (const other of others) {
     const bodies = answers.get(other.status) ?? new Map<string, TSchema | undefined>();
-    if (other.contentType !== undefined) bodies.set(other.contentType, undefined);
+    const otherType = other.contentType ?? (other.schema === undefined ? undefined : 'application/json');
+    if (otherType !== undefined) bodies.set(otherType, other.schema);
     answers.set(other.status, bodies);
   }
   for (const refusal of refusalsOf(route))

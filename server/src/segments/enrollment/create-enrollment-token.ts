@@ -1,10 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type EnrollmentTokenReply, formatEnrollmentToken, limits } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
+import { beginMaking } from '../../auth/making.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import { deleteOldEnrollmentTokens, insertEnrollmentToken } from '../../store/agents/enrollment-tokens.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { insertMadeWith } from '../../store/people/made-with.ts';
 import { segmentFor } from '../segment-for.ts';
 import { enrollmentCaution, enrollmentSteps } from './enrollment-steps.ts';
 
@@ -22,7 +24,7 @@ const secretBytes = 32;
 
 /**
  * Creates a token that enrolls one agent into a segment within an hour. Only its hash is kept.
- * @throws {AppError} `not_found`; `forbidden` without `agents.enroll` on the segment.
+ * @throws {AppError} `not_found`; `unauthenticated` if the caller's session or token has been ended meanwhile; `forbidden` without `agents.enroll` on the segment.
  */
 export async function createEnrollmentToken(
   deps: EnrollmentTokenDeps,
@@ -32,6 +34,7 @@ export async function createEnrollmentToken(
   const agentSha256 = await deps.agentSha256();
   const secret = randomBytes(secretBytes).toString('base64url');
   return inTransaction(deps.sql, async (tx) => {
+    const maker = await beginMaking(tx, caller.maker);
     const segment = await segmentFor(tx, segmentId, 'agents.enroll', caller);
     await deleteOldEnrollmentTokens(tx);
     const { id, expiresAt } = await insertEnrollmentToken(tx, {
@@ -40,6 +43,7 @@ export async function createEnrollmentToken(
       createdBy: caller.userId,
       ttlMs: limits.enrollmentTokenTtlMs,
     });
+    if (maker !== undefined) await insertMadeWith(tx, { kind: 'enrollment_token', id, userId: null }, maker);
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'enrollment_token.created',

@@ -21,6 +21,7 @@ import {
 import { lockSegment, type SegmentRow } from '../../store/agents/segments.ts';
 import { type Sql, type Tx, violatedConstraint } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { insertMadeFrom, shareMakingLock } from '../../store/people/made-with.ts';
 import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { publishRoster } from '../publish-roster.ts';
 import type { PinnedIdentity } from '../segment-root.ts';
@@ -63,6 +64,8 @@ export async function enrollAgent(
   const agent = { ...(await verifiedAgent(request)), address: origin.address };
   try {
     return await inTransaction(deps.sql, async (tx) => {
+      // It may be ended with what it was made with, and what was enrolled until then is told of.
+      await shareMakingLock(tx);
       const invitation = await lockEnrollmentToken(tx, hashEnrollmentSecret(token.secret));
       if (invitation === undefined) {
         throw unauthenticated(
@@ -126,6 +129,8 @@ async function admit(
   }
   const agentId = await insertAgent(tx, { segmentId: segment.id, ...agent });
   await markEnrollmentTokenUsed(tx, invitation.id, agentId);
+  const made = { kind: 'agent', id: agentId, userId: null } as const;
+  await insertMadeFrom(tx, made, { kind: 'enrollment_token', id: invitation.id });
   await publishRoster(tx, {
     segment,
     installationId: deps.identity.installationId,

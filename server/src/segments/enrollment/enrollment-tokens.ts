@@ -6,6 +6,8 @@ import { AppError } from '../../errors.ts';
 import { deleteEnrollmentToken, unusedEnrollmentTokens } from '../../store/agents/enrollment-tokens.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { makerOf } from '../../store/people/maker-columns.ts';
+import type { AsOf } from '../../store/people/people.ts';
 import { segmentFor } from '../segment-for.ts';
 import { type EnrollmentMaker, enrollmentMaker } from './enrollment-maker.ts';
 
@@ -17,19 +19,21 @@ export async function listEnrollmentTokens(
   sql: Sql,
   segmentId: number,
   caller: Pick<Caller, 'name' | 'authority'>,
+  asOf: AsOf,
 ): Promise<{ items: PendingEnrollmentToken[] }> {
   await segmentFor(sql, segmentId, 'agents.enroll', caller);
-  const rows = await unusedEnrollmentTokens(sql, segmentId);
+  const rows = await unusedEnrollmentTokens(sql, segmentId, asOf);
   const makers = new Map<number | null, EnrollmentMaker>();
   for (const { createdBy } of rows) {
     if (!makers.has(createdBy)) makers.set(createdBy, await enrollmentMaker(sql, createdBy, segmentId));
   }
   return {
-    items: rows.map(({ id, createdBy, createdAt, expiresAt }) => ({
+    items: rows.map(({ id, createdBy, createdAt, expiresAt, ...maker }) => ({
       id,
       createdBy: makers.get(createdBy)?.name ?? null,
       createdAt: createdAt.toISOString(),
       expiresAt: expiresAt.toISOString(),
+      madeWith: makerOf(maker),
       admitsNobody: makers.get(createdBy)?.admitsNobody ?? null,
     })),
   };

@@ -15,6 +15,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { insertWrap, isWrappedFor, markWrapsOpened } from '../../store/agents/segment-key-wraps.ts';
 import { lockSegment } from '../../store/agents/segments.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
+import { insertApiToken } from '../../store/people/api-tokens.ts';
+import { madeWith } from '../../store/people/made-with.ts';
 import { insertUser } from '../../store/people/users.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { revokeAgent } from '../agents/revoke-agent.ts';
@@ -23,6 +25,7 @@ import { offerSegmentKey } from '../segment-keys/offer-segment-key.ts';
 import { sealingKeyOf } from '../segment-keys/sealing-key.ts';
 import { segmentStateFor, storeWrap } from '../segment-state.ts';
 import {
+  asOfNow,
   enrollRequest,
   makeAgentKeys,
   makeFirstAgent,
@@ -76,7 +79,8 @@ describe('an enrollment token', () => {
 });
 
 describe('tokens that were not used', () => {
-  const listed = async (segmentId: number) => (await listEnrollmentTokens(t.sql, segmentId, t.caller)).items;
+  const listed = async (segmentId: number) =>
+    (await listEnrollmentTokens(t.sql, segmentId, t.caller, asOfNow())).items;
 
   it('are listed with who made them, newest first, until they are used or expire', async () => {
     const segment = await makeSegment(t, 'listed');
@@ -92,6 +96,36 @@ describe('tokens that were not used', () => {
     await enrollAgent(t, await enrollRequest(used, 'listed-a', await makeAgentKeys()), testOrigin);
     await t.sql`update enrollment_tokens set expires_at = now() where id = ${second?.id ?? 0}`;
     expect(await listed(segment.id)).toEqual([newest]);
+  });
+
+  it('say with which API token they were made, and the agent that uses one is found from that API token', async () => {
+    const segment = await makeSegment(t, 'made-with');
+    const id = await insertApiToken(t.sql, {
+      userId: t.caller.userId,
+      name: 'provisioning',
+      prefix: 'oct_123456',
+      tokenHash: Buffer.from('made-with'),
+      createdAt: new Date(),
+      expiresAt: null,
+    });
+    const maker = { kind: 'api_token', id } as const;
+    const token = await makeToken({ ...t, caller: { ...t.caller, maker } }, segment.id);
+    await makeToken(t, segment.id);
+    const told = (await listed(segment.id)).map((one) => one.madeWith);
+    expect(told).toEqual([
+      null,
+      { ...maker, user: 'ada', name: 'provisioning', begunAt: null, hasEnded: false },
+    ]);
+    const found = () => madeWith(t.sql, [maker], asOfNow());
+    expect(await found()).toMatchObject([{ kind: 'enrollment_token', segment: 'made-with' }]);
+    const { agentId } = await enrollAgent(
+      t,
+      await enrollRequest(token, 'made-with-a', await makeAgentKeys()),
+      testOrigin,
+    );
+    // As after a day, when used tokens are deleted.
+    await t.sql`delete from enrollment_tokens where segment_id = ${segment.id}`;
+    expect(await found()).toMatchObject([{ kind: 'agent', id: agentId, name: 'made-with-a' }]);
   });
 
   it('admit no agent once they are taken back', async () => {
@@ -225,7 +259,7 @@ describe('enrolling', () => {
       code: 'unauthenticated',
       message: expect.stringContaining('may no longer enroll agents'),
     });
-    const [pending] = (await listEnrollmentTokens(t.sql, segment.id, t.caller)).items;
+    const [pending] = (await listEnrollmentTokens(t.sql, segment.id, t.caller, asOfNow())).items;
     expect(pending).toMatchObject({
       createdBy: what,
       admitsNobody: what === 'was deactivated' ? 'maker_deactivated' : 'maker_lost_right',

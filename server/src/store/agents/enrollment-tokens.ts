@@ -1,4 +1,6 @@
 import type { Queryable, Tx } from '../database/connection.ts';
+import { joinMaker, type MakerColumns, makerColumns } from '../people/maker-columns.ts';
+import type { AsOf } from '../people/people.ts';
 
 export interface EnrollmentTokenRow {
   id: number;
@@ -27,15 +29,24 @@ export async function insertEnrollmentToken(
 /** More are not shown: nobody looks through so many tokens of an hour. */
 const mostShown = 200;
 
+export interface PendingTokenRow extends MakerColumns {
+  id: number;
+  createdBy: number | null;
+  createdAt: Date;
+  expiresAt: Date;
+}
+
 /** Returns the newest tokens of a segment that were not used and have not expired. */
 export async function unusedEnrollmentTokens(
   sql: Queryable,
   segmentId: number,
-): Promise<{ id: number; createdBy: number | null; createdAt: Date; expiresAt: Date }[]> {
-  return sql`
-    select id, created_by, created_at, expires_at from enrollment_tokens
-     where segment_id = ${segmentId} and used_at is null and expires_at > clock_timestamp()
-     order by id desc limit ${mostShown}`;
+  asOf: AsOf,
+): Promise<PendingTokenRow[]> {
+  return sql<PendingTokenRow[]>`
+    select e.id, e.created_by, e.created_at, e.expires_at, ${makerColumns(sql, asOf)}
+      from enrollment_tokens e ${joinMaker(sql, 'enrollment_token', 'e.id')}
+     where e.segment_id = ${segmentId} and e.used_at is null and e.expires_at > clock_timestamp()
+     order by e.id desc limit ${mostShown}`;
 }
 
 /** Deletes a token of the segment. Returns undefined if there is none; one that was used (`wasUsed`) has had its effect. */

@@ -15,6 +15,12 @@ export async function takeChangeLock(tx: Tx, key: number, mostMs = maxChangeWait
   await Promise.all([boundLockWaits(tx, mostMs), tx`select pg_advisory_xact_lock(${key})`]);
 }
 
+/** As `takeChangeLock`, but many may hold it at once. Whoever takes it alone waits for them, and they for that one. */
+export async function shareChangeLock(tx: Tx, key: number, mostMs = maxChangeWaitMs): Promise<void> {
+  // Sent together.
+  await Promise.all([boundLockWaits(tx, mostMs), tx`select pg_advisory_xact_lock_shared(${key})`]);
+}
+
 const lockNotAvailable = '55P03';
 
 /** Whether a statement was given up because others held a lock that it needs. The transaction was rolled back. */

@@ -3,6 +3,8 @@ import type { NamedScope, Permission, Scope } from '@opsconductor/protocol';
 import type { Grant, TokenBounds } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { grantsColumn } from './grants.ts';
+import { joinMaker, type MakerColumns, makerColumns } from './maker-columns.ts';
+import type { AsOf } from './people.ts';
 import { scopeNameColumn } from './scope-names.ts';
 
 export interface ApiTokenOwner {
@@ -16,7 +18,7 @@ export interface ApiTokenOwner {
   lastUsedAt: Date | null;
 }
 
-export interface ApiTokenRow {
+export interface ApiTokenRow extends MakerColumns {
   id: number;
   name: string;
   prefix: string;
@@ -65,7 +67,8 @@ export interface NewApiToken {
   createdBy?: number | null;
 }
 
-export async function insertApiToken(sql: Queryable, token: NewApiToken): Promise<ApiTokenRow> {
+/** Returns its id. */
+export async function insertApiToken(sql: Queryable, token: NewApiToken): Promise<number> {
   const { permissions = null, scopes = null, createdBy = null, ...plain } = token;
   const row = {
     ...plain,
@@ -74,11 +77,15 @@ export async function insertApiToken(sql: Queryable, token: NewApiToken): Promis
     scopes: scopes === null ? null : sql.json(scopes as never),
   };
   const inserted = await sql<{ id: number }[]>`insert into api_tokens ${sql(row as never)} returning id`;
-  const id = inserted[0]?.id ?? 0;
-  const rows = await sql<ApiTokenRow[]>`select ${listed(sql)} from api_tokens t where t.id = ${id}`;
-  const made = rows[0];
-  if (made === undefined) throw new Error('insert into api_tokens left no row');
-  return made;
+  return inserted[0]?.id ?? 0;
+}
+
+/** Returns a token as lists show it, which must exist. */
+export async function readApiToken(sql: Queryable, id: number, asOf: AsOf): Promise<ApiTokenRow> {
+  const rows = await sql<ApiTokenRow[]>`select ${listed(sql, asOf)} where t.id = ${id}`;
+  const token = rows[0];
+  if (token === undefined) throw new Error(`there is no API token ${id}`);
+  return token;
 }
 
 /** Returns tokens with ids below `beforeId`, newest first. */
@@ -86,9 +93,10 @@ export async function listApiTokens(
   sql: Queryable,
   userId: number,
   page: { limit: number; beforeId: number },
+  asOf: AsOf,
 ): Promise<ApiTokenRow[]> {
   return sql<ApiTokenRow[]>`
-    select ${listed(sql)} from api_tokens t
+    select ${listed(sql, asOf)}
     where t.user_id = ${userId} and t.id < ${page.beforeId} order by t.id desc limit ${page.limit}`;
 }
 
@@ -124,15 +132,12 @@ export async function deleteApiTokens(sql: Queryable, userId: number): Promise<n
   return (await sql`delete from api_tokens where user_id = ${userId}`).count;
 }
 
-export async function findApiTokenExpiry(sql: Queryable, id: number): Promise<Date | null> {
-  const rows = await sql<{ expiresAt: Date | null }[]>`select expires_at from api_tokens where id = ${id}`;
-  return rows[0]?.expiresAt ?? null;
-}
-
-/** What a list shows of the token `t`. A scope that was deleted has an empty name. */
-function listed(sql: Queryable) {
+/** What a list shows of the tokens `t`, and from where. A scope that was deleted has an empty name. */
+function listed(sql: Queryable, asOf: AsOf) {
   return sql`t.id, t.name, t.prefix, t.permissions, t.created_at, t.expires_at, t.last_used_at, t.last_used_address,
     (select jsonb_agg(scope || jsonb_build_object('name',
          coalesce(${scopeNameColumn(sql, "scope->>'kind'", "(scope->>'id')::bigint")}, '')) order by n)
-       from jsonb_array_elements(t.scopes) with ordinality as listed(scope, n)) as scopes`;
+       from jsonb_array_elements(t.scopes) with ordinality as listed(scope, n)) as scopes,
+    ${makerColumns(sql, asOf)}
+    from api_tokens t ${joinMaker(sql, 'api_token', 't.id')}`;
 }

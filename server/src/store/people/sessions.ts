@@ -104,6 +104,17 @@ export async function deleteSessionByToken(
   return rows[0];
 }
 
+/** Returns the ids of all sessions of a user but one, expired ones too. */
+export async function otherSessionIds(
+  sql: Queryable,
+  userId: number,
+  keptId: number | null,
+): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select id from sessions where user_id = ${userId} and id is distinct from ${keptId}::bigint order by id`;
+  return rows.map(({ id }) => id);
+}
+
 /** Ends all sessions of a user but one. Returns how many. */
 export async function deleteOtherSessions(
   sql: Queryable,

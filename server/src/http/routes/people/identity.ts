@@ -5,9 +5,12 @@ import {
   CreateApiTokenRequestSchema,
   CreatedApiTokenSchema,
   EndedSessionsSchema,
+  EndQuerySchema,
   ExchangeRequestSchema,
   Id,
   limits,
+  MadeQuerySchema,
+  MadeSchema,
   MeSchema,
   Page,
   PasswordRequestSchema,
@@ -23,10 +26,13 @@ import { needsCurrentPassword, setPassword } from '../../../auth/passwords/set-p
 import { describeMe } from '../../../auth/sign-in/describe-me.ts';
 import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sign-in/sessions.ts';
 import { type SignInOrigin, signInByCode, signInByPassword, signOut } from '../../../auth/sign-in/sign-in.ts';
+import { callerOf } from '../../../caller.ts';
 import { AppError } from '../../../errors.ts';
+import { endWithMade, listMade } from '../../../people/end-with-made.ts';
 import { findUserById } from '../../../store/people/users.ts';
 import { type RouteSpec, route } from '../../route.ts';
 import { clearSessionCookie, type SessionCookie, setSessionCookie } from '../../session-cookie.ts';
+import { answerEnded, listedMade, withMade } from './ended-with-made.ts';
 
 export interface IdentityRouteDeps extends IdentityDeps {
   cookie: SessionCookie;
@@ -148,23 +154,47 @@ function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/me/sessions',
       permission: 'self',
       summary: 'End all your sessions except the one that asks',
+      description: `${withMade} \`made\` then tells of these.`,
       tag,
+      query: EndQuerySchema,
       success: { status: 200, schema: EndedSessionsSchema },
-      handle: (request) =>
-        endOtherSessions(deps, request.principal, request, { userId: request.principal.userId }),
+      handle(request) {
+        const { userId } = request.principal;
+        if (request.query.made === true)
+          return endWithMade(deps, callerOf(request), { userId, root: 'sessions' });
+        return endOtherSessions(deps, request.principal, request, { userId });
+      },
     }),
     route({
       method: 'DELETE',
       path: '/api/v1/me/sessions/:id',
       permission: 'self',
       summary: 'End one of your sessions',
+      description: `${withMade} The answer then tells of these, also if the session has ended already.`,
       tag,
       params,
-      success: { status: 204 },
-      handle: (request) =>
-        endSession(deps, request.principal, request.params.id, request, {
-          userId: request.principal.userId,
-        }),
+      query: EndQuerySchema,
+      success: { status: 204, others: [{ status: 200, schema: MadeSchema }] },
+      handle(request) {
+        const { userId } = request.principal;
+        if (request.query.made === true) {
+          const root = { kind: 'session', id: request.params.id } as const;
+          return answerEnded(request, endWithMade(deps, callerOf(request), { userId, root }));
+        }
+        return endSession(deps, request.principal, request.params.id, request, { userId });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/me/made',
+      permission: 'self',
+      summary: 'List what was made with one of your API tokens or sessions',
+      description: listedMade,
+      tag,
+      query: MadeQuerySchema,
+      success: { status: 200, schema: MadeSchema },
+      errors: ['not_found'],
+      handle: (request) => listMade(deps, request.principal.userId, request.query, callerOf(request)),
     }),
   ];
 }
@@ -202,10 +232,22 @@ function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       path: '/api/v1/tokens/:id',
       permission: 'self',
       summary: 'Revoke one of your API tokens',
+      description: `${withMade} The answer then tells of these, also if the token has ended already.`,
       tag,
       params,
-      success: { status: 204 },
-      handle: (request) => revokeApiToken(deps, request.principal, request.params.id, request),
+      query: EndQuerySchema,
+      success: { status: 204, others: [{ status: 200, schema: MadeSchema }] },
+      handle(request) {
+        const { principal, params, query } = request;
+        if (query.made === true) {
+          const root = { kind: 'api_token', id: params.id } as const;
+          return answerEnded(
+            request,
+            endWithMade(deps, callerOf(request), { userId: principal.userId, root }),
+          );
+        }
+        return revokeApiToken(deps, principal, params.id, request);
+      },
     }),
   ];
 }

@@ -9,7 +9,7 @@ import type {
 } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hashCheaply } from '../../../auth/passwords/testing.ts';
-import { setupPeople, type TestPeople } from './identity-testing.ts';
+import { holdRows, setupPeople, type TestPeople, untilWaiting } from './identity-testing.ts';
 
 hashCheaply();
 
@@ -84,11 +84,13 @@ describe('users', () => {
   test('whoever is deleted while their request is handled is told so, as the request can’t be recorded as theirs', async () => {
     const gone = await t.user('gone', ['admin']);
     const ci = await create({ name: 'ci', kind: 'service' });
-    await t.call('GET', 'me', gone.token);
-    // Not by the route, which would make the next request look the caller up again.
-    await t.sql`delete from users where id = ${gone.id}`;
+    const release = await holdRows(t.sql, `select from users where id = ${ci.id} for update`);
     const path = `users/${ci.id}/tokens`;
-    const { error } = await t.call<ErrorBody>('POST', path, gone.token, { name: 'nightly' }, 401);
+    const reply = t.call<ErrorBody>('POST', path, gone.token, { name: 'nightly' }, 401);
+    await untilWaiting(t.sql, 1);
+    // Not by the route, which would make the next request look the caller up again.
+    await release(`delete from users where id = ${gone.id}`);
+    const { error } = await reply;
     expect(error).toMatchObject({ code: 'unauthenticated', message: 'This account has been deleted.' });
     expect(t.logged.join('')).not.toContain('request failed');
   });

@@ -8,8 +8,11 @@ import {
   CreatedApiTokenSchema,
   CreateUserRequestSchema,
   EndedSessionsSchema,
+  EndQuerySchema,
   Id,
   limits,
+  MadeQuerySchema,
+  MadeSchema,
   Page,
   pageQuery,
   SessionListSchema,
@@ -25,6 +28,7 @@ import { callerOf } from '../../../caller.ts';
 import { AppError } from '../../../errors.ts';
 import { requireAtLeast } from '../../../people/change-people.ts';
 import { createUser, deleteUser, updateUser } from '../../../people/edit-users.ts';
+import { endWithMade, listMade } from '../../../people/end-with-made.ts';
 import { explainAccess } from '../../../people/explain-access.ts';
 import { getUser, listUsers } from '../../../people/list-users.ts';
 import type { PeopleDeps } from '../../../people/people-deps.ts';
@@ -32,6 +36,7 @@ import { createSignInLink, unlockUser } from '../../../people/sign-in-links.ts';
 import type { Tx } from '../../../store/database/connection.ts';
 import type { UserRow } from '../../../store/people/users.ts';
 import { type RouteRequest, type RouteSpec, route } from '../../route.ts';
+import { answerEnded, listedMade, withMade } from './ended-with-made.ts';
 
 const tag = 'people';
 const permission = 'people.edit';
@@ -156,29 +161,52 @@ function sessionRoutes(deps: PeopleDeps): RouteSpec[] {
       path: '/api/v1/users/:id/sessions',
       permission,
       summary: 'End all sessions of a user',
-      description: 'If the user is yourself, all except the one that asks.',
+      description: `If the user is yourself, all except the one that asks. ${withMade} \`made\` then tells of these.`,
       tag,
       params,
+      query: EndQuerySchema,
       success: { status: 200, schema: EndedSessionsSchema },
-      handle: (request) =>
-        endOtherSessions(deps, request.principal, request, {
-          userId: request.params.id,
-          admit: holdsAtLeast(request),
-        }),
+      handle(request) {
+        const of = { userId: request.params.id, admit: holdsAtLeast(request) };
+        if (request.query.made === true)
+          return endWithMade(deps, callerOf(request), { ...of, root: 'sessions' });
+        return endOtherSessions(deps, request.principal, request, of);
+      },
     }),
     route({
       method: 'DELETE',
       path: '/api/v1/users/:id/sessions/:session',
       permission,
       summary: 'End a session of a user',
+      description: `${withMade} The answer then tells of these, also if the session has ended already.`,
       tag,
       params: Closed({ id: Id, session: Id }),
-      success: { status: 204 },
-      handle: (request) =>
-        endSession(deps, request.principal, request.params.session, request, {
-          userId: request.params.id,
-          admit: holdsAtLeast(request),
-        }),
+      query: EndQuerySchema,
+      success: { status: 204, others: [{ status: 200, schema: MadeSchema }] },
+      handle(request) {
+        const { id, session } = request.params;
+        const of = { userId: id, admit: holdsAtLeast(request) };
+        if (request.query.made === true) {
+          const root = { kind: 'session', id: session } as const;
+          return answerEnded(request, endWithMade(deps, callerOf(request), { ...of, root }));
+        }
+        return endSession(deps, request.principal, session, request, of);
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/users/:id/made',
+      permission,
+      summary: 'List what was made with an API token or session of a user',
+      description: listedMade,
+      tag,
+      params,
+      query: MadeQuerySchema,
+      success: { status: 200, schema: MadeSchema },
+      async handle(request) {
+        await getUser(deps, request.params.id);
+        return listMade(deps, request.params.id, request.query, callerOf(request));
+      },
     }),
   ];
 }
@@ -230,14 +258,20 @@ function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
       path: '/api/v1/users/:id/tokens/:token',
       permission,
       summary: 'Revoke an API token of a user or service account',
+      description: `${withMade} The answer then tells of these, also if the token has ended already.`,
       tag,
       params: Closed({ id: Id, token: Id }),
-      success: { status: 204 },
-      handle: (request) =>
-        revokeApiToken(deps, request.principal, request.params.token, request, {
-          ownerId: request.params.id,
-          admit: holdsAtLeast(request),
-        }),
+      query: EndQuerySchema,
+      success: { status: 204, others: [{ status: 200, schema: MadeSchema }] },
+      handle(request) {
+        const { id, token } = request.params;
+        const admit = holdsAtLeast(request);
+        if (request.query.made === true) {
+          const root = { kind: 'api_token', id: token } as const;
+          return answerEnded(request, endWithMade(deps, callerOf(request), { userId: id, admit, root }));
+        }
+        return revokeApiToken(deps, request.principal, token, request, { ownerId: id, admit });
+      },
     }),
   ];
 }

@@ -18,6 +18,7 @@ import {
   verifyRoster,
 } from '@opsconductor/protocol/sealing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { defaultIdentitySettings } from '../../../auth/identity-deps.ts';
 import { EnrollmentLimits } from '../../../auth/limits/enrollment-limits.ts';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { blockedBackends, holdTransaction } from '../../../runs/testing.ts';
@@ -43,6 +44,8 @@ beforeEach(async () => {
       publicUrl: 'https://ops.example.com',
       caPin: undefined,
       agentSha256: async () => 'ab'.repeat(32),
+      now: clock.now,
+      session: defaultIdentitySettings.session,
     }),
     ...agentRoutes({ sql, masterKey, installationId }),
     ...agentEnrollmentRoutes({

@@ -28,11 +28,15 @@ import {
 } from '../../../segments/enrollment/enrollment-tokens.ts';
 import { getSegment, listSegments } from '../../../segments/list-segments.ts';
 import { sealingKeyOf } from '../../../segments/segment-keys/sealing-key.ts';
+import type { SessionLimits } from '../../../store/people/sessions.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
 export interface SegmentRouteDeps extends EnrollmentTokenDeps {
   masterKey: MasterKey;
   installationId: string;
+  now: () => Date;
+  /** How long sessions last. */
+  session: SessionLimits;
 }
 
 const tag = 'segments';
@@ -136,7 +140,11 @@ export function segmentRoutes(deps: SegmentRouteDeps): RouteSpec[] {
         status: 200,
         schema: Type.Object({ items: Type.Array(PendingEnrollmentTokenSchema) }),
       },
-      handle: (request) => listEnrollmentTokens(sql, request.params.id, callerOf(request)),
+      handle: (request) =>
+        listEnrollmentTokens(sql, request.params.id, callerOf(request), {
+          now: deps.now(),
+          session: deps.session,
+        }),
     }),
     route({
       method: 'DELETE',

@@ -1,5 +1,6 @@
 import type { ErrorBody, Segment, Target } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { defaultIdentitySettings } from '../../../auth/identity-deps.ts';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { inTransaction } from '../../../store/database/transaction.ts';
 import { recordSeenHostKey } from '../../../targets/host-keys.ts';
@@ -11,7 +12,7 @@ let t: TestApp;
 let admin: string;
 let segmentId: number;
 beforeEach(async () => {
-  t = await setupApp(({ sql }) => [
+  t = await setupApp(({ sql, clock }) => [
     ...segmentRoutes({
       sql,
       masterKey: newMasterKey(),
@@ -19,6 +20,8 @@ beforeEach(async () => {
       publicUrl: 'http://127.0.0.1:8080',
       caPin: undefined,
       agentSha256: async () => 'ab'.repeat(32),
+      now: clock.now,
+      session: defaultIdentitySettings.session,
     }),
     ...targetRoutes({ sql, agents: { testTarget: async () => 'no_agent' } }),
   ]);
