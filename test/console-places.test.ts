@@ -80,6 +80,11 @@ test('an open target is in the address: a reload, a link and the command palette
   await page.keyboard.press('Enter');
   await panel.waitFor();
   expect(opened()).toBe(id);
+  // As other things have such addresses, this one is typed.
+  await page.goto(`${c.url}/targets/${id}`);
+  await panel.waitFor();
+  expect(opened()).toBe(id);
+  expect(new URL(page.url()).pathname).toBe('/targets');
   // The filters change the list and leave the target open.
   await page.getByRole('combobox', { name: 'Operating system' }).selectOption('linux');
   await eventually(() => Promise.resolve(page.url())).toContain('os=linux');

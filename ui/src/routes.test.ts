@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { paths } from './paths.ts';
-import { matchRoute } from './routes.ts';
+import { matchRoute, meantPlace } from './routes.ts';
 
 describe('the routes', () => {
   it('finds the page of every path that the console builds', () => {
@@ -44,5 +44,19 @@ describe('the routes', () => {
     for (const path of ['/runs/0', '/runs/07', '/runs/x', '/runs/7/steps', '/nothing']) {
       expect(matchRoute(path)).toEqual({ page: 'not-found' });
     }
+  });
+
+  it.each([
+    ['/targets/2', '/targets?open=2'],
+    ['/targets/2/?search=web&open=9#x', '/targets?search=web&open=2#x'],
+    ['/people/4', '/people/users/4'],
+    ['/people/users?search=ada', '/people?search=ada'],
+    ['/targets', undefined],
+    ['/targets/groups/2', undefined],
+    ['/targets/0', undefined],
+    ['/runs/2', undefined],
+  ])('leads from %s, as it may be typed, to %s', (typed, meant) => {
+    expect(meantPlace(new URL(typed, 'https://console.example'))).toBe(meant);
+    if (meant !== undefined) expect(matchRoute(new URL(typed, 'https://x').pathname).page).toBe('not-found');
   });
 });

@@ -1,5 +1,6 @@
 // The map of the console: which page is at which path, and which permission it needs.
 import type { Permission } from '@opsconductor/protocol';
+import { paths } from './paths.ts';
 
 export type PageName =
   | 'jobs'
@@ -148,8 +149,29 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   audit: 'audit.read',
 };
 
+/** Paths that are no page and that people type all the same, as other things have such paths, with where they lead. */
+const typed: readonly (readonly [RegExp, (id: number, query: Record<string, string>) => string])[] = [
+  // A target opens beside the list.
+  [/^\/targets\/([1-9][0-9]{0,14})$/, (id, query) => paths.targets({ ...query, open: id })],
+  [/^\/people\/([1-9][0-9]{0,14})$/, (id) => paths.user(id)],
+  [/^\/people\/users$/, (_, query) => paths.people(query)],
+];
+
+/** Returns the place that is meant by a path that is no page; undefined if it is one, or nothing is known to be meant. */
+export function meantPlace({ pathname, searchParams, hash }: URL): string | undefined {
+  for (const [pattern, place] of typed) {
+    const found = pattern.exec(withoutSlash(pathname));
+    if (found !== null) return place(Number(found[1]), Object.fromEntries(searchParams)) + hash;
+  }
+  return undefined;
+}
+
+function withoutSlash(path: string): string {
+  return path.length > 1 ? path.replace(/\/+$/, '') : path;
+}
+
 export function matchRoute(path: string): Route {
-  const clean = path.length > 1 ? path.replace(/\/+$/, '') : path;
+  const clean = withoutSlash(path);
   for (const [pattern, page] of table) {
     const found = pattern.exec(clean);
     if (found === null) continue;

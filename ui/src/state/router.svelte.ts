@@ -1,9 +1,9 @@
 // The location of the console: the URL as state.
-import { matchRoute } from '../routes.ts';
+import { matchRoute, meantPlace } from '../routes.ts';
 import { linkWithin } from './link-within.ts';
 
 class Router {
-  #url = $state.raw(new URL(location.href));
+  #url = $state.raw(here());
 
   readonly route = $derived(matchRoute(this.#url.pathname));
   readonly path = $derived(this.#url.pathname);
@@ -45,9 +45,9 @@ class Router {
   listen(): () => void {
     const onPop = () => {
       const to = location.pathname + location.search + location.hash;
-      const here = this.#url.pathname + this.#url.search + this.#url.hash;
+      const from = this.#url.pathname + this.#url.search + this.#url.hash;
       if (location.pathname === this.#url.pathname || this.#guard?.(to) !== false) this.#read();
-      else history.pushState(null, '', here);
+      else history.pushState(null, '', from);
     };
     const onClick = (event: MouseEvent) => {
       const to = placeOf(event);
@@ -64,8 +64,15 @@ class Router {
   }
 
   #read() {
-    this.#url = new URL(location.href);
+    this.#url = here();
   }
+}
+
+/** Returns the address. One that is no page becomes that of the page that is meant, without an entry in the history. */
+function here(): URL {
+  const meant = meantPlace(new URL(location.href));
+  if (meant !== undefined) history.replaceState(history.state, '', meant);
+  return new URL(location.href);
 }
 
 /** Returns where a click leads if it is a plain click on a link within the console, else undefined. */
