@@ -16,6 +16,7 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { acceptKeys, tooManyKeys } from '../store/host-keys/host-keys.ts';
 import { type ApprovableKey, lockApprovable } from '../store/host-keys/host-scan-review.ts';
 import { lockHostTrust, revokedAmong } from '../store/host-keys/host-trust.ts';
+import { forgetKeyRefusals } from '../store/targets/target-contacts.ts';
 import { targetsOutside } from '../store/targets/targets.ts';
 import { requireScan } from './read-scans.ts';
 
@@ -211,6 +212,10 @@ async function accept(
     source: 'scan',
     replacedTargetIds: replacing.map(([id]) => id),
   });
+  await forgetKeyRefusals(
+    tx,
+    write.map((key) => key.targetId),
+  );
   const full = await tooManyKeys(tx, [...byTarget.keys()], limits.maxHostKeysPerTarget);
   if (full !== undefined) {
     throw new AppError(

@@ -30,6 +30,7 @@ import {
   type SegmentTarget,
   targetsOfSegment,
 } from '../store/host-keys/known-hosts-targets.ts';
+import { forgetKeyRefusals } from '../store/targets/target-contacts.ts';
 import { addTrustIn } from './edit-host-trust.ts';
 import { type HashedMatches, matchHashedNames } from './match-hashed-names.ts';
 import { type KnownHostsLine, namesHost, parseKnownHosts, type UnusableLine } from './parse-known-hosts.ts';
@@ -118,6 +119,7 @@ async function apply(tx: Tx, segmentId: number, { accept, trust }: Planned, call
   }
   await acceptKeys(tx, accept, { userId: caller.userId, source: 'known_hosts' });
   const ids = [...new Set(accept.map((key) => key.targetId))];
+  await forgetKeyRefusals(tx, ids);
   const full = await tooManyKeys(tx, ids, limits.maxHostKeysPerTarget);
   if (full !== undefined) {
     throw new AppError(

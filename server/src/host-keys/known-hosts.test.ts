@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeSegment, setupInstallation, type TestInstallation } from '../segments/testing.ts';
 import { listHostTrust } from '../store/host-keys/host-trust.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { writeContact } from '../store/targets/target-contacts.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { getTarget } from '../targets/list-targets.ts';
 import { addTrust, removeTrust } from './edit-host-trust.ts';
@@ -90,7 +91,9 @@ test('a file is planned line by line, and applied as it was shown', async () => 
   ]);
   expect(planned.items.every((item) => item.action !== 'unusable' || item.message !== null)).toBe(true);
   expect([await acceptedOf(web), await acceptedOf(db)]).toEqual([0, 0]);
+  await writeContact(t.sql, web, { ok: false, reason: 'host_key_unknown' });
   await apply(content, planned.digest);
+  expect((await getTarget(t.sql, web, unrestricted)).health).toBe('never');
   expect([await acceptedOf(web), await acceptedOf(db)]).toEqual([1, 1]);
   expect((await listHostTrust(t.sql, segmentId)).map(({ kind, hosts }) => [kind, hosts])).toEqual([
     ['authority', '*.example.com'],

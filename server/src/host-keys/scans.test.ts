@@ -13,6 +13,7 @@ import {
 import { inTransaction } from '../store/database/transaction.ts';
 import { giveItems, sweepScans, takeBackItems } from '../store/host-keys/host-scans.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { writeContact } from '../store/targets/target-contacts.ts';
 import { deleteTargets } from '../store/targets/targets.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import { recordSeenHostKey } from '../targets/host-keys.ts';
@@ -144,6 +145,9 @@ test('all new keys are approved in one request, with every fingerprint in the au
     ReturnType<typeof makeHostKey>,
   ];
   await accept(changed, before.line);
+  await writeContact(t.sql, first, { ok: false, reason: 'host_key_unknown' });
+  await writeContact(t.sql, second, { ok: false, reason: 'connection_refused' });
+  await writeContact(t.sql, changed, { ok: false, reason: 'host_key_mismatch' });
   const id = await scan(
     new Map([
       [first, { keys: [a.line] }],
@@ -158,6 +162,12 @@ test('all new keys are approved in one request, with every fingerprint in the au
     { all: { finding: 'new', digest: review.new.digest } },
     t.caller,
   );
+  const failing = async (target: number) => (await getTarget(t.sql, target, unrestricted)).health;
+  expect([await failing(first), await failing(second), await failing(changed)]).toEqual([
+    'never',
+    'failing',
+    'failing',
+  ]);
   expect(reply).toEqual({ targets: 2, keys: 2, replaced: 0 });
   expect([await acceptedOf(first), await acceptedOf(second)]).toEqual([[a.fingerprint], [b.fingerprint]]);
   expect(await acceptedOf(changed)).toEqual([before.fingerprint]);

@@ -9,6 +9,7 @@ import {
 } from '../segments/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { writeContact } from '../store/targets/target-contacts.ts';
 import { lockTarget } from '../store/targets/targets.ts';
 import { createTarget } from './edit-targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
@@ -103,6 +104,27 @@ describe('a host key that a connection shows', () => {
     const id = await makeTarget();
     for (let n = 0; n < 20; n += 1) await see(id, makeHostKey().line);
     expect(await keysOf(id)).toHaveLength(1);
+  });
+
+  it('no longer counts as the reason why the target fails once it is accepted; other reasons stay', async () => {
+    const seen = async (id: number) => {
+      const { health, lastContact, untriedSince, hostKeys } = await getTarget(t.sql, id, unrestricted);
+      const [key] = hostKeys;
+      return { health, lastContact, isByKey: (key?.acceptedAt ?? '') >= (untriedSince ?? 'never') };
+    };
+    for (const reason of ['host_key_unknown', 'host_key_mismatch', 'auth_failed'] as const) {
+      const id = await makeTarget();
+      const key = makeHostKey();
+      await writeContact(t.sql, id, { ok: false, reason });
+      await see(id, key.line);
+      expect(await seen(id)).toMatchObject({ health: 'failing', lastContact: { reason } });
+      await accept(id, key.fingerprint);
+      expect(await seen(id)).toMatchObject(
+        reason === 'auth_failed'
+          ? { health: 'failing', lastContact: { reason } }
+          : { health: 'never', lastContact: null, isByKey: true },
+      );
+    }
   });
 
   it('is ignored for a target that is gone or a line that is not a key', async () => {

@@ -15,6 +15,7 @@ import {
 } from '../store/host-keys/host-keys.ts';
 import { lockHostTrust, revokedAmong } from '../store/host-keys/host-trust.ts';
 import { unrestricted } from '../store/people/visibility.ts';
+import { forgetKeyRefusals } from '../store/targets/target-contacts.ts';
 import { lockTarget } from '../store/targets/targets.ts';
 import { parseHostKeyLine } from './host-key-line.ts';
 import { requireOnTarget } from './require-on-target.ts';
@@ -94,6 +95,7 @@ export async function acceptHostKey(
   });
   requireReplaced(accepted, keys.replaces, target.name);
   await acceptOnly(tx, { targetId, fingerprint: keys.fingerprint, acceptedBy: caller.userId });
+  await forgetKeyRefusals(tx, [targetId]);
   await recordAudit(tx, {
     ...auditedBy(caller),
     action: 'host_key.accepted',

@@ -95,7 +95,10 @@ export const TargetSchema = Type.Object({
   health: Type.Enum(targetHealths),
   /** The last try to reach it, by a step or a test. */
   lastContact: Nullable(Type.Object({ at: Timestamp, ok: Type.Boolean(), reason: Nullable(Type.String()) })),
-  /** When how it is reached was changed, if it was tried before and has not been since. */
+  /**
+   * When how it is reached was changed, or the host key accepted that it was refused for, if it was tried before and has
+   * not been since.
+   */
   untriedSince: Type.Optional(Timestamp),
   /** The last scan or probe: whether an SSH server answered, without a login. */
   lastProbe: Nullable(

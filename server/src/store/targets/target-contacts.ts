@@ -86,3 +86,16 @@ export async function forgetContactsWith(
     where id = any(${targetIds as number[]}::bigint[]) and last_contact_at is not null
       and credential_id is distinct from ${credentialId}::uuid`;
 }
+
+/**
+ * Forgets that the host key of these targets was refused, because a key was accepted: whether that is the one that they
+ * show is known once they are tried again. Other failures stay.
+ */
+export async function forgetKeyRefusals(tx: Tx, targetIds: readonly number[]): Promise<void> {
+  if (targetIds.length === 0) return;
+  // Not later than the key was accepted, in the same transaction: that tells what was changed.
+  await tx`
+    update targets set last_contact_ok = null, last_contact_reason = null, last_contact_at = now()
+    where id = any(${targetIds as number[]}::bigint[])
+      and last_contact_reason in ('host_key_unknown', 'host_key_mismatch')`;
+}

@@ -74,6 +74,15 @@ describe('a target in words', () => {
     },
   );
 
+  it('tells a key that was accepted since the last try from another change', () => {
+    const acceptedAt = '2026-11-24T02:00:00.250Z';
+    const key = { fingerprint: 'SHA256:a', keyType: 'ssh-ed25519', state: 'accepted', acceptedAt } as HostKey;
+    const words = (untriedSince: string) =>
+      healthWords({ health: 'never', lastContact: null, untriedSince, isActive: true, hostKeys: [key] }).word;
+    expect(words('2026-11-24T02:00:00.250Z')).toBe('not tried since its key was accepted');
+    expect(words('2026-11-24T02:00:00.251Z')).toBe('not known since the change');
+  });
+
   it('leaves out the value of a label without one', () => {
     expect(labelWords({ env: 'prod', canary: '' })).toEqual(['env=prod', 'canary']);
   });

@@ -48,6 +48,12 @@ export function testAnswer(result: TestResult): TestAnswer {
   }
 }
 
+const untriedKey = {
+  look: 'pending',
+  word: 'not tried since its key was accepted',
+  brief: 'key not tried yet',
+};
+
 /** The status whose glyph and color it gets, and its word. */
 export function healthWords({
   health,
@@ -64,12 +70,14 @@ export function healthWords({
   if (!isActive) return { look: 'skipped', word: 'inactive' };
   if (health === 'ok') return { look: 'succeeded', word: 'ok' };
   if (health === 'never' && untriedSince !== undefined)
-    return { look: 'pending', word: 'not known since the change', brief: 'changed, not tried' };
+    return hostKeys.some(({ acceptedAt }) => acceptedAt !== null && acceptedAt >= untriedSince)
+      ? untriedKey
+      : { look: 'pending', word: 'not known since the change', brief: 'changed, not tried' };
   if (health === 'never') return { look: 'pending', word: 'not reached yet' };
   const reason = lastContact?.reason;
   const isAboutKey = reason === 'host_key_unknown' || reason === 'host_key_mismatch';
   if (isAboutKey && hostKeys.length > 0 && hostKeys.every(({ state }) => state === 'accepted'))
-    return { look: 'pending', word: 'not tried since its key was accepted', brief: 'key not tried yet' };
+    return untriedKey;
   return { look: 'failed', word: reason === null || reason === undefined ? 'failing' : reasonWord(reason) };
 }
 
