@@ -107,7 +107,7 @@ const proxyFix =
   'Check HTTPS_PROXY, and that the proxy runs; a server that is reached without it belongs in NO_PROXY.';
 const clock = 'Compare the clock of this machine with that of the server, and correct the wrong one (NTP).';
 const wrongCa =
-  'Check that the address leads to the OpsConductor server and not to another or to an intercepting proxy. If the server has a CA of its own, give it with --ca-file: on the server it is <data>/tls/ca.pem. An agent whose server got a new CA can also enroll again.';
+  'Check that the address leads to the OpsConductor server and not to another or to an intercepting proxy. If the server has a CA of its own, give it with --ca-file: on the server it is <data>/tls/ca.pem. An agent whose server got a new CA learns it by use-server.';
 const explanations: Record<string, readonly [what: string, fix: string]> = {
   ECONNREFUSED: ['refused the connection', 'Check that the server runs and listens on that port.'],
   ECONNRESET: ['broke the connection', 'Check what is in between: a firewall or a proxy may close it.'],

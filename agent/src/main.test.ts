@@ -230,3 +230,39 @@ test('doctor finds a server that does not answer, and status names the agent', a
   expect(await status.stdout).toMatch(/agent +agent-one \(id 7\)/);
   expect(await status.stdout).toMatch(/running +no/);
 });
+
+test('a stopped agent is told that its server has another address, and connects there with the keys it has', async () => {
+  await using t = await setup();
+  const { data } = t.directory;
+  const identity = JSON.parse(await readFile(data.identity, 'utf8'));
+  await writeFile(data.identity, JSON.stringify({ ...identity, server: 'http://127.0.0.1:1' }));
+  const told = run(['use-server', '--server', t.server.url, '--data', data.root]);
+  (await t.server.nextConnection()).challenge();
+  expect(await told.exited).toEqual([0, null]);
+  expect(await told.stdout).toBe(
+    `Agent agent-one of segment dmz finds its server at ${t.server.url} from now on. Start it again.\n`,
+  );
+  expect(JSON.parse(await readFile(data.identity, 'utf8'))).toEqual({ ...identity, server: t.server.url });
+  const { child, exited } = run(['run', '--data', data.root]);
+  await t.server.nextSession();
+  // While it runs, it would go on with what it has read.
+  const late = run(['use-server', '--server', 'http://127.0.0.1:1', '--data', data.root]);
+  expect(await late.exited).toEqual([1, null]);
+  expect(await late.stderr).toContain('Stop that agent first');
+  child.kill('SIGTERM');
+  expect(await exited).toEqual([0, null]);
+});
+
+test('an agent is not told to use another installation, or an address at which no server is', async () => {
+  await using t = await setup();
+  const { data } = t.directory;
+  const before = await readFile(data.identity, 'utf8');
+  const other = run(['use-server', '--server', t.server.url, '--data', data.root]);
+  (await t.server.nextConnection()).challenge('installation-2');
+  expect(await other.exited).toEqual([1, null]);
+  expect(await other.stderr).toContain('is another installation than the one that this agent belongs to');
+  const nobody = run(['use-server', '--server', 'http://127.0.0.1:1', '--data', data.root]);
+  expect(await nobody.exited).toEqual([1, null]);
+  expect(await nobody.stderr).toContain('http://127.0.0.1:1 refused the connection');
+  expect(await readFile(data.identity, 'utf8')).toBe(before);
+});

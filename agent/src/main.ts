@@ -7,6 +7,7 @@ import { AgentError } from './agent-error.ts';
 import { describeStatus, examine } from './commands/doctor.ts';
 import { newKeys } from './commands/new-keys.ts';
 import { StopSignals } from './commands/stop-signals.ts';
+import { useServer } from './commands/use-server.ts';
 import { type VerifyWinrm, verifyWinrm } from './commands/verify-winrm.ts';
 import {
   apiTokenVariable,
@@ -140,6 +141,17 @@ function buildProgram(config: Config, log: Logger): Command {
       process.stdout.write(`${await newKeys(data)}\n`);
     });
   program
+    .command('use-server')
+    .description('tell a stopped agent that its server has another address, or a certificate of another CA')
+    .option('--server <url>', 'address of the server: https://…; by default it stays as it is')
+    .option('--ca-pin <pin>', "sha256:… of the CA of the server's certificate")
+    .option('--ca-file <path>', 'PEM of the CA to trust instead')
+    .option('--system-cas', 'trust the CAs of this system instead', false)
+    .option(...dataOption)
+    .action(async ({ data, ...options }: UseServerCommand) => {
+      process.stdout.write(`${await useServer({ ...options, dataDir: data, proxy: config.proxy })}\n`);
+    });
+  program
     .command('status')
     .description('show what this agent is and whether it runs')
     .option(...dataOption)
@@ -232,6 +244,14 @@ async function enrollCommand(
       `Its keys are ${await fingerprintOf(dataDirectory(data))}: if an owner holds the segment's root, they need this fingerprint.\n` +
       usedUp(options.tokenFile),
   );
+}
+
+interface UseServerCommand {
+  server?: string;
+  caPin?: string;
+  caFile?: string;
+  systemCas: boolean;
+  data: string;
 }
 
 /** The file is not this program's to remove: a person, or another program, has put it where it is. */

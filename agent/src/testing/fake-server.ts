@@ -177,19 +177,22 @@ export class FakeConnection {
     this.#socket.resume();
   }
 
+  challenge(of = installationId, serverNonce = randomBytes(32)): void {
+    this.send({
+      type: 'challenge',
+      serverNonce: serverNonce.toString('base64'),
+      installationId: of,
+      serverId: 'server-1',
+      versions: [1],
+    });
+  }
+
   /** Sends a challenge, verifies `authenticate`, and sends a welcome. */
   async welcome(options: WelcomeOptions = {}): Promise<AgentMessageOf<'authenticate'>> {
     const server = this.#server;
     const serverNonce = randomBytes(32);
-    for (let times = 0; times < (options.challenges ?? 1); times += 1) {
-      this.send({
-        type: 'challenge',
-        serverNonce: serverNonce.toString('base64'),
-        installationId,
-        serverId: 'server-1',
-        versions: [1],
-      });
-    }
+    for (let times = 0; times < (options.challenges ?? 1); times += 1)
+      this.challenge(installationId, serverNonce);
     const authenticate = await this.next('authenticate');
     const transcript = handshakeTranscript({
       serverNonce,

@@ -119,7 +119,7 @@ async function loadOrCreateCaKey(
 ): Promise<KeyObject> {
   const advice =
     `Restore ${keyPath} from your backup. Only to begin with a new certificate authority (every agent ` +
-    `must then be enrolled again) remove both it and ${certPath}.`;
+    `must then be told, with use-server) remove both it and ${certPath}.`;
   const pem = await readPrivateText(keyPath);
   if (pem === undefined) {
     if (certificate !== undefined)
