@@ -18,6 +18,10 @@ let unused: (PendingEnrollmentToken & { segmentId: number })[] = (
   ...{ id: 12 - at, segmentId: 1, createdBy, admitsNobody },
   createdAt: inMinutes(-minutes),
   expiresAt: inMinutes(60 - minutes),
+  madeWith: {
+    ...{ kind: 'api_token' as const, id: 1, user: createdBy, name: 'provisioning' },
+    ...{ begunAt: null, hasEnded: at > 1 },
+  },
 }));
 
 export function unusedTokens(ofSegment: number): PendingEnrollmentToken[] {

@@ -1,11 +1,12 @@
 // The mock API's answers about people, categories and the audit log; undefined for anything else.
-import type { Me } from '@opsconductor/protocol';
+import type { Made, Me } from '@opsconductor/protocol';
 import {
   accessOf,
   auditRow,
   auditTotal,
   categories,
   grants,
+  madeThings,
   sessions,
   tokens,
   userGroups,
@@ -47,7 +48,7 @@ export function peopleAnswer(
   query: URLSearchParams,
   isEmpty: boolean,
 ): Answer | undefined {
-  if (method !== 'GET') return change(method, path);
+  if (method !== 'GET') return change(method, path, query);
   const page = <T>(items: T[]) => ({ status: 200, body: { items: isEmpty ? [] : items, nextCursor: null } });
   const search = query.get('search')?.toLowerCase() ?? '';
   const named = <T extends { name: string }>(items: T[]) =>
@@ -79,6 +80,7 @@ export function peopleAnswer(
       }
       if (part === '') return one(users, id);
       if (part === 'sessions') return page(id === 1 ? sessions : sessions.slice(1));
+      if (part === 'made') return { status: 200, body: made(query) };
       if (part === 'tokens') return page(users.find((user) => user.id === id)?.tokens === 0 ? [] : tokens);
       return part === 'access' ? { status: 200, body: accessOf(id, query) } : undefined;
     }
@@ -100,6 +102,7 @@ export function peopleAnswer(
     }
     case 'me':
       if (idText === 'sessions') return page(sessions);
+      if (idText === 'made') return { status: 200, body: made(query) };
       return idText === 'access' ? { status: 200, body: accessOf(2, query) } : undefined;
     case 'tokens':
       return page(tokens);
@@ -110,6 +113,14 @@ export function peopleAnswer(
       return idText === '' ? audit(query, isEmpty) : undefined;
   }
   return undefined;
+}
+
+/** Token 2 has made nothing, and session 3 only what ends. */
+function made(query: URLSearchParams): Made {
+  if (query.get('token') === '2') return { ends: 0, stays: 0, items: [] };
+  const items = madeThings.filter(({ stays }) => stays === null || query.get('session') !== '3');
+  const ends = items.filter(({ stays }) => stays === null).length;
+  return { ends, stays: items.length - ends, items };
 }
 
 function audit(query: URLSearchParams, isEmpty: boolean): Answer {
@@ -137,7 +148,8 @@ function checkpoint() {
   };
 }
 
-function change(method: string, path: string): Answer | undefined {
+function change(method: string, path: string, query: URLSearchParams): Answer | undefined {
+  if (method === 'DELETE' && query.has('made')) return { status: 200, body: made(query) };
   const expiresAt = new Date(Date.now() + 86_400_000).toISOString();
   if (path.endsWith('/sign-in-link')) {
     return {

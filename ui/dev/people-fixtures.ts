@@ -5,6 +5,7 @@ import {
   type AuditRow,
   type Category,
   grantablePermissions,
+  type MadeThing,
   permissions,
   type Role,
   type RoleGrant,
@@ -278,6 +279,14 @@ export const tokens: ApiToken[] = [
     expiresAt: ahead(50 * day),
     lastUsedAt: ago(4 * minute),
     lastUsedAddress: '10.20.9.2',
+    madeWith: {
+      kind: 'session',
+      id: 12,
+      user: 'admin',
+      name: null,
+      begunAt: ago(41 * day),
+      hasEnded: true,
+    },
   },
   {
     id: 2,
@@ -289,8 +298,32 @@ export const tokens: ApiToken[] = [
     expiresAt: ago(2 * day),
     lastUsedAt: null,
     lastUsedAddress: null,
+    madeWith: {
+      kind: 'api_token',
+      id: 1,
+      user: 'admin',
+      name: 'deploy pipeline',
+      begunAt: null,
+      hasEnded: false,
+    },
   },
 ];
+
+/** What was made with token 1 or in a session. */
+export const madeThings: MadeThing[] = (
+  [
+    ['agent', 'edge-relay-with-a-rather-long-name-of-its-machine', null, 'dmz-1', 'agent'],
+    ['api_token', null, null, null, 'needs_people_edit'],
+    ['api_token', 'laptop', 'admin', null, null],
+    ['api_token', 'nightly report of everything that failed', 'build-server', null, null],
+    ['session', null, 'c.marchetti', null, null],
+    ['sign_in_link', null, 'd.tanaka', null, null],
+    ['enrollment_token', null, null, 'dmz-1', null],
+  ] as const
+).map(([kind, name, user, segment, stays], at) => ({
+  ...{ kind, id: at + 20, name, user, segment, stays },
+  createdAt: ago(at * 50 * minute),
+}));
 
 export const categories: Category[] = [
   ['general', '', 4],

@@ -5,6 +5,9 @@ import type {
   CreateApiTokenRequest,
   CreatedApiToken,
   CreateUserRequest,
+  EndedSessions,
+  Made,
+  MadeQuery,
   Session,
   SignInLink,
   UpdateUserRequest,
@@ -50,13 +53,26 @@ export function listSessions(whose: Whose, signal?: AbortSignal): Promise<Sessio
   return readWhole(whose === 'me' ? apiPaths.ownSessions() : apiPaths.userSessions(whose), signal);
 }
 
-export function endSession(whose: Whose, id: number): Promise<void> {
-  return request('DELETE', whose === 'me' ? apiPaths.ownSession(id) : apiPaths.userSession(whose, id));
+/** Returns what would be ended with an API token, a session, or all other sessions if that is asked for. */
+export function fetchMade(whose: Whose, query: MadeQuery, signal?: AbortSignal): Promise<Made> {
+  const url = whose === 'me' ? apiPaths.ownMade({ ...query }) : apiPaths.userMade(whose, { ...query });
+  return request('GET', url, { signal });
 }
 
-/** Ends all sessions except the one that makes this request. */
-export function endSessions(whose: Whose): Promise<{ ended: number }> {
-  return request('DELETE', whose === 'me' ? apiPaths.ownSessions() : apiPaths.userSessions(whose));
+/** Ends a session; with `made`, also what was made in it. */
+export async function endSession(whose: Whose, id: number, made: boolean): Promise<void> {
+  const query = made ? { made } : {};
+  const url = whose === 'me' ? apiPaths.ownSession(id, query) : apiPaths.userSession(whose, id, query);
+  await request('DELETE', url);
+}
+
+/** Ends all sessions except the one that makes this request; with `made`, also what was made in them. */
+export function endSessions(whose: Whose, made: boolean): Promise<EndedSessions> {
+  const query = made ? { made } : {};
+  return request(
+    'DELETE',
+    whose === 'me' ? apiPaths.ownSessions(query) : apiPaths.userSessions(whose, query),
+  );
 }
 
 export function listTokens(whose: Whose, signal?: AbortSignal): Promise<ApiToken[]> {
@@ -69,8 +85,10 @@ export function createToken(whose: Whose, token: CreateApiTokenRequest): Promise
   return request('POST', whose === 'me' ? apiPaths.tokens() : apiPaths.userTokens(whose), { body: token });
 }
 
-export function deleteToken(whose: Whose, id: number): Promise<void> {
-  return request('DELETE', whose === 'me' ? apiPaths.token(id) : apiPaths.userToken(whose, id));
+/** Deletes a token; with `made`, also what was made with it. */
+export async function deleteToken(whose: Whose, id: number, made: boolean): Promise<void> {
+  const query = made ? { made } : {};
+  await request('DELETE', whose === 'me' ? apiPaths.token(id, query) : apiPaths.userToken(whose, id, query));
 }
 
 /** Returns what the user may do, and why. */
