@@ -193,6 +193,26 @@ test('keys that a button shows are no part of its name, and an accepted host key
   await close(page);
 });
 
+test('a deletion is announced, also if it leads to another page', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('targets?open=15');
+  await page.route(/\/api\/v1\/(targets|target-groups)\/\d+$/, (route) =>
+    route.request().method() === 'DELETE' ? route.fulfill({ status: 204 }) : route.continue(),
+  );
+  const said = page.getByRole('status');
+  await page.getByRole('complementary').getByRole('button', { name: 'Delete…' }).press('Enter');
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete dmz-web-15' }).press('Enter');
+  await said.getByText(/^dmz-web-15 deleted/).waitFor();
+  await page.goto(`${standIn.url}/targets/groups`);
+  await page.getByRole('main').getByRole('link').filter({ hasText: /web/i }).first().click();
+  await page.getByRole('button', { name: 'Delete…' }).press('Enter');
+  const confirm = page.getByRole('dialog').getByRole('button', { name: /^Delete / });
+  const name = (await confirm.textContent())?.replace('Delete ', '').trim() ?? '';
+  await confirm.press('Enter');
+  await said.getByText(`${name} deleted. Target groups`, { exact: true }).waitFor();
+  await close(page);
+});
+
 test('a row, host or step that a single key leads to is announced, as the focus stays where it is', async ({
   skip,
 }) => {

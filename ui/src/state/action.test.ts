@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { load } from './testing.ts';
 
 const { Action } = await load<typeof import('./action.svelte.ts')>('state/action.svelte.ts');
+const { announcer } = await load<typeof import('./announcer.svelte.ts')>('state/announcer.svelte.ts');
 const { ApiError } = await load<typeof import('../api/client.ts')>('api/client.ts');
 
 describe('an action', () => {
@@ -36,5 +37,15 @@ describe('an action', () => {
     expect(action.error).toMatchObject({ code: 'internal', message: 'sealing failed' });
     await action.run(() => Promise.resolve());
     expect(action.error).toBeUndefined();
+  });
+
+  it('announces what was done, and nothing if it failed', async () => {
+    const action = new Action();
+    await action.run(() => Promise.reject(new Error('in use')), 'web-1 deleted');
+    expect(announcer.text).not.toContain('web-1');
+    await action.run(() => Promise.resolve(), 'web-1 deleted');
+    expect(announcer.text).toBe('web-1 deleted');
+    // Other tests share the announcer, and what is said next would have this in front of it.
+    announcer.say('');
   });
 });
