@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -194,6 +194,21 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     void last.interrupt();
     expect(await ended).toBe(130);
     await everythingIsGone(last);
+  });
+
+  test('the demo works on when the server gets a certificate, and when it has none again', async () => {
+    const dataDir = join(checkout.home, 'data');
+    for (const args of [[], ['--tls'], []]) {
+      const product = startHere(args, { isDirect: true });
+      const [, url = ''] = await product.says(/OpsConductor is at (\S+)/);
+      await product.says(/\/#code=(\S+)/);
+      const ca = args.length === 0 ? {} : { ca: await readFile(join(dataDir, 'tls/ca.pem'), 'utf8') };
+      expect(await runSample(new ApiClient({ url, token, ...ca }), 'Look around')).toMatchObject({
+        status: 'succeeded',
+      });
+      expect(await product.interrupt()).toBe(0);
+      await everythingIsGone(product);
+    }
   });
 
   test('--no-demo starts empty, and so does every later start, even with a damaged demo', async () => {

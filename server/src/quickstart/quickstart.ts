@@ -3,7 +3,7 @@
 // first start was interrupted.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Authority } from '../auth/authority.ts';
 import { administratorName } from '../auth/installation/bootstrap-administrator.ts';
@@ -146,18 +146,16 @@ async function bringBack(
   await agent.start();
 }
 
-/** The agent knows the server by its address, so the address is updated if the port has changed. */
+/** The agent knows the server by its address and its CA, so it is told if the port or the certificate is another. */
 async function followServer(deps: QuickstartDeps, folder: string, agent: DemoProcess): Promise<void> {
+  const { localUrl, caPin } = deps.server;
   const file = join(folder, 'agent/identity.json');
   const identity = parseFile<{ server: string }>(file, await readFile(file, 'utf8'));
-  if (identity.server === deps.server.localUrl) return;
+  const hasPinned = await isThere(join(folder, 'agent/ca.pem'));
+  if (identity.server === localUrl && hasPinned === (caPin !== undefined)) return;
   await agent.endOlder();
-  await writeFile(
-    `${file}.new`,
-    `${JSON.stringify({ ...identity, server: deps.server.localUrl }, null, 2)}\n`,
-    { mode: 0o600 },
-  );
-  await rename(`${file}.new`, file);
+  const pin = caPin === undefined ? [] : ['--ca-pin', caPin];
+  await runAgentCommand(deps, folder, ['use-server', '--server', localUrl, ...pin]);
 }
 
 async function show(deps: QuickstartDeps, runId: number): Promise<void> {
@@ -209,17 +207,18 @@ function demoAgent(deps: QuickstartDeps, folder: string): DemoProcess {
 
 /** Enrolls like any agent; the token is passed on stdin. */
 async function enroll(deps: QuickstartDeps, folder: string, token: string): Promise<void> {
-  const args = [
-    deps.agentBundle,
-    'enroll',
-    '--server',
-    deps.server.localUrl,
-    '--token-file',
-    '-',
-    '--name',
-    'quickstart-agent',
-  ];
-  const child = spawn(process.execPath, [...args, '--data', join(folder, 'agent')], {
+  const { localUrl } = deps.server;
+  const args = ['enroll', '--server', localUrl, '--token-file', '-', '--name', 'quickstart-agent'];
+  await runAgentCommand(deps, folder, args, `${token}\n`);
+}
+
+async function runAgentCommand(
+  { agentBundle }: QuickstartDeps,
+  folder: string,
+  args: readonly string[],
+  input = '',
+): Promise<void> {
+  const child = spawn(process.execPath, [agentBundle, ...args, '--data', join(folder, 'agent')], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   let output = '';
@@ -229,9 +228,9 @@ async function enroll(deps: QuickstartDeps, folder: string, token: string): Prom
   child.stderr.on('data', (data: Buffer) => {
     output += data.toString();
   });
-  child.stdin.end(`${token}\n`);
+  child.stdin.end(input);
   const [code] = (await once(child, 'exit')) as [number | null];
-  if (code !== 0) throw new Error(`The demo's agent could not be enrolled:\n${output}`);
+  if (code !== 0) throw new Error(`The demo's agent: ${args[0]} failed:\n${output}`);
 }
 
 /** Waits until this start's SSH server has reported where it listens. */
