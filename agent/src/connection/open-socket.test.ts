@@ -29,3 +29,16 @@ test('a refused agent is told about a restore first, and not to enroll again bef
     /restored from a backup \(the database was set back\)\. After a restore .*"npm run restored".*Do not enroll this machine again.*last agent/,
   );
 });
+
+test.each([
+  [
+    'agent is revoked',
+    /revoked on the server, which can’t be undone.*new token and "enroll --force"/,
+    /enable/i,
+  ],
+  ['agent is disabled', /disabled on the server\. Enable it in the console/, /enroll/],
+])('if the server says that an %s, the advice is about that alone', (reason, told, untold) => {
+  const text = explainClose(closeCodes.unauthenticated, reason);
+  expect(text).toMatch(told);
+  expect(text).not.toMatch(untold);
+});

@@ -53,6 +53,10 @@ export function explainClose(code: number, reason: string): string {
   const said = reason === '' ? '' : ` (${visible(reason)})`;
   switch (code) {
     case closeCodes.unauthenticated:
+      if (reason === 'agent is revoked')
+        return 'This agent was revoked on the server, which can’t be undone. If that was meant, stop it and remove its data directory. To make its machine an agent again, enroll it with a new token and "enroll --force". Trying again in a few minutes.';
+      if (reason === 'agent is disabled')
+        return 'This agent is disabled on the server. Enable it in the console; it keeps its keys and connects again within a few minutes.';
       return `The server does not accept this agent: it is disabled, revoked or unknown there, or the server's database was restored from a backup${said}. After a restore stop the servers, run "npm run restored" there and start them. Otherwise enable it in the console. Do not enroll this machine again ("enroll --force") before you have ruled out both: it gives up the segment's key, and with the last agent of a segment its credentials are lost. Trying again in a few minutes.`;
     case closeCodes.quarantined:
       return `The server has quarantined this agent: a copy of its data directory has connected since this one last did${said}. Find and stop the copy, then enroll this machine again with "enroll --force" and a new token.`;

@@ -182,7 +182,20 @@ test('jump hosts that this agent has no key for are reported as such', async () 
   const targets = [{ id: 1, host: 'h', port: 22 }];
   t.scanner.onScan({ type: 'scan_hosts', scanId: 5, kind: 'keys', targets, jumps: [wireJump('hop')] });
   await next;
-  expect(t.told).toMatchObject([{ hosts: [{ targetId: 1, ok: false, reason: 'credential_unusable' }] }]);
+  expect(t.told).toMatchObject([
+    {
+      hosts: [
+        {
+          targetId: 1,
+          ok: false,
+          reason: 'credential_unusable',
+          advice: expect.stringMatching(
+            /gives it to this one.*If none does any more.*replace the credential/,
+          ),
+        },
+      ],
+    },
+  ]);
 });
 
 test('a scan that fails in a way that nobody foresaw is in the log, to which its result refers; one that was cancelled is not', async () => {

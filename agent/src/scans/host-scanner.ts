@@ -163,6 +163,6 @@ function noSegmentKey(error: NoSegmentKey): SshError {
   return new SshError({
     reason: 'credential_unusable',
     message: `${error.message}, which opens the jump hosts on the way.`,
-    advice: 'Another agent of the segment gives this one the key once both are connected.',
+    advice: error.advice,
   });
 }

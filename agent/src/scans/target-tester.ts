@@ -205,7 +205,7 @@ function describe(
     return {
       reason: 'credential_unusable',
       message: `${error.message}.`,
-      advice: 'Another agent of the segment gives this one the key once both are connected.',
+      advice: error.advice,
     };
   }
   const why = error instanceof Error ? error.message : String(error);

@@ -49,6 +49,8 @@ export interface UsableCredential {
 /** This agent has no key for the credential's generation. Another agent of the segment may have it. */
 export class NoSegmentKey extends Error {
   override readonly name = 'NoSegmentKey';
+  readonly advice =
+    'An agent of the segment that holds it gives it to this one once both are connected. If none does any more, as after the last agent of the segment was revoked, change the secret on the targets and replace the credential.';
 }
 
 export type OpenForTarget = (credential: LeaseCredential, target: LeaseTarget) => Promise<UsableCredential>;

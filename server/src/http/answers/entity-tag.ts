@@ -17,7 +17,7 @@ export function expectedVersionOf(request: Request): number | undefined {
   if (given === null) return undefined;
   const version = /^(?:W\/)?"([1-9][0-9]{0,8})"$/.exec(given.trim())?.[1];
   if (version !== undefined) return Number(version);
-  throw invalidField('If-Match', 'Is not a version.', {
+  throw invalidField('If-Match', 'If-Match is not a version.', {
     found: given,
     allowed: 'the number of a version in quotes: "3"',
   });

@@ -147,7 +147,7 @@ describe('jobs', () => {
     const unquoted = (await (await put(yaml, '', '1')).json()) as ErrorBody;
     const allowed = 'the number of a version in quotes: "3"';
     expect(unquoted.error.details).toEqual([
-      { path: 'If-Match', message: 'Is not a version.', found: '1', allowed },
+      { path: 'If-Match', message: 'If-Match is not a version.', found: '1', allowed },
     ]);
     const ahead = (await (await put(yaml, '', '"9"')).json()) as ErrorBody;
     expect(ahead.error.details).toMatchObject([{ path: 'If-Match', found: '"9"', allowed: '"1"' }]);
