@@ -129,8 +129,9 @@ it('the health of jobs is judged by their current versions, however many previou
   await t.change(job.id, { connection: {} });
   await t.sql`
     insert into job_versions
-    select (jsonb_populate_record(v, jsonb_build_object('version', -n))).*
-      from job_versions v cross join generate_series(1, 5000) n where v.job_id = ${job.id} and v.version = 1`;
+    select made.* from job_versions v cross join generate_series(1, 5000) n
+      cross join lateral jsonb_populate_record(v, jsonb_build_object('version', -n)) made
+      where v.job_id = ${job.id} and v.version = 1`;
   await t.sql`analyze job_versions`;
   const { found, rows } = await rowsRead(t.sql, 'job_versions', (db) => jobsHealth(db, {}, unrestricted));
   expect(found.items.map(({ name }) => name)).not.toContain('often saved');

@@ -19,8 +19,8 @@ test('a user who did nothing is deleted without scanning all runs, attempts and 
   for (const [table, number] of Object.entries(copies)) {
     await t.sql`
       insert into ${t.sql(table)} overriding system value
-      select (jsonb_populate_record(r, jsonb_build_object(${number}::text, n + 10))).*
-      from ${t.sql(table)} r cross join generate_series(1, ${rowsEach}::integer) n`;
+      select made.* from ${t.sql(table)} r cross join generate_series(1, ${rowsEach}::integer) n
+      cross join lateral jsonb_populate_record(r, jsonb_build_object(${number}::text, n + 10)) made`;
   }
   await t.sql`analyze`;
   const [{ id }] = await t.sql<[{ id: number }]>`insert into users (name) values ('mistyped') returning id`;

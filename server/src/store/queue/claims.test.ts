@@ -274,13 +274,15 @@ test('a run behind hundreds of the same priority with endless steps gets its tur
   await t.sql`
     with copied as (
       insert into job_runs overriding system value
-      select (jsonb_populate_record(r, jsonb_build_object('id', r.id + n))).* from job_runs r, generate_series(1, 400) n
+      select made.* from job_runs r, generate_series(1, 400) n
+      cross join lateral jsonb_populate_record(r, jsonb_build_object('id', r.id + n)) made
       where r.id = ${first}
       returning id
     ), targets as (
       insert into job_run_targets overriding system value
-      select (jsonb_populate_record(tr, jsonb_build_object('id', tr.id + copied.id, 'job_run_id', copied.id))).*
-      from job_run_targets tr, copied where tr.job_run_id = ${first}
+      select made.* from job_run_targets tr, copied
+      cross join lateral jsonb_populate_record(tr, jsonb_build_object('id', tr.id + copied.id, 'job_run_id', copied.id)) made
+      where tr.job_run_id = ${first}
       returning id, job_run_id, segment_id
     )
     insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)

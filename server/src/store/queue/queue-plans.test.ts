@@ -114,8 +114,9 @@ beforeAll(async () => {
   await t.settle(...(await t.claim()).map((lease) => endOf(lease)));
   await t.sql`
     insert into job_runs overriding system value
-    select (jsonb_populate_record(r, jsonb_build_object('id', -n))).*
-    from job_runs r cross join generate_series(1, ${finishedTargets}) n where r.id = ${doneId}`;
+    select made.* from job_runs r cross join generate_series(1, ${finishedTargets}) n
+    cross join lateral jsonb_populate_record(r, jsonb_build_object('id', -n)) made
+    where r.id = ${doneId}`;
   await t.sql`
     insert into job_run_targets (job_run_id, segment_id, target_name, status)
     select ${doneId}, ${t.segmentId}, 'old-' || n, 'succeeded' from generate_series(1, ${finishedTargets}) n`;

@@ -21,8 +21,9 @@ test('the oldest run with a ready step is found by reading each ready step about
   await t.sql`alter table job_runs disable trigger job_runs_started`;
   await t.sql`
     insert into job_runs overriding system value
-    select (jsonb_populate_record(r, jsonb_build_object('id', -n))).*
-    from job_runs r cross join generate_series(1, ${endedRuns}) n where r.id = ${endedId}`;
+    select made.* from job_runs r cross join generate_series(1, ${endedRuns}) n
+    cross join lateral jsonb_populate_record(r, jsonb_build_object('id', -n)) made
+    where r.id = ${endedId}`;
   await t.sql`
     with placed as (
       insert into job_run_targets (job_run_id, segment_id, target_name, status)
@@ -34,8 +35,9 @@ test('the oldest run with a ready step is found by reading each ready step about
   await t.sql`update job_runs set created_at = now() - interval '1 hour' where id = ${runId}`;
   await t.sql`
     insert into job_runs overriding system value
-    select (jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'created_at', now()))).*
-    from job_runs r cross join generate_series(1, ${runs}) n where r.id = ${runId}`;
+    select made.* from job_runs r cross join generate_series(1, ${runs}) n
+    cross join lateral jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'created_at', now())) made
+    where r.id = ${runId}`;
   await t.sql`
     with placed as (
       insert into job_run_targets (job_run_id, segment_id, target_name)

@@ -34,15 +34,16 @@ beforeAll(async () => {
       j.data_key
     from jobs j cross join generate_series(1, ${jobs}) n where j.id = (select job_id from job_runs where id = ${model})`;
   await t.sql`
-    insert into job_versions select (jsonb_populate_record(v, jsonb_build_object('job_id', 1000 + n))).*
-    from job_versions v cross join generate_series(1, ${jobs}) n
+    insert into job_versions select made.* from job_versions v cross join generate_series(1, ${jobs}) n
+    cross join lateral jsonb_populate_record(v, jsonb_build_object('job_id', 1000 + n)) made
     where v.job_id = (select job_id from job_runs where id = ${model})`;
   await t.sql`alter table job_runs disable trigger job_runs_started`;
   await t.sql`
     insert into job_runs overriding system value
-    select (jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'job_id', 1001 + n % ${jobs})
-      || case n % 3 when 0 then jsonb '{"status":"failed","targets_succeeded":0,"targets_failed":1}' else '{}' end)).*
-    from job_runs r cross join generate_series(1, ${manyRuns}) n where r.id = ${model}`;
+    select made.* from job_runs r cross join generate_series(1, ${manyRuns}) n
+    cross join lateral jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'job_id', 1001 + n % ${jobs})
+      || case n % 3 when 0 then jsonb '{"status":"failed","targets_succeeded":0,"targets_failed":1}' else '{}' end) made
+    where r.id = ${model}`;
   await t.sql`
     insert into job_run_targets (job_run_id, segment_id, target_id, target_name, status)
     select r.id, ${t.segmentId}, ${targetId}, case when r.id <= ${1000 + oldRuns} then 'former' else 'host' end,

@@ -35,7 +35,9 @@ beforeAll(async () => {
   rareGroup = group?.id ?? 0;
   rareCategory = await categoryOf('new', rareJob);
   await t.sql`
-    insert into job_versions select (jsonb_populate_record(v, '{"version":2}')).* from job_versions v where job_id = ${rareJob}`;
+    insert into job_versions select made.* from job_versions v
+    cross join lateral jsonb_populate_record(v, '{"version":2}') made
+    where v.job_id = ${rareJob}`;
   oldCategory = await categoryOf('old', oldJob);
   const targetId = await t.addTarget();
   await t.sql`insert into target_group_members (target_group_id, target_id) values (${rareGroup}, ${targetId})`;
@@ -46,14 +48,15 @@ beforeAll(async () => {
   await t.sql`alter table job_runs disable trigger job_runs_started`;
   await t.sql`
     insert into job_runs overriding system value
-    select (jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'job_id', case
+    select made.* from job_runs r cross join generate_series(1, ${manyRuns}) n
+    cross join lateral jsonb_populate_record(r, jsonb_build_object('id', 1000 + n, 'job_id', case
         when n <= ${rareRuns} then ${rareJob}::bigint when n <= ${oldRuns} then ${oldJob}::bigint else 1 + n % ${jobs} end)
       || case when n <= ${rareRuns} then jsonb_build_object('job_version', 2, 'version_ref', 'stable', 'status', case n % 2 when 0 then 'unknown' else 'timed_out' end,
         'created_by', ${ann}::bigint, 'created_at', ${`${day}T12:00:00Z`}::text)
       else jsonb_build_object('created_at', '2025-06-01T00:00:00Z'::timestamptz + n * interval '1 minute') end
       || case when n > ${rareRuns} and n <= ${oldRuns} then jsonb_build_object('version_ref', 'early', 'created_by', ${bob}::bigint)
-        else '{}' end)).*
-    from job_runs r cross join generate_series(1, ${manyRuns}) n where r.id = ${model}`;
+        else '{}' end) made
+    where r.id = ${model}`;
   await t.sql`
     insert into job_run_targets (job_run_id, segment_id, target_id, target_name, status)
     select r.id, case when r.status <> 'succeeded' then ${rareSegment}::bigint else ${t.segmentId}::bigint end,
