@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { takeServerLock } from '../server/src/database/server-lock.ts';
 import { setupDatabase } from '../server/src/store/database/testing.ts';
 import { insertInstallation } from '../server/src/store/installation/installation.ts';
 
@@ -101,6 +102,34 @@ test.each(commandsOnData)(
       expect(await readdir(folder)).toEqual([]);
     } finally {
       await rm(folder, { recursive: true });
+    }
+  },
+);
+
+test.each(commandsOnData)(
+  '$name beside a server says to stop that, and names no other folder',
+  async ({ name, args }) => {
+    const data = await mkdtemp(join(tmpdir(), 'opsconductor-commands-'));
+    const postgres = join(data, 'postgres');
+    await mkdir(join(postgres, 'cluster'), { recursive: true });
+    const lock = await takeServerLock(postgres, () => {});
+    try {
+      const env = { ...process.env, DATABASE_URL: '' };
+      const failed = await run(process.execPath, [await bundleOf(name), ...args, '--data', data], {
+        ...{ cwd, env },
+      }).then(
+        () => undefined,
+        (error: { stdout: string; stderr: string }) => error,
+      );
+      const said = `${failed?.stdout}${failed?.stderr}`;
+      expect(said).toContain(
+        `A server (process id ${process.pid}) uses the database in ${postgres}. Stop it first`,
+      );
+      expect(said).not.toContain('another folder');
+      expect(said.includes('--export')).toBe(name === 'audit');
+    } finally {
+      await lock.release();
+      await rm(data, { recursive: true });
     }
   },
 );

@@ -6,7 +6,7 @@ import {
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from './embedded-postgres.ts';
-import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
+import { DatabaseInUse, EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
 
 /** What a data directory has once a server was started on it; a damaged or incomplete restore may lack some. */
 const traces = ['credentials.json', 'placement.json', 'cluster'];
@@ -16,7 +16,9 @@ const traces = ['credentials.json', 'placement.json', 'cluster'];
  *
  * @throws {EmbeddedPostgresError} if it holds none. Nothing has been written then.
  */
-export async function startExistingPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+export async function startExistingPostgres(
+  options: EmbeddedPostgresOptions & { /** What to do if a server uses the database. */ otherwise?: string },
+): Promise<EmbeddedPostgres> {
   const found = await Promise.all(traces.map((name) => exists(join(options.dataDir, name))));
   if (!found.includes(true)) {
     throw new EmbeddedPostgresError(
@@ -24,7 +26,14 @@ export async function startExistingPostgres(options: EmbeddedPostgresOptions): P
         'If it uses a PostgreSQL of your own, set DATABASE_URL instead.',
     );
   }
-  return startEmbeddedPostgres(options);
+  return startEmbeddedPostgres(options).catch((error: unknown) => {
+    // A server could have another folder instead; a command is for this one.
+    if (!(error instanceof DatabaseInUse)) throw error;
+    throw new EmbeddedPostgresError(
+      `A server (process id ${error.pid}) uses the database in ${resolve(options.dataDir)}. ${options.otherwise ?? 'Stop it first.'}`,
+      { cause: error },
+    );
+  });
 }
 
 /** A file that can't be looked at counts as existing: opening the database says why. */

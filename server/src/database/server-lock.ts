@@ -10,7 +10,7 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { EmbeddedPostgresError, isErrno, useDatabaseUrl } from './embedded-postgres-error.ts';
+import { DatabaseInUse, EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
 import { giveToFolderOwner, notOurs } from './folder-owner.ts';
 import { isRunning } from './postgres/cluster-processes.ts';
 
@@ -146,10 +146,7 @@ async function refuseIfHeld(
   const content = await readLock(path);
   const holder = content === undefined ? undefined : parseHolder(content);
   if (holder === undefined || !(await isHeld(path, holder, log, silentAfterMs))) return;
-  throw new EmbeddedPostgresError(
-    `Another server process (process id ${holder.pid}) uses the database in ${dirname(path)}. ` +
-      `Stop it first, or give this one another folder with --data. ${useDatabaseUrl}`,
-  );
+  throw new DatabaseInUse(holder.pid, dirname(path));
 }
 
 async function isHeld(

@@ -126,7 +126,11 @@ async function verifySource(flags: Flags, context: CommandContext, given: Given)
   const dataDir = join(flags.data, 'postgres');
   // Its log ends where it was moved, and would be found sound for ever.
   await refuseMoved(dataDir);
-  const embedded = await startExistingPostgres({ dataDir, log: () => {} });
+  const embedded = await startExistingPostgres({
+    dataDir,
+    log: () => {},
+    otherwise: 'Stop it first, or verify what it exports at /api/v1/audit/export, with --export.',
+  });
   try {
     return await verifyUrl(embedded.url, given);
   } finally {
