@@ -461,3 +461,31 @@ test('a token that was made in a session ends with it if that is chosen, and goe
   await tokens.getByRole('listitem').first().waitFor();
   expect(faults).toEqual([]);
 });
+
+test('what was made in a session that has ended is found below the sessions, and ends from there', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const thief = await c.signedIn();
+  await thief.page.goto(`${c.url}/account`);
+  await thief.page.getByRole('button', { name: 'New token…' }).click();
+  await thief.page.getByLabel('Name').fill('left behind');
+  await thief.page.getByRole('button', { name: 'Create token' }).click();
+  await thief.page.getByRole('button', { name: 'Done' }).click();
+  await thief.page.getByRole('button', { name: 'Sign out' }).click();
+  await thief.page.getByRole('button', { name: 'Sign in' }).waitFor();
+
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/account`);
+  const sessions = page.getByRole('region', { name: 'Sessions' });
+  await sessions.getByText('1 ended session made something that still works').click();
+  await sessions.getByRole('button', { name: /^End what the session that began .* made$/ }).click();
+  const dialog = page.getByRole('dialog', { name: 'End what was made in this session?' });
+  await dialog.getByText('API token left behind of').waitFor();
+  await dialog.getByRole('button', { name: 'End 1 thing' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await sessions.getByText('made something that still works').waitFor({ state: 'detached' });
+  const row = page.getByRole('region', { name: 'API tokens' }).getByText('left behind');
+  await row.waitFor({ state: 'detached', timeout: 15_000 });
+  expect(faults).toEqual([]);
+});

@@ -5,6 +5,7 @@ import {
   auditRow,
   auditTotal,
   categories,
+  endedMakers,
   grants,
   madeThings,
   sessions,
@@ -80,6 +81,7 @@ export function peopleAnswer(
       }
       if (part === '') return one(users, id);
       if (part === 'sessions') return page(id === 1 ? sessions : sessions.slice(1));
+      if (part === 'ended-makers') return page(endedMakers);
       if (part === 'made') return { status: 200, body: made(query) };
       if (part === 'tokens') return page(users.find((user) => user.id === id)?.tokens === 0 ? [] : tokens);
       return part === 'access' ? { status: 200, body: accessOf(id, query) } : undefined;
@@ -102,6 +104,7 @@ export function peopleAnswer(
     }
     case 'me':
       if (idText === 'sessions') return page(sessions);
+      if (idText === 'ended-makers') return page(endedMakers);
       if (idText === 'made') return { status: 200, body: made(query) };
       return idText === 'access' ? { status: 200, body: accessOf(2, query) } : undefined;
     case 'tokens':

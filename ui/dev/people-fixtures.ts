@@ -4,6 +4,7 @@ import {
   type ApiToken,
   type AuditRow,
   type Category,
+  type EndedMaker,
   grantablePermissions,
   type MadeThing,
   permissions,
@@ -307,6 +308,12 @@ export const tokens: ApiToken[] = [
       hasEnded: false,
     },
   },
+];
+
+export const endedMakers: EndedMaker[] = [
+  { kind: 'session', id: 12, name: null, begunAt: ago(41 * day), made: 1 },
+  { kind: 'session', id: 9, name: null, begunAt: ago(90 * day), made: 5 },
+  { kind: 'api_token', id: 5, name: 'first set-up of everything here', begunAt: null, made: 5 },
 ];
 
 /** What was made with token 1 or in a session. */

@@ -195,6 +195,7 @@ export const apiPaths = {
   password: () => `${root}/me/password`,
   ownSessions: (query: Query = {}) => withQuery(`${root}/me/sessions`, query),
   ownSession: (id: number, query: Query = {}) => withQuery(`${root}/me/sessions/${id}`, query),
+  ownEndedMakers: () => `${root}/me/ended-makers`,
   ownMade: (query: Query = {}) => withQuery(`${root}/me/made`, query),
   ownAccess: (query: Query = {}) => withQuery(`${root}/me/access`, query),
   tokens: (query: Query = {}) => withQuery(`${root}/tokens`, query),
@@ -206,6 +207,7 @@ export const apiPaths = {
   userSessions: (id: number, query: Query = {}) => withQuery(`${root}/users/${id}/sessions`, query),
   userSession: (id: number, session: number, query: Query = {}) =>
     withQuery(`${root}/users/${id}/sessions/${session}`, query),
+  userEndedMakers: (id: number) => `${root}/users/${id}/ended-makers`,
   userMade: (id: number, query: Query = {}) => withQuery(`${root}/users/${id}/made`, query),
   userTokens: (id: number, query: Query = {}) => withQuery(`${root}/users/${id}/tokens`, query),
   userToken: (id: number, token: number, query: Query = {}) =>

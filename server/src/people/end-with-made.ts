@@ -1,6 +1,6 @@
 // Ends an API token or sessions together with all that was made with them, directly and indirectly: otherwise whoever
 // has stolen one would keep what they made with it.
-import type { Made, MadeQuery } from '@opsconductor/protocol';
+import type { EndedMaker, Made, MadeQuery } from '@opsconductor/protocol';
 import type { AuditEntry } from '../audit/record-audit.ts';
 import { recordAudits } from '../audit/record-audits.ts';
 import type { IdentityDeps } from '../auth/identity-deps.ts';
@@ -10,6 +10,7 @@ import type { Queryable, Tx } from '../store/database/connection.ts';
 import { deleteApiToken } from '../store/people/api-tokens.ts';
 import {
   deleteMade,
+  endedMakers,
   findMaker,
   isKnown,
   lockMaking,
@@ -52,6 +53,12 @@ export async function listMade(
         : 'sessions';
   const roots = await rootsOf(deps.sql, userId, root, caller);
   return describeMade(await judgeMade(deps.sql, caller, await madeWith(deps.sql, roots, asOf(deps))));
+}
+
+/** Returns the sessions and API tokens of a user that have ended, though something made with them still works. */
+export async function listEndedMakers(deps: IdentityDeps, userId: number): Promise<{ items: EndedMaker[] }> {
+  const rows = await endedMakers(deps.sql, userId, asOf(deps));
+  return { items: rows.map(({ begun, ...row }) => ({ ...row, begunAt: begun?.toISOString() ?? null })) };
 }
 
 /**

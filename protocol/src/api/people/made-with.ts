@@ -59,6 +59,21 @@ export const MadeSchema = Type.Object({
 });
 export type Made = Static<typeof MadeSchema>;
 
+/** A session or API token that has ended although something that was made with it still works. */
+export const EndedMakerSchema = Type.Object({
+  kind: Type.Enum(['api_token', 'session']),
+  id: Id,
+  name: Nullable(Type.String({ description: 'Of the API token' })),
+  begunAt: Nullable(Type.String({ description: 'When the session began', maxLength: 40 })),
+  made: Type.Integer({
+    description: 'How many things still work, made directly or indirectly; agents are not counted',
+  }),
+});
+export type EndedMaker = Static<typeof EndedMakerSchema>;
+export const EndedMakerListSchema = Type.Object({
+  items: Type.Array(EndedMakerSchema, { description: 'At most 200, the newest first' }),
+});
+
 export const MadeQuerySchema = Closed({
   token: Type.Optional(Id),
   session: Type.Optional(Id),

@@ -10,6 +10,7 @@ const makingLock = 0x6f70_6d77;
 /** How long rows from which nothing is found any more are kept, so that ending something again does no harm. */
 const keptDays = 30;
 const mostForgotten = 100;
+const mostEndedMakers = 200;
 
 /**
  * Taken, with others, by everyone who makes one of these things with another, before any row lock and after
@@ -134,7 +135,15 @@ export async function madeWith(
       select m.kind, m.id, m.made_at from made_with m join roots r on m.maker_kind = r.kind and m.maker_id = r.id
       union
       select m.kind, m.id, m.made_at from made_with m join made on m.maker_kind = made.kind and m.maker_id = made.id
-    ), living as (
+    ), ${living(sql, { now, session })}
+    select l.*, g.name as segment from living l left join segments g on g.id = l.segment_id
+    where not exists (select from roots r where r.kind = l.kind and r.id = l.id)
+    order by l.kind, l.id`;
+}
+
+/** CTE: those of `made` (kind, id, made_at) that have neither been ended nor expired. */
+function living(sql: Queryable, { now, session }: AsOf) {
+  return sql`living as (
       select m.kind, m.id, t.name, t.prefix, t.user_id, null::bigint as segment_id, t.created_at
         from made m join api_tokens t on m.kind = 'api_token' and t.id = m.id
         where t.expires_at is null or t.expires_at > ${now}
@@ -151,10 +160,41 @@ export async function madeWith(
       union all
       select m.kind, m.id, a.name, null, null, a.segment_id, a.enrolled_at
         from made m join agents a on m.kind = 'agent' and a.id = m.id where a.state <> 'revoked'
-    )
-    select l.*, g.name as segment from living l left join segments g on g.id = l.segment_id
-    where not exists (select from roots r where r.kind = l.kind and r.id = l.id)
-    order by l.kind, l.id`;
+    )`;
+}
+
+export interface EndedMakerRow {
+  kind: 'session' | 'api_token';
+  id: number;
+  name: string | null;
+  begun: Date | null;
+  /** How many things that were made with it still work. */
+  made: number;
+}
+
+/** Returns the newest sessions and API tokens of a user that have ended, though something made with them still works. */
+export async function endedMakers(sql: Queryable, userId: number, asOf: AsOf): Promise<EndedMakerRow[]> {
+  const { now, session } = asOf;
+  return sql<EndedMakerRow[]>`
+    with recursive ended as (
+      select distinct m.maker_kind as kind, m.maker_id as id, m.maker_name as name, m.maker_begun as begun
+      from made_with m where m.maker_user_id = ${userId} and case m.maker_kind
+        when 'session' then not exists (
+          select from sessions s where s.id = m.maker_id and ${isOpen(sql, now, session)})
+        else not exists (select from api_tokens t where t.id = m.maker_id
+          and (t.expires_at is null or t.expires_at > ${now})) end
+    ), ways as (
+      select e.kind as root_kind, e.id as root_id, m.kind, m.id, m.made_at
+        from ended e join made_with m on m.maker_kind = e.kind and m.maker_id = e.id
+      union
+      select w.root_kind, w.root_id, m.kind, m.id, m.made_at
+        from ways w join made_with m on m.maker_kind = w.kind and m.maker_id = w.id
+    ), made as (select distinct kind, id, made_at from ways), ${living(sql, asOf)}
+    select e.kind, e.id, e.name, e.begun, count(*) as made
+    from ended e join ways w on w.root_kind = e.kind and w.root_id = e.id
+      join living l on l.kind = w.kind and l.id = w.id
+    where l.kind <> 'agent'
+    group by e.kind, e.id, e.name, e.begun order by max(w.made_at) desc, e.id desc limit ${mostEndedMakers}`;
 }
 
 /** Deletes what is named, except agents. Returns what was there. */

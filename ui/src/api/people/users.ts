@@ -5,6 +5,7 @@ import type {
   CreateApiTokenRequest,
   CreatedApiToken,
   CreateUserRequest,
+  EndedMaker,
   EndedSessions,
   Made,
   MadeQuery,
@@ -57,6 +58,11 @@ export function listSessions(whose: Whose, signal?: AbortSignal): Promise<Sessio
 export function fetchMade(whose: Whose, query: MadeQuery, signal?: AbortSignal): Promise<Made> {
   const url = whose === 'me' ? apiPaths.ownMade({ ...query }) : apiPaths.userMade(whose, { ...query });
   return request('GET', url, { signal });
+}
+
+/** Returns the sessions and API tokens that have ended, though something made with them still works. */
+export function listEndedMakers(whose: Whose, signal?: AbortSignal): Promise<EndedMaker[]> {
+  return readWhole(whose === 'me' ? apiPaths.ownEndedMakers() : apiPaths.userEndedMakers(whose), signal);
 }
 
 /** Ends a session; with `made`, also what was made in it. */

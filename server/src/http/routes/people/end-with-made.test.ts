@@ -1,5 +1,12 @@
 // Ending a token or session together with what was made with it, directly and indirectly.
-import type { ApiToken, CreatedApiToken, EndedSessions, Made, SignInLink } from '@opsconductor/protocol';
+import type {
+  ApiToken,
+  CreatedApiToken,
+  EndedMaker,
+  EndedSessions,
+  Made,
+  SignInLink,
+} from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Authority } from '../../../auth/authority.ts';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
@@ -308,6 +315,35 @@ describe('ending sessions', () => {
     await t.call('POST', 'grants', admin.token, { userId: help.id, permission: 'people.edit' });
     await t.call('DELETE', `users/${admin.id}/sessions?made=true`, help.token, undefined, 403);
   });
+});
+
+test('sessions and tokens that have ended are listed as long as something that was made with them still works', async () => {
+  const thief = await signedIn();
+  const begunAt = t.clock.now().toISOString();
+  const first = await thief.send<CreatedApiToken>('POST', 'tokens', { name: 'first' });
+  const second = await make('second', first.token);
+  const open = await signedIn();
+  await open.send('POST', 'tokens', { name: 'of an open session' });
+  const list = async (path = 'me/ended-makers') =>
+    (await t.call<{ items: EndedMaker[] }>('GET', path, admin.token)).items;
+  expect(await list()).toEqual([]);
+  await thief.browser.status('POST', 'sign-out');
+  const ofSession = { kind: 'session', id: thief.id, name: null, begunAt };
+  expect(await list()).toEqual([{ ...ofSession, made: 2 }]);
+  await t.call('DELETE', `tokens/${first.id}`, admin.token, undefined, 204);
+  const ofToken = { kind: 'api_token', id: first.id, name: 'first', begunAt: null };
+  const both = await list(`users/${admin.id}/ended-makers`);
+  expect(both).toHaveLength(2);
+  expect(both).toEqual(
+    expect.arrayContaining([
+      { ...ofSession, made: 1 },
+      { ...ofToken, made: 1 },
+    ]),
+  );
+  expect(await list(`users/${service.id}/ended-makers`)).toEqual([]);
+  await endWith(`me/sessions/${thief.id}`);
+  expect(await list()).toEqual([]);
+  expect(await works(second.token)).toBe(false);
 });
 
 describe('at the same moment', () => {

@@ -4,6 +4,7 @@ import {
   Closed,
   CreateApiTokenRequestSchema,
   CreatedApiTokenSchema,
+  EndedMakerListSchema,
   EndedSessionsSchema,
   EndQuerySchema,
   ExchangeRequestSchema,
@@ -28,11 +29,11 @@ import { endOtherSessions, endSession, listSessionsOf } from '../../../auth/sign
 import { type SignInOrigin, signInByCode, signInByPassword, signOut } from '../../../auth/sign-in/sign-in.ts';
 import { callerOf } from '../../../caller.ts';
 import { AppError } from '../../../errors.ts';
-import { endWithMade, listMade } from '../../../people/end-with-made.ts';
+import { endWithMade, listEndedMakers, listMade } from '../../../people/end-with-made.ts';
 import { findUserById } from '../../../store/people/users.ts';
 import { type RouteSpec, route } from '../../route.ts';
 import { clearSessionCookie, type SessionCookie, setSessionCookie } from '../../session-cookie.ts';
-import { answerEnded, listedMade, withMade } from './ended-with-made.ts';
+import { answerEnded, listedEnded, listedMade, withMade } from './ended-with-made.ts';
 
 export interface IdentityRouteDeps extends IdentityDeps {
   cookie: SessionCookie;
@@ -49,6 +50,7 @@ export function identityRoutes(deps: IdentityRouteDeps): RouteSpec[] {
     ...ownAccountRoutes(deps),
     ...ownSessionRoutes(deps),
     ...ownTokenRoutes(deps),
+    ...ownMadeRoutes(deps),
   ];
 }
 
@@ -183,6 +185,22 @@ function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
         }
         return endSession(deps, request.principal, request.params.id, request, { userId });
       },
+    }),
+  ];
+}
+
+function ownMadeRoutes(deps: IdentityRouteDeps): RouteSpec[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/me/ended-makers',
+      permission: 'self',
+      summary:
+        'List your sessions and API tokens that have ended, though something made with them still works',
+      description: listedEnded,
+      tag,
+      success: { status: 200, schema: EndedMakerListSchema },
+      handle: (request) => listEndedMakers(deps, request.principal.userId),
     }),
     route({
       method: 'GET',

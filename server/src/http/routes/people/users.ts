@@ -7,6 +7,7 @@ import {
   CreateApiTokenRequestSchema,
   CreatedApiTokenSchema,
   CreateUserRequestSchema,
+  EndedMakerListSchema,
   EndedSessionsSchema,
   EndQuerySchema,
   Id,
@@ -28,7 +29,7 @@ import { callerOf } from '../../../caller.ts';
 import { AppError } from '../../../errors.ts';
 import { requireAtLeast } from '../../../people/change-people.ts';
 import { createUser, deleteUser, updateUser } from '../../../people/edit-users.ts';
-import { endWithMade, listMade } from '../../../people/end-with-made.ts';
+import { endWithMade, listEndedMakers, listMade } from '../../../people/end-with-made.ts';
 import { explainAccess } from '../../../people/explain-access.ts';
 import { getUser, listUsers } from '../../../people/list-users.ts';
 import type { PeopleDeps } from '../../../people/people-deps.ts';
@@ -36,7 +37,7 @@ import { createSignInLink, unlockUser } from '../../../people/sign-in-links.ts';
 import type { Tx } from '../../../store/database/connection.ts';
 import type { UserRow } from '../../../store/people/users.ts';
 import { type RouteRequest, type RouteSpec, route } from '../../route.ts';
-import { answerEnded, listedMade, withMade } from './ended-with-made.ts';
+import { answerEnded, listedEnded, listedMade, withMade } from './ended-with-made.ts';
 
 const tag = 'people';
 const permission = 'people.edit';
@@ -191,6 +192,21 @@ function sessionRoutes(deps: PeopleDeps): RouteSpec[] {
           return answerEnded(request, endWithMade(deps, callerOf(request), { ...of, root }));
         }
         return endSession(deps, request.principal, session, request, of);
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/users/:id/ended-makers',
+      permission,
+      summary:
+        'List the sessions and API tokens of a user that have ended, though something made with them still works',
+      description: listedEnded,
+      tag,
+      params,
+      success: { status: 200, schema: EndedMakerListSchema },
+      async handle(request) {
+        await getUser(deps, request.params.id);
+        return listEndedMakers(deps, request.params.id);
       },
     }),
     route({
