@@ -120,6 +120,9 @@ describe.each(accounts)('npm start by $who', ({ account, missing }) => {
     await product.says(/err And this one was written to standard error/);
     await product.says(/Run 1 succeeded\. See it at http:\/\/127\.0\.0\.1:\d+\/runs\/1/);
     const [, code = ''] = await product.says(/\/#code=(\S+)/);
+    // Its log is no part of what people read, and comes after it.
+    await product.says(/Ctrl-C stops everything\.\n\{"level":"info".*"msg":"agent connected"/s);
+    expect(/First start: .*Ctrl-C stops/s.exec(product.output)?.[0]).not.toContain('{"level"');
 
     const anyone = new ApiClient({ url });
     expect((await anyone.get(`/api/v1/sign-in/exchange?code=${code}`)).status).toBe(405);

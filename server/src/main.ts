@@ -4,6 +4,7 @@ import { createAdministratorCode } from './auth/sign-in/sign-in-codes.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { isForThisMachine } from './config/read-tls.ts';
 import { type Config, readConfig, readEnvironment } from './config.ts';
+import { HeldLines } from './held-lines.ts';
 import { createLog, outliveOutput } from './log.ts';
 import { endEverythingAtOnce } from './process/ends-at-once.ts';
 import { endOnUnhandledRejection } from './process/unhandled-rejection.ts';
@@ -25,7 +26,12 @@ function say(message: string): void {
 async function main(): Promise<number> {
   const config = readConfig(process.argv.slice(2), readEnvironment());
   outliveOutput(process.stdout, process.stderr);
-  const log = createLog({ level: config.logLevel, plain: process.stdout.isTTY === true });
+  const lines = new HeldLines(process.stdout);
+  const log = createLog({
+    level: config.logLevel,
+    plain: process.stdout.isTTY === true,
+    destination: lines,
+  });
   endOnUnhandledRejection(log);
   for (const text of config.unknownVariables) log.warn(text);
   if (config.databaseUrl !== undefined && isPlainByDefault(config.databaseUrl)) {
@@ -52,12 +58,15 @@ async function main(): Promise<number> {
     // The next start makes the demo, if it is wanted.
     if (stopping.isRequested) return 0;
     if (config.demo) {
+      // People read the demo's run here, line by line. The log of that goes below it.
+      lines.hold();
       const quickstart = await startQuickstart({ config, server, agentBundle: paths.agentBundle, log, say });
       stopQuickstart.run = () => quickstart.stop();
       await Promise.race([quickstart.shown, stopping.requested]);
     }
     if (stopping.isRequested) return 0;
     await saySignIn(config, server);
+    lines.release();
     const ended = await Promise.race([
       stopping.requested,
       server.databaseLost.then(() => 'database' as const),
@@ -65,6 +74,7 @@ async function main(): Promise<number> {
     if (ended === 'database') say('The embedded database is gone and could not be started again: stopping.');
     return ended === 'database' ? 1 : 0;
   } finally {
+    lines.release();
     await stopQuickstart.run();
     await server.stop();
     say('Stopped. All data is kept.');
