@@ -102,9 +102,16 @@ export function addCredentialCommands(program: Command, config: Config, say: (li
         replace,
       });
       say(
-        `Credential ${name} of segment ${segmentName} is sealed: version ${stored.version}, generation ${stored.generation}.`,
+        `Credential ${name} of segment ${segmentName} is sealed: version ${stored.version}, generation ${stored.generation}. ${describeBounds(secret.bounds)}`,
       );
     });
+}
+
+/** Nobody can read them back from the server: they are sealed with the secret. */
+export function describeBounds({ user, hosts, networks, ports }: CredentialSecret['bounds']): string {
+  const where = hosts.length === 0 ? 'any host' : hosts.join(', ');
+  const within = networks.length === 0 ? '' : ` in ${networks.join(', ')}`;
+  return `Agents use it as ${user} only, on ${where}${within}, port ${ports.join(', ')}.`;
 }
 
 async function readSecret(options: SealOptions): Promise<CredentialSecret> {
