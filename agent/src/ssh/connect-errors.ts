@@ -81,6 +81,16 @@ export function handshakeError(
       cause,
     });
   }
+  if (/packet length/i.test(text)) {
+    return new SshError({
+      reason: 'unreachable',
+      message: `${place} sent a packet that is longer than SSH allows, or broken. The agent ended the connection.`,
+      advice:
+        'If the SSH server shows a text before the login (Banner in sshd_config), keep it below 32 KB. Otherwise check what is in between: something may change what passes.',
+      retryable: true,
+      cause,
+    });
+  }
   if (user !== undefined) {
     return new SshError({
       reason: 'unreachable',

@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import ssh2 from 'ssh2';
@@ -203,6 +205,25 @@ test('a login that the server breaks off, as for an expired account, is told fro
     advice: expect.stringContaining('chage -l'),
   });
 });
+
+sshTest(
+  'a text before the login that is longer than a packet may be is named as what the agent refused',
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'banner-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const banner = join(folder, 'banner');
+    await chmod(folder, 0o755);
+    await writeFile(banner, 'No trespassing. '.repeat(2_500));
+    const t = await setupSshd({ config: [`Banner ${banner}`] });
+    expect(await t.refusal()).toMatchObject({
+      reason: 'unreachable',
+      message: expect.stringContaining('sent a packet that is longer than SSH allows'),
+      advice: expect.stringContaining('Banner in sshd_config'),
+    });
+    await writeFile(banner, 'No trespassing. '.repeat(2_000));
+    await expect(t.connect()).resolves.toBeDefined();
+  },
+);
 
 sshTest('a server with only old algorithms has none in common', async () => {
   const t = await setupSshd({ config: ['KexAlgorithms diffie-hellman-group14-sha1'] });
