@@ -53,7 +53,7 @@ export function compileParameters(
       const told = new Set(check.errors.map((error) => error.instancePath.split('/')[1] ?? ''));
       const missing = check.errors.map((error) => error.params.missingProperty as string | undefined);
       const broken = new Set([...told, ...missing.filter((name) => name !== undefined)]);
-      problems.push(...ruleProblems(rules, parameters, values, new Set(sealed), broken, root));
+      problems.push(...ruleProblems(rules, { parameters, values, sealed: new Set(sealed), broken, root }));
       return { values, problems };
     },
   };

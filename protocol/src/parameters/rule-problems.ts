@@ -6,14 +6,21 @@ import { type CompiledExpression, type Evaluation, readExpression } from '../exp
 import { celValues, PreparedValues } from '../expressions/scope.ts';
 import { limits } from '../limits.ts';
 
-/** |@param broken Names of parameters that are invalid themselves: rules that refer to them are not evaluated. */
+interface GivenValues {
+  parameters: Parameters;
+  values: Record<string, unknown>;
+  /** Names of parameters that have a sealed value, which is not among the values. */
+  sealed: ReadonlySet<string>;
+  /** Names of parameters that are invalid themselves: rules that refer to them are not evaluated. */
+  broken: ReadonlySet<string>;
+  /** Path of the values, with which the paths of problems begin. */
+  root: string;
+}
+
+/** Returns what is wrong with the values according to the rules. */
 export function ruleProblems(
   rules: readonly ParameterRule[],
-  parameters: Parameters,
-  values: Record<string, unknown>,
-  sealed: ReadonlySet<string>,
-  broken: ReadonlySet<string>,
-  root: string,
+  { parameters, values, sealed, broken, root }: GivenValues,
 ): ErrorDetail[] {
   const evaluate = withinBudget(parameters, values);
   const isGiven = (name: string) => Object.hasOwn(values, name) || sealed.has(name);
@@ -34,7 +41,7 @@ export function ruleProblems(
       }));
     return check === undefined
       ? missing
-      : [...missing, ...checkProblems(check, rule, at, values, root, evaluate)];
+      : [...missing, ...checkProblems(check, rule, at, { values, root, evaluate })];
   });
 }
 
@@ -58,9 +65,11 @@ function checkProblems(
   check: CompiledExpression,
   { message }: ParameterRule,
   at: number,
-  values: Record<string, unknown>,
-  root: string,
-  evaluate: (expression: CompiledExpression) => Evaluation,
+  {
+    values,
+    root,
+    evaluate,
+  }: Pick<GivenValues, 'values' | 'root'> & { evaluate: (expression: CompiledExpression) => Evaluation },
 ): ErrorDetail[] {
   const result = evaluate(check);
   const names = parametersOf(check);

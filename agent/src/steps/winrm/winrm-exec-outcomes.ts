@@ -51,7 +51,7 @@ export function outcomeOfThrown(
   return outcomeOfError(error);
 }
 
-export function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutcome {
+function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutcome {
   // The host's name was not found, or the policy or the credential's bounds forbid its addresses.
   if (cause instanceof SshError) return failedBeforeStart(cause);
   return {

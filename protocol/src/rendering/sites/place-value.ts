@@ -20,7 +20,7 @@ export function siteProblem(
   const { optionStart = /^-/ } = language;
   if (site.mayBeOption && optionStart.test(text) && !known.allowLeadingDash) {
     const begins = text.startsWith('/') ? 'slash' : 'dash';
-    const where = reference.source === 'steps' ? 'the output' : `${referenceText(reference)}`;
+    const where = reference.source === 'steps' ? 'the output' : referenceText(reference);
     const mayAllow = reference.source === 'parameters' || reference.source === 'steps';
     const otherwise = mayAllow ? `, or set allow_leading_dash of ${where} where that is meant` : '';
     return `begins with a ${begins}, which a command could take for an option; give another value, put -- before it in the script${otherwise}`;
