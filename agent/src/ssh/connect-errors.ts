@@ -36,17 +36,19 @@ export function dialError(target: Place, address: string, cause: unknown, timeou
   });
 }
 
-/**
- * Returns why there is no SSH connection although the port answered.
- *
- * @param user whose login had begun
- */
+interface HandshakeFacts {
+  /** What the server said that it is; empty if it has not. */
+  serverVersion: string;
+  timeoutMs: number;
+  /** Whose login had begun. */
+  user?: string | undefined;
+}
+
+/** Returns why there is no SSH connection although the port answered. */
 export function handshakeError(
   target: Place,
   cause: (Error & { level?: string }) | undefined,
-  serverVersion: string,
-  timeoutMs: number,
-  user?: string,
+  { serverVersion, timeoutMs, user }: HandshakeFacts,
 ): SshError {
   const place = `${target.host} port ${target.port}`;
   const text = cause?.message ?? 'the connection was closed';

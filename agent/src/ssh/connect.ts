@@ -232,7 +232,11 @@ function handshake(
         refused ??
           (error?.level === 'client-authentication'
             ? authentication.failure(target.host)
-            : handshakeError(target, error, facts.serverVersion, authTimeoutMs, authentication.begunFor)),
+            : handshakeError(target, error, {
+                serverVersion: facts.serverVersion,
+                timeoutMs: authTimeoutMs,
+                user: authentication.begunFor,
+              })),
       );
     client.on('error', broken);
     client.once('close', () => broken());

@@ -91,12 +91,12 @@ class Look {
       await Promise.race([greeted, hungUp]);
     } catch (error) {
       signal.throwIfAborted();
-      throw handshakeError(this.#target, error as Error, '', connectTimeoutMs);
+      throw this.#failed(error as Error, '');
     } finally {
       socket.destroy();
     }
     if (this.#serverVersion === '') {
-      throw handshakeError(this.#target, new Error('it says something else'), '', connectTimeoutMs);
+      throw this.#failed(new Error('it says something else'));
     }
   }
 
@@ -115,12 +115,7 @@ class Look {
       if (!result.keys.includes(line)) result.keys.push(line);
     }
     if (result.keys.length === 0 && result.certified === undefined) {
-      throw handshakeError(
-        this.#target,
-        new Error('no matching host key format'),
-        this.#serverVersion,
-        connectTimeoutMs,
-      );
+      throw this.#failed(new Error('no matching host key format'));
     }
     return { ...result, ...this.facts() };
   }
@@ -160,11 +155,9 @@ class Look {
         signal.addEventListener('abort', onAbort);
         client.on('error', (error) => {
           if (/no matching host key format/.test(error.message)) resolve(undefined);
-          else reject(handshakeError(this.#target, error, this.#serverVersion, connectTimeoutMs));
+          else reject(this.#failed(error));
         });
-        client.once('close', () =>
-          reject(handshakeError(this.#target, undefined, this.#serverVersion, connectTimeoutMs)),
-        );
+        client.once('close', () => reject(this.#failed(undefined)));
         // Only now has the server proven that it has the key that it presented.
         client.once('handshake', () => resolve(presented));
         client.connect({
@@ -190,6 +183,11 @@ class Look {
       client.on('error', () => {});
       cutOff(socket);
     }
+  }
+
+  /** Returns why the host could not be scanned although its port answered. */
+  #failed(cause: Error | undefined, serverVersion = this.#serverVersion): SshError {
+    return handshakeError(this.#target, cause, { serverVersion, timeoutMs: connectTimeoutMs });
   }
 
   async #dial(): Promise<Duplex> {
