@@ -76,9 +76,7 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
   const flags = readFlags(argv, problems);
   const read = new SettingReader(env, problems);
   const publicUrl = read.text(
-    '--public-url',
-    'OPSCONDUCTOR_PUBLIC_URL',
-    flags.publicUrl,
+    { flag: '--public-url', variable: 'OPSCONDUCTOR_PUBLIC_URL', given: flags.publicUrl },
     publicUrlOf,
     'an http or https URL without path: https://opsconductor.example.com',
   );
@@ -86,13 +84,14 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
     flags.data ?? read.variable('OPSCONDUCTOR_DATA') ?? join(repositoryRoot, '.opsconductor'),
   );
   const address =
-    read.text('--listen', 'OPSCONDUCTOR_LISTEN', flags.listen, addressOf, 'an IP address, or localhost') ??
-    '127.0.0.1';
+    read.text(
+      { flag: '--listen', variable: 'OPSCONDUCTOR_LISTEN', given: flags.listen },
+      addressOf,
+      'an IP address, or localhost',
+    ) ?? '127.0.0.1';
   const port =
     read.text(
-      '--port',
-      'OPSCONDUCTOR_PORT',
-      flags.port,
+      { flag: '--port', variable: 'OPSCONDUCTOR_PORT', given: flags.port },
       portOf,
       'a whole number from 0 to 65535; 0 takes any free port',
     ) ?? 7700;
@@ -118,21 +117,22 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
       '32 to 512 letters, digits or -._~+/=',
     ),
     identity: readIdentity(flags, read),
-    logLevel: read.text('LOG_LEVEL', 'LOG_LEVEL', undefined, logLevelOf, logLevels.join(', ')) ?? 'info',
+    logLevel:
+      read.text(
+        { flag: 'LOG_LEVEL', variable: 'LOG_LEVEL', given: undefined },
+        logLevelOf,
+        logLevels.join(', '),
+      ) ?? 'info',
     drainS:
       read.text(
-        '--drain-seconds',
-        'OPSCONDUCTOR_DRAIN_SECONDS',
-        flags.drainSeconds,
+        { flag: '--drain-seconds', variable: 'OPSCONDUCTOR_DRAIN_SECONDS', given: flags.drainSeconds },
         (text) => (/^\d{1,3}$/.test(text) && Number(text) <= 300 ? Number(text) : undefined),
         'a whole number of seconds from 0 to 300',
       ) ?? 0,
     retention: readRetention(flags, read),
     detectsSecrets: read.flag('OPSCONDUCTOR_DETECT_SECRETS', flags.detectSecrets) ?? false,
     maxStoredBytes: read.text(
-      '--file-storage-gb',
-      'OPSCONDUCTOR_FILE_STORAGE_GB',
-      flags.fileStorageGb,
+      { flag: '--file-storage-gb', variable: 'OPSCONDUCTOR_FILE_STORAGE_GB', given: flags.fileStorageGb },
       (text) =>
         /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 10_000
           ? Number(text) * 1024 ** 3
@@ -141,16 +141,20 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
     ),
     audit: {
       checkpointFile: read.text(
-        '--audit-checkpoints',
-        'OPSCONDUCTOR_AUDIT_CHECKPOINTS',
-        flags.auditCheckpoints,
+        {
+          flag: '--audit-checkpoints',
+          variable: 'OPSCONDUCTOR_AUDIT_CHECKPOINTS',
+          given: flags.auditCheckpoints,
+        },
         (path) => resolve(path),
         'a file',
       ),
       retentionDays: read.text(
-        '--audit-retention-days',
-        'OPSCONDUCTOR_AUDIT_RETENTION_DAYS',
-        flags.auditRetentionDays,
+        {
+          flag: '--audit-retention-days',
+          variable: 'OPSCONDUCTOR_AUDIT_RETENTION_DAYS',
+          given: flags.auditRetentionDays,
+        },
         retentionDaysOf,
         'a whole number of days from 30 to 36500; without it, audit rows are kept forever',
       ),

@@ -8,9 +8,7 @@ import type { SettingReader } from './setting-reader.ts';
 export function readIdentity(flags: Flags, read: SettingReader): IdentitySettings {
   const number = (flag: string, given: string | undefined, max: number) =>
     read.text(
-      flag,
-      `OPSCONDUCTOR_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`,
-      given,
+      { flag, variable: `OPSCONDUCTOR_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`, given },
       (text) => (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= max ? Number(text) : undefined),
       `a whole number from 1 to ${max}`,
     );
@@ -28,9 +26,7 @@ export function readIdentity(flags: Flags, read: SettingReader): IdentitySetting
 export function readRetention(flags: Flags, read: SettingReader): Config['retention'] {
   const days = (flag: string, variable: string, given: string | undefined) =>
     read.text(
-      flag,
-      variable,
-      given,
+      { flag, variable, given },
       (text) => (/^[1-9]\d{0,4}$/.test(text) && Number(text) <= 36_500 ? Number(text) : undefined),
       'a whole number of days from 1 to 36500; without it, nothing is removed',
     );

@@ -10,16 +10,12 @@ export function readTls(
   where: { behindTlsProxy: boolean; isLoopback: boolean },
 ): Config['tls'] {
   const certFile = read.text(
-    '--tls-cert',
-    'OPSCONDUCTOR_TLS_CERT',
-    flags.tlsCert,
+    { flag: '--tls-cert', variable: 'OPSCONDUCTOR_TLS_CERT', given: flags.tlsCert },
     readableFileOf,
     'a file that can be read',
   );
   const keyFile = read.text(
-    '--tls-key',
-    'OPSCONDUCTOR_TLS_KEY',
-    flags.tlsKey,
+    { flag: '--tls-key', variable: 'OPSCONDUCTOR_TLS_KEY', given: flags.tlsKey },
     readableFileOf,
     'a file that can be read',
   );

@@ -4,6 +4,13 @@ import { nearName } from '@opsconductor/protocol';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+interface TextSetting {
+  flag: string;
+  variable: string;
+  /** What the command line says, if anything. */
+  given: string | undefined;
+}
+
 export class SettingReader {
   readonly #env: Environment;
   readonly #known = new Set<string>();
@@ -14,10 +21,13 @@ export class SettingReader {
     this.problems = problems;
   }
 
+  /**
+   * Returns the setting's value; undefined if it is not set or is refused by `parse`, which is a problem.
+   *
+   * @param allowed what `parse` accepts, in words.
+   */
   text<T>(
-    flag: string,
-    variable: string,
-    given: string | undefined,
+    { flag, variable, given }: TextSetting,
     parse: (text: string) => T | undefined,
     allowed: string,
   ): T | undefined {
@@ -52,9 +62,7 @@ export class SettingReader {
       no: false,
     };
     const value = this.text(
-      variable,
-      variable,
-      undefined,
+      { flag: variable, variable, given: undefined },
       (text) => words[text.toLowerCase()],
       'true or false',
     );
