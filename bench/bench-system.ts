@@ -79,7 +79,7 @@ export async function startBenchSystem(options: BenchOptions = {}): Promise<Benc
   );
   await until(() => fetch(`${baseUrl}/readyz`).then((reply) => reply.ok));
   const api = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
-    const reply = await send(method, `${baseUrl}/api/v1${path}`, token, body);
+    const reply = await send(method, `${baseUrl}/api/v1${path}`, token, { body });
     const text = await readText(reply);
     if (!isOk(reply)) throw new Error(`${method} ${path}: ${reply.statusCode} ${text}`);
     return (text === '' ? undefined : JSON.parse(text)) as T;

@@ -8,15 +8,19 @@ import { Agent, type IncomingMessage, request } from 'node:http';
  */
 const agent = new Agent({ keepAlive: true, noDelay: true, timeout: 4_000 });
 
+interface SendOptions {
+  body?: unknown;
+  accept?: string;
+  /** The address that it is sent from. */
+  localAddress?: string | undefined;
+}
+
 /** Sends a request, with a JSON body if given; resolves once the headers of the answer have arrived. */
 export async function send(
   method: string,
   url: string,
   token: string,
-  body?: unknown,
-  accept?: string,
-  /** The address that it is sent from. */
-  localAddress?: string,
+  { body, accept, localAddress }: SendOptions = {},
 ): Promise<IncomingMessage> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers = {

@@ -22,7 +22,7 @@ export async function readRun(url: string, token: string): Promise<ReadRun> {
 
 /** Starts a run with a request that is answered with its stream, and reads that until it ends. */
 export async function startAndRead(url: string, token: string, body: unknown): Promise<ReadRun> {
-  return readStream(url, await send('POST', url, token, body, 'text/event-stream'));
+  return readStream(url, await send('POST', url, token, { body, accept: 'text/event-stream' }));
 }
 
 async function readStream(url: string, reply: IncomingMessage): Promise<ReadRun> {

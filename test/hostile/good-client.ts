@@ -115,8 +115,8 @@ export class GoodClient {
   }
 
   /** Returns the answer; rejects with what was refused. */
-  async #send(method: string, path: string, body?: unknown, from?: string): Promise<string> {
-    const reply = await send(method, `${this.#baseUrl}${path}`, this.#token, body, undefined, from);
+  async #send(method: string, path: string, body?: unknown, localAddress?: string): Promise<string> {
+    const reply = await send(method, `${this.#baseUrl}${path}`, this.#token, { body, localAddress });
     const text = await readText(reply);
     if (!isOk(reply)) throw new Error(`${reply.statusCode} to ${method} ${path}`);
     return text;
