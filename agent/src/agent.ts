@@ -12,7 +12,7 @@ import { ContentLink } from './contents/content-link.ts';
 import { FileCache } from './contents/file-cache.ts';
 import { StagedArtifacts } from './contents/staged-artifacts.ts';
 import type { BusyLimits } from './execution/busy.ts';
-import { Disk } from './execution/disk.ts';
+import { Disk, type DiskOptions } from './execution/disk.ts';
 import { Executor } from './execution/executor.ts';
 import { type Clock, LeaseDeadline, systemClock } from './execution/lease-deadline.ts';
 import { CredentialOpener, type UsableCredential } from './execution/secrets/credential-opener.ts';
@@ -59,6 +59,10 @@ export interface AgentOptions {
   allowUnverifiedWinrm?: boolean;
   /** Above these limits the agent wants nothing new. */
   busyLimits?: BusyLimits;
+  /** As in {@link DiskOptions}. */
+  minFreeBytes?: number | undefined;
+  /** As in {@link DiskOptions}. */
+  measureFree?: DiskOptions['measureFree'];
   proxy?: ProxySettings;
   /** What the owner of the machine allows; by default, an empty policy. */
   policy?: AgentPolicy;
@@ -220,7 +224,9 @@ async function wire(
     log,
   });
   const contents = new ContentLink();
-  const disk = new Disk({ journal, spoolFolder: data.spool, log });
+  const { minFreeBytes, measureFree } = options;
+  const disk = new Disk({ journal, spoolFolder: data.spool, log, minFreeBytes, measureFree });
+  await disk.measure();
   const stores = {
     cache: await FileCache.open(data.files, options.fileCacheBytes ?? defaultFileCacheBytes),
     staged: await StagedArtifacts.open(data.artifacts),

@@ -118,6 +118,11 @@ function buildProgram(config: Config, log: Logger): Command {
         .argParser(parseAbove(0)),
     )
     .option(
+      '--min-free-mb <number>',
+      'take no new steps while the disk of the data directory has less room than this, in MB; 0 for no limit (default: 64)',
+      parseFromZero,
+    )
+    .option(
       '--file-cache-mb <number>',
       "how much of the server's files to keep on disk for later steps, in MB (default: 4096)",
       parseAbove(0),
@@ -266,6 +271,7 @@ interface RunCommand {
   policy?: string;
   maxRssMb?: number;
   maxLoad?: number;
+  minFreeMb?: number;
   fileCacheMb?: number;
   sshIdleS?: number;
   allowUnverifiedWinrm: boolean;
@@ -284,6 +290,7 @@ async function runCommand(options: RunCommand, { proxy, environment }: Config, l
       maxRssBytes: options.maxRssMb === undefined ? undefined : options.maxRssMb * 1024 * 1024,
       maxLoad: options.maxLoad,
     },
+    ...(options.minFreeMb === undefined ? {} : { minFreeBytes: options.minFreeMb * 1024 * 1024 }),
     allowUnverifiedWinrm: options.allowUnverifiedWinrm,
     proxy,
     policy,
@@ -404,6 +411,12 @@ function parseAbove(least: number): (text: string) => number {
     if (text.trim() !== '' && Number.isFinite(value) && value > least) return value;
     throw new InvalidArgumentError(`Give a number above ${least}.`);
   };
+}
+
+function parseFromZero(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('Give a number, 0 or above.');
 }
 
 /** The machine's name, as far as it may be an agent's name. */

@@ -57,6 +57,38 @@ test('a step whose output the disk refuses reports its real end and the loss, an
   expect(await connection.next('complete')).toMatchObject({ step: 3, outcome: success });
 });
 
+test('an agent whose disk is nearly full takes nothing new until there is room, and what it runs goes on', async () => {
+  await using t = await setup();
+  let free = 100;
+  const connection = await connected(t, { minFreeBytes: 50, measureFree: async () => free });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  free = 49;
+  await busyIs(connection, 'disk');
+  connection.send({ type: 'leases', leases: [lease(2)] });
+  expect(await connection.next('return')).toMatchObject({ attempts: [{ step: 2 }] });
+  step.context.output.write('stdout', Buffer.from('kept\n'));
+  step.end(success);
+  expect(await connection.next('complete')).toMatchObject({
+    step: 1,
+    outcome: success,
+    output: { truncated: false },
+    wantsNext: false,
+  });
+  free = 50;
+  await busyIs(connection, undefined);
+  connection.send({ type: 'leases', leases: [lease(3)] });
+  (await t.nextStep()).end(success);
+  expect(await connection.next('complete')).toMatchObject({ step: 3, outcome: success });
+});
+
+test('an agent that starts on a disk that is nearly full takes nothing', async () => {
+  await using t = await setup();
+  const connection = await connected(t, { measureFree: async () => 64 * 1024 * 1024 - 1 });
+  expect(await connection.next('heartbeat')).toMatchObject({ sequence: 1, busy: 'disk' });
+});
+
 test('a step whose start could not be recorded is handed back after the server has heard why, and is taken once it can be recorded', async () => {
   await using t = await setup();
   using open = vi.spyOn(Journal, 'open');

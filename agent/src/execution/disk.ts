@@ -5,16 +5,25 @@ import { join } from 'node:path';
 import { limits } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { Journal } from '../journal/journal.ts';
+import { freeBytes } from '../sftp/local/room.ts';
+
+/** For the output of what is running, and the journal, when nothing new is begun any more. */
+const defaultMinFreeBytes = 64 * 1024 * 1024;
 
 export interface DiskOptions {
   journal: Journal;
   spoolFolder: string;
   log: Logger;
+  /** With less room than this, nothing new is begun. 64 MiB by default; 0 for no limit. */
+  minFreeBytes?: number | undefined;
+  /** Measures the bytes that are free where a folder is; undefined if that is not known. */
+  measureFree?: ((folder: string) => Promise<number | undefined>) | undefined;
 }
 
 export class Disk {
   readonly #options: DiskOptions;
   #spoolRefuses = false;
+  #isNearlyFull = false;
   /** Called when the disk begins to refuse, before anything that waits for a write is rejected. */
   onRefusal: () => void = () => undefined;
 
@@ -30,7 +39,7 @@ export class Disk {
   }
 
   get refuses(): boolean {
-    return this.#spoolRefuses || this.#options.journal.failure !== undefined;
+    return this.#isNearlyFull || this.#spoolRefuses || this.#options.journal.failure !== undefined;
   }
 
   /** Notes that output of a step could not be kept. */
@@ -40,6 +49,24 @@ export class Disk {
     this.#options.log.error(
       { err: error },
       'output of a step could not be written; no new steps are taken until it can (make room on the disk, or fix its permissions)',
+    );
+    this.onRefusal();
+  }
+
+  /** Looks how much room there is: output that could not be kept is lost, a step that was not begun is not. Never rejects. */
+  async measure(): Promise<void> {
+    const { spoolFolder, log, minFreeBytes = defaultMinFreeBytes, measureFree = freeBytes } = this.#options;
+    const free = await measureFree(spoolFolder);
+    const isNearlyFull = free !== undefined && free < minFreeBytes;
+    if (isNearlyFull === this.#isNearlyFull) return;
+    this.#isNearlyFull = isNearlyFull;
+    if (!isNearlyFull) {
+      log.info({ freeBytes: free }, 'the disk has room again');
+      return;
+    }
+    log.error(
+      { freeBytes: free, minFreeBytes },
+      'the disk is nearly full; no new steps are taken until it has room (--min-free-mb)',
     );
     this.onRefusal();
   }

@@ -299,7 +299,9 @@ export class SessionHolder {
     beat();
     // The server may lease more until it hears of this; those steps are handed back and leased again.
     disk.onRefusal = beat;
+    void disk.measure();
     const timer = setInterval(() => {
+      void disk.measure();
       if (disk.refuses) void disk.mend();
       void segmentKeys.retry();
       this.#offerKeys(session);

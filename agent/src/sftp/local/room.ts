@@ -6,6 +6,12 @@ import { TransferError } from '../tree/transfer-error.ts';
 const mostKeptBytes = 1024 ** 3;
 const keptPart = 0.05;
 
+/** Returns how much is free for this user on the file system that holds a file or directory; undefined if it doesn't tell. */
+export async function freeBytes(path: string): Promise<number | undefined> {
+  const found = await statfs(path).catch(() => undefined);
+  return found === undefined || found.blocks === 0 ? undefined : found.bavail * found.bsize;
+}
+
 /**
  * Returns how much may be written to the file system that holds a file or directory: what is free, less a twentieth of
  * it all or a gibibyte. Undefined if it doesn't tell.

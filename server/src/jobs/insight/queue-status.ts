@@ -87,7 +87,7 @@ function whyNot(agents: readonly AgentOverviewRow[]): string {
 
 function hindranceOf(agent: AgentOverviewRow): string {
   if (agent.state !== 'connected') return `is ${agent.state}`;
-  if (agent.busyReason === 'disk') return 'can’t write to its disk';
+  if (agent.busyReason === 'disk') return 'has no room on its disk or can’t write to it';
   return agent.hasSegmentKey ? 'is still connecting' : 'has no segment key yet';
 }
 

@@ -77,13 +77,13 @@ export function isMisunderstood(agent: Pick<Agent, 'lastClose'>, now: number): b
 }
 
 function whyBusy(reason: string): string {
-  return reason === 'disk' ? 'its disk refuses writes' : `its ${reason} is too high`;
+  return reason === 'disk' ? 'its disk is full or refuses writes' : `its ${reason} is too high`;
 }
 
 /** The same for the agent's own page, with what happens next. */
 export function busyNote(reason: string): string {
   return reason === 'disk'
-    ? 'Its disk refuses what it must write before it starts a step: free up space where its data directory is, or make that directory writable. Its running steps continue, and it takes new ones automatically once it can write.'
+    ? 'Its disk has too little room, or refuses what it must write before it starts a step: free up space where its data directory is, or make that directory writable. Its running steps continue, and it takes new ones automatically after that.'
     : `Its ${reason} is above the limit that it was started with. Its running steps continue, and it takes new ones automatically once that is lower.`;
 }
 

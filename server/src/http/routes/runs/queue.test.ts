@@ -148,7 +148,7 @@ describe('the queue', () => {
     const { status, problems } = await queue();
     expect(status).toBe('degraded');
     expect(problems[0]).toMatch(
-      /^Segment “dmz-1”: 1 step is ready, .* Agent agent-a can’t write to its disk\.$/,
+      /^Segment “dmz-1”: 1 step is ready, .* Agent agent-a has no room on its disk or can’t write to it\.$/,
     );
   });
 
