@@ -16,7 +16,7 @@ import type {
   SealingKey,
   Target,
 } from '@opsconductor/protocol';
-import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
+import { passwordSecret, sealSecret } from '../test/support/sealed-credential.ts';
 import { freePort, until } from './bench-system.ts';
 import { cpuSeconds } from './cpu-seconds.ts';
 import { writeReport } from './report.ts';
@@ -272,34 +272,9 @@ class AgentsBench {
   }
 
   async #credential(segmentId: number, key: SealingKey): Promise<string> {
-    const id = randomUUID();
-    const kind = 'ssh_password';
-    const sealed = await sealCredential({
-      segmentPublicKey: decodeBase64(key.publicKey),
-      binding: {
-        installationId: key.installationId,
-        credentialId: id,
-        version: 1,
-        kind,
-        segmentId,
-        generation: key.generation,
-      },
-      secret: {
-        kind,
-        user: 'bench',
-        password: 'bench',
-        bounds: {
-          hosts: ['*'],
-          networks: [],
-          ports: [22],
-          protocols: ['ssh'],
-          user: 'bench',
-          authentication: ['password'],
-        },
-      },
-    });
-    await this.#api('POST', '/credentials', { id, segmentId, name: `key-${segmentId}`, kind, sealed });
-    return id;
+    const credential = await sealSecret(key, passwordSecret('bench', 'bench'));
+    await this.#api('POST', '/credentials', { segmentId, name: `key-${segmentId}`, ...credential });
+    return credential.id;
   }
 
   readonly #jobs = new Map<string, Promise<number>>();

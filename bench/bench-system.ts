@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { EnrollmentTokenReply, RunDetail, SealingKey, Target } from '@opsconductor/protocol';
-import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
+import { privateKeySecret, sealSecret } from '../test/support/sealed-credential.ts';
 import { accountsMissing, type SshdFixture, startSshd } from '../test/support/sshd.ts';
 import { isOk, readText, send } from './http-client.ts';
 
@@ -206,34 +206,9 @@ async function createCredential(
     return true;
   });
   if (key === undefined) throw new Error('no sealing key');
-  const id = randomUUID();
-  const kind = 'ssh_private_key';
-  const sealed = await sealCredential({
-    segmentPublicKey: decodeBase64(key.publicKey),
-    binding: {
-      installationId: key.installationId,
-      credentialId: id,
-      version: 1,
-      kind,
-      segmentId,
-      generation: key.generation,
-    },
-    secret: {
-      kind,
-      user: target.user,
-      privateKey: target.privateKey,
-      bounds: {
-        hosts: ['*'],
-        networks: [],
-        ports: [target.port],
-        protocols: ['ssh'],
-        user: target.user,
-        authentication: ['publickey'],
-      },
-    },
-  });
-  await api('POST', '/credentials', { id, segmentId, name: 'bench key', kind, sealed });
-  return id;
+  const credential = await sealSecret(key, privateKeySecret(target, { hosts: ['*'] }));
+  await api('POST', '/credentials', { segmentId, name: 'bench key', ...credential });
+  return credential.id;
 }
 
 async function createTargets(

@@ -3,7 +3,7 @@ import type { Agent } from '@opsconductor/protocol';
 import type { Locator } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
-import { storeCredential } from './support/sealed-credential.ts';
+import { passwordSecret, storeCredential } from './support/sealed-credential.ts';
 
 let c: ConsoleSystem;
 beforeAll(async () => {
@@ -32,19 +32,12 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   await page.getByRole('button', { name: 'Replace the secret of key' }).click();
   await dialog.getByText('Version 1 is described as: opens the web servers').waitFor();
   await dialog.getByRole('button', { name: 'Cancel' }).click();
-  const made = await storeCredential(c.system.api, c.system.segmentId, 'described', {
-    kind: 'ssh_password',
-    user: 'deploy',
-    password: 'correct horse',
-    bounds: {
-      hosts: ['*'],
-      networks: [],
-      ports: [22],
-      protocols: ['ssh'],
-      user: 'deploy',
-      authentication: ['password'],
-    },
-  });
+  const made = await storeCredential(
+    c.system.api,
+    c.system.segmentId,
+    'described',
+    passwordSecret('deploy', 'correct horse'),
+  );
   const described = async () =>
     (await c.system.api.get<{ description: string }>(`/api/v1/credentials/${made}`)).body.description;
   const replaceFor = async (hosts: string) => {
@@ -81,13 +74,7 @@ test('before a credential is deleted it is said who gives it, and which jobs fai
 }) => {
   if (missing !== undefined) skip(missing);
   const { api, segmentId, sql } = c.system;
-  const bounds = { hosts: ['*'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' };
-  const id = await storeCredential(api, segmentId, 'widely used', {
-    kind: 'ssh_password',
-    user: 'deploy',
-    password: 'correct horse',
-    bounds: { ...bounds, authentication: ['password'] },
-  });
+  const id = await storeCredential(api, segmentId, 'widely used', passwordSecret('deploy', 'correct horse'));
   await api.made('/api/v1/jobs', {
     name: 'Asks for it',
     steps: [
@@ -349,13 +336,7 @@ test('the longest names leave room for the answers of a dialog, and on a small s
     true,
   );
   const agentId = (await agents()).find((one) => one.name === agent.name)?.id;
-  const bounds = { hosts: ['*'], networks: [], ports: [22], protocols: ['ssh' as const], user: 'deploy' };
-  await storeCredential(api, segment.id, 'short', {
-    kind: 'ssh_password',
-    user: 'deploy',
-    password: 'correct horse',
-    bounds: { ...bounds, authentication: ['password'] },
-  });
+  await storeCredential(api, segment.id, 'short', passwordSecret('deploy', 'correct horse'));
   const { page, faults } = await c.signedIn();
   const sides = async (locator: Locator) => {
     const box = await locator.boundingBox();

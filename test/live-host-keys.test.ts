@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ApproveHostKeysReply, HostScanDetail, HostScanItem } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { storeCredential } from './support/sealed-credential.ts';
+import { privateKeySecret, storeCredential } from './support/sealed-credential.ts';
 import { type SshdFixture, startSshd } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
@@ -25,20 +25,8 @@ async function certify(sshd: SshdFixture): Promise<string> {
 }
 
 async function makeTarget(t: TestSystem, name: string, sshd: SshdFixture): Promise<number> {
-  const { host, port, user, privateKey } = sshd;
-  const credentialId = await storeCredential(t.api, t.segmentId, name, {
-    kind: 'ssh_private_key',
-    user,
-    privateKey,
-    bounds: {
-      hosts: [host],
-      networks: [],
-      ports: [port],
-      protocols: ['ssh'],
-      user,
-      authentication: ['publickey'],
-    },
-  });
+  const { host, port } = sshd;
+  const credentialId = await storeCredential(t.api, t.segmentId, name, privateKeySecret(sshd));
   const target = { segmentId: t.segmentId, name, host, port, credentialId };
   return (await t.api.made<{ id: number }>('/api/v1/targets', target)).id;
 }

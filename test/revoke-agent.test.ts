@@ -6,7 +6,8 @@ import { openCredential, type SealedCredential } from '@opsconductor/protocol/se
 import { expect, test } from 'vitest';
 import { dataDirectory } from '../agent/src/identity/data-directory.ts';
 import { readKey } from '../agent/src/identity/identity.ts';
-import { sealedCredential, setup } from './support/system.ts';
+import { privateKeySecret, sealSecret } from './support/sealed-credential.ts';
+import { setup } from './support/system.ts';
 
 test('a revoked agent is cut off, its step says why, and its key opens nothing sealed after that', async () => {
   await using t = await setup();
@@ -43,7 +44,8 @@ test('a revoked agent is cut off, its step says why, and its key opens nothing s
     (await t.api.get<{ items: Credential[] }>('/api/v1/credentials')).body.items;
   expect(await credentials()).toMatchObject([{ version: 1, toRotate: true }]);
   const [credential] = await credentials();
-  const { sealed, kind } = await sealedCredential(key, t.sshd, { id: credential?.id ?? '', version: 2 });
+  const version = { id: credential?.id ?? '', version: 2 };
+  const { sealed, kind } = await sealSecret(key, privateKeySecret(t.sshd), version);
   await t.api.made(`/api/v1/credentials/${credential?.id}/versions`, { version: 2, sealed });
   expect(await credentials()).toMatchObject([{ version: 2, toRotate: false }]);
 

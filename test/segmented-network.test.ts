@@ -9,7 +9,7 @@ import { parseHostKeyLine } from '../server/src/targets/host-key-line.ts';
 import { pinOfCertificate } from '../server/src/tls/certificate-pin.ts';
 import { ApiClient } from './support/api-client.ts';
 import { ensureNetworkTools } from './support/packages.ts';
-import { storeCredential } from './support/sealed-credential.ts';
+import { privateKeySecret, storeCredential } from './support/sealed-credential.ts';
 import {
   agentAddress,
   inside,
@@ -116,19 +116,8 @@ async function makeSegment(name: string): Promise<{ segment: Segment; invitation
 
 /** The host in the segment as a target, with the credential for it. */
 async function makeTarget(segment: Segment): Promise<Target> {
-  const credentialId = await storeCredential(api, segment.id, `key for ${segment.name}`, {
-    kind: 'ssh_private_key',
-    user: sshd.user,
-    privateKey: sshd.privateKey,
-    bounds: {
-      hosts: [targetAddress],
-      networks: [],
-      ports: [22],
-      protocols: ['ssh'],
-      user: sshd.user,
-      authentication: ['publickey'],
-    },
-  });
+  const secret = privateKeySecret(sshd, { hosts: [targetAddress], ports: [22] });
+  const credentialId = await storeCredential(api, segment.id, `key for ${segment.name}`, secret);
   const fields = {
     segmentId: segment.id,
     name: `host of ${segment.name}`,

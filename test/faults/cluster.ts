@@ -8,7 +8,7 @@ import type { Agent, EnrollmentTokenReply, SealingKey } from '@opsconductor/prot
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
 import { ApiClient } from '../support/api-client.ts';
 import { freePort } from '../support/free-port.ts';
-import { storeCredential } from '../support/sealed-credential.ts';
+import { privateKeySecret, storeCredential } from '../support/sealed-credential.ts';
 import { type SshdFixture, startSshd } from '../support/sshd.ts';
 import { ClockFile } from './agent-clock.ts';
 import { FaultDatabase } from './fault-database.ts';
@@ -234,20 +234,8 @@ export class Cluster {
 
   async #makeTargets(api: ApiClient, segmentId: number, ports: readonly number[]): Promise<void> {
     const { sshd } = this;
-    const kind = 'ssh_private_key' as const;
-    const credentialId = await storeCredential(api, segmentId, 'key', {
-      kind,
-      user: sshd.user,
-      privateKey: sshd.privateKey,
-      bounds: {
-        hosts: [sshd.host],
-        networks: [],
-        ports: [...ports],
-        protocols: ['ssh'],
-        user: sshd.user,
-        authentication: ['publickey'],
-      },
-    });
+    const secret = privateKeySecret(sshd, { ports: [...ports] });
+    const credentialId = await storeCredential(api, segmentId, 'key', secret);
     const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
     const fingerprint = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
     for (const [at, port] of ports.entries()) {

@@ -4,15 +4,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type {
-  Agent,
-  EnrollmentTokenReply,
-  RunDetail,
-  RunSteps,
-  SealingKey,
-  Step,
-} from '@opsconductor/protocol';
-import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
+import type { Agent, EnrollmentTokenReply, RunDetail, RunSteps, Step } from '@opsconductor/protocol';
 import { vi } from 'vitest';
 import { databaseName, serverRole } from '../../server/src/database/cluster-passwords.ts';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
@@ -21,6 +13,7 @@ import { ApiClient } from './api-client.ts';
 import { freePort } from './free-port.ts';
 import { Gate } from './gate.ts';
 import { RunReader, type RunReaderOptions } from './run-reader.ts';
+import { privateKeySecret, storeCredential } from './sealed-credential.ts';
 import { buildPrograms, TestAgent, TestServer } from './server-and-agents.ts';
 import { ownUser, type SshdFixture, startSshd } from './sshd.ts';
 import { TcpProxy } from './tcp-proxy.ts';
@@ -300,16 +293,14 @@ async function fill(parts: Parts): Promise<TestSystem> {
 
 /** Makes the target `host` with its credential. Returns its id. */
 export async function makeTarget(api: ApiClient, segmentId: number, sshd: SshdFixture): Promise<number> {
-  const { body: key } = await api.get<SealingKey>(`/api/v1/segments/${segmentId}/sealing-key`);
-  const credential = await sealedCredential(key, sshd);
-  await api.made('/api/v1/credentials', { segmentId, name: 'key', ...credential });
+  const credentialId = await storeCredential(api, segmentId, 'key', privateKeySecret(sshd));
   const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
   const { id } = await api.made<{ id: number }>('/api/v1/targets', {
     segmentId,
     name: 'host',
     host: sshd.host,
     port: sshd.port,
-    credentialId: credential.id,
+    credentialId,
     hostKeyFingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
   });
   return id;
@@ -342,34 +333,6 @@ async function enrollAndStart(
     },
     { timeout: waitMs },
   );
-}
-
-/** Seals the target's key as a new credential, or as the next version of one. */
-export async function sealedCredential(
-  key: SealingKey,
-  sshd: SshdFixture,
-  { id, version }: { id: string; version: number } = { id: randomUUID(), version: 1 },
-) {
-  const kind = 'ssh_private_key' as const;
-  const { installationId, segmentId, generation } = key;
-  const sealed = await sealCredential({
-    segmentPublicKey: decodeBase64(key.publicKey),
-    binding: { installationId, credentialId: id, version, kind, segmentId, generation },
-    secret: {
-      kind,
-      user: sshd.user,
-      privateKey: sshd.privateKey,
-      bounds: {
-        hosts: [sshd.host],
-        networks: [],
-        ports: [sshd.port],
-        protocols: ['ssh'],
-        user: sshd.user,
-        authentication: ['publickey'],
-      },
-    },
-  });
-  return { id, kind, sealed };
 }
 
 /** Stops everything in order. Throws if a process of the product has survived. */
