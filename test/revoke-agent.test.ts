@@ -32,7 +32,7 @@ test('a revoked agent is cut off, its step says why, and its key opens nothing s
     },
     { status: 'skipped' },
   ]);
-  await t.agent.says(/does not accept this agent/);
+  await t.agent.says(/was revoked on the server/);
 
   // Its peer makes the next generation, to which credentials are sealed from then on.
   await t.until(async () => {
@@ -86,7 +86,7 @@ test('a revoked agent is cut off, its step says why, and its key opens nothing s
   await gate.open();
   await t.agent.kill9();
   await t.agent.start({ connected: false });
-  await t.agent.says(/does not accept this agent/);
+  await t.agent.says(/was revoked on the server/);
   expect(t.agent.output).not.toMatch(/"msg":"connected"/);
   await t.agent.stop();
 });
