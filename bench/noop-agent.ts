@@ -4,12 +4,14 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { startAgent } from '../agent/src/agent.ts';
+import { letHeapGrow } from '../agent/src/heap-growth.ts';
 import { monotonicMs } from './start-times.ts';
 
 const maxStarts = 20_000;
 const startsFile = process.env['BENCH_STARTS'];
 let starts: [number, number][] = [];
 
+letHeapGrow();
 const { values } = parseArgs({ options: { data: { type: 'string' }, slots: { type: 'string' } } });
 const agent = await startAgent({
   dataDir: values.data ?? '',

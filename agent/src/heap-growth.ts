@@ -1,5 +1,6 @@
 // V8 counts memory outside its heap towards the next full collection, and each packet of a target's output comes in two
 // new pieces of it. Left alone it collects every 6 MB of output, which took a third of the agent's time.
+import { availableParallelism } from 'node:os';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 
@@ -21,6 +22,8 @@ const held: number[] = [];
 export function letHeapGrow(): void {
   mayGrow = true;
   setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
+  // Marking by threads would take both processors from what the agent is doing, and from whatever else runs there.
+  if (availableParallelism() <= 2) setFlagsFromString('--no-concurrent-marking');
   setBegin();
   boundYoungGeneration();
   // Collections enlarge the young generation, and shrink it when little is going on.

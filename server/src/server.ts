@@ -20,7 +20,7 @@ import { tryPort } from './listener/take-port.ts';
 import type { Log } from './log.ts';
 import { MasterKeyWatch } from './master-keys/master-key-watch.ts';
 import { ServerMetrics } from './metrics/server-metrics.ts';
-import { boundHeapGrowth } from './process/bound-heap-growth.ts';
+import { tuneHeap } from './process/tune-heap.ts';
 import { signRaisedRosters } from './segments/sign-raised-rosters.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, connectQueue, type Sql } from './store/database/connection.ts';
@@ -82,7 +82,7 @@ export async function startServer(
     ...timings
   }: { handshakeSettings?: HandshakeSettings; checksAtFirstUse?: boolean } = {},
 ): Promise<RunningServer> {
-  boundHeapGrowth();
+  tuneHeap();
   const closers: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const close of closers.splice(0).reverse()) await close();

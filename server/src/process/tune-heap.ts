@@ -1,0 +1,20 @@
+// How this process collects garbage.
+import { availableParallelism } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
+
+/** How much the heap may grow before the next full collection, in percent of the live data. */
+const growthPercent = 100;
+
+/**
+ * Keeps a server that streams large outputs under 240 MB, with some 20 MB to spare. By default V8 lets the heap grow to
+ * several times the live data before a full collection, and streamed output passes through the heap as hundreds of
+ * megabytes of strings, so that room would only hold garbage. At half this growth the server used 1.6 times the CPU time.
+ *
+ * Where the database shares two processors with the server, the server marks what is live by itself, in small parts. V8
+ * would give that to threads, which take both processors from everything else: one run in a hundred then started after
+ * 31 ms in place of 26 (`npm run bench dispatch`).
+ */
+export function tuneHeap(): void {
+  setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
+  if (availableParallelism() <= 2) setFlagsFromString('--no-concurrent-marking');
+}
