@@ -151,7 +151,7 @@ function drainedBy({ elapsedMs = 0, enqueueMs = 0, cpuS }: PeerReply & { cpuS: n
 async function startLatency(product: StartTimes, { graphile }: Peers): Promise<[string, string, string][]> {
   process.stdout.write('start latency\n');
   // This process is the runs' clients, which in use are on machines of their own.
-  setFlagsFromString('--no-concurrent-marking');
+  setFlagsFromString('--concurrent-marking-max-worker-num=1');
   await product.sustained(startRuns / 2, 16);
   const perSecond = (await product.sustained(startRuns / 2, 16)) / 2;
   const ours: number[] = [];

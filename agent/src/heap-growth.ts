@@ -22,8 +22,8 @@ const held: number[] = [];
 export function letHeapGrow(): void {
   mayGrow = true;
   setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
-  // Marking by threads would take both processors from what the agent is doing, and from whatever else runs there.
-  if (availableParallelism() <= 2) setFlagsFromString('--no-concurrent-marking');
+  // Several threads that mark would take both processors from what the agent is doing, and from whatever else runs there.
+  if (availableParallelism() <= 2) setFlagsFromString('--concurrent-marking-max-worker-num=1');
   setBegin();
   boundYoungGeneration();
   // Collections enlarge the young generation, and shrink it when little is going on.

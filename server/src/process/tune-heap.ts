@@ -10,11 +10,11 @@ const growthPercent = 100;
  * several times the live data before a full collection, and streamed output passes through the heap as hundreds of
  * megabytes of strings, so that room would only hold garbage. At half this growth the server used 1.6 times the CPU time.
  *
- * Where the database shares two processors with the server, the server marks what is live by itself, in small parts. V8
- * would give that to threads, which take both processors from everything else: one run in a hundred then started after
- * 31 ms in place of 26 (`npm run bench dispatch`).
+ * On two processors, one thread marks what is live. V8 would give that to several, which take both processors from the
+ * database and from everything else: one run in a hundred then started after 39 ms in place of 29 (`npm run bench
+ * dispatch`). Without a thread, the server used 40 MB more under large outputs.
  */
 export function tuneHeap(): void {
   setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
-  if (availableParallelism() <= 2) setFlagsFromString('--no-concurrent-marking');
+  if (availableParallelism() <= 2) setFlagsFromString('--concurrent-marking-max-worker-num=1');
 }
