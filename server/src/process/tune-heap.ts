@@ -11,8 +11,8 @@ const growthPercent = 100;
  * megabytes of strings, so that room would only hold garbage. At half this growth the server used 1.6 times the CPU time.
  *
  * On two processors, one thread marks what is live. V8 would give that to several, which take both processors from the
- * database and from everything else: one run in a hundred then started after 39 ms in place of 29 (`npm run bench
- * dispatch`). Without a thread, the server used 40 MB more under large outputs.
+ * database and from everything else: at 100 runs a second, one in a hundred then started after 39 ms in place of 29
+ * (medians of three measurements each, in turns). Without a thread, the server used 40 MB more under large outputs.
  */
 export function tuneHeap(): void {
   setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
