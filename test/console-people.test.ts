@@ -435,16 +435,22 @@ test('what was made with a token is named when the token is revoked, and ends wi
   expect(faults).toEqual([]);
 });
 
+/** Someone in another session of the same user, who has made a token there. */
+async function thiefWithToken(name: string): ReturnType<ConsoleSystem['signedIn']> {
+  const thief = await c.signedIn();
+  await thief.page.goto(`${c.url}/account`);
+  await thief.page.getByRole('button', { name: 'New token…' }).click();
+  await thief.page.getByLabel('Name').fill(name);
+  await thief.page.getByRole('button', { name: 'Create token' }).click();
+  await thief.page.getByText('Copy it now:').waitFor();
+  return thief;
+}
+
 test('a token that was made in a session ends with it if that is chosen, and goes from the list at once', async ({
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const thief = await c.signedIn();
-  await thief.page.goto(`${c.url}/account`);
-  await thief.page.getByRole('button', { name: 'New token…' }).click();
-  await thief.page.getByLabel('Name').fill('of the thief');
-  await thief.page.getByRole('button', { name: 'Create token' }).click();
-  await thief.page.getByText('Copy it now:').waitFor();
+  await thiefWithToken('of the thief');
 
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/account`);
@@ -466,11 +472,7 @@ test('what was made in a session that has ended is found below the sessions, and
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const thief = await c.signedIn();
-  await thief.page.goto(`${c.url}/account`);
-  await thief.page.getByRole('button', { name: 'New token…' }).click();
-  await thief.page.getByLabel('Name').fill('left behind');
-  await thief.page.getByRole('button', { name: 'Create token' }).click();
+  const thief = await thiefWithToken('left behind');
   await thief.page.getByRole('button', { name: 'Done' }).click();
   await thief.page.getByRole('button', { name: 'Sign out' }).click();
   await thief.page.getByRole('button', { name: 'Sign in' }).waitFor();
