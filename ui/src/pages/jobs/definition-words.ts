@@ -12,7 +12,7 @@ import {
 import { longDuration } from '../../format/duration.ts';
 import { count, counted } from '../../format/quantity.ts';
 import { reasonWord } from '../../format/status.ts';
-import { lockWords } from '../run/strategy-words.ts';
+import { lockWords } from '../run/summary/strategy-words.ts';
 
 const seconds = (value: number) => longDuration(value * 1000);
 

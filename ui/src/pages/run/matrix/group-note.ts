@@ -1,8 +1,8 @@
 // What the heading of a group says about its hosts as a whole.
 import type { RunDetail } from '@opsconductor/protocol';
 import { moment } from '../../../format/moment.ts';
-import { causesOf } from '../causes.ts';
-import { type HostGroup, stillIn } from '../host-groups.ts';
+import { causesOf } from '../hosts/causes.ts';
+import { type HostGroup, stillIn } from '../hosts/host-groups.ts';
 
 export function groupNote(
   group: HostGroup,

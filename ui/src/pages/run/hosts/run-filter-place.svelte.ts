@@ -1,8 +1,8 @@
 // The filter of a run's hosts is in the address, so that what it leaves can be shown to somebody.
 import { untrack } from 'svelte';
-import { paths, type RunPlace, readLineAnchor } from '../../paths.ts';
-import { afterTyping } from '../../state/lists/after-typing.svelte.ts';
-import { router } from '../../state/router.svelte.ts';
+import { paths, type RunPlace, readLineAnchor } from '../../../paths.ts';
+import { afterTyping } from '../../../state/lists/after-typing.svelte.ts';
+import { router } from '../../../state/router.svelte.ts';
 import { readFilter } from './host-groups.ts';
 import type { HostList } from './host-list.svelte.ts';
 

@@ -1,11 +1,13 @@
 import type { RunStatus, Step } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import type { Host } from '../../state/runs/run-view.svelte.ts';
-import { load } from '../../state/testing.ts';
-import { failed } from './matrix/testing.ts';
+import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import { load } from '../../../state/testing.ts';
+import { failed } from '../matrix/testing.ts';
 
-const { HostList } = await load<typeof import('./host-list.svelte.ts')>('pages/run/host-list.svelte.ts');
-const { Query } = await load<typeof import('../../state/query.svelte.ts')>('state/query.svelte.ts');
+const { HostList } = await load<typeof import('./host-list.svelte.ts')>(
+  'pages/run/hosts/host-list.svelte.ts',
+);
+const { Query } = await load<typeof import('../../../state/query.svelte.ts')>('state/query.svelte.ts');
 
 const host = (id: number, status: RunStatus, steps: readonly Partial<Step>[] = []) =>
   ({

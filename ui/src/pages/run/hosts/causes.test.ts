@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
+import { failed, host } from '../matrix/testing.ts';
 import { bySteps, causesOf } from './causes.ts';
 import { filterHosts } from './host-groups.ts';
-import { failed, host } from './matrix/testing.ts';
 
 const succeeded = { status: 'succeeded' as const };
 const refused = { status: 'failed' as const, reason: 'auth_failed' as const, exitCode: null, signal: null };

@@ -1,6 +1,6 @@
 // How a run goes through its targets, in words and in batches.
 import { batchSize, type Lock, type RunDetail, type TargetRun } from '@opsconductor/protocol';
-import { count, counted } from '../../format/quantity.ts';
+import { count, counted } from '../../../format/quantity.ts';
 
 export type ShownStrategy = NonNullable<RunDetail['strategy']>;
 

@@ -1,9 +1,9 @@
 // How the hosts of a run are grouped, ordered and filtered, for the matrix and the map.
 import { type RunStatus, runStatuses, type Step } from '@opsconductor/protocol';
-import { count } from '../../format/quantity.ts';
-import { compareStatus, statusWord } from '../../format/status.ts';
-import { byName } from '../../state/runs/by-name.ts';
-import type { Host } from '../../state/runs/run-view.svelte.ts';
+import { count } from '../../../format/quantity.ts';
+import { compareStatus, statusWord } from '../../../format/status.ts';
+import { byName } from '../../../state/runs/by-name.ts';
+import type { Host } from '../../../state/runs/run-view.svelte.ts';
 import { failedStep, reasonInFilter } from './causes.ts';
 
 export interface HostGroup {

@@ -1,6 +1,6 @@
 // What was masked in a step's output without having been declared, in words.
 import type { DetectedKind, DetectionPlace, Step } from '@opsconductor/protocol';
-import { counted } from '../../format/quantity.ts';
+import { counted } from '../../../format/quantity.ts';
 
 const kinds: Record<DetectedKind, [one: string, many: string]> = {
   private_key: ['private key', 'private keys'],
