@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { closeCodes } from '@opsconductor/protocol';
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
@@ -196,6 +196,14 @@ test('doctor finds a data directory that can’t be written, and a proxy that pa
   expect(await stdout).toMatch(/FAIL .*can’t be written: EISDIR/);
   expect(await stdout).toMatch(/FAIL .* WebSocket with HTTP 404\.\n .*headers Upgrade and Connection/);
   proxy.close();
+});
+
+test('a data directory that is named from where the agent is started has its whole path', async () => {
+  await using t = await setup();
+  const { root } = t.directory.data;
+  const doctor = run(['doctor', '--data', relative(process.cwd(), root)]);
+  await doctor.exited;
+  expect(await doctor.stdout).toContain(` ${root} can be written`);
 });
 
 test('doctor finds a server that does not answer, and status names the agent', async () => {

@@ -28,7 +28,7 @@ import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
 import { startRun } from './start-run/start-run.ts';
-import { agentCommand, typedCommand } from './typed-command.ts';
+import { agentCommand, fromHere, typedCommand } from './typed-command.ts';
 import { agentVersion } from './version.ts';
 import { visible, visibleText } from './visible.ts';
 
@@ -70,6 +70,7 @@ function buildProgram(config: Config, log: Logger): Command {
   const dataOption = [
     '--data <directory>',
     'folder of this agent’s keys, journal and stored output',
+    fromHere,
     config.defaultDataDirectory,
   ] as const;
   program

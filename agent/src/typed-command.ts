@@ -1,4 +1,4 @@
-import { relative } from 'node:path';
+import { isAbsolute, join, relative } from 'node:path';
 import { isSea } from 'node:sea';
 
 /**
@@ -29,4 +29,9 @@ export function workingDirectory(): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Returns the absolute path: paths of what steps transfer are compared with those below the data directory. */
+export function fromHere(path: string): string {
+  return isAbsolute(path) ? path : join(workingDirectory() ?? '', path);
 }
