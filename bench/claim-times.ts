@@ -7,7 +7,7 @@ import { startEmbeddedPostgres } from '../server/src/database/embedded-postgres.
 import { Claimer } from '../server/src/gateway/leases/claimer.ts';
 import { connect, connectQueue, type Sql } from '../server/src/store/database/connection.ts';
 import { migrate, readMigrations } from '../server/src/store/database/migrate.ts';
-import { newClaimId } from '../server/src/store/queue/claims.ts';
+import { newClaimId } from '../server/src/store/queue/claims/claims.ts';
 import { monotonicMs } from './start-times.ts';
 
 const serverId = '0b7e1c52-0000-4000-8000-00000000be2c';

@@ -10,7 +10,7 @@ import {
   type TestGateway,
 } from '../../server/src/gateway/testing.ts';
 import { chunkOf } from '../../server/src/runs/output/output-testing.ts';
-import type { ClaimedStep } from '../../server/src/store/queue/claims.ts';
+import type { ClaimedStep } from '../../server/src/store/queue/claims/claims.ts';
 import { Prng } from '../faults/prng.ts';
 import { mutated, type Schema, sampleOf } from './mutate.ts';
 import { fuzzSettings } from './settings.ts';

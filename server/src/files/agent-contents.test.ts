@@ -12,7 +12,7 @@ import {
   storedContentBytes,
 } from '../store/files/contents.ts';
 import { unrestricted } from '../store/people/visibility.ts';
-import { deleteOldRuns } from '../store/queue/retention.ts';
+import { deleteOldRuns } from '../store/queue/sweep/retention.ts';
 import { AgentContents } from './agent-contents.ts';
 import { getArtifact, listArtifacts } from './list-artifacts.ts';
 import { createFile, finishFile, uploadBytes } from './upload-file.ts';

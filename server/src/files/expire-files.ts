@@ -3,7 +3,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { deleteUnusedFiles } from '../store/files/files.ts';
-import { holdRetention } from '../store/queue/retention.ts';
+import { holdRetention } from '../store/queue/sweep/retention.ts';
 
 const dayMs = 24 * 3_600_000;
 /** Small enough that nobody waits long for its locks. */

@@ -19,7 +19,7 @@ import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { segmentStateFor } from '../segments/segment-state.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { type ForgetNotice, listen, type ProgressNotice } from '../store/database/notifications.ts';
-import { attemptsToStop, attemptsToStopOn } from '../store/queue/sweep.ts';
+import { attemptsToStop, attemptsToStopOn } from '../store/queue/sweep/sweep.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
 import { AgentEvents } from './agent-events.ts';

@@ -10,7 +10,7 @@ import {
   openRunCounts,
   type SegmentQueueRow,
   segmentQueues,
-} from '../store/queue/queue-status.ts';
+} from '../store/queue/waiting/queue-status.ts';
 
 /** Reads everything now, into a registry of its own: what has gone since the last time is not in it. */
 export async function readQueueMetrics(sql: Queryable): Promise<Registry> {

@@ -1,5 +1,5 @@
 // For tests: a run of which several steps in a row are leased to one agent, most of them ahead of their turn.
-import type { ClaimedStep } from '../store/queue/claims.ts';
+import type { ClaimedStep } from '../store/queue/claims/claims.ts';
 import type { UnbegunLease } from './leases/return-leases.ts';
 import { endOf, success, type TestRuns } from './testing.ts';
 

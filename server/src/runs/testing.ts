@@ -23,7 +23,7 @@ import { lockAgent, openSessions, readySessions } from '../store/agents/agent-se
 import type { Sql, Tx } from '../store/database/connection.ts';
 import type { TestDatabase } from '../store/database/testing.ts';
 import { inTransaction } from '../store/database/transaction.ts';
-import { type ClaimedStep, claimSteps } from '../store/queue/claims.ts';
+import { type ClaimedStep, claimSteps } from '../store/queue/claims/claims.ts';
 import { createTarget } from '../targets/edit-targets.ts';
 import type { AttemptEnd } from './progress/attempt-end.ts';
 import { settleAttempts } from './progress/settle-attempts.ts';

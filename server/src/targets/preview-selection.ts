@@ -12,7 +12,7 @@ import { notFound } from '../errors.ts';
 import type { Queryable } from '../store/database/connection.ts';
 import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';
 import { labelsOfNoTarget } from '../store/people/place-names.ts';
-import { segmentsThatWait } from '../store/queue/queue-status.ts';
+import { segmentsThatWait } from '../store/queue/waiting/queue-status.ts';
 import { findRunnableJob } from '../store/runs/run-creation.ts';
 import { findSigningAgents } from '../store/runs/run-grants.ts';
 import { summarizeSelection } from '../store/targets/target-selection.ts';

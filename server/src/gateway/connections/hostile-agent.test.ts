@@ -5,7 +5,7 @@ import { type AgentMessage, closeCodes, type Lease, maxSeq } from '@opsconductor
 import { expect, test } from 'vitest';
 import { chunkOf } from '../../runs/output/output-testing.ts';
 import { makeSegment } from '../../segments/testing.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { createTarget } from '../../targets/edit-targets.ts';
 import { parseAgentMessage } from '../link/message-codec.ts';
 import { chainOf, setupGateway } from '../testing.ts';

@@ -7,7 +7,7 @@ import { getAgent } from '../../segments/agents/list-agents.ts';
 import { revokeAgent } from '../../segments/agents/revoke-agent.ts';
 import { generationOffer } from '../../segments/testing.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-import { overdueAttempts } from '../../store/queue/sweep.ts';
+import { overdueAttempts } from '../../store/queue/sweep/sweep.ts';
 import { type AgentSocket, chainOf, setupGateway, type TestGateway } from '../testing.ts';
 
 const patient = { timeout: 10_000 };

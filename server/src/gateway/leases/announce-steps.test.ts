@@ -1,6 +1,6 @@
 import { maxPreparedSteps } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { announceSteps } from './announce-steps.ts';
 
 function setup() {

@@ -1,6 +1,6 @@
 // Announces steps to their agents while the transaction that leases them is still on its way to disk (ADR 0085).
 import { maxPreparedSteps, type ServerMessageOf } from '@opsconductor/protocol';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 
 type Link = Pick<AgentLink, 'sessionNumber' | 'prepare'>;

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
 import { connectQueue, type Queryable, type Sql, type Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { type ClaimedStep, newClaimId } from '../../store/queue/claims.ts';
+import { type ClaimedStep, newClaimId } from '../../store/queue/claims/claims.ts';
 import { Claimer } from './claimer.ts';
 
 const slots = 4;

@@ -7,8 +7,14 @@ import type { Log } from '../../log.ts';
 import type { StartedRun } from '../../runs/leases/claim-along.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
-import { claimRunsApart } from '../../store/queue/claim-apart.ts';
-import { type Claim, type ClaimAmong, claimNewRun, claimOnce, claimSteps } from '../../store/queue/claims.ts';
+import { claimRunsApart } from '../../store/queue/claims/claim-apart.ts';
+import {
+  type Claim,
+  type ClaimAmong,
+  claimNewRun,
+  claimOnce,
+  claimSteps,
+} from '../../store/queue/claims/claims.ts';
 
 const nothing: Claim = {
   steps: [],

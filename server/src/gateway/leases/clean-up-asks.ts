@@ -4,7 +4,7 @@ import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { CleanUpRequests } from '../../runs/ends/clean-up-requests.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { agentsForDueCleanUps } from '../../store/queue/clean-ups.ts';
+import { agentsForDueCleanUps } from '../../store/queue/attempts/clean-ups.ts';
 import { canLookFor } from '../connections/agent-too-old.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 

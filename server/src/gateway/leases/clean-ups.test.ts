@@ -1,7 +1,7 @@
 import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { givenUp } from '../../runs/testing.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { setupGateway } from '../testing.ts';
 
 const otherServerId = '0b7e1c52-0000-4000-8000-000000000002';

@@ -19,7 +19,7 @@ import {
   leasesOfClaims,
   newClaimId,
   type UntoldLease,
-} from '../../store/queue/claims.ts';
+} from '../../store/queue/claims/claims.ts';
 import { leaseFor, type TooOld } from '../connections/agent-too-old.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 import { announceSteps } from './announce-steps.ts';

@@ -1,7 +1,7 @@
 // For tests: a run whose first step was leased to an agent, and what that agent says about it.
 import type { AgentMessageOf, Lease, OutputFrame } from '@opsconductor/protocol';
 import { chunkOf } from '../../runs/output/output-testing.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { type AgentSocket, chainOf, setupGateway } from '../testing.ts';
 
 /** Starts a run of one target whose first step is leased to the agent. */

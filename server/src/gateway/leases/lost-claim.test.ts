@@ -4,7 +4,7 @@ import { setupGateway } from '../testing.ts';
 /** Errors with which claims end after the database has committed them. */
 const lost = vi.hoisted(() => ({ answers: [] as Error[] }));
 
-vi.mock(import('../../store/queue/claims.ts'), async (original) => {
+vi.mock(import('../../store/queue/claims/claims.ts'), async (original) => {
   const claims = await original();
   return {
     ...claims,

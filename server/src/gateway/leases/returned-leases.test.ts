@@ -1,7 +1,7 @@
 // Leases that go back: from the agent, and from a server that could not deliver them.
 import { type AgentMessageOf, type Lease, limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { overdueAttempts } from '../../store/queue/sweep.ts';
+import { overdueAttempts } from '../../store/queue/sweep/sweep.ts';
 import { setupGateway } from '../testing.ts';
 import { completion, leased } from './leased-testing.ts';
 

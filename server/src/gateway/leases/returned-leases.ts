@@ -6,7 +6,7 @@ import { givenUpEnd, type HeldLease } from '../../runs/progress/given-up-end.ts'
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { stepsWithLostKey } from '../../store/agents/segment-key-wraps.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { orphanAttempts } from '../../store/queue/detached-attempts.ts';
+import { orphanAttempts } from '../../store/queue/attempts/detached-attempts.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 import type { LeaseNotes } from './lease-notes.ts';
 import type { Settler } from './settler.ts';

@@ -4,7 +4,7 @@ import type { AttemptEnd, SettleResult } from '../../runs/progress/attempt-end.t
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { settleAttempts } from '../../runs/progress/settle-attempts.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import type { ContactNotes } from '../../targets/contact-notes.ts';
 import { Batches } from '../batches.ts';
 

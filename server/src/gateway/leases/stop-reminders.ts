@@ -3,7 +3,7 @@
 import type { AgentMessageOf } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { type HeldAttempts, heldInVain } from '../../store/queue/step-attempts.ts';
+import { type HeldAttempts, heldInVain } from '../../store/queue/attempts/step-attempts.ts';
 import { Batches } from '../batches.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 

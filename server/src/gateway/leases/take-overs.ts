@@ -20,7 +20,7 @@ import {
   orphansToGive,
   type TakenOverStep,
   takeOverOrphans,
-} from '../../store/queue/detached-attempts.ts';
+} from '../../store/queue/attempts/detached-attempts.ts';
 import { chunkIndex, readChunks } from '../../store/runs/run-output.ts';
 import type { AgentLink } from '../link/agent-link.ts';
 import { DigestChain } from './attempt-output.ts';

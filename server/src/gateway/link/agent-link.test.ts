@@ -13,7 +13,7 @@ import {
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { createLog } from '../../log.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { CheckpointTurns } from '../checkpoint-turns.ts';
 import { AgentLink, type LinkDeps, type LinkEvents } from './agent-link.ts';
 

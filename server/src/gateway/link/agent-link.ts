@@ -24,7 +24,7 @@ import type { TransferTaker } from '../../runs/transfers/transfer-taker.ts';
 import type { HandedOnValues } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import type { KeyMessages } from '../key-messages.ts';
 import type { AttemptOutput } from '../leases/attempt-output.ts';
 import { leaseMessages } from '../leases/lease-messages.ts';

@@ -15,7 +15,7 @@ import type { TransferTaker } from '../../runs/transfers/transfer-taker.ts';
 import type { HandedOnValues, TakenOutputs } from '../../runs/values/handed-on.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import type { AttemptOutput } from '../leases/attempt-output.ts';
 import type { Settler } from '../leases/settler.ts';
 import { attemptOf, type DeliveredAttempts, keyOf } from './delivered-attempts.ts';

@@ -2,7 +2,7 @@
 // only on these.
 import { limits } from '@opsconductor/protocol';
 import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { AttemptOutput } from '../leases/attempt-output.ts';
 
 const maxSlotsWithAhead = 64;

@@ -44,7 +44,7 @@ import { giveItems } from '../../store/host-keys/host-scans.ts';
 import { insertApiToken } from '../../store/people/api-tokens.ts';
 import { insertUser } from '../../store/people/users.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { createTarget } from '../../targets/edit-targets.ts';
 import { getTarget } from '../../targets/list-targets.ts';
 

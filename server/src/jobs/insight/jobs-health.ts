@@ -24,7 +24,7 @@ import {
   segmentsWithoutAgents,
   type UnwellJobRow,
 } from '../../store/jobs/job-health.ts';
-import { segmentQueues } from '../../store/queue/queue-status.ts';
+import { segmentQueues } from '../../store/queue/waiting/queue-status.ts';
 import { joinDefinition } from '../definition/split-definition.ts';
 import { validateDefinition } from '../definition/validate-definition.ts';
 import { loadJobVersion } from '../versions/load-job-version.ts';

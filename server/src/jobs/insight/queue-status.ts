@@ -13,7 +13,7 @@ import {
   type SegmentQueueRow,
   segmentQueues,
   stepCounts,
-} from '../../store/queue/queue-status.ts';
+} from '../../store/queue/waiting/queue-status.ts';
 import { listOpenRunParts } from '../../store/runs/run-parts.ts';
 
 const maxNamedAgents = 5;

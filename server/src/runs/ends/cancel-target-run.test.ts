@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { markStarted } from '../../store/agents/agent-sessions.ts';
-import { claimOnce } from '../../store/queue/claims.ts';
+import { claimOnce } from '../../store/queue/claims/claims.ts';
 import {
   attemptsToStop,
   attemptsToStopOn,
   cancellingTargetRuns,
   overdueAttempts,
   runsNotStarted,
-} from '../../store/queue/sweep.ts';
+} from '../../store/queue/sweep/sweep.ts';
 import { LeaseBuilder } from '../leases/lease-builder.ts';
 import { returnLeases } from '../leases/return-leases.ts';
 import {

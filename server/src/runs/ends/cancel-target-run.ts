@@ -6,8 +6,8 @@ import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Queryable, Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { hastenCleanUpsOfTargetRun } from '../../store/queue/clean-ups.ts';
-import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
+import { hastenCleanUpsOfTargetRun } from '../../store/queue/attempts/clean-ups.ts';
+import { countUntoldAttempts } from '../../store/queue/attempts/step-attempts.ts';
 import { keepFromAgents, lockTargetRun, type RunRow } from '../../store/runs/progress-rows.ts';
 import {
   giveEndReason,

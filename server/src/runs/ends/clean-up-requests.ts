@@ -12,7 +12,7 @@ import {
   noteCleanUps,
   stepsOfDueCleanUps,
   takeDueCleanUps,
-} from '../../store/queue/clean-ups.ts';
+} from '../../store/queue/attempts/clean-ups.ts';
 import { cleanText } from '../clean-text.ts';
 import type { LeaseBuilder } from '../leases/lease-builder.ts';
 

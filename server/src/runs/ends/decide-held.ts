@@ -6,7 +6,7 @@ import { auditedBy, type Caller } from '../../caller.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { hastenCleanUps } from '../../store/queue/clean-ups.ts';
+import { hastenCleanUps } from '../../store/queue/attempts/clean-ups.ts';
 import { heldStepIds, stepsNow, writeDecisions } from '../../store/queue/decisions.ts';
 import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
-import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
+import { longWaits, runsThatWait } from '../../store/queue/waiting/wait-bounds.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { returnLeases } from '../leases/return-leases.ts';
 import { endOf, failure, givenUp, setupRuns, success, type TestRuns } from '../testing.ts';

@@ -3,9 +3,9 @@
 import { isRunEnded } from '@opsconductor/protocol';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
-import { isUnstarted, waitedFor } from '../../store/queue/sweep.ts';
-import { type LongWait, longWaits } from '../../store/queue/wait-bounds.ts';
+import { begunTargetRuns } from '../../store/queue/attempts/step-attempts.ts';
+import { isUnstarted, waitedFor } from '../../store/queue/sweep/sweep.ts';
+import { type LongWait, longWaits } from '../../store/queue/waiting/wait-bounds.ts';
 import { lockOpenTargetRuns, lockStepsAndNext, lockWaitingSteps } from '../../store/runs/progress-rows.ts';
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';

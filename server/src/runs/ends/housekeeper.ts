@@ -6,10 +6,15 @@ import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { addUpContentBytes, deleteUnfinishedContents } from '../../store/files/contents.ts';
-import { forgetEndedOrphans } from '../../store/queue/detached-attempts.ts';
-import { forgetUnusedLocks } from '../../store/queue/lock-slots.ts';
-import { mendOutputKeptFrom } from '../../store/queue/retention.ts';
-import { deleteExpired, leaptMessage, type RemovalClock, removalClock } from '../../store/queue/sweep.ts';
+import { forgetEndedOrphans } from '../../store/queue/attempts/detached-attempts.ts';
+import { forgetUnusedLocks } from '../../store/queue/sweep/lock-slots.ts';
+import { mendOutputKeptFrom } from '../../store/queue/sweep/retention.ts';
+import {
+  deleteExpired,
+  leaptMessage,
+  type RemovalClock,
+  removalClock,
+} from '../../store/queue/sweep/sweep.ts';
 import { makeOutputPartitions } from '../../store/runs/run-output.ts';
 import { applyRetention, type RetentionDeps } from '../output/retention.ts';
 import { eachOf } from './each-of.ts';

@@ -2,7 +2,7 @@
 // on with is ended by the sweep of a server of this version. The states that it leaves are made here by hand.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createLog } from '../../log.ts';
-import { attemptsToStopOn } from '../../store/queue/sweep.ts';
+import { attemptsToStopOn } from '../../store/queue/sweep/sweep.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { endOf, givenUp, setupRuns, success, type TestRuns, testServerId } from '../testing.ts';
 import { cancelTargetRun } from './cancel-target-run.ts';

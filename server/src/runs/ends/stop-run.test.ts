@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { markStarted } from '../../store/agents/agent-sessions.ts';
-import { claimOnce } from '../../store/queue/claims.ts';
-import { attemptsToStop } from '../../store/queue/sweep.ts';
+import { claimOnce } from '../../store/queue/claims/claims.ts';
+import { attemptsToStop } from '../../store/queue/sweep/sweep.ts';
 import { LeaseBuilder } from '../leases/lease-builder.ts';
 import {
   blockedBackends,

@@ -2,7 +2,7 @@
 // waited for, what runs.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
-import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
+import { begunTargetRuns } from '../../store/queue/attempts/step-attempts.ts';
 import {
   hasBegun,
   lockOpenTargetRuns,

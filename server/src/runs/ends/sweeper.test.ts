@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { changeUnknownAfter } from '../../segments/change-unknown-after.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { runsNotStarted, touchClusterClock } from '../../store/queue/sweep.ts';
+import { runsNotStarted, touchClusterClock } from '../../store/queue/sweep/sweep.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { returnLeases } from '../leases/return-leases.ts';
 import { endOf, failure, givenUp, growRun, holdTransaction, success } from '../testing.ts';

@@ -5,9 +5,9 @@ import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { lostOrphans, orphanEach } from '../../store/queue/detached-attempts.ts';
-import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
+import { lostOrphans, orphanEach } from '../../store/queue/attempts/detached-attempts.ts';
 import { runsPastTimeout } from '../../store/queue/strategy-steps.ts';
+import { freeStaleLocks } from '../../store/queue/sweep/lock-slots.ts';
 import {
   cancellingRuns,
   cancellingTargetRuns,
@@ -20,8 +20,8 @@ import {
   resumedTargetRuns,
   runsNotStarted,
   touchClusterClock,
-} from '../../store/queue/sweep.ts';
-import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
+} from '../../store/queue/sweep/sweep.ts';
+import { longWaits, runsThatWait } from '../../store/queue/waiting/wait-bounds.ts';
 import { givenUpEnd } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { settleAttempts } from '../progress/settle-attempts.ts';

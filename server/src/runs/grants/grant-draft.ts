@@ -12,7 +12,7 @@ import { AppError, invalidField } from '../../errors.ts';
 import { runAsCredential } from '../../jobs/checks/require-credential-use.ts';
 import { loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { type LeaseDetails, plannedDetails } from '../../store/queue/lease-details.ts';
+import { type LeaseDetails, plannedDetails } from '../../store/queue/claims/lease-details.ts';
 import { findSigningAgents, findTargetFacts } from '../../store/runs/run-grants.ts';
 import { protocolOf } from '../../targets/connection-of.ts';
 import { LeaseBuilder } from '../leases/lease-builder.ts';

@@ -2,7 +2,7 @@
 // ready also leases them. It claims only steps of that run, unless others may be waiting for a slot; then it claims
 // whatever is due, of any run.
 import type { Tx } from '../../store/database/connection.ts';
-import type { NewRunToClaim } from '../../store/queue/claims.ts';
+import type { NewRunToClaim } from '../../store/queue/claims/claims.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 
 export interface StartedRun extends NewRunToClaim {

@@ -3,7 +3,7 @@ import { adoptLeases } from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { forgetDetached, noteDetached } from '../../store/queue/detached-attempts.ts';
+import { forgetDetached, noteDetached } from '../../store/queue/attempts/detached-attempts.ts';
 
 /** Tries it, and writes nothing. */
 export async function isWritable(

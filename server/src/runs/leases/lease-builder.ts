@@ -6,13 +6,13 @@ import { hostTrustOf } from '../../host-keys/host-trust-of.ts';
 import { runAsCredential } from '../../jobs/checks/require-credential-use.ts';
 import { type JobVersion, loadJobVersion } from '../../jobs/versions/load-job-version.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import {
   credentialByName,
   type LeaseDetails,
   leaseDetails,
   sealedCredential,
-} from '../../store/queue/lease-details.ts';
+} from '../../store/queue/claims/lease-details.ts';
 import { connectionOf, leaseTarget, protocolOf } from '../../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts } from '../../targets/jump-hosts.ts';
 import { wrongProtocol } from '../../targets/selection-problems.ts';

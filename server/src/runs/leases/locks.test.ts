@@ -1,7 +1,7 @@
 import type { Lock } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { freeStaleLocks } from '../../store/queue/lock-slots.ts';
+import { freeStaleLocks } from '../../store/queue/sweep/lock-slots.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { endOf, givenUp, refuseToWrite, setupRuns, type TestRuns } from '../testing.ts';
 

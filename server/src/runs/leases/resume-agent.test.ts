@@ -1,7 +1,7 @@
 import type { JournalAttempt } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { markStarted, readySessions } from '../../store/agents/agent-sessions.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { decideHeld } from '../ends/decide-held.ts';
 import { endOf, givenUp, setupRuns, success, type TestAgent, type TestRuns } from '../testing.ts';

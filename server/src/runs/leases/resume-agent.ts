@@ -14,13 +14,13 @@ import {
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { unheardAttempts } from '../../store/queue/clean-ups.ts';
+import { unheardAttempts } from '../../store/queue/attempts/clean-ups.ts';
 import {
   forgetDetached,
   noteDetached,
   orphanAttempts,
   takenByOthers,
-} from '../../store/queue/detached-attempts.ts';
+} from '../../store/queue/attempts/detached-attempts.ts';
 import { lockRuns } from '../../store/runs/progress-rows.ts';
 import type { AttemptEnd } from '../progress/attempt-end.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';

@@ -2,7 +2,7 @@
 // them go those that were leased to follow them.
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { begunTargetRuns } from '../../store/queue/step-attempts.ts';
+import { begunTargetRuns } from '../../store/queue/attempts/step-attempts.ts';
 import { hasBegun, lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
 import { returnUnbegun } from '../../store/runs/progress-writes.ts';
 import { stopWaiting, stopWaitingOn } from '../ends/stop-run.ts';

@@ -2,7 +2,7 @@
 import type { RunChange } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { createLog } from '../../log.ts';
-import { takeOverOrphans } from '../../store/queue/detached-attempts.ts';
+import { takeOverOrphans } from '../../store/queue/attempts/detached-attempts.ts';
 import { leasedAhead, leaseOf, more, resumeOf, statusesOf } from '../ahead-testing.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { Sweeper } from '../ends/sweeper.ts';

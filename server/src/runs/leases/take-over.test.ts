@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { createLog } from '../../log.ts';
 import { lockCurrentSession } from '../../store/agents/agent-sessions.ts';
 import type { Tx } from '../../store/database/connection.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
-import { orphanAttempts, takeOverOrphans } from '../../store/queue/detached-attempts.ts';
+import { orphanAttempts, takeOverOrphans } from '../../store/queue/attempts/detached-attempts.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { Sweeper } from '../ends/sweeper.ts';
 import {
   blockedBackends,

@@ -3,9 +3,9 @@
 import { isRunEnded, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
 import fc from 'fast-check';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../../store/queue/clean-ups.ts';
-import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
-import { longWaits, runsThatWait } from '../../store/queue/wait-bounds.ts';
+import { freeLocksOfCleaned, noteCleanUps, takeDueCleanUps } from '../../store/queue/attempts/clean-ups.ts';
+import { countUntoldAttempts } from '../../store/queue/attempts/step-attempts.ts';
+import { longWaits, runsThatWait } from '../../store/queue/waiting/wait-bounds.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { cancelTargetRun } from '../ends/cancel-target-run.ts';

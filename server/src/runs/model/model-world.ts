@@ -5,7 +5,7 @@ import type { JobDefinition, JournalAttempt, StepDefinition, StepOutcome } from 
 import { createJob } from '../../jobs/create-job.ts';
 import { createLog } from '../../log.ts';
 import { closeSession, setDraining } from '../../store/agents/agent-sessions.ts';
-import { type ClaimedStep, claimSteps } from '../../store/queue/claims.ts';
+import { type ClaimedStep, claimSteps } from '../../store/queue/claims/claims.ts';
 import { Sweeper } from '../ends/sweeper.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { resumeAgent } from '../leases/resume-agent.ts';

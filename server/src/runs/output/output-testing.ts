@@ -4,7 +4,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import type { OutputFrame, OutputStreamName } from '@opsconductor/protocol';
 import { connectBinary } from '../../store/database/connection.ts';
 import type { BinaryConnection } from '../../store/database/driver/binary-connection.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { LiveHub } from '../live/live-hub.ts';
 import { RunKeys } from '../run-keys.ts';
 import { setupRuns, type TestRuns } from '../testing.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { unrestricted } from '../../store/people/visibility.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { endOf, givenUp } from '../testing.ts';
 import { chunkOf, setupOutput, type TestOutput, textOf } from './output-testing.ts';
 import { findOutput, outputLength, readOutputBytes, readOutputPage } from './read-output.ts';

@@ -5,7 +5,7 @@ import type { Reach } from '../../auth/authority.ts';
 import { openAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { AppError, notFound } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { outputKeptFrom } from '../../store/queue/retention.ts';
+import { outputKeptFrom } from '../../store/queue/sweep/retention.ts';
 import { chunkIndex, readChunks, sumRawLengths } from '../../store/runs/run-output.ts';
 import { findAttemptOutput, findStepOutput } from '../../store/runs/runs.ts';
 import { chunkAad, type RunKeys } from '../run-keys.ts';

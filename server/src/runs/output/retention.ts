@@ -11,7 +11,7 @@ import {
   holdRetention,
   moveOutputKeptFrom,
   oldestRun,
-} from '../../store/queue/retention.ts';
+} from '../../store/queue/sweep/retention.ts';
 
 const lockNotAvailable = '55P03';
 const dayMs = 24 * 3_600_000;

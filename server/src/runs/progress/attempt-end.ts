@@ -1,6 +1,6 @@
 // The end of an attempt as it is reported, and what is answered to it.
 import type { OutputState, StepOutcome } from '@opsconductor/protocol';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import type { NewStepOutputs } from '../../store/runs/run-values.ts';
 import type { NewTransfers } from '../../store/runs/transfers.ts';
 

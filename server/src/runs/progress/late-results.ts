@@ -1,14 +1,14 @@
 // Results that come after their attempts were given up: whether they still decide their steps, and how they are noted
 // (ADR 0016).
 import type { Tx } from '../../store/database/connection.ts';
-import { dropCleanUp } from '../../store/queue/clean-ups.ts';
+import { dropCleanUp } from '../../store/queue/attempts/clean-ups.ts';
 import {
   annotateStep,
   type EndedAttempt,
   lockEndedAttempts,
   unknownBeside,
   writeLateResult,
-} from '../../store/queue/step-attempts.ts';
+} from '../../store/queue/attempts/step-attempts.ts';
 import type { StepRow } from '../../store/runs/progress-rows.ts';
 import { outcomeText, runError } from '../clean-text.ts';
 import { type AttemptEnd, answer, type SettleResult } from './attempt-end.ts';

@@ -1,7 +1,7 @@
 // Steps that are leased to an agent ahead of their turn: how they are leased, and how their ends are settled.
 import type { RunChange } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { claimSteps } from '../../store/queue/claims.ts';
+import { claimSteps } from '../../store/queue/claims/claims.ts';
 import { listSteps } from '../../store/runs/runs.ts';
 import { leasedAhead, leaseOf, more, statusesOf } from '../ahead-testing.ts';
 import { markLeased } from '../leases/mark-leased.ts';

@@ -6,8 +6,8 @@ import { recordAudits } from '../../audit/record-audits.ts';
 import { type HeldSession, holdCurrentSessions } from '../../store/agents/agent-sessions.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
-import { leaseDetails } from '../../store/queue/lease-details.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
+import { leaseDetails } from '../../store/queue/claims/lease-details.ts';
 import { readyRanks } from '../../store/queue/strategy-steps.ts';
 import {
   lockStepsAndNext,

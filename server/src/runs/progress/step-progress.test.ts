@@ -1,6 +1,6 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { endOf, failure, givenUp, setupRuns, success, type TestRuns } from '../testing.ts';
 

@@ -3,7 +3,7 @@
 import { isRunEnded, limits, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
 import { plainRules, type StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../../store/database/connection.ts';
-import { endedAttempts } from '../../store/queue/step-attempts.ts';
+import { endedAttempts } from '../../store/queue/attempts/step-attempts.ts';
 import {
   hasBegun,
   lockUnrunSteps,

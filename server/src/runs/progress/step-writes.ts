@@ -3,9 +3,9 @@
 
 import type { OutputState, StepOutcome } from '@opsconductor/protocol';
 import type { Tx } from '../../store/database/connection.ts';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
-import { wantCleanUps } from '../../store/queue/clean-ups.ts';
-import { type SettledAttempt, writeAttempts } from '../../store/queue/step-attempts.ts';
+import { wantCleanUps } from '../../store/queue/attempts/clean-ups.ts';
+import { type SettledAttempt, writeAttempts } from '../../store/queue/attempts/step-attempts.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import type { StepRow, TargetRunRow, WaitingStep } from '../../store/runs/progress-rows.ts';
 import {
   closeSteps,

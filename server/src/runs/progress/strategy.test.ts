@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ClaimedStep } from '../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import { timeOutRun } from '../ends/time-out-run.ts';
 import { markLeased } from '../leases/mark-leased.ts';
 import { endOf, failure, givenUp, setupRuns, success, type TestRuns } from '../testing.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { waitUntilBlocked } from '../../segments/testing.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
-import { runsNotStarted } from '../../store/queue/sweep.ts';
+import { runsNotStarted } from '../../store/queue/sweep/sweep.ts';
 import { findRun, purgeRun } from '../../store/runs/runs.ts';
 import { deleteTarget } from '../../targets/edit-targets.ts';
 import { endUnstarted } from '../ends/end-waits.ts';

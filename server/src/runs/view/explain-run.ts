@@ -12,7 +12,7 @@ import {
   segmentAgents,
   segmentsBefore,
   type WaitingRow,
-} from '../../store/queue/waiting-steps.ts';
+} from '../../store/queue/waiting/waiting-steps.ts';
 import type { RunRecord } from '../../store/runs/runs.ts';
 import {
   type AgentGroup,

@@ -1,6 +1,6 @@
 // Words the reason for a wait: code, sentence and what to do. Pure.
 import type { Wait, WaitCode } from '@opsconductor/protocol';
-import type { LockHolderRow, SegmentAgentsRow, WaitingRow } from '../../store/queue/waiting-steps.ts';
+import type { LockHolderRow, SegmentAgentsRow, WaitingRow } from '../../store/queue/waiting/waiting-steps.ts';
 import type { RunRecord } from '../../store/runs/runs.ts';
 
 export interface Why {

@@ -4,7 +4,10 @@ import type { Attempt } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { type AttemptRecord, listAttempts as readAttempts } from '../../store/queue/step-attempts.ts';
+import {
+  type AttemptRecord,
+  listAttempts as readAttempts,
+} from '../../store/queue/attempts/step-attempts.ts';
 import { findStepOutput } from '../../store/runs/runs.ts';
 import { howItEnded } from '../how-it-ended.ts';
 

@@ -1,7 +1,7 @@
 import { isRunEnded, type RunDetail } from '@opsconductor/protocol';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { countUntoldAttempts } from '../../store/queue/step-attempts.ts';
+import { countUntoldAttempts } from '../../store/queue/attempts/step-attempts.ts';
 import { shownSignature } from '../grants/shown-signature.ts';
 import { shownParameters } from '../values/show-values.ts';
 import { runDetailView } from './run-view.ts';

@@ -1,8 +1,8 @@
 // Agents' sessions: one per agent, renewed by its heartbeat. A lease belongs to a session of its agent.
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
-import { unheardOf } from '../queue/clean-ups.ts';
-import { isAwaitedNoMore, isTargetRunCancelled } from '../queue/step-attempts.ts';
+import { unheardOf } from '../queue/attempts/clean-ups.ts';
+import { isAwaitedNoMore, isTargetRunCancelled } from '../queue/attempts/step-attempts.ts';
 import type { AgentRow } from './agents.ts';
 
 export interface AgentIdentityRow {

@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../database/connection.ts';
-import { leaseDetailJoins } from '../queue/lease-details.ts';
+import { leaseDetailJoins } from '../queue/claims/lease-details.ts';
 
 export interface WrapRow {
   generation: number;

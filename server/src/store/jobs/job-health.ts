@@ -4,7 +4,7 @@ import type { DefinitionProblem } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../database/connection.ts';
 import { jobWithin, reachesEverything, targetRunWithin } from '../people/visibility.ts';
-import { isAble } from '../queue/agent-slots.ts';
+import { isAble } from '../queue/claims/agent-slots.ts';
 
 export interface JobsHealthRow {
   jobs: number;

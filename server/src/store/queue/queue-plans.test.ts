@@ -40,33 +40,32 @@ import {
   noteOutput,
 } from '../runs/run-output.ts';
 import { giveEndReason } from '../runs/runs.ts';
-import { claimNewRun, claimOnce, newClaimId } from './claims.ts';
 import {
   agentsForDueCleanUps,
   hastenCleanUpsOfTargetRun,
   takeDueCleanUps,
   unheardAttempts,
   wantCleanUps,
-} from './clean-ups.ts';
+} from './attempts/clean-ups.ts';
 import {
   detachedOfServer,
   forgetDetached,
   noteDetached,
   orphanAttempts,
   takenByOthers,
-} from './detached-attempts.ts';
-import { leaseDetails } from './lease-details.ts';
-import { freeStaleLocks } from './lock-slots.ts';
-import { heldSteps, segmentQueues, stepCounts } from './queue-status.ts';
-import { moveOutputKeptFrom } from './retention.ts';
+} from './attempts/detached-attempts.ts';
 import {
   begunTargetRuns,
   countUntoldAttempts,
   lockEndedAttempts,
   unknownBeside,
   writeAttempts,
-} from './step-attempts.ts';
+} from './attempts/step-attempts.ts';
+import { claimNewRun, claimOnce, newClaimId } from './claims/claims.ts';
+import { leaseDetails } from './claims/lease-details.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
+import { freeStaleLocks } from './sweep/lock-slots.ts';
+import { moveOutputKeptFrom } from './sweep/retention.ts';
 import {
   attemptsToStop,
   attemptsToStopOn,
@@ -76,9 +75,16 @@ import {
   overdueAttempts,
   resumedTargetRuns,
   runsNotStarted,
-} from './sweep.ts';
-import { longWaits, runsThatWait } from './wait-bounds.ts';
-import { listWaiting, lockHolders, runsBefore, segmentAgents, segmentsBefore } from './waiting-steps.ts';
+} from './sweep/sweep.ts';
+import { heldSteps, segmentQueues, stepCounts } from './waiting/queue-status.ts';
+import { longWaits, runsThatWait } from './waiting/wait-bounds.ts';
+import {
+  listWaiting,
+  lockHolders,
+  runsBefore,
+  segmentAgents,
+  segmentsBefore,
+} from './waiting/waiting-steps.ts';
 
 const finishedTargets = 20_000;
 const stepsEach = 10;

@@ -6,7 +6,7 @@ import { connectQueue, type Sql } from '../database/connection.ts';
 import { setupDatabase } from '../database/testing.ts';
 import { inTransaction } from '../database/transaction.ts';
 import { lockStepsAndNext } from '../runs/progress-rows.ts';
-import { overdueAttempts } from './sweep.ts';
+import { overdueAttempts } from './sweep/sweep.ts';
 
 const hosts = 400;
 let t: TestRuns;

@@ -2,7 +2,7 @@
 // (`progress-rows.ts`).
 import type { Detections, OutputState, StepStatus } from '@opsconductor/protocol';
 import type { Tx } from '../database/connection.ts';
-import { attemptSlackS } from '../queue/claims.ts';
+import { attemptSlackS } from '../queue/claims/claims.ts';
 import { idsOf, type RunRow, type TargetRunRow } from './progress-rows.ts';
 
 export interface SettledStep {

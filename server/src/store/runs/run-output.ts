@@ -3,7 +3,7 @@ import { type OutputStreamName, streamCode, streamOfCode } from '@opsconductor/p
 import type { PendingQuery, Row } from 'postgres';
 import { type Queryable, type Sql, type Tx, unprepared } from '../database/connection.ts';
 import type { BinaryQueryable } from '../database/driver/binary-connection.ts';
-import { stepIdsOf } from '../queue/step-attempts.ts';
+import { stepIdsOf } from '../queue/attempts/step-attempts.ts';
 
 export interface ChunkRow {
   attemptDay: string;

@@ -3,7 +3,7 @@ import { ServerMetrics } from '../../../metrics/server-metrics.ts';
 import { chunkOf, setupOutput, type TestOutput } from '../../../runs/output/output-testing.ts';
 import type { ProgressNews } from '../../../runs/progress/run-ledger.ts';
 import { endOf } from '../../../runs/testing.ts';
-import type { ClaimedStep } from '../../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../../store/queue/claims/claims.ts';
 import { setupApp, type TestApp, type TestRequest } from '../../testing.ts';
 import { metricsRoutes } from '../metrics.ts';
 import { decisionRoutes } from './decisions.ts';

@@ -1,7 +1,7 @@
 // Reading the output of a step over HTTP, whole or in ranges.
 import type { ErrorBody, OutputPage } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { ClaimedStep } from '../../../store/queue/claims.ts';
+import type { ClaimedStep } from '../../../store/queue/claims/claims.ts';
 import { UserTurns } from '../../../turns/user-turns.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
 

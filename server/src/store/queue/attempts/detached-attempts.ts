@@ -1,9 +1,9 @@
 // Attempts whose command continues without its agent, and which of them wait for another agent to take them over.
 import { limits } from '@opsconductor/protocol';
-import type { Queryable, Sql } from '../database/connection.ts';
-import { isRefused } from '../database/refused-statement.ts';
-import { isAble } from './agent-slots.ts';
-import type { ClaimedStep } from './claims.ts';
+import type { Queryable, Sql } from '../../database/connection.ts';
+import { isRefused } from '../../database/refused-statement.ts';
+import { isAble } from '../claims/agent-slots.ts';
+import type { ClaimedStep } from '../claims/claims.ts';
 import { stepIdsOf } from './step-attempts.ts';
 
 type AttemptRef = { stepId: number; epoch: number };

@@ -1,7 +1,7 @@
 // Attempts that ended unknown and whose processes may still run on their targets.
 import type { CleanUpFinding } from '@opsconductor/protocol';
 import type { PendingQuery, Row } from 'postgres';
-import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import type { Queryable, Sql, Tx } from '../../database/connection.ts';
 import { stepIdsOf } from './step-attempts.ts';
 
 /**

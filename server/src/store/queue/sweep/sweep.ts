@@ -1,9 +1,9 @@
 // What the sweep looks for, by the database's clock.
 import { limits } from '@opsconductor/protocol';
-import { deleteOldAsks } from '../agents/agent-asks.ts';
-import type { Queryable, Sql, Tx } from '../database/connection.ts';
-import type { Condition } from '../people/visibility.ts';
-import { isTargetRunCancelled, targetRunCancelledAt } from './step-attempts.ts';
+import { deleteOldAsks } from '../../agents/agent-asks.ts';
+import type { Queryable, Sql, Tx } from '../../database/connection.ts';
+import type { Condition } from '../../people/visibility.ts';
+import { isTargetRunCancelled, targetRunCancelledAt } from '../attempts/step-attempts.ts';
 import { writeRows } from './write-apart.ts';
 
 const clockLock = 0x0_95c0_5d;

@@ -1,7 +1,7 @@
 // Claims run by run, for when the database refuses a claim of all: a step whose row can't be written must not keep the
 // steps of other runs from being leased.
-import type { Sql } from '../database/connection.ts';
-import { isRefused } from '../database/refused-statement.ts';
+import type { Sql } from '../../database/connection.ts';
+import { isRefused } from '../../database/refused-statement.ts';
 import { freeSlots } from './agent-slots.ts';
 import { candidateRuns, segmentsWithReadySteps } from './claim-runs.ts';
 import { type CandidateRun, type Claim, claimOnce, maxKinds, maxReleased } from './claims.ts';

@@ -1,9 +1,9 @@
 // What the sweep does about the locks of target runs. The functions that take and free them are in
 // migrations/0006_dispatch.sql.
 import { limits } from '@opsconductor/protocol';
-import type { Tx } from '../database/connection.ts';
-import { isRefused } from '../database/refused-statement.ts';
-import type { Condition } from '../people/visibility.ts';
+import type { Tx } from '../../database/connection.ts';
+import { isRefused } from '../../database/refused-statement.ts';
+import type { Condition } from '../../people/visibility.ts';
 
 /** How many waiting steps may try again for each free lock. */
 const woken = 16;

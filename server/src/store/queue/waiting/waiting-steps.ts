@@ -1,9 +1,9 @@
 // What the steps of a run wait for, grouped, and what a claim would find in its segments. The conditions are those of
 // a claim, so that what is shown is what decides.
-import type { Reach } from '../../auth/authority.ts';
-import type { Queryable } from '../database/connection.ts';
-import { segmentWithin, targetRunWithin } from '../people/visibility.ts';
-import { isAble } from './agent-slots.ts';
+import type { Reach } from '../../../auth/authority.ts';
+import type { Queryable } from '../../database/connection.ts';
+import { segmentWithin, targetRunWithin } from '../../people/visibility.ts';
+import { isAble } from '../claims/agent-slots.ts';
 import { idlePlaces, waitsUntil } from './wait-bounds.ts';
 
 export type WaitKind =

@@ -1,8 +1,8 @@
 // Counts of the queue for the executor and worker status endpoints.
-import type { Reach } from '../../auth/authority.ts';
-import type { Queryable } from '../database/connection.ts';
-import { reachesEverything, segmentWithin, targetRunWithin } from '../people/visibility.ts';
-import { isAble } from './agent-slots.ts';
+import type { Reach } from '../../../auth/authority.ts';
+import type { Queryable } from '../../database/connection.ts';
+import { reachesEverything, segmentWithin, targetRunWithin } from '../../people/visibility.ts';
+import { isAble } from '../claims/agent-slots.ts';
 
 /** Of the steps that are leased in a target run, one counts as running: the others wait for their turn. */
 export async function stepCounts(

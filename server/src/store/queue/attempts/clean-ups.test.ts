@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { givenUp, setupRuns } from '../../runs/testing.ts';
-import { inTransaction } from '../database/transaction.ts';
+import { givenUp, setupRuns } from '../../../runs/testing.ts';
+import { inTransaction } from '../../database/transaction.ts';
 import { noteCleanUps, takeDueCleanUps } from './clean-ups.ts';
 import { listAttempts } from './step-attempts.ts';
 

@@ -1,7 +1,7 @@
 // How long ready steps wait for an agent or a lock. While anything of a run is going on in a segment, or was within the
 // run's `start_within`, its other steps there wait their turn. After that no agent can be expected to come, and they
 // end.
-import type { Queryable, Sql } from '../database/connection.ts';
+import type { Queryable, Sql } from '../../database/connection.ts';
 
 /**
  * Reason of a step that waited too long. Until something moves again in that segment, no further step waits for its

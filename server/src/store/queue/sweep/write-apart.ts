@@ -1,7 +1,7 @@
 // Updates of many rows in a transaction, some of which the database may refuse to write.
-import type { Tx } from '../database/connection.ts';
-import { isRefused } from '../database/refused-statement.ts';
-import type { Condition } from '../people/visibility.ts';
+import type { Tx } from '../../database/connection.ts';
+import { isRefused } from '../../database/refused-statement.ts';
+import type { Condition } from '../../people/visibility.ts';
 
 /** Updates those rows of a table that meet the condition. */
 type Update = (tx: Tx, where: Condition) => PromiseLike<{ count: number }>;

@@ -1,7 +1,7 @@
 // Which agents can be given steps, and their free slots. Parts of the statement in `claims.ts`, except the condition
 // `isAble`, which tells the same to whatever explains or counts what waits.
 import { limits } from '@opsconductor/protocol';
-import type { Queryable } from '../database/connection.ts';
+import type { Queryable } from '../../database/connection.ts';
 import type { ClaimAmong } from './claims.ts';
 
 /**

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { endOf, holdTransaction, setupRuns, success, testServerId } from '../../runs/testing.ts';
-import { getAgent } from '../../segments/agents/list-agents.ts';
-import { lockCurrentSession, openSessions, renewSessions } from '../agents/agent-sessions.ts';
-import type { Tx } from '../database/connection.ts';
-import { inTransaction } from '../database/transaction.ts';
-import { unrestricted } from '../people/visibility.ts';
+import { endOf, holdTransaction, setupRuns, success, testServerId } from '../../../runs/testing.ts';
+import { getAgent } from '../../../segments/agents/list-agents.ts';
+import { lockCurrentSession, openSessions, renewSessions } from '../../agents/agent-sessions.ts';
+import type { Tx } from '../../database/connection.ts';
+import { inTransaction } from '../../database/transaction.ts';
+import { unrestricted } from '../../people/visibility.ts';
 import { claimOnce, claimSteps } from './claims.ts';
 import { leaseDetails } from './lease-details.ts';
 

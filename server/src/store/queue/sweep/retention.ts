@@ -1,7 +1,7 @@
 // Removes old data: whole partitions of output, then runs in batches. Any server may do it; one does at a time.
-import type { Queryable, Sql, Tx } from '../database/connection.ts';
-import { dropDeletedJobs } from '../jobs/jobs.ts';
-import { deleteOutputOf, outputIsKept } from '../runs/run-output.ts';
+import type { Queryable, Sql, Tx } from '../../database/connection.ts';
+import { dropDeletedJobs } from '../../jobs/jobs.ts';
+import { deleteOutputOf, outputIsKept } from '../../runs/run-output.ts';
 
 const retentionLock = 0x0_95c0_5e;
 /** Dropping a partition waits for its readers, and everyone who writes output waits behind the drop. */

@@ -1,7 +1,7 @@
 import { agentCapabilities } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
-import { explainRun } from '../../runs/view/explain-run.ts';
+import { endOf, setupRuns, type TestRuns } from '../../../runs/testing.ts';
+import { explainRun } from '../../../runs/view/explain-run.ts';
 import { claimSteps } from './claims.ts';
 
 const onSecond = '0b7e1c52-0000-4000-8000-000000000002';

@@ -1,9 +1,9 @@
 // What an agent needs besides the lease itself: where the target is, which host keys are accepted, the sealed
 // credential.
 import type { InheritedSettings } from '@opsconductor/protocol';
-import type { Queryable } from '../database/connection.ts';
-import { type TrustEntry, trustOfSegment } from '../host-keys/host-trust.ts';
-import { inheritedCredential, mergedSettings, namedCredential } from '../targets/effective-settings.ts';
+import type { Queryable } from '../../database/connection.ts';
+import { type TrustEntry, trustOfSegment } from '../../host-keys/host-trust.ts';
+import { inheritedCredential, mergedSettings, namedCredential } from '../../targets/effective-settings.ts';
 
 export interface LeaseDetails {
   stepId: number;

@@ -1,7 +1,7 @@
 // Claims while the database refuses to write the row of a step.
 import { agentCapabilities } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { refuseToWrite, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
+import { refuseToWrite, setupRuns, type TestRuns, testServerId } from '../../../runs/testing.ts';
 import { claimRunsApart } from './claim-apart.ts';
 import { claimSteps, newClaimId } from './claims.ts';
 

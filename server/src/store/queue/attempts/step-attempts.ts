@@ -7,7 +7,7 @@ import type {
   StepOutcome,
   StepReason,
 } from '@opsconductor/protocol';
-import type { Queryable, Sql, Tx } from '../database/connection.ts';
+import type { Queryable, Sql, Tx } from '../../database/connection.ts';
 
 export interface SettledAttempt {
   stepId: number;

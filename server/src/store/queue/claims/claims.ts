@@ -1,7 +1,7 @@
 // Claiming: one statement decides who runs a step. It leases ready steps to the agent sessions that this server holds.
 import { randomBytes } from 'node:crypto';
 import { limits } from '@opsconductor/protocol';
-import type { Queryable, Sql } from '../database/connection.ts';
+import type { Queryable, Sql } from '../../database/connection.ts';
 import { freeSlots, pairedWithSlots } from './agent-slots.ts';
 import {
   candidateRuns,

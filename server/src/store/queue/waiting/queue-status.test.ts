@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
-import type { Queryable } from '../database/connection.ts';
-import { rowsRead } from '../database/testing/rows-read.ts';
-import { unrestricted } from '../people/visibility.ts';
+import { endOf, setupRuns, type TestRuns } from '../../../runs/testing.ts';
+import type { Queryable } from '../../database/connection.ts';
+import { rowsRead } from '../../database/testing/rows-read.ts';
+import { unrestricted } from '../../people/visibility.ts';
 import { oldestReadyMs, segmentQueues } from './queue-status.ts';
 
 const runs = 50;

@@ -1,10 +1,10 @@
 // How much of a run is read by the queries that everyone who looks at a run, and the sweep, repeat every few seconds.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { endOf, setupRuns, success, type TestRuns } from '../../runs/testing.ts';
-import { makeSegment } from '../../segments/testing.ts';
-import type { Queryable } from '../database/connection.ts';
-import { rowsRead } from '../database/testing/rows-read.ts';
-import { unrestricted } from '../people/visibility.ts';
+import { endOf, setupRuns, success, type TestRuns } from '../../../runs/testing.ts';
+import { makeSegment } from '../../../segments/testing.ts';
+import type { Queryable } from '../../database/connection.ts';
+import { rowsRead } from '../../database/testing/rows-read.ts';
+import { unrestricted } from '../../people/visibility.ts';
 import { idlePlaces, longWaits } from './wait-bounds.ts';
 import { listWaiting, runTimes } from './waiting-steps.ts';
 

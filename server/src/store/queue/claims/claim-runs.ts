@@ -1,6 +1,6 @@
 // In which segments and from which runs a claim takes steps: by priority, then by how much each run has in flight
 // (ADR 0018). Parts of the statement in `claims.ts`.
-import type { Queryable } from '../database/connection.ts';
+import type { Queryable } from '../../database/connection.ts';
 import type { CandidateRun, ClaimAmong } from './claims.ts';
 
 /**
