@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { AuditSealer } from '../server/src/audit/sealer.ts';
+import { AuditSealer } from '../server/src/audit/sealing/sealer.ts';
 import { Authority } from '../server/src/auth/authority.ts';
 import { openInstallation } from '../server/src/auth/installation/open-installation.ts';
 import { hashSecretToken, makeSecretToken } from '../server/src/auth/secret-token.ts';

@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { CheckpointFeed } from './audit/checkpoint-feed.ts';
-import { CheckpointFile } from './audit/checkpoint-file.ts';
+import { CheckpointFeed } from './audit/checkpoints/checkpoint-feed.ts';
+import { CheckpointFile } from './audit/checkpoints/checkpoint-file.ts';
 import { refusalRecorder } from './audit/record-refusal.ts';
-import { AuditSealer } from './audit/sealer.ts';
+import { AuditSealer } from './audit/sealing/sealer.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { defaultIdentitySettings, type IdentitySettings } from './auth/identity-deps.ts';
 import type { Installation } from './auth/installation/open-installation.ts';

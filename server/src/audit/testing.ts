@@ -6,8 +6,8 @@ import type { Sql } from '../store/database/connection.ts';
 import { borrowDatabase } from '../store/database/testing.ts';
 import { insertInstallation } from '../store/installation/installation.ts';
 import { type AuditEntry, recordAudit } from './record-audit.ts';
-import { Retention } from './retention.ts';
-import { AuditSealer, type SealerDeps } from './sealer.ts';
+import { Retention } from './sealing/retention.ts';
+import { AuditSealer, type SealerDeps } from './sealing/sealer.ts';
 
 export interface TestAudit {
   sql: Sql;

@@ -1,6 +1,6 @@
 // What connected agents say about themselves and their attempts, and what this server does then.
 import { type AgentMessageOf, closeCodes, type TransferProgress, visibleLine } from '@opsconductor/protocol';
-import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
+import type { CheckpointFeed } from '../audit/checkpoints/checkpoint-feed.ts';
 import { recordAudit } from '../audit/record-audit.ts';
 import type { Log } from '../log.ts';
 import type { LeaseBuilder } from '../runs/leases/lease-builder.ts';

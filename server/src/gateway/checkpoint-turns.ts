@@ -1,6 +1,6 @@
 // Decides when agents are given the newest checkpoint of the audit log. They write it to disk, and a thousand of them
 // may share one machine, so agents take turns, and those that connected together don't all have their turn at once.
-import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
+import type { CheckpointFeed } from '../audit/checkpoints/checkpoint-feed.ts';
 import type { AgentLink } from './link/agent-link.ts';
 
 /** Checkpoints given to all agents together. */

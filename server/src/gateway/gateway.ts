@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { type AgentMessageOf, closeCodes, limits } from '@opsconductor/protocol';
 import type { WebSocket } from 'ws';
-import type { CheckpointFeed } from '../audit/checkpoint-feed.ts';
+import type { CheckpointFeed } from '../audit/checkpoints/checkpoint-feed.ts';
 import type { AgentContents } from '../files/agent-contents.ts';
 import type { Log } from '../log.ts';
 import type { CleanUpRequests } from '../runs/ends/clean-up-requests.ts';

@@ -1,6 +1,6 @@
 import { type Permission, type ScannedHost, scanFindings } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { searchLog } from '../audit/search-log.ts';
+import { searchLog } from '../audit/reading/search-log.ts';
 import { Authority, type Reach } from '../auth/authority.ts';
 import type { Caller } from '../caller.ts';
 import {

@@ -9,7 +9,7 @@ import { refuseMoved } from '../../database/move/moved-mark.ts';
 import { connect, type Sql } from '../../store/database/connection.ts';
 import { databaseRefusal } from '../../store/database/database-refusal.ts';
 import { hasSchema, readInstallation } from '../../store/installation/installation.ts';
-import { readNotes } from '../checkpoint-notes.ts';
+import { readNotes } from '../checkpoints/checkpoint-notes.ts';
 import type { LogVerifier } from './log-verifier.ts';
 import { type VerifyOptions, verifyDatabase } from './verify-database.ts';
 import { readExportHead, verifyExport } from './verify-export.ts';

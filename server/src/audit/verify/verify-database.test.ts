@@ -2,7 +2,7 @@
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { latestCheckpoint } from '../../store/audit/audit-seals.ts';
-import { sealRows } from '../seal-rows.ts';
+import { sealRows } from '../sealing/seal-rows.ts';
 import { applyRetention, setupAudit, type TestAudit } from '../testing.ts';
 import type { Finding } from './log-verifier.ts';
 import { verifyDatabase } from './verify-database.ts';

@@ -4,9 +4,9 @@ import type { Frontier } from '@opsconductor/protocol/audit';
 import { retentionNotes } from '../../store/audit/audit-seals.ts';
 import { strayRows, unsealedRows } from '../../store/audit/audit-verification.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { readRetentionNote } from '../retention.ts';
+import { walkLog } from '../reading/walk-log.ts';
+import { readRetentionNote } from '../sealing/retention.ts';
 import { readFrontier, TreeDamaged } from '../tree-reader.ts';
-import { walkLog } from '../walk-log.ts';
 import { LogVerifier, verifyExternal } from './log-verifier.ts';
 
 export interface VerifyOptions {

@@ -12,7 +12,7 @@ import {
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { hashRow, type SealedRow } from '../leaf.ts';
-import { readRetentionNote } from '../retention.ts';
+import { readRetentionNote } from '../sealing/retention.ts';
 import { LogVerifier, verifyExternal } from './log-verifier.ts';
 import type { VerifyOptions } from './verify-database.ts';
 

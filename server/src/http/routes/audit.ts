@@ -6,9 +6,9 @@ import {
   AuditQuerySchema,
 } from '@opsconductor/protocol';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
-import { type ExportDeps, exportLog } from '../../audit/export-log.ts';
+import { type ExportDeps, exportLog } from '../../audit/reading/export-log.ts';
+import { filterOf, searchLog } from '../../audit/reading/search-log.ts';
 import { recordAudit } from '../../audit/record-audit.ts';
-import { filterOf, searchLog } from '../../audit/search-log.ts';
 import type { Authority } from '../../auth/authority.ts';
 import { auditedBy, callerOf } from '../../caller.ts';
 import { AppError } from '../../errors.ts';

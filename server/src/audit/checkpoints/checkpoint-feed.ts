@@ -3,11 +3,11 @@
 
 import type { AgentMessageOf, ServerMessageOf } from '@opsconductor/protocol';
 import { CheckpointError, readCheckpoint, verifyCheckpoint } from '@opsconductor/protocol/audit';
-import type { Log } from '../log.ts';
-import { type CheckpointRow, latestCheckpoint } from '../store/audit/audit-seals.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { recordAudit } from './record-audit.ts';
-import { consistencyProof, TreeDamaged } from './tree-reader.ts';
+import type { Log } from '../../log.ts';
+import { type CheckpointRow, latestCheckpoint } from '../../store/audit/audit-seals.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { recordAudit } from '../record-audit.ts';
+import { consistencyProof, TreeDamaged } from '../tree-reader.ts';
 
 export interface FeedDeps {
   sql: Sql;

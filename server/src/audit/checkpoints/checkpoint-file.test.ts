@@ -2,10 +2,10 @@ import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest';
-import { latestCheckpoint } from '../store/audit/audit-seals.ts';
+import { latestCheckpoint } from '../../store/audit/audit-seals.ts';
+import { setupAudit, type TestAudit } from '../testing.ts';
 import { CheckpointFile } from './checkpoint-file.ts';
 import { readNotes } from './checkpoint-notes.ts';
-import { setupAudit, type TestAudit } from './testing.ts';
 
 let t: TestAudit;
 let folder: string;

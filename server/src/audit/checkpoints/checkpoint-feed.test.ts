@@ -1,7 +1,7 @@
 import { provesConsistency, readCheckpoint, type SignedCheckpoint } from '@opsconductor/protocol/audit';
 import { afterAll, afterEach, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
+import { setupAudit, type TestAudit } from '../testing.ts';
 import { CheckpointFeed } from './checkpoint-feed.ts';
-import { setupAudit, type TestAudit } from './testing.ts';
 
 let t: TestAudit;
 beforeAll(async () => {

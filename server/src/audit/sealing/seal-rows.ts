@@ -11,7 +11,7 @@ import {
   signCheckpoint,
 } from '@opsconductor/protocol/audit';
 import type { KeyPair } from '@opsconductor/protocol/sealing';
-import type { Log } from '../log.ts';
+import type { Log } from '../../log.ts';
 import {
   insertCheckpoint,
   insertLeaves,
@@ -21,12 +21,12 @@ import {
   type NodeRow,
   sealingTime,
   takeUnsealed,
-} from '../store/audit/audit-seals.ts';
-import type { Sql, Tx } from '../store/database/connection.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { hashRow } from './leaf.ts';
-import { recordAudit } from './record-audit.ts';
-import { readFrontier, storedEvery, TreeDamaged } from './tree-reader.ts';
+} from '../../store/audit/audit-seals.ts';
+import type { Sql, Tx } from '../../store/database/connection.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { hashRow } from '../leaf.ts';
+import { recordAudit } from '../record-audit.ts';
+import { readFrontier, storedEvery, TreeDamaged } from '../tree-reader.ts';
 
 export interface SealDeps {
   sql: Sql;

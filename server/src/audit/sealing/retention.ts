@@ -6,9 +6,9 @@ import {
   insertRetentionNote,
   retainedBelow,
   sizeSealedBefore,
-} from '../store/audit/audit-seals.ts';
-import { inTransaction } from '../store/database/transaction.ts';
-import { recordAudit } from './record-audit.ts';
+} from '../../store/audit/audit-seals.ts';
+import { inTransaction } from '../../store/database/transaction.ts';
+import { recordAudit } from '../record-audit.ts';
 import type { SealDeps } from './seal-rows.ts';
 
 const positionsPerDelete = 2_000;

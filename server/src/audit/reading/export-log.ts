@@ -2,12 +2,12 @@
 // one JSON object per line (docs/audit.md), or as CSV for people. Written page by page, as the reader takes it.
 import type { AuditExportQuery } from '@opsconductor/protocol';
 import { readCheckpoint } from '@opsconductor/protocol/audit';
-import { latestCheckpoint, retentionNotes } from '../store/audit/audit-seals.ts';
-import { type AuditFilter, auditIds, exportAudit, unsealedAudit } from '../store/audit/audit-search.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { reachesEverything } from '../store/people/visibility.ts';
+import { latestCheckpoint, retentionNotes } from '../../store/audit/audit-seals.ts';
+import { type AuditFilter, auditIds, exportAudit, unsealedAudit } from '../../store/audit/audit-search.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { reachesEverything } from '../../store/people/visibility.ts';
+import { inclusionProofs } from '../tree-reader.ts';
 import { csvHead, csvLine } from './csv.ts';
-import { inclusionProofs } from './tree-reader.ts';
 import { walkLog } from './walk-log.ts';
 
 export interface ExportDeps {

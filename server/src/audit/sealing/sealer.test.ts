@@ -12,16 +12,16 @@ import {
   deleteRetained,
   latestCheckpoint,
   sizeSealedBefore,
-} from '../store/audit/audit-seals.ts';
-import { connect, type Sql } from '../store/database/connection.ts';
-import { rowsRead } from '../store/database/testing/rows-read.ts';
-import { hashRow } from './leaf.ts';
-import { recordAudit } from './record-audit.ts';
+} from '../../store/audit/audit-seals.ts';
+import { connect, type Sql } from '../../store/database/connection.ts';
+import { rowsRead } from '../../store/database/testing/rows-read.ts';
+import { hashRow } from '../leaf.ts';
+import { recordAudit } from '../record-audit.ts';
+import { applyRetention, setupAudit, type TestAudit, testEntry } from '../testing.ts';
+import { consistencyProof, inclusionProofs, readFrontier } from '../tree-reader.ts';
 import { Retention } from './retention.ts';
 import { sealRows } from './seal-rows.ts';
 import { AuditSealer } from './sealer.ts';
-import { applyRetention, setupAudit, type TestAudit, testEntry } from './testing.ts';
-import { consistencyProof, inclusionProofs, readFrontier } from './tree-reader.ts';
 
 let t: TestAudit;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 // Writes rows as CSV (RFC 4180). Names and details come from anyone, so what a spreadsheet would run as a formula gets
 // an apostrophe in front.
-import type { SealedRow } from './leaf.ts';
+import type { SealedRow } from '../leaf.ts';
 
 const columns = [
   'id',

@@ -1,7 +1,7 @@
 // Every second: checks whether the log is still the same, seals what was written, and removes what retention allows.
 // Any server may seal; only one does at a time.
 import type { SignedCheckpoint } from '@opsconductor/protocol/audit';
-import { leaptMessage, removalClock } from '../store/queue/sweep/sweep.ts';
+import { leaptMessage, removalClock } from '../../store/queue/sweep/sweep.ts';
 import { LogWatch, type LogWatchDeps } from './log-watch.ts';
 import { Retention } from './retention.ts';
 import { type SealDeps, sealRows } from './seal-rows.ts';

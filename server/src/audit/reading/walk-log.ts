@@ -1,9 +1,9 @@
 // Reads the sealed log in its own order: places, and each checkpoint after those that it covers. It uses short queries
 // one after another, so that a slow reader holds nothing up.
 import { readCheckpoint } from '@opsconductor/protocol/audit';
-import { type CheckpointRow, checkpointsAfter, latestCheckpoint } from '../store/audit/audit-seals.ts';
-import { type PlaceRow, readPlaces } from '../store/audit/audit-verification.ts';
-import type { Sql } from '../store/database/connection.ts';
+import { type CheckpointRow, checkpointsAfter, latestCheckpoint } from '../../store/audit/audit-seals.ts';
+import { type PlaceRow, readPlaces } from '../../store/audit/audit-verification.ts';
+import type { Sql } from '../../store/database/connection.ts';
 
 export type LogItem = { kind: 'place'; place: PlaceRow } | { kind: 'checkpoint'; note: string };
 

@@ -1,9 +1,9 @@
 import type { AuditPage, AuditQuery } from '@opsconductor/protocol';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { unrestricted } from '../store/people/visibility.ts';
-import { recordAudit } from './record-audit.ts';
+import { unrestricted } from '../../store/people/visibility.ts';
+import { recordAudit } from '../record-audit.ts';
+import { setupAudit, type TestAudit, testEntry } from '../testing.ts';
 import { searchLog } from './search-log.ts';
-import { setupAudit, type TestAudit, testEntry } from './testing.ts';
 
 let t: TestAudit;
 

@@ -2,8 +2,8 @@
 // has looked, and a cursor that goes on from there.
 import type { AuditPage, AuditQuery, AuditRow } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
-import type { Reach } from '../auth/authority.ts';
-import { AppError, invalidField } from '../errors.ts';
+import type { Reach } from '../../auth/authority.ts';
+import { AppError, invalidField } from '../../errors.ts';
 import {
   type AuditFilter,
   auditIds,
@@ -11,9 +11,9 @@ import {
   idsOfPeriod,
   searchAudit,
   timeOfRow,
-} from '../store/audit/audit-search.ts';
-import { type Sql, sqlState } from '../store/database/connection.ts';
-import { decodeCursor, encodeCursor, pageOf } from '../store/database/cursor.ts';
+} from '../../store/audit/audit-search.ts';
+import { type Sql, sqlState } from '../../store/database/connection.ts';
+import { decodeCursor, encodeCursor, pageOf } from '../../store/database/cursor.ts';
 
 const queryCancelled = '57014';
 /** Ids that are searched with one statement. */

@@ -2,11 +2,11 @@
 // start-up, the file is compared with the log: a log that is behind the file was truncated or rolled back.
 import { open } from 'node:fs/promises';
 import { CheckpointError, readCheckpoint, type SignedCheckpoint } from '@opsconductor/protocol/audit';
-import type { Log } from '../log.ts';
-import { checkpointOfNumber, checkpointsAfter, latestCheckpoint } from '../store/audit/audit-seals.ts';
-import type { Sql } from '../store/database/connection.ts';
+import type { Log } from '../../log.ts';
+import { checkpointOfNumber, checkpointsAfter, latestCheckpoint } from '../../store/audit/audit-seals.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { recordAudit } from '../record-audit.ts';
 import { splitNotes } from './checkpoint-notes.ts';
-import { recordAudit } from './record-audit.ts';
 
 const notesPerWrite = 500;
 const tailBytes = 16 * 1024;

@@ -2,16 +2,16 @@
 // are its newest sealed one, and were it a second before, exist. So a log that was emptied or truncated is reported even
 // if nobody writes to it any more, or if it goes on at that moment.
 import type { KeyPair } from '@opsconductor/protocol/sealing';
-import type { Log } from '../log.ts';
+import type { Log } from '../../log.ts';
 import {
   type CheckpointRow,
   checkpointOfNumber,
   latestCheckpoint,
   retentionNotes,
-} from '../store/audit/audit-seals.ts';
-import { readPlaces } from '../store/audit/audit-verification.ts';
-import type { Sql } from '../store/database/connection.ts';
-import { type AuditEntry, recordAudit } from './record-audit.ts';
+} from '../../store/audit/audit-seals.ts';
+import { readPlaces } from '../../store/audit/audit-verification.ts';
+import type { Sql } from '../../store/database/connection.ts';
+import { type AuditEntry, recordAudit } from '../record-audit.ts';
 import { readRetentionNote } from './retention.ts';
 
 export interface LogWatchDeps {

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { applyRetention, setupAudit, type TestAudit } from '../testing.ts';
 import { LogWatch } from './log-watch.ts';
 import { AuditSealer } from './sealer.ts';
-import { applyRetention, setupAudit, type TestAudit } from './testing.ts';
 
 let t: TestAudit;
 beforeAll(async () => {
