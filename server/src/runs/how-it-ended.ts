@@ -1,4 +1,4 @@
-import type { SettledStep } from '../store/runs/progress-writes.ts';
+import type { SettledStep } from '../store/runs/progress/progress-writes.ts';
 
 export type HowItEnded = Pick<
   SettledStep,

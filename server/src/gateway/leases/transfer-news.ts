@@ -7,7 +7,7 @@ import { Check } from 'typebox/value';
 import type { Log } from '../../log.ts';
 import type { LiveHub, LiveTransfer } from '../../runs/live/live-hub.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { tellTransfers } from '../../store/runs/transfer-notices.ts';
+import { tellTransfers } from '../../store/runs/transfers/transfer-notices.ts';
 
 /** PostgreSQL allows 8,000 bytes in a notification. */
 const maxPayloadBytes = 7_500;

@@ -14,7 +14,7 @@ import {
   segmentQueues,
   stepCounts,
 } from '../../store/queue/waiting/queue-status.ts';
-import { listOpenRunParts } from '../../store/runs/run-parts.ts';
+import { listOpenRunParts } from '../../store/runs/lists/run-parts.ts';
 
 const maxNamedAgents = 5;
 

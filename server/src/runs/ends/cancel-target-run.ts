@@ -8,7 +8,7 @@ import type { Queryable, Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { hastenCleanUpsOfTargetRun } from '../../store/queue/attempts/clean-ups.ts';
 import { countUntoldAttempts } from '../../store/queue/attempts/step-attempts.ts';
-import { keepFromAgents, lockTargetRun, type RunRow } from '../../store/runs/progress-rows.ts';
+import { keepFromAgents, lockTargetRun, type RunRow } from '../../store/runs/progress/progress-rows.ts';
 import {
   giveEndReason,
   listTargetRuns,

@@ -8,7 +8,7 @@ import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { hastenCleanUps } from '../../store/queue/attempts/clean-ups.ts';
 import { heldStepIds, stepsNow, writeDecisions } from '../../store/queue/decisions.ts';
-import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
+import { lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress/progress-rows.ts';
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 import { seeRun } from '../view/seen-run.ts';

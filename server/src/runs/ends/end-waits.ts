@@ -6,7 +6,11 @@ import { inTransaction } from '../../store/database/transaction.ts';
 import { begunTargetRuns } from '../../store/queue/attempts/step-attempts.ts';
 import { isUnstarted, waitedFor } from '../../store/queue/sweep/sweep.ts';
 import { type LongWait, longWaits } from '../../store/queue/waiting/wait-bounds.ts';
-import { lockOpenTargetRuns, lockStepsAndNext, lockWaitingSteps } from '../../store/runs/progress-rows.ts';
+import {
+  lockOpenTargetRuns,
+  lockStepsAndNext,
+  lockWaitingSteps,
+} from '../../store/runs/progress/progress-rows.ts';
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 import { stopWaiting } from './stop-run.ts';

@@ -13,7 +13,7 @@ import {
   type TargetRunRow,
   type WaitingStep,
   waitingStepsOf,
-} from '../../store/runs/progress-rows.ts';
+} from '../../store/runs/progress/progress-rows.ts';
 import type { RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 

@@ -4,7 +4,7 @@ import { markStarted, type StartedStep } from '../../store/agents/agent-sessions
 import type { Sql } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { forgetDetached, noteDetached } from '../../store/queue/attempts/detached-attempts.ts';
-import { liveLeases, lockTargetRuns } from '../../store/runs/progress-rows.ts';
+import { liveLeases, lockTargetRuns } from '../../store/runs/progress/progress-rows.ts';
 import type { StepChange } from '../progress/run-changes.ts';
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 

@@ -21,7 +21,7 @@ import {
   orphanAttempts,
   takenByOthers,
 } from '../../store/queue/attempts/detached-attempts.ts';
-import { lockRuns } from '../../store/runs/progress-rows.ts';
+import { lockRuns } from '../../store/runs/progress/progress-rows.ts';
 import type { AttemptEnd } from '../progress/attempt-end.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';

@@ -3,8 +3,13 @@
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { begunTargetRuns } from '../../store/queue/attempts/step-attempts.ts';
-import { hasBegun, lockStepsAndNext, lockTargetRuns, type StepRow } from '../../store/runs/progress-rows.ts';
-import { returnUnbegun } from '../../store/runs/progress-writes.ts';
+import {
+  hasBegun,
+  lockStepsAndNext,
+  lockTargetRuns,
+  type StepRow,
+} from '../../store/runs/progress/progress-rows.ts';
+import { returnUnbegun } from '../../store/runs/progress/progress-writes.ts';
 import { stopWaiting, stopWaitingOn } from '../ends/stop-run.ts';
 import type { AttemptEnd } from '../progress/attempt-end.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Sql } from '../../store/database/connection.ts';
-import { insertRunEvents, readRunEvents } from '../../store/runs/run-events.ts';
+import { insertRunEvents, readRunEvents } from '../../store/runs/progress/run-events.ts';
 import { setupRuns, type TestRuns } from '../testing.ts';
 import { ReadEvents } from './read-events.ts';
 

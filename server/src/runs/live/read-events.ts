@@ -2,7 +2,7 @@
 // position, and the events of cancelling a large run take megabytes. One reader reads them for all who ask meanwhile or
 // soon after.
 import type { Queryable } from '../../store/database/connection.ts';
-import { type RunEvent, readRunEvents } from '../../store/runs/run-events.ts';
+import { type RunEvent, readRunEvents } from '../../store/runs/progress/run-events.ts';
 
 const maxEvents = 200;
 /** Size of an entry apart from its text, estimated. */

@@ -4,7 +4,7 @@
 import { isRunEnded, type RunChange, type TransferEvent } from '@opsconductor/protocol';
 import { AppError } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import type { RunEvent } from '../../store/runs/run-events.ts';
+import type { RunEvent } from '../../store/runs/progress/run-events.ts';
 import { findRun } from '../../store/runs/runs.ts';
 import type { RunKeys } from '../run-keys.ts';
 import type { RunPart } from '../view/run-part.ts';

@@ -2,7 +2,7 @@
 import type { OutputState, StepOutcome } from '@opsconductor/protocol';
 import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
 import type { NewStepOutputs } from '../../store/runs/run-values.ts';
-import type { NewTransfers } from '../../store/runs/transfers.ts';
+import type { NewTransfers } from '../../store/runs/transfers/transfers.ts';
 
 export type SessionRef = { agentId: number; sessionNumber: number };
 

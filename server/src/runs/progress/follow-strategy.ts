@@ -1,7 +1,7 @@
 // Applies a run's strategy once target runs have ended: how many more may start, or that no more may. Pure; it needs
 // only the counters of the run's locked row.
 import { batchSize, isRunEnded, shareOf } from '@opsconductor/protocol';
-import type { RunRow } from '../../store/runs/progress-rows.ts';
+import type { RunRow } from '../../store/runs/progress/progress-rows.ts';
 
 export interface NextMove {
   /** Number of target runs to open now. */

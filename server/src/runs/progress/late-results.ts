@@ -9,7 +9,7 @@ import {
   unknownBeside,
   writeLateResult,
 } from '../../store/queue/attempts/step-attempts.ts';
-import type { StepRow } from '../../store/runs/progress-rows.ts';
+import type { StepRow } from '../../store/runs/progress/progress-rows.ts';
 import { outcomeText, runError } from '../clean-text.ts';
 import { type AttemptEnd, answer, type SettleResult } from './attempt-end.ts';
 import type { RunLedger } from './run-ledger.ts';

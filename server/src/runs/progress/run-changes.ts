@@ -1,6 +1,6 @@
 // Makes the events of a run from what a transaction changed in it.
 import type { RunChange, Step } from '@opsconductor/protocol';
-import type { RunRow, TargetRunRow } from '../../store/runs/progress-rows.ts';
+import type { RunRow, TargetRunRow } from '../../store/runs/progress/progress-rows.ts';
 import { targetCounts } from '../../store/runs/run-counts.ts';
 
 /** Steps and target runs in one event, at most. */

@@ -16,16 +16,16 @@ import {
   takeOutOfOrder,
   writeStrategy,
 } from '../../store/queue/strategy-steps.ts';
-import { notifyProgress } from '../../store/runs/progress-notices.ts';
+import { notifyProgress } from '../../store/runs/progress/progress-notices.ts';
 import {
   lockRuns,
   type RunRow,
   type RunsOf,
   type TargetRunRow,
   worstOutputStates,
-} from '../../store/runs/progress-rows.ts';
-import { closeAllWaiting, writeRuns, writeTargetRuns } from '../../store/runs/progress-writes.ts';
-import { insertRunEvents } from '../../store/runs/run-events.ts';
+} from '../../store/runs/progress/progress-rows.ts';
+import { closeAllWaiting, writeRuns, writeTargetRuns } from '../../store/runs/progress/progress-writes.ts';
+import { insertRunEvents } from '../../store/runs/progress/run-events.ts';
 import { followStrategy } from './follow-strategy.ts';
 import {
   type ChangedRun,

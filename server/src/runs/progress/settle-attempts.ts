@@ -14,10 +14,10 @@ import {
   lockTargetRuns,
   type RunRow,
   type StepRow,
-} from '../../store/runs/progress-rows.ts';
+} from '../../store/runs/progress/progress-rows.ts';
 import { type NewStepOutputs, writeStepOutputs } from '../../store/runs/run-values.ts';
 import { recordSshContexts } from '../../store/runs/ssh-contexts.ts';
-import { type NewTransfers, writeTransfers } from '../../store/runs/transfers.ts';
+import { type NewTransfers, writeTransfers } from '../../store/runs/transfers/transfers.ts';
 import { cleanText } from '../clean-text.ts';
 import { type AttemptEnd, answer, type SessionRef, type SettleResult } from './attempt-end.ts';
 import { refusalAudit } from './audit-refusals.ts';

@@ -10,7 +10,7 @@ import {
   type StepRow,
   type TargetRunRow,
   type WaitingStep,
-} from '../../store/runs/progress-rows.ts';
+} from '../../store/runs/progress/progress-rows.ts';
 import { outcomeText, runError } from '../clean-text.ts';
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from './follow-step.ts';

@@ -6,7 +6,7 @@ import type { Tx } from '../../store/database/connection.ts';
 import { wantCleanUps } from '../../store/queue/attempts/clean-ups.ts';
 import { type SettledAttempt, writeAttempts } from '../../store/queue/attempts/step-attempts.ts';
 import type { ClaimedStep } from '../../store/queue/claims/claims.ts';
-import type { StepRow, TargetRunRow, WaitingStep } from '../../store/runs/progress-rows.ts';
+import type { StepRow, TargetRunRow, WaitingStep } from '../../store/runs/progress/progress-rows.ts';
 import {
   closeSteps,
   closeWaitingSteps,
@@ -17,7 +17,7 @@ import {
   writeNextLeases,
   writeRetries,
   writeSettledSteps,
-} from '../../store/runs/progress-writes.ts';
+} from '../../store/runs/progress/progress-writes.ts';
 import { cleanText } from '../clean-text.ts';
 import { howItEnded } from '../how-it-ended.ts';
 import { newLeaseToken } from '../leases/lease-token.ts';

@@ -14,7 +14,7 @@ import {
   hasCommitted,
   inTransaction,
 } from '../../store/database/transaction.ts';
-import { notifyProgress } from '../../store/runs/progress-notices.ts';
+import { notifyProgress } from '../../store/runs/progress/progress-notices.ts';
 import { holdForRun, insertRun, planRun, type RunPlan } from '../../store/runs/run-creation.ts';
 import { bindToAgents, isGrantUsed } from '../../store/runs/run-grants.ts';
 import { insertRunSecrets, writeStepOutputs } from '../../store/runs/run-values.ts';

@@ -4,7 +4,11 @@ import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findStepOutput } from '../../store/runs/runs.ts';
-import { findTransferTotals, listTransferRows, type TransferRecord } from '../../store/runs/transfers.ts';
+import {
+  findTransferTotals,
+  listTransferRows,
+  type TransferRecord,
+} from '../../store/runs/transfers/transfers.ts';
 import type { RunKeys } from '../run-keys.ts';
 import { openNames } from './transfer-taker.ts';
 

@@ -5,7 +5,7 @@ import { aadOf, openAtRest, sealAtRest } from '../../credentials/at-rest/seal-at
 import type { Log } from '../../log.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { findStepPlace } from '../../store/runs/run-values.ts';
-import type { NewTransferRow, NewTransfers } from '../../store/runs/transfers.ts';
+import type { NewTransferRow, NewTransfers } from '../../store/runs/transfers/transfers.ts';
 import type { RunKeys } from '../run-keys.ts';
 import { whyUnreadableHere } from '../why-unreadable.ts';
 

@@ -2,7 +2,7 @@
 import type { RunQuery } from '@opsconductor/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
-import { listingWithin, TookTooLong } from '../../store/runs/run-lists.ts';
+import { listingWithin, TookTooLong } from '../../store/runs/lists/run-lists.ts';
 import { setupRuns, type TestRuns } from '../testing.ts';
 import { listRuns } from './list-runs.ts';
 

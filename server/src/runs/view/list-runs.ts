@@ -5,7 +5,7 @@ import { AppError } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../../store/database/cursor.ts';
 import { reachesEverything } from '../../store/people/visibility.ts';
-import { countRuns, findStarter, listingWithin, TookTooLong } from '../../store/runs/run-lists.ts';
+import { countRuns, findStarter, listingWithin, TookTooLong } from '../../store/runs/lists/run-lists.ts';
 import { readTime, readWords } from '../../validation/filter-words.ts';
 import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { runView } from './run-view.ts';

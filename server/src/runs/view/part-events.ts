@@ -2,7 +2,7 @@
 // read once for each part, and counted on from there.
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable } from '../../store/database/connection.ts';
-import { countPartEvents } from '../../store/runs/run-parts.ts';
+import { countPartEvents } from '../../store/runs/lists/run-parts.ts';
 
 const maxParts = 1_000;
 

@@ -4,7 +4,7 @@ import type { ChunkEvent, RunChange, StepOutcome } from '@opsconductor/protocol'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
 import { rowsRead } from '../../store/database/testing/rows-read.ts';
-import { identifyPart } from '../../store/runs/run-parts.ts';
+import { identifyPart } from '../../store/runs/lists/run-parts.ts';
 import { cancelRun } from '../ends/cancel-run.ts';
 import { cancelTargetRun } from '../ends/cancel-target-run.ts';
 import { markLeased } from '../leases/mark-leased.ts';

@@ -4,8 +4,13 @@ import type { RunStatus } from '@opsconductor/protocol';
 import type { Authority } from '../../auth/authority.ts';
 import { notFound } from '../../errors.ts';
 import type { Queryable } from '../../store/database/connection.ts';
-import { listRuns, type RunListQuery } from '../../store/runs/run-lists.ts';
-import { identifyPart, listPartSteps, listRunParts, type RunPartRow } from '../../store/runs/run-parts.ts';
+import { listRuns, type RunListQuery } from '../../store/runs/lists/run-lists.ts';
+import {
+  identifyPart,
+  listPartSteps,
+  listRunParts,
+  type RunPartRow,
+} from '../../store/runs/lists/run-parts.ts';
 import { findRun, listTargetRuns, type RunRecord, type TargetRunRecord } from '../../store/runs/runs.ts';
 import type { PartEvents } from './part-events.ts';
 import { partTagOf, partView, RunPart, targetStatusesOf } from './run-part.ts';

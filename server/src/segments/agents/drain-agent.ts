@@ -4,7 +4,7 @@ import type { AgentDetail, Labels } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
 import { setDrain, setLabels } from '../../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../../store/database/connection.ts';
-import { notifyProgress } from '../../store/runs/progress-notices.ts';
+import { notifyProgress } from '../../store/runs/progress/progress-notices.ts';
 import { refuseUnstorableText } from '../../validation/storable-text.ts';
 import { changeAgent, refuseRevoked } from './change-agent.ts';
 

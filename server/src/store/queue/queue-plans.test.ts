@@ -23,7 +23,7 @@ import {
   openStepsOf,
   waitingStepsOf,
   worstOutputStates,
-} from '../runs/progress-rows.ts';
+} from '../runs/progress/progress-rows.ts';
 import {
   closeAllWaiting,
   returnUnbegun,
@@ -31,7 +31,7 @@ import {
   writeRuns,
   writeSettledSteps,
   writeTargetRuns,
-} from '../runs/progress-writes.ts';
+} from '../runs/progress/progress-writes.ts';
 import {
   appendChunks,
   deleteOutputOf,

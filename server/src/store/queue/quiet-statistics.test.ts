@@ -5,7 +5,7 @@ import { endOf, growRun, setupRuns, success, type TestRuns } from '../../runs/te
 import { connectQueue, type Sql } from '../database/connection.ts';
 import { setupDatabase } from '../database/testing.ts';
 import { inTransaction } from '../database/transaction.ts';
-import { lockStepsAndNext } from '../runs/progress-rows.ts';
+import { lockStepsAndNext } from '../runs/progress/progress-rows.ts';
 import { overdueAttempts } from './sweep/sweep.ts';
 
 const hosts = 400;

@@ -1,6 +1,6 @@
 // What a run's strategy changes in its rows, for any number of target runs at once. The caller has locked the run.
 import type { Sql, Tx } from '../database/connection.ts';
-import { type RunRow, type TargetRunRow, targetRunColumns } from '../runs/progress-rows.ts';
+import { type RunRow, type TargetRunRow, targetRunColumns } from '../runs/progress/progress-rows.ts';
 
 /** Opens the next target runs in their order: the first step of each becomes ready. */
 export async function openTargetRuns(

@@ -1,9 +1,9 @@
 // The rows that decide the progress of runs, most of them locked as they are read. Lock order everywhere: runs, then
 // target runs, then steps, each by id.
 import type { OutputState, RunStatus, RunStrategy, StepStatus } from '@opsconductor/protocol';
-import type { StepRules } from '../../jobs/definition/step-rules.ts';
-import type { Tx } from '../database/connection.ts';
-import type { RunCounts } from './run-counts.ts';
+import type { StepRules } from '../../../jobs/definition/step-rules.ts';
+import type { Tx } from '../../database/connection.ts';
+import type { RunCounts } from '../run-counts.ts';
 
 export interface RunRow extends RunCounts {
   id: number;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { setupRuns } from '../../runs/testing.ts';
-import { inTransaction } from '../database/transaction.ts';
+import { setupRuns } from '../../../runs/testing.ts';
+import { inTransaction } from '../../database/transaction.ts';
 import { lockStepsAndNext } from './progress-rows.ts';
 
 test('the steps of a batch are found without reading the others', async () => {

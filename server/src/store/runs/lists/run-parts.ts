@@ -1,9 +1,9 @@
 // The part of a run within a caller's reaches: its figures, and the ids to filter events by. Not used for callers who
 // see the whole run.
 import { type RunStatus, runStatuses } from '@opsconductor/protocol';
-import type { Reach } from '../../auth/authority.ts';
-import { type Queryable, unprepared } from '../database/connection.ts';
-import { targetRunWithin } from '../people/visibility.ts';
+import type { Reach } from '../../../auth/authority.ts';
+import { type Queryable, unprepared } from '../../database/connection.ts';
+import { targetRunWithin } from '../../people/visibility.ts';
 
 /** Counts of the visible target runs, and of their steps. */
 export interface RunPartRow {

@@ -1,5 +1,5 @@
 // The notifications by which every server learns of the progress of runs.
-import type { Tx } from '../database/connection.ts';
+import type { Tx } from '../../database/connection.ts';
 
 /** PostgreSQL allows 8,000 bytes in a notification; one item of each kind takes at most 80. */
 const maxNewsPerNotice = 100;

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { setupRuns } from '../../runs/testing.ts';
-import { inTransaction } from '../database/transaction.ts';
+import { setupRuns } from '../../../runs/testing.ts';
+import { inTransaction } from '../../database/transaction.ts';
 import { notifyProgress } from './progress-notices.ts';
 
 test('news of more runs than fit into a notification is sent in several', async () => {

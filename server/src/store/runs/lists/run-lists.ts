@@ -1,9 +1,9 @@
 // Lists of runs across jobs: filtered, counted, and within what the caller may see. There may be millions, so what few
 // runs have is found without going through all of them.
 import { isRunEnded, type RunSort, type RunStatus, runStatuses } from '@opsconductor/protocol';
-import type { Reach } from '../../auth/authority.ts';
-import { type Queryable, type Sql, sqlState, unprepared } from '../database/connection.ts';
-import { containsPattern } from '../database/cursor.ts';
+import type { Reach } from '../../../auth/authority.ts';
+import { type Queryable, type Sql, sqlState, unprepared } from '../../database/connection.ts';
+import { containsPattern } from '../../database/cursor.ts';
 import {
   type Condition,
   jobWithin,
@@ -11,8 +11,8 @@ import {
   targetRunOnTargets,
   targetRunWithin,
   wholeRunWithin,
-} from '../people/visibility.ts';
-import { type RunRecord, runColumns } from './runs.ts';
+} from '../../people/visibility.ts';
+import { type RunRecord, runColumns } from '../runs.ts';
 
 export interface RunFilter {
   statuses?: readonly RunStatus[] | undefined;

@@ -1,8 +1,8 @@
 // Writes what the progress of runs decides about steps, target runs and runs that the transaction has locked
 // (`progress-rows.ts`).
 import type { Detections, OutputState, StepStatus } from '@opsconductor/protocol';
-import type { Tx } from '../database/connection.ts';
-import { attemptSlackS } from '../queue/claims/claims.ts';
+import type { Tx } from '../../database/connection.ts';
+import { attemptSlackS } from '../../queue/claims/claims.ts';
 import { idsOf, type RunRow, type TargetRunRow } from './progress-rows.ts';
 
 export interface SettledStep {

@@ -1,6 +1,6 @@
 // A run's events: what changed, numbered under the lock of the run's row.
 import type { RunStatus } from '@opsconductor/protocol';
-import type { Queryable, Tx } from '../database/connection.ts';
+import type { Queryable, Tx } from '../../database/connection.ts';
 
 export async function insertRunEvents(
   tx: Tx,

@@ -1,8 +1,8 @@
 // What the database itself refuses: changes of status off the edges, and changes of what never changes.
 import { runStatuses, statusEdges, stepStatuses } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { setupRuns, type TestRuns } from '../../runs/testing.ts';
-import { sqlState } from '../database/connection.ts';
+import { setupRuns, type TestRuns } from '../../../runs/testing.ts';
+import { sqlState } from '../../database/connection.ts';
 
 const checkViolation = '23514';
 

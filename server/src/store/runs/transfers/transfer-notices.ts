@@ -1,4 +1,4 @@
-import type { Queryable } from '../database/connection.ts';
+import type { Queryable } from '../../database/connection.ts';
 
 /** Tells the other servers how far transfers are. Nothing is stored. */
 export async function tellTransfers(db: Queryable, payload: string): Promise<void> {

@@ -1,8 +1,8 @@
 // Lists of runs for readers who see many runs, and each only in part: what they look for is found without reading all.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Reach } from '../../auth/authority.ts';
-import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
-import { rowsRead } from '../database/testing/rows-read.ts';
+import type { Reach } from '../../../auth/authority.ts';
+import { endOf, setupRuns, type TestRuns } from '../../../runs/testing.ts';
+import { rowsRead } from '../../database/testing/rows-read.ts';
 import { listRuns, type RunListQuery } from './run-lists.ts';
 
 const manyRuns = 24_000;

@@ -1,12 +1,12 @@
 // Lists of runs after a year: the few runs with some property are found and counted without reading all runs. The rare
 // runs are the oldest ones, so going back until enough match would read everything.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Reach } from '../../auth/authority.ts';
-import { endOf, setupRuns, type TestRuns } from '../../runs/testing.ts';
-import { makeSegment } from '../../segments/testing.ts';
-import type { Queryable } from '../database/connection.ts';
-import { rowsRead } from '../database/testing/rows-read.ts';
-import { unrestricted } from '../people/visibility.ts';
+import type { Reach } from '../../../auth/authority.ts';
+import { endOf, setupRuns, type TestRuns } from '../../../runs/testing.ts';
+import { makeSegment } from '../../../segments/testing.ts';
+import type { Queryable } from '../../database/connection.ts';
+import { rowsRead } from '../../database/testing/rows-read.ts';
+import { unrestricted } from '../../people/visibility.ts';
 import { countRuns, listRuns, type RunFilter } from './run-lists.ts';
 
 const manyRuns = 22_000;

@@ -1,6 +1,6 @@
 // Files that steps have moved.
 import type { TransferRow, TransferTotals } from '@opsconductor/protocol';
-import type { Queryable, Tx } from '../database/connection.ts';
+import type { Queryable, Tx } from '../../database/connection.ts';
 
 export interface NewTransfers {
   stepId: number;
