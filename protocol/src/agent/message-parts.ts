@@ -1,7 +1,7 @@
 // Building blocks of messages.
 import { type TSchema, Type } from 'typebox';
 import { Id } from '../api/schema-parts.ts';
-import { maxSeq } from './frames.ts';
+import { maxSeq } from './output/frames.ts';
 
 /** A size or a growing number; beyond the maximum, neither JSON nor the database counts exactly. */
 export const Count = (minimum = 0) => Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER });

@@ -1,9 +1,9 @@
 // Enrollment over HTTPS, before the first connection: POST /api/v1/agent/enroll.
 
 import { type Static, Type } from 'typebox';
-import { Id } from '../api/schema-parts.ts';
-import { DisplayName } from '../api/text.ts';
-import { Bytes32, Signature } from './encodings.ts';
+import { Id } from '../../api/schema-parts.ts';
+import { DisplayName } from '../../api/text.ts';
+import { Bytes32, Signature } from '../encodings.ts';
 
 export const agentNamePattern = '^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$';
 
