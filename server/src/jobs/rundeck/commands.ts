@@ -43,7 +43,10 @@ export function convertCommand(
   const command = asObject(value) ?? {};
   const number = before.length + 1;
   const { step, isStandIn } = stepOf(command, path, context, before, number);
-  if (context.keepsGoing && before.length > 0) step.when_status = 'always';
+  if (context.keepsGoing && before.length > 0) {
+    step.when_status = 'always';
+    onlyWithData(step, path, context);
+  }
   const steps = [{ step, path, isStandIn }];
   const handler = asObject(command.errorhandler);
   if (handler !== undefined)
@@ -61,6 +64,7 @@ function handlerOf(
   const of = before.at(-1)?.step.name ?? '';
   if (handler.description === undefined) step.name = freeName(asName(`If that fails: ${of}`), before);
   step.when_status = 'failure';
+  onlyWithData(step, path, context);
   context.report.changed(
     path,
     'The error handler is a step for failures: it also runs if an earlier step has failed.',
@@ -73,6 +77,17 @@ function handlerOf(
   }
   return { step, path, isStandIn };
 }
+
+/** A step that runs after a failure has what earlier steps handed on only if those ended well. */
+function onlyWithData(step: StepDefinition, path: string, context: CommandContext): void {
+  const text = JSON.stringify(step.config);
+  const used = new Set([...text.matchAll(dataPlaceholder)].map(([, reference]) => reference));
+  if (used.size === 0) return;
+  step.when = [...used].map((reference) => `has(${reference})`).join(' && ');
+  context.report.changed(path, 'It is skipped if the step whose data it uses has failed or was skipped.');
+}
+
+const dataPlaceholder = /(?<!\$)\$\{\{ (steps\.\w+\.outputs\.\w+) \}\}/g;
 
 function stepOf(
   command: Loose,

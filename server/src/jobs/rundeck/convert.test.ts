@@ -116,6 +116,41 @@ function logFilter(regex: string) {
   return { exec: 'echo ${data.x}', plugins: { LogFilter: [filter] } };
 }
 
+it('what runs after a failure is skipped without the data that it uses', () => {
+  const text = (keepgoing: boolean) => `- name: Check
+  sequence:
+    keepgoing: ${keepgoing}
+    commands:
+    - exec: curl -s localhost
+      plugins: { LogFilter: [{ type: key-value-data, config: { regex: '^(status|host)=(.+)$' } }] }
+    - exec: echo \${data.status} \${data.host} \${data.status}
+      errorhandler: { script: 'echo "$RD_DATA_STATUS"' }
+    - exec: uptime
+`;
+  const conditions = (keepgoing: boolean) =>
+    read(text(keepgoing), 'rundeck')[0]?.entry?.definition.steps.map(({ when }) => when);
+  const status = 'has(steps.step_1.outputs.status)';
+  const both = `${status} && has(steps.step_1.outputs.host)`;
+  expect(conditions(true)).toEqual([undefined, both, status, undefined]);
+  expect(conditions(false)).toEqual([undefined, undefined, status, undefined]);
+  const told = read(text(true), 'rundeck')[0]?.findings.filter(({ message }) => message.includes('skipped'));
+  expect(told?.map(({ kind, path }) => `${kind} ${path}`)).toEqual([
+    'changed sequence.commands[1]',
+    'changed sequence.commands[1].errorhandler',
+  ]);
+});
+
+it('a job with a PowerShell script and a command is converted', () => {
+  const steps = [...readJobs(`- name: Mixed
+  sequence:
+    commands:
+    - exec: ipconfig /flushdns
+    - script: Get-Date
+      scriptInterpreter: powershell.exe
+`, 'rundeck')];
+  expect(steps.flatMap(({ problems }) => problems)).toEqual([]);
+});
+
 it('XML is recognized and refused', () => {
   const steps = [...readJobs('\n<joblist><job/></joblist>', 'rundeck')];
   expect(steps.flatMap(({ problems }) => problems.map(({ message }) => message))).toEqual([
