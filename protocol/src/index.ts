@@ -61,6 +61,7 @@ export * from './definition/key-order.ts';
 export * from './definition/preview-step.ts';
 export * from './definition/published-schema.ts';
 export * from './definition/site-rules.ts';
+export * from './definition/yaml-errors.ts';
 export * from './detections.ts';
 export * from './expressions/expression.ts';
 export type { ExpressionScope, ExpressionValues, ScopedOutput } from './expressions/scope.ts';

@@ -1,7 +1,7 @@
 // Reads YAML 1.2 (core schema) to a JSON value, with the position of everything in it. The text may be hostile: values
 // are counted and nesting is limited, aliases are expanded within that count, and we check for equal keys ourselves,
 // because the library compares each with every other.
-import type { ErrorDetail } from '@opsconductor/protocol';
+import { type ErrorDetail, ownYamlErrors, yamlBracketProblem } from '@opsconductor/protocol';
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type YAMLMap } from 'yaml';
 import { composeDocuments } from './compose-documents.ts';
 import { type Place, Places } from './places.ts';
@@ -40,11 +40,13 @@ export function readYamlValue(text: string, limits: YamlLimits = defaultLimits):
       const place = placeAt(another.range?.[0] ?? 0);
       return { problems: [problem(place, 'A second document begins here; send one.')] };
     }
-    const errors = document?.errors ?? [];
+    const errors = ownYamlErrors(text, document?.errors ?? []);
     if (errors.length > 0) {
       const told = errors
         .slice(0, maxProblems)
-        .map(({ code, pos }) => problem(placeAt(pos[0]), wordsOf(code)));
+        .map((error) =>
+          problem(placeAt(error.pos[0]), yamlBracketProblem(text, error) ?? wordsOf(error.code)),
+        );
       return { problems: told };
     }
     if (document === undefined || document.contents === null) {

@@ -1,5 +1,6 @@
 // Parses the text of a definition: its value, where each part is, and what can't be read. YAML 1.2, of which JSON is a
 // subset.
+import { ownYamlErrors, yamlBracketProblem } from '@opsconductor/protocol';
 import {
   type Document,
   isMap,
@@ -42,8 +43,8 @@ export function readDefinition(text: string): DefinitionText {
     logLevel: 'silent',
     lineCounter: new LineCounter(),
   });
-  const problems: TextProblem[] = doc.errors.map((error) => ({
-    message: sentence(error.code, error.message),
+  const problems: TextProblem[] = ownYamlErrors(text, doc.errors).map((error) => ({
+    message: yamlBracketProblem(text, error) ?? sentence(error.code, error.message),
     from: Math.min(error.pos[0], text.length),
     to: Math.min(Math.max(error.pos[1], error.pos[0] + 1), text.length),
   }));
