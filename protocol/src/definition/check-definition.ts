@@ -13,7 +13,7 @@ import { isObject, type LooseStep, looseDefinition } from './loose.ts';
 import { categoryProblems, lockProblems, nameProblems } from './name-problems.ts';
 import { placeholderProblems, templatedKeys } from './placeholder-problems.ts';
 import { soundDefinition } from './sound.ts';
-import { secretProblems, stepProblems } from './step-problems.ts';
+import { protocolProblems, secretProblems, stepProblems } from './step-problems.ts';
 
 export const maxDefinitionProblems = 50;
 
@@ -45,6 +45,7 @@ export function checkDefinition(
     ...nameProblems(loose),
     ...beyond(categoryProblems(loose), problems),
     ...steps.flatMap(stepProblems),
+    ...protocolProblems(loose),
     ...secretProblems(loose),
     ...lockProblems(loose),
     ...parameterProblems,

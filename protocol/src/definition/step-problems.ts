@@ -86,6 +86,24 @@ function afterFailureProblems(step: LooseStep, at: number, path: string): ErrorD
   return problems;
 }
 
+/** A target has one protocol, so a job with steps for both could be started on none. */
+export function protocolProblems({ steps }: LooseDefinition): ErrorDetail[] {
+  const typed = steps.flatMap(({ type }, at) =>
+    stepTypes.some((one) => one === type) ? [{ type: String(type), at }] : [],
+  );
+  const first = typed[0];
+  const other = typed.find(({ type }) => isWindows(type) !== isWindows(first?.type ?? ''));
+  if (first === undefined || other === undefined) return [];
+  const needs = (type: string) => (isWindows(type) ? 'WinRM' : 'SSH');
+  const message = `This step needs ${needs(other.type)} and step ${first.at + 1} needs ${needs(first.type)}, but a target is reached by one of them; put these steps into jobs of their own.`;
+  const allowed = stepTypes.filter((one) => isWindows(one) === isWindows(first.type));
+  return [detail(`steps[${other.at}].type`, message, other.type, allowed.join(', '))];
+}
+
+function isWindows(type: string): boolean {
+  return type.startsWith('winrm.');
+}
+
 /** Each step is given all secrets from before it, to mask them, so there can be only as many as fit in a lease. */
 export function secretProblems({ parameters, steps }: LooseDefinition): ErrorDetail[] {
   const isSecret = (one: unknown) => (Object(one) as { secret?: unknown }).secret === true;

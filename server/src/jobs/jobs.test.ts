@@ -150,7 +150,7 @@ describe('saving a job', () => {
       const runAs = (name: string, credential: string, grants: Grant[]) =>
         saveBy(name, grants, {
           steps: [
-            step('ask'),
+            { name: 'ask', type: 'winrm.exec', config: { command: 'x' } },
             { name: 'w', type: 'winrm.exec', config: { command: 'x', run_as_credential: credential } },
           ],
         });

@@ -31,7 +31,7 @@ const beyondSchemas: RegExp[] = [
   /has this name too|is called|can be called|name each lock once|name of its own/,
   /exclusive lock|only with|leave one of the two out|Has no effect without|no earlier step|run again only|is already longer/,
   /is for |No value is allowed|With a default|of the type of|A secret|An item of a list|levels/,
-  /Say where its value|comes from one place|Only a mirror deletes|`from` says/,
+  /Say where its value|comes from one place|Only a mirror deletes|`from` says|jobs of their own/,
   /A rule|There is no parameter|always has a value|Always required/,
   /Has a part|Must be a date/,
 ];

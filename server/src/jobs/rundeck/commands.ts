@@ -29,9 +29,19 @@ export interface CommandContext {
   /** Log filters that apply to all commands. */
   filters: readonly { filter: Loose; path: string }[];
   keepsGoing: boolean;
+  /** Whether a command of the job is PowerShell: the targets are then reached by WinRM, in all steps. */
+  isForWindows: boolean;
 }
 
 type Config = { command: string; shell?: string; environment?: Record<string, string> };
+
+/** Returns whether the command, or its error handler, is a PowerShell script. */
+export function usesPowerShell(value: unknown): boolean {
+  const command = asObject(value);
+  if (command === undefined) return false;
+  const source = kindOf(command);
+  return (isScript(source) && isPowerShell(source)) || usesPowerShell(command.errorhandler);
+}
 
 /** Converts a command and its error handler. */
 export function convertCommand(
@@ -103,10 +113,15 @@ function stepOf(
   for (const key of Object.keys(command).filter((one) => !knownKeys.has(one))) {
     context.report.dropped(`${path}.${key}`, `\`${key}\` of a command is unknown and is left out.`);
   }
-  if (source.kind === 'other') {
-    context.report.leftOut(`${path}${source.at}`, `${source.why} The step fails until it is rewritten.`);
-    return { step: { ...base, type: 'ssh.exec', config: standIn(source.why, source.text) }, isStandIn: true };
-  }
+  const leaveOut = (at: string, why: string) => {
+    context.report.leftOut(at, `${why} The step fails until it is rewritten.`);
+    return { step: { ...base, ...standIn(why, source.text, context) }, isStandIn: true };
+  };
+  if (source.kind === 'other') return leaveOut(`${path}${source.at}`, source.why);
+  if (context.isForWindows && source.kind !== 'exec' && !isPowerShell(source))
+    return leaveOut(`${path}${source.at}`, forWindows);
+  if (context.isForWindows && source.kind === 'exec')
+    context.report.changed(`${path}.exec`, 'PowerShell runs it, by WinRM, like the scripts of this job.');
   let first: string[] | undefined;
   for (const manner of manners) {
     if (manner === 'from a file' && !isOnlySplit(source, first ?? [])) continue;
@@ -119,10 +134,11 @@ function stepOf(
     }
     first ??= problems;
   }
-  const why = `A value can’t be filled in where Rundeck does: ${first?.[0] ?? ''}`;
-  context.report.leftOut(path, `${why} The step fails until it is rewritten.`);
-  return { step: { ...base, type: 'ssh.exec', config: standIn(why, source.text) }, isStandIn: true };
+  return leaveOut(path, `A value can’t be filled in where Rundeck does: ${first?.[0] ?? ''}`);
 }
+
+const forWindows =
+  'The job has PowerShell scripts, so its targets are reached by WinRM, and this is no PowerShell: rewrite it, or put it into a job of its own.';
 
 const knownKeys = new Set([
   ...[
@@ -149,9 +165,16 @@ const knownKeys = new Set([
 
 // ------------------------------------------------------------------ what a command is
 
+type ScriptSource = {
+  kind: 'script' | 'url';
+  text: string;
+  args: string;
+  interpreter: string | undefined;
+  at: string;
+};
 type Source =
   | { kind: 'exec'; text: string; at: string }
-  | { kind: 'script' | 'url'; text: string; args: string; interpreter: string | undefined; at: string }
+  | ScriptSource
   | { kind: 'other'; text: string; why: string; at: string };
 
 function kindOf(command: Loose): Source {
@@ -243,7 +266,7 @@ interface Attempt {
 function attempt(
   source: Exclude<Source, { kind: 'other' }>,
   path: string,
-  { sources }: CommandContext,
+  { sources, isForWindows }: CommandContext,
   before: readonly ConvertedStep[],
   manner: Manner,
 ): Attempt {
@@ -262,9 +285,7 @@ function attempt(
   };
   const config = configOf(source, at, { references, manner, rewrite, report, path });
   if (references.environment.size > 0) config.environment = Object.fromEntries(references.environment);
-  const type =
-    source.kind !== 'exec' && isPowerShell(source.interpreter, source.text) ? 'winrm.exec' : 'ssh.exec';
-  return { type, config, problems: references.problems, report };
+  return { type: isForWindows ? 'winrm.exec' : 'ssh.exec', config, problems: references.problems, report };
 }
 
 interface Writing {
@@ -287,7 +308,7 @@ function configOf(source: Exclude<Source, { kind: 'other' }>, at: string, writin
     const url = references.inCommand(text, at, placeholder);
     return { command: fromFile(`curl -fsSL -o "$folder/rundeck-script" "${url}"`, args, source.interpreter) };
   }
-  if (isPowerShell(source.interpreter, text)) {
+  if (isPowerShell(source)) {
     if (args !== '') report.dropped(`${path}.args`, 'Arguments of a PowerShell script are not carried over.');
     return { command: references.inScript(text, at, placeholder) };
   }
@@ -359,8 +380,12 @@ function shebangOptions(line: string): string {
   return /^#!.*?\b(?:sh|bash|dash|ash)((?:\s+-[a-z]+)+)\s*$/.exec(line)?.[1]?.trim() ?? '';
 }
 
-function isPowerShell(interpreter: string | undefined, text: string): boolean {
+function isPowerShell({ interpreter, text }: ScriptSource): boolean {
   return /\b(powershell|pwsh)(\.exe)?\b/i.test(interpreter ?? /^#!.*/.exec(text)?.[0] ?? '');
+}
+
+function isScript(source: Source): source is ScriptSource {
+  return source.kind === 'script' || source.kind === 'url';
 }
 
 const inSingleQuotes = /'([^'\n]*(?:\$\{[a-z]+\.[^}]{1,200}\}|@[a-z]+\.[\w.:-]+@)[^'\n]*)'/g;
@@ -383,7 +408,8 @@ function problemsOf(
   before: readonly ConvertedStep[],
 ): string[] {
   // Of the steps before it only what it can refer to: checking their scripts each time takes too long.
-  const stubs = before.map(({ step: one }) => ({ ...one, type: 'ssh.exec', config: { command: 'true' } }));
+  const { type } = step;
+  const stubs = before.map(({ step: one }) => ({ ...one, type, config: { command: 'true' } }));
   const steps = [...stubs, step];
   const at = `steps[${stubs.length}].`;
   const problems = checkDefinition(structuredClone({ name: 'job', parameters, steps }));
@@ -391,19 +417,25 @@ function problemsOf(
 }
 
 /** Returns a step that fails and says why, with the text that it stands for. */
-function standIn(why: string, text: string): Config {
-  const said = asDescription(why, 1_000).replaceAll(/['\n]/g, (one) => (one === '\n' ? ' ' : '’'));
+function standIn(
+  why: string,
+  text: string,
+  { isForWindows }: CommandContext,
+): Pick<StepDefinition, 'type' | 'config'> {
+  // PowerShell takes a typographic apostrophe for a quote, too.
+  const apostrophe = isForWindows ? '`' : '’';
+  const said = asDescription(why, 1_000).replaceAll(/['’\n]/g, (one) => (one === '\n' ? ' ' : apostrophe));
   const lines = asDescription(text, 20_000)
     .split('\n')
     .map((line) => `# ${line}`.trimEnd());
   const command = [
     '# This step of Rundeck’s could not be carried over. It was:',
     ...lines,
-    `printf '%s\\n' '${said}' >&2`,
+    isForWindows ? `[Console]::Error.WriteLine('${said}')` : `printf '%s\\n' '${said}' >&2`,
     'exit 1',
     '',
   ].join('\n');
-  return { command };
+  return { type: isForWindows ? 'winrm.exec' : 'ssh.exec', config: { command } };
 }
 
 // ------------------------------------------------------------------ data of logs

@@ -8,7 +8,13 @@ import {
   limits,
   type StepDefinition,
 } from '@opsconductor/protocol';
-import { type CommandContext, type ConvertedStep, convertCommand, dataKeysOf } from './commands.ts';
+import {
+  type CommandContext,
+  type ConvertedStep,
+  convertCommand,
+  dataKeysOf,
+  usesPowerShell,
+} from './commands.ts';
 import { asBoolean, asDescription, asList, asName, asObject, asText, type Loose } from './loose.ts';
 import { convertOptions } from './options.ts';
 import { Report, type RundeckFinding } from './report.ts';
@@ -111,6 +117,7 @@ function convertSteps(
     dataKeys,
     filters,
     keepsGoing: asBoolean(sequence.keepgoing),
+    isForWindows: asList(sequence.commands).some(usesPowerShell),
   };
   const steps: ConvertedStep[] = [];
   for (const [n, command] of asList(sequence.commands).entries()) {

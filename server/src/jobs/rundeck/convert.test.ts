@@ -140,15 +140,32 @@ it('what runs after a failure is skipped without the data that it uses', () => {
   ]);
 });
 
-it('a job with a PowerShell script and a command is converted', () => {
-  const steps = [...readJobs(`- name: Mixed
+it('a job with a PowerShell script is for WinRM in all its steps', () => {
+  const text = `- name: Mixed
+  options: [{ name: host }]
   sequence:
     commands:
-    - exec: ipconfig /flushdns
-    - script: Get-Date
-      scriptInterpreter: powershell.exe
-`, 'rundeck')];
-  expect(steps.flatMap(({ problems }) => problems)).toEqual([]);
+    - exec: Test-Connection "\${option.host}"
+      errorhandler: { script: Get-Date, scriptInterpreter: powershell.exe }
+    - script: "date # it's"
+    - jobref: { name: Other }
+`;
+  const [job] = read(text, 'rundeck');
+  const steps = job?.entry?.definition.steps.map(({ type, config }) => [type, Object(config).command]) ?? [];
+  expect(steps.map(([type]) => type)).toEqual(Array.from({ length: 4 }, () => 'winrm.exec'));
+  expect(steps[0]?.[1]).toBe('Test-Connection "${{ parameters.host }}"');
+  expect(steps[2]?.[1]).toMatch(
+    /# date # it's\n\[Console\]::Error\.WriteLine\('[^'’]* WinRM, [^'’]*'\)\nexit 1/,
+  );
+  expect(job?.entry?.firstState).toBe('draft');
+  expect(
+    job?.findings.flatMap(({ kind, path }) => (path.includes('commands') ? [`${kind} ${path}`] : [])),
+  ).toEqual([
+    'changed sequence.commands[0].exec',
+    'changed sequence.commands[0].errorhandler',
+    'left_out sequence.commands[1].script',
+    'left_out sequence.commands[2].jobref',
+  ]);
 });
 
 it('XML is recognized and refused', () => {
