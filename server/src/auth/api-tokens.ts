@@ -23,11 +23,10 @@ import {
 } from '../store/people/api-tokens.ts';
 import { insertMadeWith } from '../store/people/made-with.ts';
 import { makerOf } from '../store/people/maker-columns.ts';
-import type { AsOf } from '../store/people/people.ts';
 import { nameScopes } from '../store/people/scope-names.ts';
 import { lockUser, type UserRow } from '../store/people/users.ts';
 import { Authority } from './authority.ts';
-import type { IdentityDeps, Origin } from './identity-deps.ts';
+import { asOf, type IdentityDeps, type Origin } from './identity-deps.ts';
 import { beginMaking, makerKeyOf } from './making.ts';
 import type { Principal } from './principal.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
@@ -184,10 +183,6 @@ async function checkBounds(
       throw invalidField(`scopes[${i}]`, `${owner.name} has no rights on this, or it does not exist.`);
     }
   }
-}
-
-function asOf({ now, settings }: Pick<IdentityDeps, 'now' | 'settings'>): AsOf {
-  return { now: now(), session: settings.session };
 }
 
 function isSame(one: NamedScope, scope: Scope): boolean {

@@ -3,7 +3,7 @@
 import type { EndedMaker, Made, MadeQuery } from '@opsconductor/protocol';
 import type { AuditEntry } from '../audit/record-audit.ts';
 import { recordAudits } from '../audit/record-audits.ts';
-import type { IdentityDeps } from '../auth/identity-deps.ts';
+import { asOf, type IdentityDeps } from '../auth/identity-deps.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { invalidField, notFound } from '../errors.ts';
 import type { Queryable, Tx } from '../store/database/connection.ts';
@@ -17,7 +17,6 @@ import {
   madeWith,
   type ThingKey,
 } from '../store/people/made-with.ts';
-import type { AsOf } from '../store/people/people.ts';
 import { deleteSession, otherSessionIds } from '../store/people/sessions.ts';
 import { lockUser, type UserRow } from '../store/people/users.ts';
 import { changePeople } from './change-people.ts';
@@ -101,10 +100,6 @@ export async function endWithMade(
   deps.authenticator.forgetEach('session', goneOf('session'));
   deps.authenticator.forgetEach('api_token', goneOf('api_token'));
   return { ended: ended.length, made: describeMade(judged) };
-}
-
-function asOf({ now, settings }: IdentityDeps): AsOf {
-  return { now: now(), session: settings.session };
 }
 
 async function rootsOf(sql: Queryable, userId: number, root: EndRoot, caller: Caller): Promise<ThingKey[]> {

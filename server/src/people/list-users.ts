@@ -1,5 +1,6 @@
 import type { User, UserQuery } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
+import { asOf } from '../auth/identity-deps.ts';
 import { notFound } from '../errors.ts';
 import { decodeCursor, pageOf } from '../store/database/cursor.ts';
 import { findPerson, type PersonRow, searchPeople } from '../store/people/people.ts';
@@ -27,10 +28,6 @@ export function afterOf(cursor: string | undefined): { after?: { name: string; i
   if (cursor === undefined) return {};
   const [name, id] = decodeCursor(cursor, ['string', 'number'] as const);
   return { after: { name, id } };
-}
-
-function asOf(deps: PeopleDeps) {
-  return { now: deps.now(), session: deps.settings.session };
 }
 
 function describeUser({ sortName: _, ...row }: PersonRow): User {
