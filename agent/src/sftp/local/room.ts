@@ -8,8 +8,7 @@ const keptPart = 0.05;
 
 /** Returns how much is free for this user on the file system that holds a file or directory; undefined if it doesn't tell. */
 export async function freeBytes(path: string): Promise<number | undefined> {
-  const found = await statfs(path).catch(() => undefined);
-  return found === undefined || found.blocks === 0 ? undefined : found.bavail * found.bsize;
+  return (await sizeOf(path))?.freeBytes;
 }
 
 /**
@@ -17,10 +16,16 @@ export async function freeBytes(path: string): Promise<number | undefined> {
  * it all or a gibibyte. Undefined if it doesn't tell.
  */
 export async function roomBytes(path: string): Promise<number | undefined> {
+  const size = await sizeOf(path);
+  if (size === undefined) return undefined;
+  const keptBytes = Math.min(mostKeptBytes, Math.floor(size.totalBytes * keptPart));
+  return Math.max(0, size.freeBytes - keptBytes);
+}
+
+async function sizeOf(path: string): Promise<{ totalBytes: number; freeBytes: number } | undefined> {
   const found = await statfs(path).catch(() => undefined);
   if (found === undefined || found.blocks === 0) return undefined;
-  const keptBytes = Math.min(mostKeptBytes, Math.floor(found.blocks * found.bsize * keptPart));
-  return Math.max(0, found.bavail * found.bsize - keptBytes);
+  return { totalBytes: found.blocks * found.bsize, freeBytes: found.bavail * found.bsize };
 }
 
 /** Throws `no_space` if nothing more may be written there. */
