@@ -1,7 +1,7 @@
 // The product as installed, for benchmarks: server and agent as separate processes, embedded PostgreSQL with its
 // durable defaults, a real OpenSSH target, encryption and masking on.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { EnrollmentTokenReply, RunDetail, SealingKey, Target } from '@opsconductor/protocol';
 import { privateKeySecret, sealSecret } from '../test/support/sealed-credential.ts';
-import { accountsMissing, type SshdFixture, startSshd } from '../test/support/sshd.ts';
+import { accountsMissing, hostKeyFingerprintOf, type SshdFixture, startSshd } from '../test/support/sshd.ts';
 import { isOk, readText, send } from './http-client.ts';
 
 /** Where steps run: OpenSSH, or a server that costs next to nothing (cheap-target.ts). */
@@ -218,8 +218,7 @@ async function createTargets(
   target: BenchTarget,
   { targets: count = 1, hostOf = () => target.host }: BenchOptions,
 ): Promise<number[]> {
-  const blob = Buffer.from(target.hostKeyLine.split(' ')[1] ?? '', 'base64');
-  const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+  const fingerprint = hostKeyFingerprintOf(target.hostKeyLine);
   const create = async (n: number) => {
     const fields = { segmentId, name: `target-${n}`, host: hostOf(n), port: target.port, credentialId };
     return (await api<Target>('POST', '/targets', { ...fields, hostKeyFingerprint: fingerprint })).id;

@@ -12,7 +12,7 @@ import type { Sql } from '../server/src/store/database/connection.ts';
 import { setupDatabase } from '../server/src/store/database/testing.ts';
 import { ApiClient, type EndedRun } from './support/api-client.ts';
 import { storeCredential } from './support/sealed-credential.ts';
-import { type SshdFixture, startSshd } from './support/sshd.ts';
+import { hostKeyFingerprintOf, type SshdFixture, startSshd } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 import { WatchedProcess } from './support/watched-process.ts';
 
@@ -249,7 +249,7 @@ describe('a run', () => {
       await impostor.stop();
       await t.sshd.restart();
     });
-    const offered = fingerprintOf(impostor);
+    const offered = hostKeyFingerprintOf(impostor.hostKeyLine);
     const ended = await runOn(t.targetId, 'impostor');
     expect(ended).toMatchObject({
       status: 'failed',
@@ -343,14 +343,10 @@ function secretFor({ host, port, user }: Place, opener: Opener): CredentialSecre
 
 async function makeTarget(name: string, place: Place, secret: CredentialSecret): Promise<number> {
   const credentialId = await storeCredential(t.api, t.segmentId, `for ${name}`, secret);
-  const known = place.hostKeyLine === undefined ? {} : { hostKeyFingerprint: fingerprintOf(place) };
+  const known =
+    place.hostKeyLine === undefined ? {} : { hostKeyFingerprint: hostKeyFingerprintOf(place.hostKeyLine) };
   const fields = { segmentId: t.segmentId, name, host: place.host, port: place.port, credentialId, ...known };
   return (await t.api.made<Target>('/api/v1/targets', fields)).id;
-}
-
-function fingerprintOf({ hostKeyLine = '' }: { hostKeyLine?: string }): string {
-  const blob = Buffer.from(hostKeyLine.split(' ')[1] ?? '', 'base64');
-  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }
 
 /** The fingerprint of the system's target, known to the server after a run. */
@@ -358,8 +354,8 @@ async function acceptedFingerprint(): Promise<string> {
   expect((await runOn(t.targetId, 'before')).status).toBe('succeeded');
   const { body } = await t.api.get<Target>(`/api/v1/targets/${t.targetId}`);
   const key = body.hostKeys.find(({ state }) => state === 'accepted');
-  expect(key?.fingerprint).toBe(fingerprintOf(t.sshd));
-  return fingerprintOf(t.sshd);
+  expect(key?.fingerprint).toBe(hostKeyFingerprintOf(t.sshd.hostKeyLine));
+  return hostKeyFingerprintOf(t.sshd.hostKeyLine);
 }
 
 /** A port that was free a moment ago. */

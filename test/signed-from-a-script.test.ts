@@ -1,6 +1,6 @@
 // Runs the script from docs/signed-runs.md exactly as printed: a service account starts a run in a segment whose owner
 // holds the root, and whose two agents run only what is signed for one of them.
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { access, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { ApiClient } from './support/api-client.ts';
 import { Owner } from './support/owner.ts';
 import type { TestAgent } from './support/server-and-agents.ts';
+import { hostKeyFingerprintOf } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 import { WatchedProcess } from './support/watched-process.ts';
 
@@ -55,10 +56,9 @@ async function ownedSegment() {
   const kind = ['--kind', 'ssh_private_key', '--user', user, '--secret-file', owner.file('key')];
   await owner.credential('seal', 'vault key', '--segment', 'vault', ...kind, ...bounds);
   const { body } = await t.api.get<{ items: Credential[] }>(`/api/v1/credentials?segmentId=${segmentId}`);
-  const digest = createHash('sha256').update(Buffer.from(hostKeyLine.split(' ')[1] ?? '', 'base64'));
   const { id: targetId } = await t.api.made<{ id: number }>('/api/v1/targets', {
     ...{ segmentId, name: 'vault-host', host, port, credentialId: body.items[0]?.id },
-    hostKeyFingerprint: `SHA256:${digest.digest('base64').replace(/=+$/, '')}`,
+    hostKeyFingerprint: hostKeyFingerprintOf(hostKeyLine),
   });
   return { segmentId, targetId, agents, known };
 }

@@ -1,7 +1,7 @@
 // The leak hunt: 200 secrets go through steps that fail and succeed, and afterwards are searched for everywhere. The
 // theft drill: what a database dump reveals, alone and with the server's disk. And what the owner of an agent's machine
 // forbids.
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ import { Owner } from './support/owner.ts';
 import { ensureStrace } from './support/packages.ts';
 import { storeCredential } from './support/sealed-credential.ts';
 import { TestAgent } from './support/server-and-agents.ts';
-import { fixturePassword } from './support/sshd.ts';
+import { fixturePassword, hostKeyFingerprintOf } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 import { ExecTrace, pidsWith } from './support/trace-execs.ts';
 
@@ -247,10 +247,9 @@ test('an owner who holds the root admits agents, seals, and brings back a segmen
   const { body: credentials } = await t.api.get<{ items: Credential[] }>(
     `/api/v1/credentials?segmentId=${segmentId}`,
   );
-  const digest = createHash('sha256').update(Buffer.from(hostKeyLine.split(' ')[1] ?? '', 'base64'));
   const { id: targetId } = await t.api.made<{ id: number }>('/api/v1/targets', {
     ...{ segmentId, name: 'vault-host', host, port, credentialId: credentials.items[0]?.id },
-    hostKeyFingerprint: `SHA256:${digest.digest('base64').replace(/=+$/, '')}`,
+    hostKeyFingerprint: hostKeyFingerprintOf(hostKeyLine),
   });
   const { id: jobId } = await t.api.made<{ id: number }>('/api/v1/jobs', {
     name: `job ${randomUUID()}`,
@@ -346,9 +345,7 @@ test('a secret that the agent’s machine keeps opens a target within the policy
   await writeFile(policy, `file_roots: [${t.filesDir}]\nsources:\n${sources.join('')}`);
   t.agent.signal('SIGHUP');
   await t.agent.says(/policy file was read again/);
-  const blob = Buffer.from(t.sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
-  const digest = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
-  const hostKeyFingerprint = `SHA256:${digest}`;
+  const hostKeyFingerprint = hostKeyFingerprintOf(t.sshd.hostKeyLine);
   const target = async (name: string) => {
     const bounds = { hosts: ['*'], networks: [], ports: [port], user, protocols: ['ssh' as const] };
     const credentialId = await storeCredential(t.api, t.segmentId, `from ${name}`, {

@@ -1,10 +1,11 @@
 // Strategies, locks, priorities and the timeout of runs, through the API and on a real target.
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunDetail, RunExplanation } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Gate } from './support/gate.ts';
+import { hostKeyFingerprintOf } from './support/sshd.ts';
 import { setup, type TestSystem } from './support/system.ts';
 
 const slots = 3;
@@ -16,8 +17,7 @@ beforeAll(async () => {
   t = await setup({ slots });
   const { segmentId } = t;
   const [first] = (await t.api.get<{ items: { credentialId: string }[] }>('/api/v1/targets')).body.items;
-  const key = Buffer.from(t.sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
-  const hostKeyFingerprint = `SHA256:${createHash('sha256').update(key).digest('base64').replace(/=+$/, '')}`;
+  const hostKeyFingerprint = hostKeyFingerprintOf(t.sshd.hostKeyLine);
   for (const name of hosts) {
     const place = { host: t.sshd.host, port: t.sshd.port, credentialId: first?.credentialId };
     const target = { segmentId, name, ...place, hostKeyFingerprint };

@@ -9,7 +9,7 @@ import { connect, type Sql } from '../../server/src/store/database/connection.ts
 import { ApiClient } from '../support/api-client.ts';
 import { freePort } from '../support/free-port.ts';
 import { privateKeySecret, storeCredential } from '../support/sealed-credential.ts';
-import { type SshdFixture, startSshd } from '../support/sshd.ts';
+import { hostKeyFingerprintOf, type SshdFixture, startSshd } from '../support/sshd.ts';
 import { ClockFile } from './agent-clock.ts';
 import { FaultDatabase } from './fault-database.ts';
 import { agents as agentCount, blobBytes, type Direction, servers as serverCount } from './plan-round.ts';
@@ -236,8 +236,7 @@ export class Cluster {
     const { sshd } = this;
     const secret = privateKeySecret(sshd, { ports: [...ports] });
     const credentialId = await storeCredential(api, segmentId, 'key', secret);
-    const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
-    const fingerprint = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
+    const hostKeyFingerprint = hostKeyFingerprintOf(sshd.hostKeyLine);
     for (const [at, port] of ports.entries()) {
       const target = await api.made<{ id: number }>('/api/v1/targets', {
         segmentId,
@@ -245,7 +244,7 @@ export class Cluster {
         host: sshd.host,
         port,
         credentialId,
-        hostKeyFingerprint: `SHA256:${fingerprint}`,
+        hostKeyFingerprint,
       });
       this.targetIds.push(target.id);
     }

@@ -2,6 +2,7 @@
 // server a separate user database in a private mount namespace, so that passwords, login shells and ordinary users can
 // be tested without changing the machine.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
@@ -93,6 +94,12 @@ const otherAccount = 'opsother';
 // Its hash in crypt(3) format, SHA-512.
 const fixturePasswordHash =
   '$6$opsconductor$3LbdlB1zR1giaaENEfvXlwyY8CZbhzUEwl8QeQozJXkrzSLW0QBWzyuuyCHA7EBRaIZMjGvk5jMPnOdr.5QcW/';
+
+/** Returns the fingerprint of a host key from its public key line, as `ssh-keygen -l` shows it: `SHA256:…`. */
+export function hostKeyFingerprintOf(line: string): string {
+  const blob = Buffer.from(line.split(' ')[1] ?? '', 'base64');
+  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+}
 
 /** Returns why accounts are unavailable here, or `undefined` if they are available. */
 export function accountsMissing(): string | undefined {

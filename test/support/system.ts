@@ -15,7 +15,7 @@ import { Gate } from './gate.ts';
 import { RunReader, type RunReaderOptions } from './run-reader.ts';
 import { privateKeySecret, storeCredential } from './sealed-credential.ts';
 import { buildPrograms, TestAgent, TestServer } from './server-and-agents.ts';
-import { ownUser, type SshdFixture, startSshd } from './sshd.ts';
+import { hostKeyFingerprintOf, ownUser, type SshdFixture, startSshd } from './sshd.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
 const waitMs = 30_000;
@@ -294,14 +294,13 @@ async function fill(parts: Parts): Promise<TestSystem> {
 /** Makes the target `host` with its credential. Returns its id. */
 export async function makeTarget(api: ApiClient, segmentId: number, sshd: SshdFixture): Promise<number> {
   const credentialId = await storeCredential(api, segmentId, 'key', privateKeySecret(sshd));
-  const blob = Buffer.from(sshd.hostKeyLine.split(' ')[1] ?? '', 'base64');
   const { id } = await api.made<{ id: number }>('/api/v1/targets', {
     segmentId,
     name: 'host',
     host: sshd.host,
     port: sshd.port,
     credentialId,
-    hostKeyFingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`,
+    hostKeyFingerprint: hostKeyFingerprintOf(sshd.hostKeyLine),
   });
   return id;
 }

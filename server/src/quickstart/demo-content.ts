@@ -1,6 +1,6 @@
 // What the first start puts into an empty installation, using the same features that people use: a segment, this
 // machine as its target, a credential sealed to the segment, and sample jobs.
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseEnrollmentToken } from '@opsconductor/protocol';
@@ -8,6 +8,7 @@ import { decodeBase64, sealCredential } from '@opsconductor/protocol/sealing';
 import type { Caller } from '../caller.ts';
 import { createCredential } from '../credentials/edit-credentials.ts';
 import { listCredentials } from '../credentials/list-credentials.ts';
+import { notFound } from '../errors.ts';
 import { createJob } from '../jobs/create-job.ts';
 import { requestKeyOf, startOnce } from '../runs/start/start-once.ts';
 import { startRun } from '../runs/start/start-run.ts';
@@ -27,7 +28,7 @@ import { findJobNamed } from '../store/jobs/jobs.ts';
 import { unrestricted } from '../store/people/visibility.ts';
 import { createTarget, updateTarget } from '../targets/edit-targets.ts';
 import { acceptHostKey, recordSeenHostKey } from '../targets/host-keys.ts';
-import { getTarget, listTargets } from '../targets/list-targets.ts';
+import { listTargets } from '../targets/list-targets.ts';
 import { sampleJobs } from './sample-jobs.ts';
 
 const segmentName = 'quickstart';
@@ -172,11 +173,10 @@ async function trustHostKey(
   hostKeyLine: string,
   caller: Caller,
 ): Promise<void> {
-  await inTransaction(server.sql, (tx) => recordSeenHostKey(tx, { targetId, hostKeyLine }));
-  const blob = Buffer.from(hostKeyLine.split(' ')[1] ?? '', 'base64');
-  const fingerprint = `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
-  const target = await getTarget(server.sql, targetId, caller.authority.reach('read'));
-  if (target.hostKeys.some((key) => key.fingerprint === fingerprint && key.state === 'accepted')) return;
+  const seen = await inTransaction(server.sql, (tx) => recordSeenHostKey(tx, { targetId, hostKeyLine }));
+  if (seen === undefined) throw notFound('Target');
+  if (seen.state === 'accepted') return;
+  const { fingerprint } = seen;
   await inTransaction(server.sql, (tx) => acceptHostKey(tx, targetId, { fingerprint }, caller));
 }
 
