@@ -193,7 +193,8 @@ async function benchFiles(): Promise<[string, string, string][]> {
     console: join(root, 'ui/dist'),
     agentBundle: join(root, '.cache/build/agent.mjs'),
   };
-  const server = await startServer(config, paths, createLog({ level: 'warn', plain: true }), () => {});
+  const log = createLog({ level: 'warn', plain: true });
+  const server = await startServer(config, paths, { log, say: () => {} });
   try {
     return await measureFiles(`${server.localUrl}`, token);
   } finally {

@@ -41,7 +41,7 @@ async function main(): Promise<number> {
   }
   const stopping = stopRequested();
   await noteWanted(config);
-  const server = await startServer(config, paths, log, say).catch((error: unknown) => {
+  const server = await startServer(config, paths, { log, say }).catch((error: unknown) => {
     if (!stopping.isRequested) throw error;
     // Ctrl-C in a terminal also reaches our child processes: initdb ends, and so the start fails.
     log.debug({ err: error }, 'the start was interrupted');

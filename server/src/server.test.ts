@@ -55,7 +55,7 @@ async function setup() {
       const given = ['--port', '0', '--data', join(folder, 'data'), ...flags];
       const config = readConfig(given, environment);
       const log = createLog({ level: 'silent', plain: false });
-      return startServer(config, paths, log, (message) => said.push(message));
+      return startServer(config, paths, { log, say: (message) => said.push(message) });
     },
     async [Symbol.asyncDispose]() {
       await database.close();

@@ -68,15 +68,20 @@ const tlsIntervalMs = 60_000;
 const migrateWithinMs = 60_000;
 const migrateAgainMs = 1_000;
 
+/** Whom the start tells how it goes; `say` prints progress for a person. */
+interface Told {
+  log: Log;
+  say: (message: string) => void;
+}
+
 /**
- * Starts everything. `say` prints progress for a person. The last argument is for tests only: timings, and whether the
- * checks of job definitions are compiled at their first use, because few tests check definitions.
+ * Starts everything. The last argument is for tests only: timings, and whether the checks of job definitions are
+ * compiled at their first use, because few tests check definitions.
  */
 export async function startServer(
   config: Config,
   paths: ServerPaths,
-  log: Log,
-  say: (message: string) => void,
+  { log, say }: Told,
   {
     checksAtFirstUse = false,
     ...timings

@@ -18,8 +18,7 @@ const server = await startServer(
     console: join(root, 'ui/dist'),
     agentBundle: join(root, '.cache/build/agent.mjs'),
   },
-  log,
-  (message) => log.info(message),
+  { log, say: (message) => log.info(message) },
   { handshakeSettings: JSON.parse(environment.OPSCONDUCTOR_TEST_TIMINGS ?? ''), checksAtFirstUse: true },
 );
 process.stdout.write(`listening at ${server.localUrl}\n`);

@@ -7,7 +7,8 @@ import type {
   Permission,
   Scope,
 } from '@opsconductor/protocol';
-import { recordAudit, userActor } from '../audit/record-audit.ts';
+import { recordAudit } from '../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import type { Tx } from '../store/database/connection.ts';
 import { decodeCursor, pageOf } from '../store/database/cursor.ts';
@@ -26,9 +27,8 @@ import { makerOf } from '../store/people/maker-columns.ts';
 import { nameScopes } from '../store/people/scope-names.ts';
 import { lockUser, type UserRow } from '../store/people/users.ts';
 import { Authority } from './authority.ts';
-import { asOf, type IdentityDeps, type Origin } from './identity-deps.ts';
-import { beginMaking, makerKeyOf } from './making.ts';
-import type { Principal } from './principal.ts';
+import { asOf, type IdentityDeps } from './identity-deps.ts';
+import { beginMaking } from './making.ts';
 import { hashSecretToken, makeSecretToken } from './secret-token.ts';
 
 const apiTokenPrefix = 'oct_';
@@ -39,23 +39,24 @@ const dayMs = 86_400_000;
 /** How long an expired token stays in its owner's list. */
 const expiredKeptMs = 30 * dayMs;
 
+/** Whose token it is, by default the caller's; `admit` looks at the owner, who is locked, and throws to refuse. */
+interface OfOwner {
+  ownerId?: number;
+  admit?: (tx: Tx, owner: UserRow) => Promise<void>;
+}
+
 /**
- * Creates a token for the principal, or for the user `ownerId`. A token that is created with a token expires with that
- * one at the latest, so that a leaked one can't renew itself.
- * @param admit Looks at the owner, who is locked, and throws to refuse.
- * @throws AppError `unauthenticated` if the principal's session or token has been ended meanwhile; `not_found`; `invalid`
- * for a time, permission or scope that the owner can't have; `conflict` for a
- * name that is taken, or if the owner has too many tokens or is not active.
+ * Creates a token. One that is created with a token expires with that one at the latest, so that a leaked one can't
+ * renew itself.
+ * @throws AppError `unauthenticated` if the caller's session or token has been ended meanwhile; `not_found`; `invalid`
+ * for a time, permission or scope that the owner can't have; `conflict` for a name that is taken, or if the owner has
+ * too many tokens or is not active.
  */
 export async function createApiToken(
   deps: IdentityDeps,
-  principal: Principal,
   request: CreateApiTokenRequest,
-  origin: Origin,
-  {
-    ownerId = principal.userId,
-    admit = async () => {},
-  }: { ownerId?: number; admit?: (tx: Tx, owner: UserRow) => Promise<void> } = {},
+  caller: Caller,
+  { ownerId = caller.userId, admit = async () => {} }: OfOwner = {},
 ): Promise<CreatedApiToken> {
   const days = request.expiresInDays ?? Math.min(defaultDays, deps.settings.apiTokenMaxDays);
   if (days > deps.settings.apiTokenMaxDays) {
@@ -71,7 +72,7 @@ export async function createApiToken(
   const token = makeSecretToken(apiTokenPrefix);
   const now = deps.now();
   const row = await inTransaction(deps.sql, async (tx) => {
-    const maker = await beginMaking(tx, makerKeyOf(principal));
+    const maker = await beginMaking(tx, caller.maker);
     const owner = await lockUser(tx, ownerId);
     if (owner === undefined) throw notFound('User');
     await admit(tx, owner);
@@ -89,17 +90,16 @@ export async function createApiToken(
       expiresAt: limit !== null && limit < asked ? limit : asked,
       permissions,
       scopes,
-      createdBy: principal.userId,
+      createdBy: caller.userId,
     });
     if (maker !== undefined) await insertMadeWith(tx, { kind: 'api_token', id, userId: owner.id }, maker);
     const row = await readApiToken(tx, id, asOf(deps));
     const { name, prefix, expiresAt } = row;
     await recordAudit(tx, {
-      actor: userActor(principal),
+      ...auditedBy(caller),
       action: 'api_token.created',
       object: { kind: 'api_token', id: row.id },
       detail: { name, prefix, expiresAt, user: owner.name, permissions, scopes: row.scopes },
-      origin,
     });
     return row;
   });
@@ -120,13 +120,9 @@ export async function listApiTokensOf(
 /** @throws AppError `not_found`, also for a token of a user other than `ownerId`. */
 export async function revokeApiToken(
   deps: IdentityDeps,
-  principal: Principal,
   id: number,
-  origin: Origin,
-  {
-    ownerId = principal.userId,
-    admit = async () => {},
-  }: { ownerId?: number; admit?: (tx: Tx, owner: UserRow) => Promise<void> } = {},
+  caller: Caller,
+  { ownerId = caller.userId, admit = async () => {} }: OfOwner = {},
 ): Promise<void> {
   await inTransaction(deps.sql, async (tx) => {
     const owner = await lockUser(tx, ownerId);
@@ -135,11 +131,10 @@ export async function revokeApiToken(
     const deleted = await deleteApiToken(tx, owner.id, id);
     if (deleted === undefined) throw notFound('API token');
     await recordAudit(tx, {
-      actor: userActor(principal),
+      ...auditedBy(caller),
       action: 'api_token.revoked',
       object: { kind: 'api_token', id },
       detail: { ...deleted, user: owner.name },
-      origin,
     });
   });
   deps.authenticator.forget('api_token', id);

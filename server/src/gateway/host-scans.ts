@@ -1,6 +1,6 @@
 // Gives targets of scans to agents of their segments that can scan, a few ahead each, and records what they report.
 // What an agent held when its connection ended is given out again.
-import { type LeaseJump, limits, type ServerMessageOf } from '@opsconductor/protocol';
+import { type AgentMessageOf, type LeaseJump, limits, type ServerMessageOf } from '@opsconductor/protocol';
 import { hostTrustOf } from '../host-keys/host-trust-of.ts';
 import { recordScanned } from '../host-keys/record-scanned.ts';
 import type { Log } from '../log.ts';
@@ -114,10 +114,11 @@ export class HostScans {
     this.wake();
   }
 
-  async scanned(link: AgentLink, { scanId, hosts }: { scanId: number } & Scanned): Promise<void> {
+  async scanned(link: AgentLink, { scanId, hosts }: AgentMessageOf<'hosts_scanned'>): Promise<void> {
     const given = this.#scanners.get(link)?.given;
     if (given === undefined) return;
-    const refused = await recordScanned(this.#deps.sql, link.agentId, scanId, hosts, (targetId) => {
+    const { agentId } = link;
+    const refused = await recordScanned(this.#deps.sql, { agentId, scanId }, hosts, (targetId) => {
       const place = given.get(`${scanId}.${targetId}`);
       return place === undefined ? undefined : { host: place.host, port: place.port };
     });
@@ -228,7 +229,7 @@ export class HostScans {
       const jumps = await jumpsFor(sql, link, { name, way }, known);
       if ('reason' in jumps) {
         const told = { targetId, ok: false, keys: [], ...jumps };
-        this.#noteUnrecorded(await recordScanned(sql, agentId, scanId, [told], () => place));
+        this.#noteUnrecorded(await recordScanned(sql, { agentId, scanId }, [told], () => place));
         continue;
       }
       given.set(`${scanId}.${targetId}`, place);
@@ -277,5 +278,3 @@ async function jumpsFor(
     advice: 'Correct the jump hosts in the connection settings, or the target that they name.',
   };
 }
-
-type Scanned = { hosts: Parameters<typeof recordScanned>[3] };

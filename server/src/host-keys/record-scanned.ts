@@ -14,6 +14,12 @@ import {
 } from '../store/host-keys/host-scans.ts';
 import { parseHostKeyLine } from '../targets/host-key-line.ts';
 
+/** A part of a scan: what one agent was given of it. */
+interface GivenScan {
+  agentId: number;
+  scanId: number;
+}
+
 /**
  * Records results of a scan. `placeOf`: where the agent was sent for a target; without one, the result is ignored.
  *
@@ -21,8 +27,7 @@ import { parseHostKeyLine } from '../targets/host-key-line.ts';
  */
 export async function recordScanned(
   sql: Sql,
-  agentId: number,
-  scanId: number,
+  { agentId, scanId }: GivenScan,
   hosts: readonly ScannedHost[],
   placeOf: (targetId: number) => { host: string; port: number } | undefined,
 ): Promise<RefusedItem[]> {
@@ -33,7 +38,7 @@ export async function recordScanned(
   }
   if (items.size === 0) return [];
   const ordered = [...items.values()].sort((a, b) => a.targetId - b.targetId);
-  const refused = await withoutRefused(ordered, (part) => record(sql, agentId, scanId, part));
+  const refused = await withoutRefused(ordered, (part) => record(sql, { agentId, scanId }, part));
   for (const { item } of refused)
     await failUnrecorded(sql, agentId, { scanId, targetId: item.targetId }).catch((error) => {
       // Then it is given out again.
@@ -44,8 +49,7 @@ export async function recordScanned(
 
 async function record(
   sql: Sql,
-  agentId: number,
-  scanId: number,
+  { agentId, scanId }: GivenScan,
   items: readonly ScannedItem[],
 ): Promise<void> {
   // Only targets that show a key can have changed. They are locked before anything that belongs to them.

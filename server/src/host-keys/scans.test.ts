@@ -53,7 +53,7 @@ async function scan(shown: Map<number, Partial<ScannedHost>>): Promise<number> {
   const given = await giveItems(t.sql, { agentId, segmentId, sessionNumber: 1 }, { limit: 100 });
   const places = new Map(given.map((item) => [item.targetId, { host: item.host, port: item.port ?? 22 }]));
   const hosts = [...shown].map(([targetId, host]) => ({ targetId, ok: true, keys: [], ...host }));
-  await recordScanned(t.sql, agentId, id, hosts, (targetId) => places.get(targetId));
+  await recordScanned(t.sql, { agentId, scanId: id }, hosts, (targetId) => places.get(targetId));
   return id;
 }
 
@@ -345,7 +345,7 @@ test('targets that an agent had when it disconnected are given out again, and a 
   await takeBackItems(t.sql, { agentId, sessionNumber: 8 }, { including: false });
   expect(await giveItems(t.sql, { ...agent, sessionNumber: 8 }, { limit: 10 })).toHaveLength(1);
   await stopScan(t.sql, scanId, t.caller);
-  await recordScanned(t.sql, agentId, scanId, [{ targetId: id, ok: true, keys: [] }], () => ({
+  await recordScanned(t.sql, { agentId, scanId }, [{ targetId: id, ok: true, keys: [] }], () => ({
     host: 'h',
     port: 22,
   }));

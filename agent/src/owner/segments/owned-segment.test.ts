@@ -88,7 +88,7 @@ async function setup() {
       ...how
     }: SignHow & { remove?: string[]; admit?: [string, string][] } = {}) => {
       const decisions = { admit: new Map(admit), remove, recoveryKey: await recoveryKey() };
-      return signNextRoster(api, await roots(), root, await read(), decisions, how);
+      return signNextRoster({ root, roots: await roots(), api }, await read(), decisions, how);
     },
     [Symbol.asyncDispose]: remove,
   };
@@ -105,10 +105,10 @@ test('each roster builds on the previous one, and is kept here before it is sent
   expect(await t.read()).toMatchObject({ isBehind: true, roster: { number: 3 } });
   const owned = await t.read();
   const nothing = { admit: new Map<string, string>(), remove: [] };
-  expect(await signNextRoster(t.api, await t.roots(), t.root, owned, nothing)).toEqual([
+  expect(await signNextRoster({ ...t, roots: await t.roots() }, owned, nothing)).toEqual([
     'roster 3 was sent again',
   ]);
-  expect(await signNextRoster(t.api, await t.roots(), t.root, await t.read(), nothing)).toEqual([]);
+  expect(await signNextRoster({ ...t, roots: await t.roots() }, await t.read(), nothing)).toEqual([]);
 });
 
 test('a segment that was made before is kept again, with the rosters that were seen', async () => {
@@ -333,7 +333,7 @@ test('what other commands save while one waits for a passphrase is kept', async 
   other.put({ ...other.named('dmz'), segmentId: 4, segmentName: 'prod', rosterNumber: 7 });
   await other.save();
   const decisions = { admit: new Map<string, string>(), remove: [], recoveryKey: await t.recoveryKey() };
-  await signNextRoster(t.api, waiting, t.root, owned, decisions);
+  await signNextRoster({ ...t, roots: waiting }, owned, decisions);
   expect((await t.roots()).named('prod').rosterNumber).toBe(7);
   expect((await t.roots()).named('dmz').rosterNumber).toBe(2);
 });
@@ -357,7 +357,7 @@ test('of two commands that sign at once only one is kept and sent: there are no 
   const kept = (await t.roots()).named('dmz');
   t.sent.length = 0;
   const decisions = { admit: new Map<string, string>(), remove: [], recoveryKey: await t.recoveryKey() };
-  await expect(signNextRoster(t.api, waiting, t.root, owned, decisions)).rejects.toThrow(
+  await expect(signNextRoster({ ...t, roots: waiting }, owned, decisions)).rejects.toThrow(
     'Another command has changed what is known of segment dmz meanwhile.',
   );
   expect(t.sent).toEqual([]);

@@ -241,6 +241,13 @@ function refuseWhereSeenNewer(
 const signThere =
   'Sign on the machine that signed the other one, or with its file of roots. Nothing was signed. If neither is left: --drop-lost.';
 
+/** What a roster is signed with, where it is kept, and the server that it is sent to. */
+interface Signing {
+  root: OwnerKey;
+  roots: KnownRoots;
+  api: Api;
+}
+
 /**
  * Signs the next roster, keeps it and sends it. It is kept first, so that if sending fails the next call sends it.
  *
@@ -248,9 +255,7 @@ const signThere =
  * @throws {AgentError}
  */
 export async function signNextRoster(
-  api: Api,
-  roots: KnownRoots,
-  root: OwnerKey,
+  { root, roots, api }: Signing,
   owned: OwnedState,
   given: RosterDecisions,
   how: SignHow = {},

@@ -97,7 +97,7 @@ export function addSegmentCommands(program: Command, config: Config, say: (line:
       const { admit, remove, passphraseFile, fromServer } = options;
       const root = await openKeyFile(options.key, 'root', () => readPassphrase(passphraseFile));
       const decisions = { admit, remove, recoveryKey };
-      const changes = await signNextRoster(api, roots, root, owned, decisions, {
+      const changes = await signNextRoster({ root, roots, api }, owned, decisions, {
         dropsLost: options.dropLost === true,
         fromServer,
       });

@@ -1,12 +1,13 @@
 // Lists where a user is signed in, and ends sessions.
 import type { Session } from '@opsconductor/protocol';
-import { recordAudit, userActor } from '../../audit/record-audit.ts';
+import { recordAudit } from '../../audit/record-audit.ts';
+import { auditedBy, type Caller } from '../../caller.ts';
 import { notFound } from '../../errors.ts';
 import type { Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { deleteOtherSessions, deleteSession, listSessions } from '../../store/people/sessions.ts';
 import { lockUser, type UserRow } from '../../store/people/users.ts';
-import type { IdentityDeps, Origin } from '../identity-deps.ts';
+import type { IdentityDeps } from '../identity-deps.ts';
 import type { Principal } from '../principal.ts';
 
 /** Returns the open sessions of a user, the one used last first; `principal` is the caller. */
@@ -35,9 +36,8 @@ interface OfUser {
 /** @throws AppError `not_found`, also for a session of another user. */
 export async function endSession(
   deps: IdentityDeps,
-  principal: Principal,
   id: number,
-  origin: Origin,
+  caller: Caller,
   { userId, admit = async () => {} }: OfUser,
 ): Promise<void> {
   await inTransaction(deps.sql, async (tx) => {
@@ -46,11 +46,10 @@ export async function endSession(
     await admit(tx, user);
     if (!(await deleteSession(tx, userId, id))) throw notFound('Session');
     await recordAudit(tx, {
-      actor: userActor(principal),
+      ...auditedBy(caller),
       action: 'session.revoked',
       object: { kind: 'session', id },
       detail: { user: user.name },
-      origin,
     });
   });
   deps.authenticator.forget('session', id);
@@ -59,21 +58,20 @@ export async function endSession(
 /** Ends all sessions of a user except the one that asks; returns how many. */
 export async function endOtherSessions(
   deps: IdentityDeps,
-  principal: Principal,
-  origin: Origin,
+  caller: Caller,
   { userId, admit = async () => {} }: OfUser,
 ): Promise<{ ended: number }> {
   const ended = await inTransaction(deps.sql, async (tx) => {
     const user = await lockUser(tx, userId);
     if (user === undefined) throw notFound('User');
     await admit(tx, user);
-    const ended = await deleteOtherSessions(tx, userId, principal.via === 'session' ? principal.viaId : null);
+    const keptId = caller.maker?.kind === 'session' ? caller.maker.id : null;
+    const ended = await deleteOtherSessions(tx, userId, keptId);
     await recordAudit(tx, {
-      actor: userActor(principal),
+      ...auditedBy(caller),
       action: 'session.others_revoked',
       object: { kind: 'user', id: userId },
       detail: { user: user.name, ended },
-      origin,
     });
     return ended;
   });

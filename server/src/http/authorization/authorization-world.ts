@@ -260,7 +260,7 @@ export async function scanTarget(
   const blob = Buffer.concat([Buffer.from('\0\0\0\x0bssh-ed25519\0\0\0 ', 'latin1'), randomBytes(32)]);
   const keys = [`ssh-ed25519 ${blob.toString('base64')}`];
   const place = await getTarget(t.sql, targetId, unrestricted);
-  await recordScanned(t.sql, agentId, id, [{ targetId, ok: true, keys }], () => ({
+  await recordScanned(t.sql, { agentId, scanId: id }, [{ targetId, ok: true, keys }], () => ({
     host: place.host,
     port: place.effective.port,
   }));

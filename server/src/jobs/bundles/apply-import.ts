@@ -325,9 +325,8 @@ class Application {
       categoryId: await this.#categoryId(entry.definition),
       category: settings.category ?? job.category,
     };
-    const version =
-      (await saveVersion(this.#tx, this.#masterKey, moved, { stored, note, restores: null }, caller)) ??
-      job.version;
+    const next = { job: moved, stored, note, restores: null };
+    const version = (await saveVersion(this.#tx, this.#masterKey, next, caller)) ?? job.version;
     const object = { kind: 'job', id };
     const scope = { categoryId: moved.categoryId };
     if (entry.state !== undefined && entry.state !== job.state) {

@@ -39,7 +39,7 @@ export async function rollBack(
     const { definition: stored } = await loadJobVersion({ sql: tx, masterKey: deps.masterKey }, id, restores);
     refuseOutdated(stored, restores);
     name = stored.name;
-    const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores }, caller);
+    const version = await saveVersion(tx, deps.masterKey, { job, stored, note, restores }, caller);
     if (version === undefined) {
       throw new AppError(
         'conflict',

@@ -71,7 +71,7 @@ export async function saveJob(
     const job = await editableJob(tx, id, caller);
     refuseArchived(job);
     await refuseStale({ sql: tx, masterKey: deps.masterKey }, job, expected, stored);
-    const version = await saveVersion(tx, deps.masterKey, job, { stored, note, restores: null }, caller);
+    const version = await saveVersion(tx, deps.masterKey, { job, stored, note, restores: null }, caller);
     // Before its site rules are, which a caller who may not put jobs there is not told of.
     if (settings.category !== undefined && settings.category !== job.category)
       await categoryForJobs(tx, settings.category, caller);
@@ -125,6 +125,14 @@ export function refuseArchived(job: JobDetailRow): void {
   throw new AppError('conflict', `Job “${job.name}” is archived: restore it to change it.`);
 }
 
+/** A definition to become a job's current one; `restores` is the number of the version that it is a copy of. */
+interface NextVersion {
+  job: JobDetailRow;
+  stored: JobDefinition;
+  note: string;
+  restores: number | null;
+}
+
 /**
  * Stores a valid definition as the next version and makes it the current one; does nothing if it equals the current
  * one. The job must be locked, and the caller allowed to edit it.
@@ -133,8 +141,7 @@ export function refuseArchived(job: JobDetailRow): void {
 export async function saveVersion(
   tx: Tx,
   masterKey: MasterKey,
-  job: JobDetailRow,
-  { stored, note, restores }: { stored: JobDefinition; note: string; restores: number | null },
+  { job, stored, note, restores }: NextVersion,
   caller: Caller,
 ): Promise<number | undefined> {
   const { bytes, checksum } = encodeWithinLimit(stored);

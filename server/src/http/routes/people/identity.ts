@@ -164,7 +164,7 @@ function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
         const { userId } = request.principal;
         if (request.query.made === true)
           return endWithMade(deps, callerOf(request), { userId, root: 'sessions' });
-        return endOtherSessions(deps, request.principal, request, { userId });
+        return endOtherSessions(deps, callerOf(request), { userId });
       },
     }),
     route({
@@ -183,7 +183,7 @@ function ownSessionRoutes(deps: IdentityRouteDeps): RouteSpec[] {
           const root = { kind: 'session', id: request.params.id } as const;
           return answerEnded(request, endWithMade(deps, callerOf(request), { userId, root }));
         }
-        return endSession(deps, request.principal, request.params.id, request, { userId });
+        return endSession(deps, request.params.id, callerOf(request), { userId });
       },
     }),
   ];
@@ -243,7 +243,7 @@ function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
       tag,
       body: CreateApiTokenRequestSchema,
       success: { status: 201, schema: CreatedApiTokenSchema },
-      handle: (request) => createApiToken(deps, request.principal, request.body, request),
+      handle: (request) => createApiToken(deps, request.body, callerOf(request)),
     }),
     route({
       method: 'DELETE',
@@ -264,7 +264,7 @@ function ownTokenRoutes(deps: IdentityRouteDeps): RouteSpec[] {
             endWithMade(deps, callerOf(request), { userId: principal.userId, root }),
           );
         }
-        return revokeApiToken(deps, principal, params.id, request);
+        return revokeApiToken(deps, params.id, callerOf(request));
       },
     }),
   ];

@@ -171,7 +171,7 @@ function sessionRoutes(deps: PeopleDeps): RouteSpec[] {
         const of = { userId: request.params.id, admit: holdsAtLeast(request) };
         if (request.query.made === true)
           return endWithMade(deps, callerOf(request), { ...of, root: 'sessions' });
-        return endOtherSessions(deps, request.principal, request, of);
+        return endOtherSessions(deps, callerOf(request), of);
       },
     }),
     route({
@@ -191,7 +191,7 @@ function sessionRoutes(deps: PeopleDeps): RouteSpec[] {
           const root = { kind: 'session', id: session } as const;
           return answerEnded(request, endWithMade(deps, callerOf(request), { ...of, root }));
         }
-        return endSession(deps, request.principal, session, request, of);
+        return endSession(deps, session, callerOf(request), of);
       },
     }),
     route({
@@ -256,7 +256,7 @@ function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
       body: CreateApiTokenRequestSchema,
       success: { status: 201, schema: CreatedApiTokenSchema },
       handle: (request) =>
-        createApiToken(deps, request.principal, request.body, request, {
+        createApiToken(deps, request.body, callerOf(request), {
           ownerId: request.params.id,
           async admit(tx, owner) {
             if (owner.kind !== 'service') {
@@ -286,7 +286,7 @@ function tokenRoutes(deps: PeopleDeps): RouteSpec[] {
           const root = { kind: 'api_token', id: token } as const;
           return answerEnded(request, endWithMade(deps, callerOf(request), { userId: id, admit, root }));
         }
-        return revokeApiToken(deps, request.principal, token, request, { ownerId: id, admit });
+        return revokeApiToken(deps, token, callerOf(request), { ownerId: id, admit });
       },
     }),
   ];
