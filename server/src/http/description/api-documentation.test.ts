@@ -236,6 +236,22 @@ test('answers with another status or another type are described besides the usua
     expect(answersOf('post', path)).toEqual(['201 application/json', '201 text/event-stream']);
 });
 
+test('an answer that may be text instead of JSON says so, for clients that are generated', async () => {
+  const { paths } = await description();
+  const contentOf = (method: string, path: string, status: string) =>
+    (paths[`/api/v1/${path}`]?.[method]?.responses[status] as { content: object }).content;
+  const text = { schema: { type: 'string' } };
+  for (const path of ['jobs/{id}/run', 'runs/{id}/rerun'])
+    expect(contentOf('post', path, '201')).toMatchObject({
+      'application/json': { schema: { $ref: '#/components/schemas/RunDetail' } },
+      'text/event-stream': text,
+    });
+  expect(contentOf('get', 'runs/{id}/steps/{step}/output', '200')).toMatchObject({
+    'text/plain': text,
+    'application/octet-stream': {},
+  });
+});
+
 test('a route that can answer with a part takes a Range', async () => {
   const { paths } = await description();
   for (const operations of Object.values(paths))

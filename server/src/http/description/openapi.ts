@@ -172,10 +172,8 @@ function describeResponses(route: RouteSpec, schemas: NamedSchemas): Record<stri
     [...describedAnswers(route)].map(([status, bodies]) => {
       const content = [...bodies].map(([type, schema]) => {
         const isUsual = status === usual && type === (contentType ?? 'application/json');
-        return [
-          type,
-          schema === undefined ? {} : contentOf(schemas.refer(schema), isUsual ? example : undefined),
-        ];
+        if (schema === undefined) return [type, isText(type) ? { schema: { type: 'string' } } : {}];
+        return [type, contentOf(schemas.refer(schema), isUsual ? example : undefined)];
       });
       const description = status === usual && status !== 204 ? route.summary : reasons[status];
       return [
@@ -187,6 +185,11 @@ function describeResponses(route: RouteSpec, schemas: NamedSchemas): Record<stri
       ];
     }),
   );
+}
+
+/** Without a schema, clients that are generated know nothing of an answer that may also be JSON. */
+function isText(type: string): boolean {
+  return !['application/json', 'application/octet-stream'].includes(type);
 }
 
 function partParameters(part: TSchema | undefined, where: 'path' | 'query', schemas: NamedSchemas): Json[] {
