@@ -103,6 +103,29 @@ describe('what can’t be carried over', () => {
     ]);
   });
 
+  it('is reported once for the hosts that ansible-inventory has copied it to', () => {
+    const json = (hosts: number) => {
+      const names = Array.from({ length: hosts }, (_, n) => `h${n}`);
+      const variables = names.map((name) => `"${name}": {\n"ansible_become": true}`);
+      return `{"_meta": {"hostvars": {${variables.join(',')}}}, "web": {"hosts": ${JSON.stringify(names)}}}`;
+    };
+    const about = (hosts: number) => told(read('ansible_json', json(hosts)));
+    const one = 'becoming another user is part of a step, not of a target: write `become` into the job.';
+    const message = `dropped hosts:2 “ansible_become” can’t be carried over: ${one}`;
+    expect(about(1)).toEqual([message]);
+    expect(about(2)).toEqual([`${message} Likewise in line 3.`]);
+    expect(about(5)).toEqual([`${message} Likewise in lines 3, 4, 5 and 6.`]);
+    expect(about(200)).toEqual([`${message} Likewise in 199 more places, such as lines 3, 4, 5 and 6.`]);
+  });
+
+  it('does not hide which hosts are left out', () => {
+    const lines = Array.from({ length: 1_500 }, (_, n) => `h${n} ansible_ssh_private_key_file=key-${n}`);
+    const inventory = ini([...lines, 'here ansible_connection=local'].join('\n'));
+    expect(inventory.findingCount).toBe(1_501);
+    expect(told(inventory)).toHaveLength(1_001);
+    expect(told(inventory).at(-1)).toMatch(/^left_out hosts:1501 The host “here”/);
+  });
+
   it('is, of a key that occurs twice in a JSON inventory, all but the last, which is reported', () => {
     const json = [
       '{"web": {"hosts": ["a"]},',

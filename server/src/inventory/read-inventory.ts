@@ -20,7 +20,7 @@ import { parseYaml } from './ansible/parse-yaml.ts';
 import { AnsibleTree } from './ansible/tree.ts';
 import { readVarsFiles, sortFiles } from './ansible/vars-files.ts';
 import { parseCsv } from './parse-csv.ts';
-import { InventoryTooLarge, type Place, quoted, Report } from './report.ts';
+import { InventoryTooLarge, type Place, quoted, Report, withOthers } from './report.ts';
 
 export interface ReadHost extends Omit<ImportedHost, 'key'> {
   key: string;
@@ -132,7 +132,10 @@ function conclude(
   unused: ReadonlyMap<string, number>,
 ): ReadInventory {
   resolveLines(
-    [...report.errors, ...report.findings, ...kept].map(({ place }) => place),
+    [
+      ...[...report.errors, ...report.findings, ...kept].map(({ place }) => place),
+      ...report.findings.flatMap(({ others }) => others),
+    ],
     files,
   );
   const flat = ({ place, message }: { place: Place; message: string }) => ({
@@ -147,7 +150,10 @@ function conclude(
       : [],
     errors: report.errors.map(flat),
     errorCount: report.errorCount,
-    findings: report.findings.map(({ kind, ...rest }) => ({ kind, ...flat(rest) })),
+    findings: report.findings.map((found) => ({
+      kind: found.kind,
+      ...flat({ place: found.place, message: withOthers(found) }),
+    })),
     findingCount: report.findingCount,
     unusedVariables: [...unused]
       .map(([name, count]) => ({ name: quoted(name).slice(1, -1), count }))
