@@ -1,7 +1,7 @@
 // Decides for each placeholder of a PowerShell script whether its value may stand there. Accepted values become
 // variables, which PowerShell never parses as code; refused is everything that passes their text to something that
 // would.
-import { Unreadable } from '../sh/reading/word-reader.ts';
+import { Unreadable } from '../sh/reading/nesting.ts';
 import type { Analysis, Hole } from '../sites/sites.ts';
 import {
   codeTypes,

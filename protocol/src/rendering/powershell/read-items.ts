@@ -1,8 +1,8 @@
 // Parses a PowerShell script into nested items: words, variables, strings and bracketed contents. It doesn't check
 // correctness: if it can't make sense of something it says so, and no value may then stand in that script.
 
+import { Nesting, Unreadable } from '../sh/reading/nesting.ts';
 import { holeMark } from '../sh/reading/syntax.ts';
-import { Nesting, Unreadable } from '../sh/reading/word-reader.ts';
 
 export type Opening = '(' | '{' | '[' | '$(' | '@(' | '@{';
 interface Placed {

@@ -1,7 +1,8 @@
 // Reads here-documents: what a line asks for stands after the end of that line.
 
+import { Unreadable } from './nesting.ts';
 import { holeMark, literalOf, type Redirect, type Segment } from './syntax.ts';
-import { Unreadable, type WordReader } from './word-reader.ts';
+import type { WordReader } from './word-reader.ts';
 
 interface Due {
   redirect: Redirect;

@@ -1,6 +1,7 @@
 // Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
 // what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
 import { codeIn } from '../commands/code-in-arguments.ts';
+import { Nesting, Unreadable } from './nesting.ts';
 import {
   bareText,
   type Command,
@@ -14,7 +15,7 @@ import {
   type Word,
 } from './syntax.ts';
 import { Tokens } from './tokens.ts';
-import { Nesting, openSubscript, type ReadBefore, Unreadable } from './word-reader.ts';
+import { openSubscript, type ReadBefore } from './word-reader.ts';
 
 const namesShell = /\b(sh|bash|dash|ash|ksh|mksh|zsh)\b/;
 const closers = new Set(['then', 'elif', 'else', 'fi', 'do', 'done', 'esac', '}']);

@@ -1,8 +1,8 @@
 // What stands between the words of a script.
 import { expect, test } from 'vitest';
+import { Nesting, Unreadable } from './nesting.ts';
 import { literalOf } from './syntax.ts';
 import { Tokens } from './tokens.ts';
-import { Nesting, Unreadable } from './word-reader.ts';
 
 function tokensOf(text: string) {
   const commented: number[] = [];

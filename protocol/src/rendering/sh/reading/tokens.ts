@@ -1,8 +1,9 @@
 // Reads what commands are made of, without knowing commands: words, reserved words, redirections, and what stands between
 // them: blanks, comments, ends of lines with their here-documents.
 import { HereDocuments } from './here-documents.ts';
+import { Unreadable } from './nesting.ts';
 import { holeMark, type Redirect } from './syntax.ts';
-import { type CommandsWithin, Unreadable, WordReader } from './word-reader.ts';
+import { type CommandsWithin, WordReader } from './word-reader.ts';
 
 const redirectOperator = /^(?:\d*|\{\w+\})(<<<|<<-|<<|<>|<&|>>|>&|>\||&>>|&>|<|>)/;
 

@@ -1,39 +1,8 @@
 // Parses words: quotes, expansions, substitutions. The parser of commands is passed in for the commands inside
 // substitutions, because each contains the other.
+import { type Nesting, Unreadable } from './nesting.ts';
+import { addText, isOpenElement, lastText, onlyText, operatorText } from './segment-text.ts';
 import { holeMark, type List, type Quoting, type Segment, type Word } from './syntax.ts';
-
-/** Parsing had to stop: the text is not a shell script, or not one that this parser understands. */
-export class Unreadable extends Error {
-  readonly at: number;
-  /** Parsing it in another way would not help. */
-  readonly final: boolean;
-  constructor(why: string, at: number, final = false) {
-    super(why);
-    this.at = at;
-    this.final = final;
-  }
-}
-
-/**
- * Limits how deeply all parsers of one script are nested, and how much they have parsed: a hostile script must exhaust
- * neither the stack nor the server's time.
- */
-export class Nesting {
-  #depth = 0;
-  #count = 0;
-
-  within<T>(at: number, read: () => T): T {
-    if (this.#depth >= maxDepth) throw new Unreadable('it is nested too deep', at, true);
-    if (this.#count >= maxParts) throw new Unreadable(`it has more than ${maxParts} commands`, at, true);
-    this.#depth += 1;
-    this.#count += 1;
-    try {
-      return read();
-    } finally {
-      this.#depth -= 1;
-    }
-  }
-}
 
 const metacharacters = new Set([' ', '\t', '\n', ';', '&', '|', '<', '>', '(', ')']);
 const special = /[@*#?$!0-9-]/;
@@ -41,9 +10,6 @@ const special = /[@*#?$!0-9-]/;
 export const ownArguments = 'own arguments';
 /** For bash, `a[i + 1]=…` is one word where a command begins, for other shells it is several. */
 export const openSubscript = 'a subscript has a blank or an operator in it; write it without';
-const maxDepth = 100;
-/** Number of commands and expansions. */
-const maxParts = 20_000;
 /** Runs of text in which nothing can begin or end, in any context. */
 const plainBare = /[^\s;&|<>()"'\\$`[\]{}\uFDD0]+/y;
 const plainQuoted = /[^"'\\$`()[\]{}\uFDD0]+/y;
@@ -481,39 +447,4 @@ export class WordReader {
     if (depth === 0) this.at += 1;
     return { kind: 'group', what: 'subscript', inner, at, quoting: 'bare', isOpen: depth > 0 };
   }
-}
-
-function addText(segments: Segment[], text: string, quoting: Quoting, at: number): void {
-  const last = segments.at(-1);
-  if (last?.kind === 'text' && last.quoting === quoting && text !== '') last.text += text;
-  else segments.push({ kind: 'text', text, quoting, at });
-}
-
-function lastText(segments: readonly Segment[]): string {
-  const last = segments.at(-1);
-  return last?.kind === 'text' && last.quoting === 'bare' ? last.text : '';
-}
-
-function onlyText(segments: readonly Segment[]): string | undefined {
-  return segments.length === 1 ? lastText(segments) : undefined;
-}
-
-/** The beginning of `[ i ]=…`, which is one element of an array for bash. */
-function isOpenElement({ segments }: Word): boolean {
-  let depth = 0;
-  for (const [index, segment] of segments.entries()) {
-    const text = segment.kind === 'text' && segment.quoting === 'bare' ? segment.text : '';
-    if (index === 0 && !text.startsWith('[')) return false;
-    for (const char of text) {
-      if (char === '[') depth += 1;
-      else if (char === ']') depth -= 1;
-      if (depth === 0) return false;
-    }
-  }
-  return depth > 0;
-}
-
-function operatorText(segments: readonly Segment[]): string {
-  const [first] = segments;
-  return first?.kind === 'text' ? first.text : '';
 }
