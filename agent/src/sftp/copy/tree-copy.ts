@@ -1,5 +1,5 @@
-// Walks a directory of the source together with the one at the destination, and decides about and copies each entry,
-// many at a time. An error with one entry is reported and doesn't affect the others.
+// Walks a directory of the source together with the one at the destination, and has each entry copied, many at a time.
+// An error with one entry is reported and doesn't affect the others.
 
 import { Semaphore } from '../../timing/semaphore.ts';
 import { Turn } from '../../timing/turn.ts';
@@ -12,27 +12,22 @@ import { temporaryPrefix } from '../tree/temporary-name.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 import { chunkBytes } from './chunk-buffers.ts';
-import { type Conduct, type CopiedFile, copyFile, type FileCopy, withRetries } from './copy-file.ts';
-import { isDifferent, mayReplace } from './decide.ts';
+import { type Conduct, withRetries } from './copy-file.ts';
+import { type Item, ItemCopy, type ItemProgress } from './item-copy.ts';
 import { type BothSides, LargeDirectories } from './large-directories.ts';
-import { leadsOut } from './leads-out.ts';
 import type { Listings } from './listings.ts';
-import { changedAttributes, directoryAttributes, fileAttributes } from './new-attributes.ts';
+import { directoryAttributes } from './new-attributes.ts';
 import { type Part, type Reckoned, Reckoning } from './reckoning.ts';
-import { refusePlace } from './refuse-place.ts';
 import { entriesOf, folded, isTaken, sameName } from './same-names.ts';
 import {
   badName,
   linkInCircle,
-  linkLeadsOut,
   linkNotFollowed,
   linkRefused,
   maxDepth,
   nameTaken,
   notTransferred,
   tooDeep,
-  tooManyFiles,
-  tooMuch,
 } from './tree-refusals.ts';
 
 const filesAtATime = 48;
@@ -54,31 +49,7 @@ export interface TreeCopyOptions {
   smallFiles?: ((top: () => string) => SmallFiles) | undefined;
 }
 
-export interface TreeProgress extends Reckoned {
-  began(path: string): void;
-  ended(path: string): void;
-}
-
-/** One entry of a directory of the source, and where it goes. */
-interface Item {
-  entry: Entry;
-  from: Directory;
-  to: Directory;
-  toName: string;
-  there: Entry | undefined;
-  /** Path from the top of what is transferred. */
-  relative: string;
-  /** Paths of the source's directories that contain it, from the top. */
-  above: readonly string[];
-  /** Its part of the total. */
-  part: Part;
-  /** What is held of the directories that contain it. */
-  large: LargeDirectories;
-  /** As in `FileCopy`. */
-  madeUnder?: string | undefined;
-  /** The slots that it occupies one of, if it does. */
-  slots: Semaphore | undefined;
-}
+export interface TreeProgress extends Reckoned, ItemProgress {}
 
 export class TreeCopy {
   readonly #options: TreeCopyOptions;
@@ -87,12 +58,10 @@ export class TreeCopy {
   readonly #directories: Semaphore;
   readonly #smallFiles: SmallFiles | undefined;
   readonly #reckoning: Reckoning;
+  readonly #items: ItemCopy;
   /** Paths of what is copied, of its copy, and of the directory that holds the copy. */
   #tops = { from: '', to: '', holds: '' };
   #isOver = false;
-  /** Number of files started, and their bytes. */
-  #begun = 0;
-  #bytes = 0;
 
   constructor(options: TreeCopyOptions) {
     this.#options = options;
@@ -101,6 +70,11 @@ export class TreeCopy {
     this.#smallFiles = options.smallFiles?.(
       () => (direction === 'push' ? this.#tops.holds : this.#tops.from) || '/',
     );
+    this.#items = new ItemCopy(options, {
+      reckoning: this.#reckoning,
+      smallFiles: this.#smallFiles,
+      rowOf: (item) => this.#row(item),
+    });
     this.#directories = new Semaphore(
       this.#smallFiles === undefined ? directoriesAtATime : directoriesAtATimeTogether,
     );
@@ -320,7 +294,7 @@ export class TreeCopy {
     try {
       conduct.signal.throwIfAborted();
       conduct.looksAt();
-      if (item.entry.kind === 'file') await this.#file(item);
+      if (item.entry.kind === 'file') await this.#items.file(item);
       else if (item.entry.kind === 'directory') await this.#directory(item, depth);
       else if (item.entry.kind === 'link') await this.#link(item, depth);
       else throw notTransferred(item.entry.name);
@@ -331,97 +305,6 @@ export class TreeCopy {
     } finally {
       this.#reckoning.close(item.part);
     }
-  }
-
-  async #file(item: Item): Promise<void> {
-    const { plan, report, progress } = this.#options;
-    const { entry, from, to, toName, there } = item;
-    refusePlace(there, toName);
-    if (there !== undefined && !mayReplace(plan.overwrite, entry, there)) {
-      if (plan.overwrite === 'fail') throw fileError({ code: 'EEXIST' }, '', toName, 'written');
-      report.count('unchanged');
-      return;
-    }
-    const mayBeSame = plan.overwrite !== 'always' && plan.overwrite !== 'newer' && plan.overwrite !== 'fail';
-    if (there !== undefined && mayBeSame && !(await isDifferent(item, plan.compare))) {
-      await this.#sameFile(item, there);
-      return;
-    }
-    if (plan.dryRun) {
-      report.count(there === undefined ? 'created' : 'changed');
-      report.done(() => ({ ...this.#row(item), status: 'planned' }));
-      return;
-    }
-    this.#reckoning.found(item.part, entry.size);
-    progress.began(item.relative || entry.name);
-    const startedAt = new Date();
-    let counted: number | undefined;
-    try {
-      const copied = await this.#move(item, {
-        from,
-        fromName: entry.name,
-        to,
-        toName,
-        madeUnder: item.madeUnder,
-        attributes: (source) => fileAttributes(plan, source, there),
-        admit: ({ size }) => {
-          counted = this.#countWithin(entry.name, size, counted);
-        },
-      });
-      report.count(there === undefined ? 'created' : 'changed');
-      report.count('bytes', copied.movedBytes);
-      report.done(() => ({
-        ...this.#row(item),
-        fileSize: copied.size,
-        bytesTransferred: copied.movedBytes,
-        startedAt: startedAt.toISOString(),
-        completedAt: new Date().toISOString(),
-      }));
-    } finally {
-      progress.ended(item.relative || entry.name);
-    }
-  }
-
-  /** Moves a file together with others if possible, and otherwise by itself. */
-  async #move({ entry, slots }: Item, copy: FileCopy): Promise<CopiedFile> {
-    const file = { copy, size: entry.size, mtimeS: entry.mtimeS };
-    if (slots !== undefined && this.#smallFiles?.takes(file) === true) {
-      // A file that goes with others doesn't need a slot, which is for files that are copied by themselves.
-      const copied = await this.#smallFiles.move(file, () => slots.give());
-      await slots.take();
-      if (copied !== undefined) return copied;
-    }
-    return copyFile(copy, this.#options.conduct);
-  }
-
-  /**
-   * Counts a file towards the limits. Uses the size of the opened file, because a hostile server may list a smaller
-   * one.
-   *
-   * @param counted the size with which an earlier try counted this file
-   * @returns the size with which it counts now
-   */
-  #countWithin(name: string, size: number, counted: number | undefined): number {
-    const { maxBytes = Infinity, maxFiles = Infinity } = this.#options.plan;
-    const files = this.#begun + (counted === undefined ? 1 : 0);
-    const bytes = this.#bytes - (counted ?? 0) + size;
-    if (bytes > maxBytes) throw tooMuch(name, size, maxBytes);
-    if (files > maxFiles) throw tooManyFiles(maxFiles);
-    this.#begun = files;
-    this.#bytes = bytes;
-    return size;
-  }
-
-  /** Handles a file whose bytes are already at the destination: only its attributes may change. */
-  async #sameFile({ entry, to, toName }: Item, there: Entry): Promise<void> {
-    const { plan, report, conduct } = this.#options;
-    const attributes = changedAttributes(plan, entry, there);
-    if (attributes === undefined) {
-      report.count('unchanged');
-      return;
-    }
-    if (!plan.dryRun) await withRetries(conduct, () => to.setAttributes(toName, attributes));
-    report.count('changed');
   }
 
   async #directory(item: Item, depth: number): Promise<void> {
@@ -471,33 +354,8 @@ export class TreeCopy {
     const { plan } = this.#options;
     if (plan.symlinks === 'skip') return;
     if (plan.symlinks === 'fail') throw linkRefused(item.entry.name);
-    if (plan.symlinks === 'copy') await this.#copyLink(item);
+    if (plan.symlinks === 'copy') await this.#items.link(item);
     else await this.#followLink(item, depth);
-  }
-
-  async #copyLink(item: Item): Promise<void> {
-    const { plan, report, conduct } = this.#options;
-    const { entry, from, to, toName, there, relative } = item;
-    const target = await withRetries(conduct, () => from.readLink(entry.name));
-    // On the agent a link must not lead out of what was transferred, because others would follow it.
-    if (plan.direction === 'pull' && leadsOut(relative, target)) throw linkLeadsOut(target);
-    refusePlace(there, toName);
-    if (there?.kind === 'link' && (await to.readLink(toName)) === target) {
-      report.count('unchanged');
-      return;
-    }
-    if (there !== undefined && (plan.overwrite === 'never' || plan.overwrite === 'fail')) {
-      if (plan.overwrite === 'fail') throw fileError({ code: 'EEXIST' }, '', toName, 'created');
-      report.count('unchanged');
-      return;
-    }
-    if (!plan.dryRun) await withRetries(conduct, () => to.makeLink(toName, target));
-    report.count('links');
-    report.done(() => ({
-      ...this.#row(item),
-      operation: 'link',
-      status: plan.dryRun ? 'planned' : 'completed',
-    }));
   }
 
   async #followLink(item: Item, depth: number): Promise<void> {
