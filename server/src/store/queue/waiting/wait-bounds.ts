@@ -35,24 +35,27 @@ export function idlePlaces(db: Queryable, runId: number) {
         pt.id in (select target_run_id from given_up) as has_given_up
       from job_run_targets pt
       where pt.job_run_id = ${runId} and pt.segment_id = any(array(select segment_id from idle))
-    ), moved as (
-      select tr.segment_id, tr.completed_at as at from target_runs tr where not tr.has_given_up
-      union all
-      select tr.segment_id, moved.at from target_runs tr cross join lateral (${ofTargetRun}) moved
-      where tr.is_under_way or tr.has_given_up
-      union all
-      select p.segment_id, moved.at from idle
-      join job_run_steps p on p.segment_id = idle.segment_id and p.job_run_id = ${runId} and p.status = 'ready'
-      cross join lateral (${ofAttempts}) moved
-      union all
-      select p.segment_id, moved.at from job_run_steps p cross join lateral (${ofAttempts}) moved
-      where p.job_run_id = ${runId} and p.status = 'held'
+    ), moved as materialized (
+      -- By segment before it is joined: otherwise all of this might be read again for each segment.
+      select each.segment_id, max(each.at) as at from (
+        select tr.segment_id, tr.completed_at as at from target_runs tr where not tr.has_given_up
+        union all
+        select tr.segment_id, moved.at from target_runs tr cross join lateral (${ofTargetRun}) moved
+        where tr.is_under_way or tr.has_given_up
+        union all
+        select p.segment_id, moved.at from idle
+        join job_run_steps p on p.segment_id = idle.segment_id and p.job_run_id = ${runId} and p.status = 'ready'
+        cross join lateral (${ofAttempts}) moved
+        union all
+        select p.segment_id, moved.at from job_run_steps p cross join lateral (${ofAttempts}) moved
+        where p.job_run_id = ${runId} and p.status = 'held'
+      ) each
+      group by each.segment_id
     )
-    select idle.segment_id, coalesce(max(moved.at), '-infinity') as moved_at,
+    select idle.segment_id, coalesce(moved.at, '-infinity') as moved_at,
       coalesce((select max(g.completed_at) from given_up g
         where g.segment_id = idle.segment_id and g.not_before is distinct from 'infinity'), '-infinity') as given_up_at
-    from idle left join moved on moved.segment_id = idle.segment_id
-    group by idle.segment_id`;
+    from idle left join moved on moved.segment_id = idle.segment_id`;
 }
 
 /**

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, success, type TestRuns } from '../../../runs/testing.ts';
 import { makeSegment } from '../../../segments/testing.ts';
 import type { Queryable } from '../../database/connection.ts';
+import { rowsHandled } from '../../database/testing/rows-handled.ts';
 import { rowsRead } from '../../database/testing/rows-read.ts';
 import { unrestricted } from '../../people/visibility.ts';
 import { idlePlaces, longWaits } from './wait-bounds.ts';
@@ -149,3 +150,31 @@ async function placeOf(db: Queryable, segmentId: number) {
     select moved_at, given_up_at from (${idlePlaces(db, runId)}) place where segment_id = ${segmentId}`;
   return place;
 }
+
+test('what waits in a large run is joined target by target, even if the database takes the run for a small one', async () => {
+  await using own = await setupRuns();
+  // As if no statistics told of it, like those of an hour ago or of an installation where most runs are small.
+  await own.sql`alter table job_run_targets set (autovacuum_enabled = off)`;
+  await own.sql`alter table job_run_steps set (autovacuum_enabled = off)`;
+  await own.start({ targets: 2, steps: 2 });
+  await own.sql`analyze`;
+  const places = 8;
+  for (let more = 1; more < places; more += 1) await makeSegment(own, `place-${more}`);
+  const largeId = await own.start({ steps: 2 });
+  await own.sql`
+    with place as (select id, row_number() over (order by id) as turn from segments), added as (
+      insert into job_run_targets (job_run_id, segment_id, target_name, status)
+      select ${largeId}, place.id, 'added-' || n, 'running'
+      from generate_series(1, ${manyTargets}) n join place on place.turn = n % ${places}::int + 1
+      returning id, segment_id
+    )
+    insert into job_run_steps (job_run_id, target_run_id, segment_id, step_number, step_type, time_budget_s, status)
+    select ${largeId}, added.id, added.segment_id, n, 'ssh.exec', 70, case n when 1 then 'ready' else 'pending' end
+    from added cross join generate_series(1, 2) n`;
+  const handled = (work: (db: Queryable) => Promise<unknown>) => rowsHandled(own.sql, work);
+  const perTarget = 200;
+  expect(await handled((db) => listWaiting(db, largeId, unrestricted, { ends: true }))).toBeLessThan(
+    perTarget * manyTargets,
+  );
+  expect(await handled((db) => longWaits(db, largeId))).toBeLessThan(perTarget * manyTargets);
+});

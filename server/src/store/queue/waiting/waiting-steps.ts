@@ -59,14 +59,13 @@ export async function listWaiting(
     from (select distinct segment_id from seen) place
     join job_run_steps st on st.segment_id = place.segment_id and st.job_run_id = ${runId}
       and st.status = ${db.unsafe(`'${status}'`)}`;
+  const isSeen = db`tr.job_run_id = ${runId} and tr.status in ('queued', 'running', 'cancelling', 'held')
+    and ${targetRunWithin(db, reaches)}`;
   return db<WaitingRow[]>`
     with seen as materialized (
-      select tr.id, tr.segment_id, tr.target_name, tr.is_open,
-        r.status = 'cancelling' or tr.cancel_requested_at is not null as is_cancelling,
-        coalesce(tr.cancel_requested_at, r.cancel_requested_at) as cancel_requested_at
+      select tr.id, tr.segment_id, tr.target_name, tr.is_open
       from job_run_targets tr join job_runs r on r.id = tr.job_run_id join jobs j on j.id = r.job_id
-      where tr.job_run_id = ${runId} and tr.status in ('queued', 'running', 'cancelling', 'held')
-        and ${targetRunWithin(db, reaches)}
+      where ${isSeen}
     ), open_steps as materialized (
       select ${columns} ${inSegments('ready')}
       union all (
@@ -103,9 +102,16 @@ export async function listWaiting(
           when st.status = 'running' then st.deadline_at
           when st.not_before > clock_timestamp() and st.waits_lock is null then st.not_before
           ${ends ? db`when place.segment_id is not null then ${waitsUntil(db)}` : db``} end
-      from seen
-      join open_steps st on st.target_run_id = seen.id
-      ${ends ? db`join job_runs r on r.id = ${runId} left join places place on place.segment_id = st.segment_id` : db``}
+      from open_steps st
+      join job_runs r on r.id = ${runId}
+      join jobs j on j.id = r.job_id
+      -- Looked up: the database takes runs for small ones, and went through all target runs of a large one for each step.
+      cross join lateral (
+        select tr.id, tr.segment_id, tr.target_name,
+          r.status = 'cancelling' or tr.cancel_requested_at is not null as is_cancelling,
+          coalesce(tr.cancel_requested_at, r.cancel_requested_at) as cancel_requested_at
+        from job_run_targets tr where tr.id = st.target_run_id and ${isSeen} offset 0) seen
+      ${ends ? db`left join places place on place.segment_id = st.segment_id` : db``}
       left join agents a on a.id = st.agent_id
       left join segments ag on ag.id = a.segment_id
       left join agent_sessions s on s.agent_id = st.agent_id
