@@ -4,7 +4,7 @@
 import { limits } from '@opsconductor/protocol';
 import type { Sql } from '../store/database/connection.ts';
 import type { ForgetNotice } from '../store/database/notifications.ts';
-import { findApiToken, touchApiToken } from '../store/people/api-tokens.ts';
+import { findApiToken, findExpiry, touchApiToken } from '../store/people/api-tokens.ts';
 import { findSession, type SessionLimits, touchSession } from '../store/people/sessions.ts';
 import { Authority, type Grant, type TokenBounds } from './authority.ts';
 import type { Principal } from './principal.ts';
@@ -101,6 +101,11 @@ export class Authenticator {
       }
       return row;
     });
+  }
+
+  /** Returns when an API token that is not valid expired; undefined if that is not why. */
+  async expiryOf(token: string): Promise<Date | undefined> {
+    return findExpiry(this.#deps.sql, hashSecretToken(token), this.#deps.now());
   }
 
   /**

@@ -57,6 +57,7 @@ beforeAll(async () => {
         lookedUp.push(token);
         return undefined;
       },
+      expiryOf: () => Promise.resolve(undefined),
       again: async () => undefined,
     },
     access: { hosts: ['ops.example'], origins: [], https: false, behindTlsProxy: false },

@@ -412,6 +412,7 @@ describe('mistakes in the table keep the server from starting', () => {
       wasGood: () => false,
       bySession: async (): Promise<Principal | undefined> => undefined,
       byApiToken: async (): Promise<Principal | undefined> => undefined,
+      expiryOf: () => Promise.resolve(undefined),
       again: async (): Promise<Principal | undefined> => undefined,
     };
     return createApp({

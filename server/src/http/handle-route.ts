@@ -29,6 +29,8 @@ export interface Authenticates {
   wasGood(via: Principal['via'], token: string): boolean;
   bySession(token: string, address: string): Promise<Principal | undefined>;
   byApiToken(token: string, address: string): Promise<Principal | undefined>;
+  /** Returns when an API token that is not valid expired; undefined if that is not why. */
+  expiryOf(token: string): Promise<Date | undefined>;
   /** How often anyone's session, token or rights have changed, as far as this server was told. */
   readonly changes: number;
   /** Returns the principal as it is now; undefined if its session or token has ended. */
@@ -195,7 +197,7 @@ async function authorize(
     return undefined;
   }
   const principal = await authenticate(deps, context, address);
-  if (principal === undefined) throw new AppError('unauthenticated', 'Sign in, or send a valid API token.');
+  if (principal === undefined) throw await notAuthenticated(deps, context);
   await deps.limits.countCaller(principal);
   if (isUnsafe && principal.via === 'session') checkOrigin(context, deps.access, true);
   await requirePermission(deps, route, principal, origin);
@@ -256,10 +258,7 @@ async function authenticate(
   address: string,
 ): Promise<Principal | undefined> {
   const { authenticator, cookieName, limits } = deps;
-  const presented = presentedToken(
-    { authorization: context.req.header('authorization'), cookie: context.req.header('cookie') },
-    cookieName,
-  );
+  const presented = presentedBy(context, cookieName);
   // Counted before it is looked up, so that a flood of wrong tokens, even concurrent ones, does not cost a query each.
   const isCounted = presented === undefined || !authenticator.wasGood(presented.via, presented.token);
   if (isCounted) limits.countStranger(address);
@@ -272,6 +271,25 @@ async function authenticate(
   if (principal === undefined && !isCounted) limits.countStranger(address);
   if (principal !== undefined && isCounted) limits.uncountStranger(address);
   return principal;
+}
+
+function presentedBy(context: Context, cookieName: string) {
+  const [authorization, cookie] = [context.req.header('authorization'), context.req.header('cookie')];
+  return presentedToken({ authorization, cookie }, cookieName);
+}
+
+/** Whoever has an expired token may know so: it is the usual reason why a script that has long worked stops. */
+async function notAuthenticated(
+  { authenticator, cookieName }: RouteDeps,
+  context: Context,
+): Promise<AppError> {
+  const presented = presentedBy(context, cookieName);
+  const expiry = presented?.via === 'api_token' ? await authenticator.expiryOf(presented.token) : undefined;
+  const message =
+    expiry === undefined
+      ? 'Sign in, or send a valid API token.'
+      : `This API token expired at ${expiry.toISOString()}: make another one.`;
+  return new AppError('unauthenticated', message);
 }
 
 /** Returns path, query and body with defaults filled in. Mistakes in any of them are reported together. */

@@ -28,6 +28,7 @@ beforeAll(async () => {
         wasGood: () => false,
         bySession: async () => caller,
         byApiToken: async () => caller,
+        expiryOf: () => Promise.resolve(undefined),
         again: async () => caller,
       },
       cookieName: 'c',

@@ -49,6 +49,14 @@ export async function findApiToken(
   return rows[0];
 }
 
+/** Returns when the token of an active user expired; undefined if it did not, or is not known. */
+export async function findExpiry(sql: Queryable, tokenHash: Buffer, now: Date): Promise<Date | undefined> {
+  const rows = await sql<{ expiresAt: Date }[]>`
+    select t.expires_at from api_tokens t join users u on u.id = t.user_id
+    where t.token_hash = ${tokenHash} and u.is_active and t.expires_at <= ${now}`;
+  return rows[0]?.expiresAt;
+}
+
 export async function touchApiToken(sql: Queryable, id: number, now: Date, address: string): Promise<void> {
   await sql`
     update api_tokens set last_used_at = ${now}, last_used_address = ${address}

@@ -95,6 +95,15 @@ test('an expired token stays in the list for a month, and its name is free at on
   expect(await names()).toEqual(['next', 'ci', 'test']);
 });
 
+test('whoever sends an expired token is told when it expired', async () => {
+  const { token, expiresAt } = await make({ name: 'ci', expiresInDays: 1 });
+  const told = async (sent: string) =>
+    (await t.call<ErrorBody>('GET', 'me', sent, undefined, 401)).error.message;
+  t.clock.advance(dayMs);
+  expect(await told(token)).toBe(`This API token expired at ${expiresAt}: make another one.`);
+  expect(await told(`${token}x`)).toBe('Sign in, or send a valid API token.');
+});
+
 test('its last use is shown with time and address', async () => {
   const { token } = await make({ name: 'ci' });
   const used = await t.request('GET', '/api/v1/me', {
