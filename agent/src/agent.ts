@@ -274,6 +274,7 @@ async function wire(
     monotonicMs,
     log,
   });
+  disk.makeRoom = () => executor.makeRoom();
   const holder = new SessionHolder({
     identity,
     ownKeys,

@@ -114,6 +114,8 @@ export class TestAgent extends Restartable {
   readonly #program: string[];
   /** What its owner allows. */
   policy: string | undefined;
+  /** Additional arguments of its next process. */
+  arguments: readonly string[] = [];
   /** Additions to the environment of its next process. */
   environment: Record<string, string> = {};
 
@@ -146,6 +148,7 @@ export class TestAgent extends Restartable {
   async start({ connected = true } = {}): Promise<void> {
     const policy = this.policy === undefined ? [] : ['--policy', this.policy];
     const args = ['run', '--data', this.dataDir, '--slots', String(this.#slots), ...policy];
+    args.push(...this.arguments);
     const environment = { OPSCONDUCTOR_LOG_LEVEL: 'info', ...this.environment };
     const child = this.spawn([...this.#program, ...args], environment, `${this.dataDir}/`);
     if (connected) await child.says(/"msg":"connected"/);

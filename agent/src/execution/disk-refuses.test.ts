@@ -1,10 +1,13 @@
 // The data directory can't be written while the agent runs. The tests move it away, which has the same effect as taking
 // away permissions and works for root, too.
-import { mkdir, rename, rmdir } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, rename, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
+import type { AgentOptions } from '../agent.ts';
 import { Journal } from '../journal/journal.ts';
-import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
+import { type AgentSetup, type ControlledStep, lease, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
 
 /** Moves the folder away and returns a function that puts it back. */
@@ -81,6 +84,67 @@ test('an agent whose disk is nearly full takes nothing new until there is room, 
   connection.send({ type: 'leases', leases: [lease(3)] });
   (await t.nextStep()).end(success);
   expect(await connection.next('complete')).toMatchObject({ step: 3, outcome: success });
+});
+
+/** A disk that has no room while there is more than this in the agent's spool. */
+function smallDisk(t: AgentSetup, bytes: number): Partial<AgentOptions> {
+  const { spool } = t.directory.data;
+  const sizeOf = async (name: string) => (await stat(join(spool, name))).size;
+  const measureFree = async () => {
+    const sizes = await Promise.all((await readdir(spool)).map(sizeOf));
+    return sizes.reduce((a, b) => a + b, 0) > bytes ? 0 : 100;
+  };
+  return { minFreeBytes: 50, measureFree };
+}
+
+/** Prints what no compression makes smaller, until the agent has confirmed output on its disk. */
+async function printMuch(connection: FakeConnection, { context }: ControlledStep): Promise<void> {
+  context.output.write('stdout', randomBytes(200_000));
+  const { seq } = await connection.nextFrame();
+  connection.send({ type: 'output_ack', acks: [{ step: 1, epoch: 1, seq }] });
+}
+
+test('on a disk that is nearly full, output that the server has confirmed gives way to new steps', async () => {
+  await using t = await setup();
+  const connection = await connected(t, smallDisk(t, 100_000));
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  await printMuch(connection, step);
+  await vi.waitFor(async () => expect(await readdir(t.directory.data.spool)).toContain('1-1.2'));
+  connection.send({ type: 'leases', leases: [lease(2)] });
+  await t.nextStep();
+  step.context.output.write('stdout', Buffer.from('the end'));
+  step.end(success);
+  expect(await connection.next('complete')).toMatchObject({
+    step: 1,
+    outcome: success,
+    output: { lastSeq: 2, rawBytes: 200_007, truncated: false, gaps: [] },
+  });
+});
+
+test('if the server then lacks it, as after a restore from a backup, the step ends with a gap that is told', async () => {
+  await using t = await setup();
+  const connection = await connected(t, smallDisk(t, 100_000));
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  await printMuch(connection, step);
+  await vi.waitFor(async () => expect(await readdir(t.directory.data.spool)).toContain('1-1.2'));
+  step.context.output.write('stdout', Buffer.from('the end'));
+  await connection.nextFrame();
+  connection.cut();
+  const { connection: restored } = await t.server.nextSession();
+  step.end(success);
+  const told = {
+    outcome: { ...success, message: expect.stringContaining('no longer has output that it had confirmed') },
+    output: { lastSeq: 2, truncated: true, gaps: [[1, 2]] },
+  };
+  expect(await restored.next('complete')).toMatchObject(told);
+  restored.cut();
+  const { connection: again } = await t.server.nextSession();
+  expect(await again.next('complete')).toMatchObject(told);
+  expect([...restored.order, ...again.order]).not.toContain('chunk');
 });
 
 test('an agent that starts on a disk that is nearly full takes nothing', async () => {

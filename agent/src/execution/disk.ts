@@ -26,6 +26,8 @@ export class Disk {
   #isNearlyFull = false;
   /** Called when the disk begins to refuse, before anything that waits for a write is rejected. */
   onRefusal: () => void = () => undefined;
+  /** Called when there is little room. Removes what can be removed and returns how many bytes that frees. */
+  makeRoom: () => Promise<number> = async () => 0;
 
   constructor(options: DiskOptions) {
     this.#options = options;
@@ -56,8 +58,10 @@ export class Disk {
   /** Looks how much room there is: output that could not be kept is lost, a step that was not begun is not. Never rejects. */
   async measure(): Promise<void> {
     const { spoolFolder, log, minFreeBytes = defaultMinFreeBytes, measureFree = freeBytes } = this.#options;
-    const free = await measureFree(spoolFolder);
-    const isNearlyFull = free !== undefined && free < minFreeBytes;
+    const isLittle = (bytes: number | undefined) => bytes !== undefined && bytes < minFreeBytes;
+    let free = await measureFree(spoolFolder);
+    if (isLittle(free) && (await this.makeRoom()) > 0) free = await measureFree(spoolFolder);
+    const isNearlyFull = isLittle(free);
     if (isNearlyFull === this.#isNearlyFull) return;
     this.#isNearlyFull = isNearlyFull;
     if (!isNearlyFull) {

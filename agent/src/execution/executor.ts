@@ -31,8 +31,10 @@ import type { UsableCredential } from './secrets/credential-opener.ts';
 import type { RunSecrets } from './secrets/run-secrets.ts';
 import type { Session } from './session.ts';
 import { Slots } from './slots.ts';
+import { SpoolRoom } from './spool-room.ts';
 import { executeStep, killGraceOf, stoppedOutcome } from './step/execute-step.ts';
 import type { KnownStepTypes } from './step/known-step-types.ts';
+import { hasPrintedOutputs } from './step/step-outputs.ts';
 
 export interface ExecutorOptions {
   installationId: string;
@@ -43,7 +45,7 @@ export interface ExecutorOptions {
   /** On the same file system as `spoolFolder`. */
   spareSpool: string;
   journal: Journal;
-  disk: Pick<Disk, 'refuses' | 'outputRefused'>;
+  disk: Pick<Disk, 'refuses' | 'outputRefused' | 'measure'>;
   deadline: LeaseDeadline;
   stepTypes: KnownStepTypes;
   openCredential(lease: Lease): Promise<UsableCredential>;
@@ -74,6 +76,7 @@ export class Executor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new HeldAttempts();
   readonly #settledLeases = new SettledLeases();
+  readonly #room: SpoolRoom;
   readonly #outputs: AttemptOutputs;
   readonly #starts: AttemptStarts;
   readonly #ends: AttemptEnds;
@@ -102,6 +105,11 @@ export class Executor {
       keepMs: options.stepsAheadMs ?? limits.stepsAheadMs,
       onKeptTooLong: (attempts) => this.#ends.returnUnbegun(attempts, 'lease_expired'),
     });
+    this.#room = new SpoolRoom({
+      attempts: this.#attempts,
+      isConnected: () => this.#session !== undefined,
+      log,
+    });
     this.#outputs = new AttemptOutputs({
       spoolFolder: options.spoolFolder,
       spareSpool: options.spareSpool,
@@ -109,6 +117,7 @@ export class Executor {
       monotonicMs,
       log,
       onStored: (output) => this.#session?.output.offer(output),
+      makeRoom: () => this.#room.makeRoom(),
     });
     const isStopped = () => this.#stopped;
     const session = () => this.#session;
@@ -131,7 +140,7 @@ export class Executor {
       grants,
       log,
       attempts: this.#attempts,
-      newOutput: (lease, before) => this.#outputs.create(lease, before),
+      newOutput: (lease, base) => this.#outputs.create(lease, { base, keepsEnds: hasPrintedOutputs(lease) }),
       takesNothing: () => this.#takesNothing(),
       readOn: (attempt, ackedSeq) => this.#reattach(attempt, ackedSeq),
       giveUp: (attempt) => this.#ends.returnCommand(attempt),
@@ -166,6 +175,13 @@ export class Executor {
 
   get spoolBytes(): number {
     return this.#attempts.spoolBytes;
+  }
+
+  // ---- the disk
+
+  /** Removes output that the server has confirmed. Returns how many bytes that frees. Never rejects. */
+  makeRoom(): Promise<number> {
+    return this.#room.release();
   }
 
   // ---- what the server says
@@ -213,6 +229,7 @@ export class Executor {
 
   sessionEnded(): void {
     this.#session = undefined;
+    this.#room.confirmedOrGone();
   }
 
   onLeases(leases: readonly Lease[]): void {
@@ -261,6 +278,7 @@ export class Executor {
       const attempt = this.#attempts.get({ step, epoch });
       if (attempt !== undefined) this.#session?.output.release(attempt.output.acknowledge(seq));
     }
+    this.#room.confirmedOrGone();
   }
 
   onCompleted({ requestId, step, epoch, result, fromSeq, next }: ServerMessageOf<'completed'>): void {
@@ -366,7 +384,7 @@ export class Executor {
     if (lease.after !== undefined && this.#attempts.size + free >= limits.maxHeldAttemptsPerHeartbeat)
       return false;
     const { step, epoch, leaseToken } = lease;
-    const output = this.#outputs.create(lease);
+    const output = this.#outputs.create(lease, { keepsEnds: hasPrintedOutputs(lease) });
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
     this.#attempts.add(attempt);
     this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });

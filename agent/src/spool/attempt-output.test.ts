@@ -2,15 +2,19 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { chainLink, decodeFrame, limits, type OutputFrame } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { tellLostOutput } from '../execution/attempts/lost-output.ts';
 import { Masking } from '../masking/masking.ts';
 import { PatternSet } from '../masking/pattern-set.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
-import { AttemptOutput, type OutputLimits } from './attempt-output.ts';
-import { SpoolFile } from './spool-file.ts';
+import { AttemptOutput, type OutputLimits, type OutputOptions } from './attempt-output.ts';
+import { Spool } from './spool.ts';
 
-async function setup(changed: Partial<OutputLimits> = {}, file?: (path: string) => SpoolFile) {
+async function setup(
+  changed: Partial<OutputLimits> = {},
+  spoolIn?: (path: string) => Spool,
+  more: Partial<OutputOptions> = {},
+) {
   const { path, remove } = await temporaryDirectory();
   const failures: unknown[] = [];
   const stored: (() => void)[] = [];
@@ -18,13 +22,14 @@ async function setup(changed: Partial<OutputLimits> = {}, file?: (path: string) 
   const output = new AttemptOutput({
     step: 1,
     epoch: 1,
-    file: file?.(path) ?? SpoolFile.create(join(path, '1-1')),
+    spool: spoolIn?.(path) ?? Spool.create(join(path, '1-1')),
     onStored: () => {
       for (const resolve of stored.splice(0)) resolve();
     },
     onStorageFailure: (error) => failures.push(error),
     monotonicMs: () => clock.ms,
     limits: changed,
+    ...more,
   });
   return {
     output,
@@ -187,23 +192,72 @@ test('attempts that use the same memory one after the other keep their bytes apa
 });
 
 test('a disk that refuses costs the output, not the command', async () => {
-  await using t = await setup({}, (path) => SpoolFile.create(join(path, 'no such folder', 'file')));
+  await using t = await setup({}, (path) => Spool.create(join(path, 'no such folder', 'file')));
   t.output.write('stdout', Buffer.from('x'));
   expect(await t.output.close()).toEqual({ lastSeq: 0, rawBytes: 0, truncated: true });
   expect(t.failures).toEqual([t.output.failure]);
   expect(t.output.write('stdout', Buffer.from('y'))).toBe(true);
-  const { failure } = t.output;
   const succeeded = { status: 'succeeded' as const, exitCode: 0 };
-  expect(tellLostOutput(succeeded, failure)).toMatchObject({
+  expect(tellLostOutput(succeeded, t.output)).toMatchObject({
     ...succeeded,
     message: expect.stringContaining('its disk refused it (ENOENT)'),
     advice: expect.stringContaining('data directory'),
   });
   const failed = { status: 'failed' as const, message: 'It failed.', advice: 'Look.' };
-  expect(tellLostOutput(failed, failure)).toMatchObject({
+  expect(tellLostOutput(failed, t.output)).toMatchObject({
     message: expect.stringMatching(/^It failed. The agent/),
     advice: 'Look.',
   });
+});
+
+/** A spool whose disk is full for so many writes. */
+function fullFor(writes: number, code = 'ENOSPC') {
+  return (path: string) => {
+    const spool = Spool.create(join(path, '1-1'));
+    const append = vi.spyOn(spool, 'append');
+    for (let at = 0; at < writes; at += 1)
+      append.mockRejectedValueOnce(Object.assign(new Error(code), { code }));
+    return spool;
+  };
+}
+
+test('while room can be made on a full disk, the command waits and no output is lost', async () => {
+  const made: string[] = [];
+  const makeRoom = async () => made.push('room') < 4;
+  await using t = await setup({}, fullFor(3, 'EDQUOT'), { makeRoom });
+  t.output.write('stdout', Buffer.from('kept'));
+  expect(await t.output.close()).toEqual({ lastSeq: 1, rawBytes: 4, truncated: false });
+  expect([made.length, t.failures]).toEqual([3, []]);
+});
+
+test('the room on the disk is looked at whenever a file of the spool is full', async () => {
+  const onMuchStored = vi.fn();
+  const spoolIn = (path: string) => Spool.create(join(path, '1-1'), { partBytes: 1 });
+  await using t = await setup({}, spoolIn, { onMuchStored });
+  for (const [text, times] of [
+    ['a', 0],
+    ['b', 1],
+    ['c', 2],
+  ] as const) {
+    const stored = t.nextStored();
+    t.output.write('stdout', Buffer.from(text));
+    t.clock.ms += 1_000;
+    await stored;
+    expect([text, onMuchStored.mock.calls.length]).toEqual([text, times]);
+  }
+});
+
+test('output that no room can be made for is lost, and so is what another error refuses', async () => {
+  for (const [code, asked] of [
+    ['ENOSPC', 1],
+    ['EIO', 0],
+  ] as const) {
+    const makeRoom = vi.fn(async () => false);
+    await using t = await setup({}, fullFor(1, code), { makeRoom });
+    t.output.write('stdout', Buffer.from('lost'));
+    expect(await t.output.close()).toEqual({ lastSeq: 0, rawBytes: 0, truncated: true });
+    expect([makeRoom.mock.calls.length, t.failures]).toMatchObject([asked, [{ code }]]);
+  }
 });
 
 test('a step’s own limit cuts the output, says that the command is stopped, and calls back once', async () => {

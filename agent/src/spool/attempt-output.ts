@@ -1,12 +1,7 @@
 // An attempt's output on its way from the step type to the server: gathered, masked, numbered, compressed and stored.
 // Memory is bounded here, so that a slow server slows the target.
-import {
-  limits,
-  type OutputPosition,
-  type StoredOutput,
-  startOfOutput,
-  withPosition,
-} from '@opsconductor/protocol';
+import { limits, type OutputPosition, startOfOutput, withPosition } from '@opsconductor/protocol';
+import { errorCode } from '../identity/durable-file.ts';
 import type { Masking } from '../masking/masking.ts';
 import type { Redactor } from '../masking/redactor.ts';
 import type { KeptOutput, OutputSink, OutputStream } from '../steps/step-type.ts';
@@ -14,7 +9,8 @@ import { compress } from './compress.ts';
 import type { GatherBlock } from './gather-block.ts';
 import { Gathering } from './gathering.ts';
 import { PositionCounter } from './position-counter.ts';
-import type { SpooledChunk, SpoolFile } from './spool-file.ts';
+import type { Spool } from './spool.ts';
+import type { NewChunk, SpoolBase, SpooledChunk } from './spool-file.ts';
 import { SpooledChunks } from './spooled-chunks.ts';
 
 export interface OutputLimits {
@@ -27,15 +23,23 @@ export interface OutputLimits {
 export interface OutputOptions {
   step: number;
   epoch: number;
-  file: SpoolFile;
+  spool: Spool;
   /** Called when there is something new to send. */
   onStored(): void;
+  /** Called when so much has been stored that the disk may have become full. */
+  onMuchStored?: (() => void) | undefined;
+  /**
+   * Called when the disk is full. Resolves with whether it is worth trying again; if it is not, this output is not kept.
+   */
+  makeRoom?: (() => Promise<boolean>) | undefined;
   /** Called once when the disk refuses: output from here on is lost, but the command goes on. */
   onStorageFailure(error: unknown): void;
   monotonicMs(): number;
   limits?: Partial<OutputLimits>;
-  /** What the server has from another agent; this agent's chunks continue it. */
-  before?: StoredOutput | undefined;
+  /** What the server has already, from another agent or from this one. The chunks here continue it. */
+  base?: SpoolBase | undefined;
+  /** Whether `endOf` will be asked for. */
+  keepsEnds?: boolean | undefined;
 }
 
 /** What is reported about an attempt's output when it ends. */
@@ -89,6 +93,8 @@ export class AttemptOutput implements OutputSink {
   #acceptedBytes = 0;
   #truncated = false;
   #failure: Error | undefined;
+  /** Number of the first chunk that neither the server nor this machine has any more. */
+  #missingFrom: number | undefined;
   #discarding = false;
   readonly #sealed: SealedChunk[] = [];
   #sealedRawBytes = 0;
@@ -103,7 +109,8 @@ export class AttemptOutput implements OutputSink {
     this.epoch = options.epoch;
     this.#options = options;
     this.#limits = { ...limits, ...options.limits };
-    this.#chunks = new SpooledChunks(options.file, recovered, options.before);
+    const { spool, base, keepsEnds = false } = options;
+    this.#chunks = new SpooledChunks(spool, { recovered, base, keepsEnds });
     this.#gathering = new Gathering({
       maxBlockBytes: (stream) => this.#maxBlockBytes(stream),
       onBlock: (stream, block) => this.#mask(stream, block),
@@ -216,8 +223,12 @@ export class AttemptOutput implements OutputSink {
     return this.#chunks.storedBytes;
   }
 
+  get unackedBytes(): number {
+    return this.#chunks.unackedBytes;
+  }
+
   get hasUnsent(): boolean {
-    return this.#chunks.hasUnsent;
+    return this.#missingFrom === undefined && this.#chunks.hasUnsent;
   }
 
   get nextFrameBytes(): number {
@@ -240,6 +251,26 @@ export class AttemptOutput implements OutputSink {
 
   sendFrom(seq: number): void {
     this.#chunks.sendFrom(seq);
+  }
+
+  release(): Promise<number> {
+    return this.#chunks.release();
+  }
+
+  /**
+   * Compares with what the server has stored. If it lacks what is not here any more, nothing after that can be sent
+   * either: it keeps output without gaps only.
+   */
+  serverHas(seq: number): void {
+    if (seq >= this.#chunks.baseSeq) return;
+    this.#missingFrom = seq + 1;
+    this.#truncated = true;
+    this.discard();
+  }
+
+  /** The chunks that will never be sent. */
+  get gaps(): [number, number][] {
+    return this.#missingFrom === undefined ? [] : [[this.#missingFrom, this.lastSeq]];
   }
 
   /** Returns the end of a closed stream as it was kept, masked, at most `maxBytes` long. */
@@ -353,7 +384,7 @@ export class AttemptOutput implements OutputSink {
 
   async #storeReady(ready: SealedChunk[]): Promise<void> {
     const { step, epoch } = this;
-    await this.#chunks.append(
+    await this.#append(
       ready.map(({ stream, seq, rawLength, elapsedMs, bytes }) => ({
         header: { stream, step, epoch, seq, rawLength, elapsedMs },
         bytes: bytes ?? Buffer.alloc(0),
@@ -362,6 +393,18 @@ export class AttemptOutput implements OutputSink {
     for (const { rawLength } of ready) this.#sealedRawBytes -= rawLength;
     this.#wakeProducer();
     this.#options.onStored();
+  }
+
+  async #append(chunks: readonly NewChunk[]): Promise<void> {
+    for (;;) {
+      try {
+        const { beganPart } = await this.#chunks.append(chunks);
+        if (beganPart) this.#options.onMuchStored?.();
+        return;
+      } catch (error) {
+        if (!isFull(error) || (await this.#options.makeRoom?.()) !== true) throw error;
+      }
+    }
   }
 
   /** Offsets up to the last acknowledged chunk; the whole output once nothing more is kept here. */
@@ -394,4 +437,10 @@ export class AttemptOutput implements OutputSink {
     this.#drainWaiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+/** Whether a disk, or what its user may have of it, is full. */
+function isFull(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }

@@ -11,19 +11,23 @@ import type { OutputStream } from '../steps/step-type.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput } from './attempt-output.ts';
 import { DigestChain } from './digest-chain.ts';
-import { SpoolFile } from './spool-file.ts';
+import { openSpool } from './open-spool.ts';
+import { Spool } from './spool.ts';
 
 const secrets = Masking.of(new PatternSet([Buffer.from('secret'), Buffer.from('crete')]), true);
 // Small, so that masks and pieces span chunks.
 const small = { maxChunkRawBytes: 8 };
 
+/** Its files are small, too. */
+const newSpool = (path: string, base?: StoredOutput) => Spool.create(path, { base, partBytes: 400 });
+
 function outputOn(
-  file: SpoolFile,
+  spool: Spool,
   recovered: ConstructorParameters<typeof AttemptOutput>[1] = [],
   more: { maxOutputBytesPerAttempt?: number } = {},
-  before?: StoredOutput,
+  base?: StoredOutput,
 ) {
-  const options = { step: 1, epoch: 1, file, limits: { ...small, ...more }, monotonicMs: () => 0, before };
+  const options = { step: 1, epoch: 1, spool, limits: { ...small, ...more }, monotonicMs: () => 0, base };
   const output = new AttemptOutput(
     { ...options, onStored: () => undefined, onStorageFailure: () => undefined },
     recovered,
@@ -72,16 +76,16 @@ test('wherever the first process ends, the output is masked and shown as if one 
     await fc.assert(
       fc.asyncProperty(pieces, fc.nat({ max: 20 }), async (all, keptChunks) => {
         const path = join(directory.path, randomBytes(8).toString('hex'));
-        const whole = outputOn(SpoolFile.create(`${path}-whole`));
+        const whole = outputOn(newSpool(`${path}-whole`));
         for (const { stream, text } of all) whole.write(stream, Buffer.from(text));
         await whole.close();
         const expected = await shown(whole);
         await whole.suspend();
 
         // Only some of its chunks are there when the next process starts.
-        const { file, chunks } = await SpoolFile.recover(`${path}-whole`);
+        const { spool, chunks } = await openSpool(`${path}-whole`, 1);
         const left = chunks.slice(0, keptChunks);
-        const next = outputOn(file, left);
+        const next = outputOn(spool, left);
         for (const stream of ['stdout', 'stderr'] as const) {
           const bytes = Buffer.from(all.map((p) => (p.stream === stream ? p.text : '')).join(''));
           const from = next.kept.written()[stream];
@@ -104,18 +108,18 @@ test('wherever the server has output from another agent, the next one continues 
     await fc.assert(
       fc.asyncProperty(pieces, fc.nat({ max: 20 }), async (all, storedChunks) => {
         const path = join(directory.path, randomBytes(8).toString('hex'));
-        const whole = outputOn(SpoolFile.create(`${path}-whole`));
+        const whole = outputOn(newSpool(`${path}-whole`));
         for (const { stream, text } of all) whole.write(stream, Buffer.from(text));
         const { rawBytes } = await whole.close();
         const expected = await shown(whole);
         await whole.suspend();
 
-        const { file, chunks } = await SpoolFile.recover(`${path}-whole`);
-        const stored = outputOn(file, chunks.slice(0, storedChunks));
+        const { spool, chunks } = await openSpool(`${path}-whole`, 1);
+        const stored = outputOn(spool, chunks.slice(0, storedChunks));
         const begun = await shown(stored);
         const position = chunks.slice(0, storedChunks).at(-1)?.position ?? startOfOutput;
         const before = { seq: stored.lastSeq, rawBytes: stored.rawBytes, digest: stored.digest, position };
-        const next = outputOn(SpoolFile.create(`${path}-next`), [], {}, before);
+        const next = outputOn(newSpool(`${path}-next`, before), [], {}, before);
         for (const stream of ['stdout', 'stderr'] as const) {
           const bytes = Buffer.from(all.map((p) => (p.stream === stream ? p.text : '')).join(''));
           next.write(stream, bytes.subarray(next.kept.written()[stream]));
@@ -130,12 +134,12 @@ test('wherever the server has output from another agent, the next one continues 
         expect(summary.rawBytes).toBe(rawBytes);
         const { digest } = next;
         await next.suspend();
-        const again = await SpoolFile.recover(`${path}-next`, before.seq + 1);
+        const again = await openSpool(`${path}-next`, before.seq + 1);
         expect(summary.lastSeq).toBe(before.seq + again.chunks.length);
         const chain = new DigestChain(before.digest);
         for (const chunk of again.chunks) chain.add(chunk);
         expect(digest).toBe(chain.base64);
-        await again.file.remove();
+        await again.spool.remove();
         await stored.remove();
       }),
       { numRuns: 100 },
@@ -153,7 +157,7 @@ test('wherever the first process ends, output is cut at the same place, and the 
       fc.asyncProperty(texts, fc.nat({ max: 40 }), fc.nat({ max: 20 }), async (text, most, keptChunks) => {
         const limit = { maxOutputBytesPerAttempt: most };
         const path = join(directory.path, randomBytes(8).toString('hex'));
-        const whole = outputOn(SpoolFile.create(path), [], limit);
+        const whole = outputOn(newSpool(path), [], limit);
         whole.write('stdout', Buffer.from(text));
         const { truncated } = await whole.close();
         expect(truncated).toBe(text.length > most);
@@ -162,8 +166,8 @@ test('wherever the first process ends, output is cut at the same place, and the 
         expect((await shownOf(text, `${path}-full`)).startsWith(expected)).toBe(true);
         await whole.suspend();
 
-        const { file, chunks } = await SpoolFile.recover(path);
-        const next = outputOn(file, chunks.slice(0, keptChunks), limit);
+        const { spool, chunks } = await openSpool(path, 1);
+        const next = outputOn(spool, chunks.slice(0, keptChunks), limit);
         next.write('stdout', Buffer.from(text).subarray(next.kept.written().stdout));
         next.write('stdout', Buffer.from(truncated ? 'and more' : ''));
         expect(await next.close()).toMatchObject({ truncated });
@@ -181,7 +185,7 @@ test('wherever the first process ends, output is cut at the same place, and the 
 });
 
 async function shownOf(text: string, path: string): Promise<string> {
-  const output = outputOn(SpoolFile.create(path));
+  const output = outputOn(newSpool(path));
   output.write('stdout', Buffer.from(text));
   await output.close();
   const { stdout } = await shown(output);

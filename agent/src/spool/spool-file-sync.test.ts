@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { AttemptOutput } from './attempt-output.ts';
-import { SpoolFile } from './spool-file.ts';
+import { Spool } from './spool.ts';
 
 const { synced } = vi.hoisted(() => ({ synced: [] as number[] }));
 vi.mock('node:fs', async (importOriginal) => {
@@ -17,9 +17,9 @@ vi.mock('node:fs', async (importOriginal) => {
 
 test('all output of an attempt is on disk before its end is reported', async () => {
   const { path, remove } = await temporaryDirectory();
-  const file = SpoolFile.create(join(path, '1-1'));
+  const spool = Spool.create(join(path, '1-1'));
   const callbacks = { onStored: () => undefined, onStorageFailure: () => undefined };
-  const output = new AttemptOutput({ step: 1, epoch: 1, file, monotonicMs: () => 0, ...callbacks });
+  const output = new AttemptOutput({ step: 1, epoch: 1, spool, monotonicMs: () => 0, ...callbacks });
   output.write('stdout', Buffer.from('hello'));
   await output.close();
   expect(synced).toHaveLength(1);

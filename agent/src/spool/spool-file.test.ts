@@ -131,8 +131,8 @@ test('the spare file becomes the spool of the attempt that has output first, and
   await using t = await setup();
   const spare = await spareIn(t.folder);
   const { ino } = await stat(join(t.folder, 'spare'));
-  const silent = SpoolFile.create(join(t.folder, '2-1'), spare);
-  const file = SpoolFile.create(t.path, spare);
+  const silent = SpoolFile.create(join(t.folder, '2-1'), { spare });
+  const file = SpoolFile.create(t.path, { spare });
   await file.append([chunk(1, 'one')]);
   expect((await stat(t.path)).ino).toBe(ino);
   await file.close();
@@ -148,14 +148,14 @@ test('an attempt that expects output takes the spare file before it comes, and l
   await using t = await setup();
   const spare = await spareIn(t.folder);
   const { ino } = await stat(join(t.folder, 'spare'));
-  const file = SpoolFile.create(t.path, spare);
+  const file = SpoolFile.create(t.path, { spare });
   file.takeSpare();
   expect((await stat(t.path)).ino).toBe(ino);
   await file.append([chunk(1, 'one')]);
   expect((await stat(t.path)).ino).toBe(ino);
   await file.close();
   await vi.waitFor(() => stat(join(t.folder, 'spare')), { timeout: 10_000 });
-  const silent = SpoolFile.create(join(t.folder, '2-1'), spare);
+  const silent = SpoolFile.create(join(t.folder, '2-1'), { spare });
   silent.takeSpare();
   expect(await readdir(t.folder)).toContain('2-1');
   await silent.remove();
@@ -166,7 +166,7 @@ test('an attempt that expects output takes the spare file before it comes, and l
 test('a spare that is there only while the first chunk’s file is created does not replace that file', async () => {
   await using t = await setup();
   const take = vi.fn().mockReturnValueOnce(undefined);
-  const file = SpoolFile.create(t.path, { take });
+  const file = SpoolFile.create(t.path, { spare: { take } });
   // Does not become small enough to be written at once.
   const large = randomBytes(8_192).toString('hex');
   const appended = file.append([chunk(1, large)]);
@@ -180,7 +180,7 @@ test('a spare that is there only while the first chunk’s file is created does 
 test('two attempts that have output at the same time get separate files', async () => {
   await using t = await setup();
   const spare = await spareIn(t.folder);
-  const files = ['1-1', '2-1', '3-1'].map((name) => SpoolFile.create(join(t.folder, name), spare));
+  const files = ['1-1', '2-1', '3-1'].map((name) => SpoolFile.create(join(t.folder, name), { spare }));
   await Promise.all(files.map((file, at) => file.append([chunk(1, `of ${at}`)])));
   for (const file of files) await file.close();
   const found = await Promise.all(
@@ -195,7 +195,7 @@ test('if somebody has removed the spare file, the spool is created as without on
   await using t = await setup();
   const spare = await spareIn(t.folder);
   await unlink(join(t.folder, 'spare'));
-  const file = SpoolFile.create(t.path, spare);
+  const file = SpoolFile.create(t.path, { spare });
   const [placed] = await file.append([chunk(1, 'one')]);
   expect(await file.readFrame(placed?.chunk as never)).toEqual(placed?.frame);
   await spare.remove();

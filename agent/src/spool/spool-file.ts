@@ -1,5 +1,6 @@
-// The chunks of one attempt on disk, in one append-only file. A record is a head (SHA-256 of the stored bytes, frame
-// length, CRC-32 of all that and the frame's header), followed by the binary frame as it is sent.
+// Chunks of one attempt on disk, in one append-only file. A record is a head (SHA-256 of the stored bytes, frame length,
+// CRC-32 of all that and the frame's header), followed by the binary frame as it is sent. A file that continues another
+// one begins with what comes before it, so that the other one can be removed.
 import { createHash } from 'node:crypto';
 import { close, fdatasync, ftruncate, open, openSync, read, writev, writevSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
@@ -26,6 +27,7 @@ const closeFile = promisify(close);
 
 const headBytes = 40;
 const newest = 1; // the record layout; a file with another layout is not read
+const baseRecord = 2;
 
 export interface SpooledChunk {
   seq: number;
@@ -45,6 +47,20 @@ export interface SpooledChunk {
  */
 const writtenAtOnceBytes = 4 * 1024;
 
+/** What comes before the first chunk of a file. */
+export interface SpoolBase {
+  /** Number of the last chunk before it. */
+  seq: number;
+  /** Raw bytes of both streams up to there. */
+  rawBytes: number;
+  /** The same of each stream, if this agent has read it from its beginning. */
+  streamBytes?: Record<OutputFrame['stream'], number> | undefined;
+  /** Digest chain up to there, base64. */
+  digest: string;
+  /** Where that ends in the command's output, if that is tracked. */
+  position?: OutputPosition | undefined;
+}
+
 /** A chunk that is ready to be stored. */
 export interface NewChunk {
   header: Omit<OutputFrame, 'bytes'>;
@@ -58,6 +74,8 @@ export class SpoolFile {
   #file: number | undefined;
   #end: number;
   readonly #spare: Pick<SpareFile, 'take'> | undefined;
+  /** The record of what comes before its first chunk, until it is written with that. */
+  #baseRecord: Buffer | undefined;
   /** Whether a chunk has come. */
   #isWritten = false;
   /** Why nothing can be stored. */
@@ -75,11 +93,17 @@ export class SpoolFile {
   }
 
   /**
-   * Returns the file for a new attempt. It is created, or the spare one taken, at the first chunk: many attempts print
-   * nothing.
+   * Returns a new file. It is created, or the spare one taken, at the first chunk: many attempts print nothing.
+   *
+   * @param base what comes before it, if it is not an attempt's first file.
    */
-  static create(path: string, spare?: Pick<SpareFile, 'take'>): SpoolFile {
-    return new SpoolFile(path, undefined, { end: 0, spare });
+  static create(
+    path: string,
+    { spare, base }: { spare?: Pick<SpareFile, 'take'> | undefined; base?: SpoolBase } = {},
+  ): SpoolFile {
+    const file = new SpoolFile(path, undefined, { end: 0, spare });
+    if (base !== undefined) file.#baseRecord = encodeBase(base);
+    return file;
   }
 
   /** Returns a file that stores nothing and fails with this error: what is in its place stays as it is. */
@@ -95,7 +119,10 @@ export class SpoolFile {
    * @param firstSeq number of the first chunk in the file.
    * @throws the error of the disk if the file can't be read; it stays as it is.
    */
-  static async recover(path: string, firstSeq = 1): Promise<{ file: SpoolFile; chunks: SpooledChunk[] }> {
+  static async recover(
+    path: string,
+    firstSeq = 1,
+  ): Promise<{ file: SpoolFile; chunks: SpooledChunk[]; base?: SpoolBase | undefined }> {
     let file: number;
     try {
       file = await openFile(path, 'r+');
@@ -105,7 +132,9 @@ export class SpoolFile {
     }
     const chunks: SpooledChunk[] = [];
     let end = 0;
+    let base: SpoolBase | undefined;
     try {
+      ({ base, end } = await readBase(file));
       for (;;) {
         const found = await readRecord(file, end);
         if (found === undefined || found.chunk.seq !== firstSeq + chunks.length) break;
@@ -117,13 +146,28 @@ export class SpoolFile {
       await closeFile(file).catch(() => undefined);
       throw error;
     }
-    return { file: new SpoolFile(path, file, { end }), chunks };
+    return { file: new SpoolFile(path, file, { end }), chunks, base };
+  }
+
+  /**
+   * Writes what comes before it now, and not with the first chunk.
+   *
+   * @throws the error of the disk; the first chunk may still come.
+   */
+  writeBase(): void {
+    const record = this.#baseRecord;
+    if (record === undefined) return;
+    this.#file ??= openSync(this.#path, 'w+', 0o600);
+    const written = writevSync(this.#file, [record], 0);
+    if (written < record.length) throw new Error(`The disk took only ${written} bytes of ${this.#path}`);
+    this.#end = record.length;
+    this.#baseRecord = undefined;
   }
 
   /** Appends chunks in one write, and returns where they are. */
   async append(chunks: readonly NewChunk[]): Promise<{ chunk: SpooledChunk; frame: Buffer }[]> {
-    const parts: Buffer[] = [];
-    let offset = this.#end;
+    const parts: Buffer[] = this.#baseRecord === undefined ? [] : [this.#baseRecord];
+    let offset = this.#end + (this.#baseRecord?.length ?? 0);
     const placed = chunks.map(({ header, bytes }) => {
       const sha256 = createHash('sha256').update(bytes).digest();
       const record = encodeRecord(header, bytes, sha256);
@@ -137,6 +181,7 @@ export class SpoolFile {
     });
     await this.#write(parts, offset - this.#end);
     this.#end = offset;
+    this.#baseRecord = undefined;
     return placed;
   }
 
@@ -152,6 +197,16 @@ export class SpoolFile {
     if (this.#refusal !== undefined) throw this.#refusal;
     this.takeSpare();
     this.#isWritten = true;
+    try {
+      await this.#writeAtEnd(parts, bytes);
+    } catch (error) {
+      // What a full disk took of it would be in the way of something smaller.
+      if (this.#file !== undefined) await truncateFile(this.#file, this.#end).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #writeAtEnd(parts: readonly Buffer[], bytes: number): Promise<void> {
     if (bytes > writtenAtOnceBytes) {
       this.#file ??= await openFile(this.#path, 'w+', 0o600);
       await writeAll(this.#file, parts, this.#end);
@@ -204,6 +259,30 @@ function encodeRecord(header: NewChunk['header'], bytes: Buffer, sha256: Buffer)
   record.writeUInt32BE(recordChecksum(record), 36);
   bytes.copy(record, headBytes + frameHeaderBytes);
   return record;
+}
+
+function encodeBase(base: SpoolBase): Buffer {
+  const json = Buffer.from(JSON.stringify(base));
+  const record = Buffer.alloc(headBytes + json.length);
+  createHash('sha256').update(json).digest().copy(record, 0);
+  record.writeUInt8(baseRecord, 32);
+  record.writeUIntBE(json.length, 33, 3);
+  record.writeUInt32BE(crc32(record.subarray(0, 36)), 36);
+  json.copy(record, headBytes);
+  return record;
+}
+
+/** Returns what the file says that comes before it, if it does, and where its chunks begin. */
+async function readBase(file: number): Promise<{ base?: SpoolBase; end: number }> {
+  const head = Buffer.alloc(headBytes);
+  if ((await readFrom(file, head, 0, headBytes, 0)).bytesRead !== headBytes) return { end: 0 };
+  if (head.readUInt8(32) !== baseRecord || head.readUInt32BE(36) !== crc32(head.subarray(0, 36)))
+    return { end: 0 };
+  const json = Buffer.alloc(head.readUIntBE(33, 3));
+  const { bytesRead } = await readFrom(file, json, 0, json.length, headBytes);
+  const sha256 = createHash('sha256').update(json).digest();
+  if (bytesRead !== json.length || !sha256.equals(head.subarray(0, 32))) return { end: 0 };
+  return { base: JSON.parse(json.toString()) as SpoolBase, end: headBytes + json.length };
 }
 
 function recordChecksum(record: Buffer): number {

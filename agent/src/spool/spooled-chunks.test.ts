@@ -4,7 +4,7 @@ import { decodeFrame, limits, startOfOutput } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import type { OutputStream } from '../steps/step-type.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
-import { SpoolFile } from './spool-file.ts';
+import { Spool } from './spool.ts';
 import { SpooledChunks } from './spooled-chunks.ts';
 
 /** Three chunks of another agent come before those that are stored here. */
@@ -17,7 +17,9 @@ const before = {
 
 async function setup(more: { before?: typeof before } = {}) {
   const { path, remove } = await temporaryDirectory();
-  const chunks = new SpooledChunks(SpoolFile.create(join(path, '1-1')), [], more.before);
+  const chunks = new SpooledChunks(Spool.create(join(path, '1-1'), { base: more.before }), {
+    base: more.before,
+  });
   return {
     chunks,
     store: (...all: [OutputStream, string][]) =>

@@ -1,22 +1,29 @@
 // The chunks of one attempt that are on disk, in the order of their numbers: how far the server has been sent them, how
-// far it has confirmed them, and what each is sent as. All of them are kept until the attempt's end is confirmed.
-import { frameHeaderBytes, type OutputPosition, type StoredOutput } from '@opsconductor/protocol';
+// far it has confirmed them, and what each is sent as. All of them are kept until the attempt's end is confirmed, unless
+// the disk is nearly full: a server that was restored from a backup may need them again.
+import { frameHeaderBytes, limits, type OutputPosition } from '@opsconductor/protocol';
 import type { OutputStream } from '../steps/step-type.ts';
 import { decompress } from './compress.ts';
 import { DigestChain } from './digest-chain.ts';
-import type { NewChunk, SpooledChunk, SpoolFile } from './spool-file.ts';
+import type { Spool } from './spool.ts';
+import type { NewChunk, SpoolBase, SpooledChunk } from './spool-file.ts';
 
 /** Size of the stored frames that stay in memory for sending; others are read back from the file. */
 const maxCachedFrameBytes = 1024 * 1024;
 
 export class SpooledChunks {
-  readonly #file: SpoolFile;
-  readonly #before: StoredOutput | undefined;
-  /** Number of the last chunk that another agent sent; the chunks here are numbered from the next one. */
-  readonly #baseSeq: number;
+  readonly #spool: Spool;
+  /** What comes before the chunks here: another agent sent it, or it was removed. */
+  #base: SpoolBase | undefined;
   readonly #chunks: SpooledChunk[] = [];
   readonly #chain: DigestChain;
   #rawBytes: number;
+  /** Raw bytes of each stream, if its beginning was here. */
+  readonly #streamBytes: Record<OutputStream, number> | undefined;
+  readonly #keepsEnds: boolean;
+  /** Numbers of the chunks that are being read back to be sent. */
+  readonly #reading = new Set<number>();
+  #isAppending = false;
   readonly #cachedFrames = new Map<number, Buffer>();
   #cachedFrameBytes = 0;
   #ackedSeq: number;
@@ -24,22 +31,36 @@ export class SpooledChunks {
   #unackedBytes = 0;
 
   /**
-   * @param recovered what the file holds already.
-   * @param before what the server has from another agent; the chunks here continue it.
+   * @param recovered what the spool holds already.
+   * @param base what the server has already; the chunks here continue it.
+   * @param keepsEnds whether the ends of the streams are still to be read back.
    */
-  constructor(file: SpoolFile, recovered: readonly SpooledChunk[] = [], before?: StoredOutput) {
-    this.#file = file;
-    this.#before = before;
-    this.#baseSeq = before?.seq ?? 0;
-    this.#ackedSeq = this.#baseSeq;
-    this.#sentSeq = this.#baseSeq;
-    this.#rawBytes = before?.rawBytes ?? 0;
-    this.#chain = new DigestChain(before?.digest);
+  constructor(
+    spool: Spool,
+    {
+      recovered = [],
+      base,
+      keepsEnds = false,
+    }: { recovered?: readonly SpooledChunk[]; base?: SpoolBase | undefined; keepsEnds?: boolean } = {},
+  ) {
+    this.#spool = spool;
+    this.#base = base;
+    this.#ackedSeq = this.baseSeq;
+    this.#sentSeq = this.baseSeq;
+    this.#rawBytes = base?.rawBytes ?? 0;
+    this.#streamBytes = base === undefined ? { stdout: 0, stderr: 0 } : copyOf(base.streamBytes);
+    this.#chain = new DigestChain(base?.digest);
+    this.#keepsEnds = keepsEnds;
     for (const chunk of recovered) this.#register(chunk);
   }
 
+  /** Number of the last chunk that is not here any more or never was; those here are numbered from the next one. */
+  get baseSeq(): number {
+    return this.#base?.seq ?? 0;
+  }
+
   get lastSeq(): number {
-    return this.#baseSeq + this.#chunks.length;
+    return this.baseSeq + this.#chunks.length;
   }
 
   get rawBytes(): number {
@@ -51,9 +72,9 @@ export class SpooledChunks {
     return this.#chain.base64;
   }
 
-  /** Size of the file. */
+  /** Size of the files. */
   get storedBytes(): number {
-    return this.#file.bytes;
+    return this.#spool.bytes;
   }
 
   /** Bytes that the server has not confirmed, sent or not. */
@@ -63,44 +84,91 @@ export class SpooledChunks {
 
   /** Where the last chunk ends in the command's output, if that is tracked. */
   get position(): OutputPosition | undefined {
-    return this.#chunks.at(-1)?.position ?? this.#before?.position;
+    return this.#chunks.at(-1)?.position ?? this.#base?.position;
   }
 
   /** Where the last confirmed chunk ends in the command's output, if that is tracked. */
   get ackedPosition(): OutputPosition | undefined {
-    return this.#chunk(this.#ackedSeq)?.position ?? this.#before?.position;
+    return this.#chunk(this.#ackedSeq)?.position ?? this.#base?.position;
   }
 
   // ---- storing
 
   /** Takes the spare file if there is one, so that the first chunk needn't wait for that. */
   expect(): void {
-    this.#file.takeSpare();
+    this.#spool.takeSpare();
   }
 
-  async append(chunks: readonly NewChunk[]): Promise<void> {
-    for (const { chunk, frame } of await this.#file.append(chunks)) {
-      this.#register(chunk);
-      if (this.#cachedFrameBytes + frame.length <= maxCachedFrameBytes) {
-        this.#cachedFrames.set(chunk.seq, frame);
-        this.#cachedFrameBytes += frame.length;
+  /** Returns whether a new file was begun for them. */
+  async append(chunks: readonly NewChunk[]): Promise<{ beganPart: boolean }> {
+    const beganPart = this.#spool.isPartFull;
+    if (beganPart) this.#spool.beginPart(this.#nextBase());
+    this.#isAppending = true;
+    try {
+      for (const { chunk, frame } of await this.#spool.append(chunks)) {
+        this.#register(chunk);
+        if (this.#cachedFrameBytes + frame.length <= maxCachedFrameBytes) {
+          this.#cachedFrames.set(chunk.seq, frame);
+          this.#cachedFrameBytes += frame.length;
+        }
+      }
+    } finally {
+      this.#isAppending = false;
+    }
+    return { beganPart };
+  }
+
+  /**
+   * Removes chunks that the server has confirmed, as far as they fill files and nothing here needs them. They can't be
+   * sent again. Returns how many bytes that frees. Must not be called again before it resolves.
+   *
+   * @throws an error of the disk; nothing is lost.
+   */
+  async release(): Promise<number> {
+    const upTo = Math.min(this.#ackedSeq, this.#neededFrom() - 1);
+    const isAll = upTo === this.lastSeq && !this.#isAppending;
+    if (isAll && this.#spool.isPartWorthReleasing) this.#spool.beginPartOnDisk(this.#nextBase());
+    const released = this.#spool.releaseUpTo(upTo);
+    if (released === undefined) return 0;
+    this.#chunks.splice(0, released.base.seq - this.baseSeq);
+    this.#base = released.base;
+    return await released.remove();
+  }
+
+  /** Number of the first chunk that is being read, or that the end of a stream may still be read from. */
+  #neededFrom(): number {
+    let first = Math.min(this.lastSeq + 1, ...this.#reading);
+    if (!this.#keepsEnds) return first;
+    for (const stream of ['stdout', 'stderr'] as const) {
+      let bytes = 0;
+      for (let at = this.#chunks.length - 1; at >= 0 && bytes < limits.maxOutputDocumentBytes; at -= 1) {
+        const chunk = this.#chunks[at];
+        if (chunk?.stream !== stream) continue;
+        bytes += chunk.rawLength;
+        first = Math.min(first, chunk.seq);
       }
     }
+    return first;
+  }
+
+  #nextBase(): SpoolBase {
+    const { lastSeq: seq, rawBytes, digest, position } = this;
+    return { seq, rawBytes, digest, position, streamBytes: copyOf(this.#streamBytes) };
   }
 
   /** Resolves when all chunks are on disk. */
   async sync(): Promise<void> {
-    if (this.#chunks.length > 0) await this.#file.sync();
+    if (this.#chunks.length > 0) await this.#spool.sync();
   }
 
-  /** Leaves the file for the next process. */
+  /** Leaves the files for the next process. */
   close(): Promise<void> {
-    return this.#file.close();
+    return this.#spool.close();
   }
 
-  /** Removes the file. */
+  /** Removes the files. */
   remove(): Promise<void> {
-    return this.#file.remove();
+    return this.#spool.remove();
   }
 
   // ---- sending
@@ -120,7 +188,7 @@ export class SpooledChunks {
     if (chunk === undefined) throw new Error('There is no chunk to send');
     this.#sentSeq = chunk.seq;
     const cached = this.#cachedFrames.get(chunk.seq);
-    if (cached === undefined) return this.#file.readFrame(chunk);
+    if (cached === undefined) return this.#readBack(chunk);
     this.#dropCached(chunk.seq);
     return cached;
   }
@@ -150,7 +218,7 @@ export class SpooledChunks {
    * Sends again from `seq` or from the first chunk that is here, on a new connection or when the server lacks chunks.
    */
   sendFrom(seq: number): void {
-    const first = Math.max(seq, this.#baseSeq + 1);
+    const first = Math.max(seq, this.baseSeq + 1);
     for (let at = first; at <= this.#ackedSeq; at++) this.#unackedBytes += this.#chunk(at)?.frameBytes ?? 0;
     this.#ackedSeq = Math.min(this.#ackedSeq, first - 1);
     this.#sentSeq = Math.min(first - 1, this.lastSeq);
@@ -158,19 +226,27 @@ export class SpooledChunks {
 
   // ---- reading back
 
-  /** Returns the end of a stream, at most `maxBytes` long. */
+  async #readBack(chunk: SpooledChunk): Promise<Buffer> {
+    this.#reading.add(chunk.seq);
+    try {
+      return await this.#spool.readFrame(chunk);
+    } finally {
+      this.#reading.delete(chunk.seq);
+    }
+  }
+
+  /** Returns the end of a stream, at most `maxBytes` long. Only if `keepsEnds` is all of it sure to be here. */
   async endOf(stream: OutputStream, maxBytes: number): Promise<{ bytes: Buffer; isWhole: boolean }> {
     const parts: Buffer[] = [];
     let bytes = 0;
-    let isWhole = this.#baseSeq === 0;
-    for (let at = this.#chunks.length - 1; at >= 0; at -= 1) {
-      const chunk = this.#chunks[at];
-      if (chunk === undefined || chunk.stream !== stream) continue;
+    let isWhole = this.#base === undefined || this.#base.streamBytes?.[stream] === 0;
+    const latestFirst = this.#chunks.filter((chunk) => chunk.stream === stream).reverse();
+    for (const chunk of latestFirst) {
       if (bytes >= maxBytes) {
         isWhole = false;
         break;
       }
-      const frame = await this.#file.readFrame(chunk);
+      const frame = await this.#spool.readFrame(chunk);
       parts.unshift(await decompress(frame.subarray(frameHeaderBytes)));
       bytes += chunk.rawLength;
     }
@@ -180,13 +256,14 @@ export class SpooledChunks {
   }
 
   #chunk(seq: number): SpooledChunk | undefined {
-    return this.#chunks[seq - 1 - this.#baseSeq];
+    return this.#chunks[seq - 1 - this.baseSeq];
   }
 
   #register(chunk: SpooledChunk): void {
     this.#chunks.push(chunk);
     this.#chain.add(chunk);
     this.#rawBytes += chunk.rawLength;
+    if (this.#streamBytes !== undefined) this.#streamBytes[chunk.stream] += chunk.rawLength;
     this.#unackedBytes += chunk.frameBytes;
   }
 
@@ -194,4 +271,8 @@ export class SpooledChunks {
     this.#cachedFrameBytes -= this.#cachedFrames.get(seq)?.length ?? 0;
     this.#cachedFrames.delete(seq);
   }
+}
+
+function copyOf<T extends object>(value: T | undefined): T | undefined {
+  return value === undefined ? undefined : { ...value };
 }

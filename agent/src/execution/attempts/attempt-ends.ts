@@ -120,8 +120,8 @@ export class AttemptEnds {
       this.#options.onLoginRefused(attempt.lease);
     const completion: Completion = {
       requestId: randomUUID(),
-      outcome: tellLostOutput(outcome, attempt.output.failure),
-      output: { ...output, digest: attempt.output.digest, gaps: [] },
+      outcome: tellLostOutput(outcome, attempt.output),
+      output: { ...output, digest: attempt.output.digest, gaps: attempt.output.gaps },
       ...(handsOn === undefined ? {} : { handsOn }),
       ...(transfers === undefined ? {} : { transfers }),
     };

@@ -1,22 +1,34 @@
 // Creates the outputs of attempts, each with a spool file on this machine's disk.
 import { join } from 'node:path';
-import type { StoredOutput } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import { attemptKey } from '../../journal/replay.ts';
 import { AttemptOutput } from '../../spool/attempt-output.ts';
 import { SpareFile } from '../../spool/spare-file.ts';
-import { type SpooledChunk, SpoolFile } from '../../spool/spool-file.ts';
+import { Spool } from '../../spool/spool.ts';
+import type { SpoolBase, SpooledChunk } from '../../spool/spool-file.ts';
 import type { Disk } from '../disk.ts';
 
 export interface AttemptOutputsOptions {
   spoolFolder: string;
   /** On the same file system as `spoolFolder`. */
   spareSpool: string;
-  disk: Pick<Disk, 'outputRefused'>;
+  disk: Pick<Disk, 'outputRefused' | 'measure'>;
   /** Called when the output has more to be sent. */
   onStored(output: AttemptOutput): void;
+  /** Called when the disk is full. Resolves with whether it is worth trying again. */
+  makeRoom(): Promise<boolean>;
   monotonicMs(): number;
   log: Logger;
+}
+
+/** What an output begins with, and what it is needed for. */
+export interface OutputPlan {
+  /** What the server has already, from another agent or from this one. */
+  base?: SpoolBase | undefined;
+  /** Chunks in the spool, which come after that. */
+  recovered?: readonly SpooledChunk[];
+  /** Whether the ends of the streams are looked at after the command. */
+  keepsEnds: boolean;
 }
 
 export class AttemptOutputs {
@@ -29,27 +41,29 @@ export class AttemptOutputs {
   }
 
   /** Creates the output of an attempt that is new on this machine. */
-  create(attempt: { step: number; epoch: number }, before?: StoredOutput): AttemptOutput {
+  create(attempt: { step: number; epoch: number }, plan: OutputPlan): AttemptOutput {
     const path = join(this.#options.spoolFolder, attemptKey(attempt));
-    return this.goOn(attempt, SpoolFile.create(path, this.#spareSpool), [], before);
+    return this.goOn(attempt, Spool.create(path, { spare: this.#spareSpool, base: plan.base }), plan);
   }
 
-  /** Continues an output after these chunks in the file and after what another agent has read. */
+  /** Continues an output after what is in the spool. */
   goOn(
     { step, epoch }: { step: number; epoch: number },
-    file: SpoolFile,
-    recovered: readonly SpooledChunk[] = [],
-    before?: StoredOutput,
+    spool: Spool,
+    { base, recovered, keepsEnds }: OutputPlan,
   ): AttemptOutput {
-    const { log, monotonicMs, disk, onStored } = this.#options;
+    const { log, monotonicMs, disk, onStored, makeRoom } = this.#options;
     const output: AttemptOutput = new AttemptOutput(
       {
         step,
         epoch,
-        file,
+        spool,
         monotonicMs,
-        before,
+        base,
+        keepsEnds,
         onStored: () => onStored(output),
+        onMuchStored: () => void disk.measure(),
+        makeRoom,
         onStorageFailure: (error) => {
           log.error(
             { err: error, step, epoch },

@@ -9,6 +9,7 @@ import type {
 } from '@opsconductor/protocol';
 import type { AttemptOutput } from '../../spool/attempt-output.ts';
 import type { StopRequest } from '../../steps/step-type.ts';
+import { tellMissing } from './lost-output.ts';
 
 export interface Completion {
   requestId: string;
@@ -86,8 +87,13 @@ export class Attempt {
   /** Makes the output continue after what the server has, at the start of a session. */
   reconcileOutput(ackedSeq: number): void {
     const { output, completion } = this;
+    output.serverHas(ackedSeq);
     output.sendFrom(Math.min(ackedSeq, output.lastSeq) + 1);
     output.acknowledge(ackedSeq);
+    if (completion !== undefined && output.gaps.length > 0) {
+      if (completion.output.gaps.length === 0) completion.outcome = tellMissing(completion.outcome);
+      completion.output.gaps = [[ackedSeq + 1, completion.output.lastSeq]];
+    }
     // The server has chunks that this disk lost in a crash; they are not in the digest.
     if (completion !== undefined && ackedSeq > completion.output.lastSeq) {
       completion.output.gaps = [[output.lastSeq + 1, ackedSeq]];

@@ -1,9 +1,12 @@
 import { mkdir, readdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
 import { Journal } from '../../journal/journal.ts';
 import type { JournalRecord } from '../../journal/journal-record.ts';
+import { Spool } from '../../spool/spool.ts';
+import { SpooledChunks } from '../../spool/spooled-chunks.ts';
 import { lease } from '../../testing/agent-setup.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
 import { AttemptOutputs } from './attempt-outputs.ts';
@@ -23,8 +26,9 @@ async function setup() {
   const outputs = new AttemptOutputs({
     spoolFolder,
     spareSpool: join(path, 'spare'),
-    disk: { outputRefused: () => undefined },
+    disk: { outputRefused: () => undefined, measure: async () => undefined },
     onStored: () => undefined,
+    makeRoom: async () => false,
     monotonicMs: () => 0,
     log,
   });
@@ -102,6 +106,29 @@ test('output that can’t be read costs its own attempt a gap, and the others no
   const [again] = await t.recover();
   expect(again?.completion).toEqual(told);
   expect(await readdir(t.spoolFolder)).toHaveLength(4);
+});
+
+test('output whose beginning the server has, and the disk no longer, is continued without a gap', async () => {
+  await using t = await setup();
+  await t.journal.durable(starting(1));
+  await t.journal.durable(finished(1, 4));
+  const spool = Spool.create(join(t.spoolFolder, '1-1'), { partBytes: 1 });
+  const chunks = new SpooledChunks(spool);
+  for (const seq of [1, 2, 3, 4]) {
+    const header = { stream: 'stdout', step: 1, epoch: 1, elapsedMs: 0, seq, rawLength: 1 } as const;
+    await chunks.append([{ header, bytes: gzipSync('x') }]);
+  }
+  chunks.acknowledge(2);
+  await chunks.release();
+  await chunks.close();
+  await writeFile(join(t.spoolFolder, '9-1.2'), '');
+  const [attempt] = await t.recover();
+  expect(attempt?.completion?.output).toEqual({
+    ...{ lastSeq: 4, rawBytes: 4, truncated: false, gaps: [] },
+    digest: chunks.digest,
+  });
+  await attempt?.output.suspend();
+  expect((await readdir(t.spoolFolder)).sort()).toEqual(['1-1.3', '1-1.4']);
 });
 
 test('a file that no attempt needs and that can’t be removed keeps no attempt from being recovered', async () => {

@@ -7,8 +7,14 @@ import type { Logger } from 'pino';
 import type { Journal } from '../../journal/journal.ts';
 import type { JournalRecord } from '../../journal/journal-record.ts';
 import { attemptKey, type JournaledAttempt } from '../../journal/replay.ts';
-import { isSetAside, openSpool, tellUnreadable, type UnreadableSpool } from '../../spool/open-spool.ts';
-import { hasOutputFile } from '../step/step-outputs.ts';
+import {
+  isSetAside,
+  openSpool,
+  spoolOf,
+  tellUnreadable,
+  type UnreadableSpool,
+} from '../../spool/open-spool.ts';
+import { hasOutputFile, hasPrintedOutputs } from '../step/step-outputs.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { AttemptOutputs } from './attempt-outputs.ts';
 import { withLoss } from './lost-output.ts';
@@ -24,16 +30,18 @@ export interface RecoverOptions {
 export async function recoverAttempts(options: RecoverOptions): Promise<Attempt[]> {
   const { journal, spoolFolder, log } = options;
   const attempts: Attempt[] = [];
+  const entries = await readdir(spoolFolder, { withFileTypes: true });
+  const names = namesBySpool(entries.map(({ name }) => name));
   for (const journaled of [...journal.attempts.values()]) {
     const { step, epoch, startedAt, finished } = journaled;
     // It had not begun, and its configuration was lost with the process. Leaving it out of the resume returns it.
     if (startedAt === undefined && finished === undefined) journal.note({ is: 'settled', step, epoch });
-    else attempts.push(await recoverAttempt(journaled, options));
+    else attempts.push(await recoverAttempt(journaled, options, names.get(attemptKey(journaled)) ?? []));
   }
   const kept = new Set(attempts.map(attemptKey));
-  for (const entry of await readdir(spoolFolder, { withFileTypes: true })) {
+  for (const entry of entries) {
     // A directory is not ours: a file system that is mounted there has lost+found.
-    if (kept.has(entry.name) || entry.isDirectory() || isSetAside(entry.name)) continue;
+    if (kept.has(spoolOf(entry.name)) || entry.isDirectory() || isSetAside(entry.name)) continue;
     const path = join(spoolFolder, entry.name);
     await unlink(path).catch((error) =>
       log.warn({ err: error, path }, 'a file in the spool that no attempt needs could not be removed'),
@@ -60,12 +68,14 @@ export function finishedRecord(
 async function recoverAttempt(
   journaled: JournaledAttempt,
   { journal, spoolFolder, outputs, log }: RecoverOptions,
+  names: readonly string[],
 ): Promise<Attempt> {
   const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = journaled;
   const before = takenOver?.output;
   const path = join(spoolFolder, attemptKey(journaled));
-  const { file, chunks, unreadable } = await openSpool(path, (before?.seq ?? 0) + 1);
-  const output = outputs.goOn(journaled, file, chunks, before);
+  const { spool, chunks, base = before, unreadable } = await openSpool(path, (before?.seq ?? 0) + 1, names);
+  const keepsEnds = survives !== undefined && hasPrintedOutputs(survives);
+  const output = outputs.goOn(journaled, spool, { base, recovered: chunks, keepsEnds });
   const lease = survives === undefined ? {} : { lease: survives };
   const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
   attempt.collector = takenOver?.collector;
@@ -104,6 +114,15 @@ async function recoverAttempt(
   // Durable before anything is reported, so that a later process reports it under the same request id.
   if (finished === undefined || isLost) await journal.durable(finishedRecord(attempt, attempt.completion));
   return attempt;
+}
+
+function namesBySpool(names: readonly string[]): Map<string, string[]> {
+  const bySpool = new Map<string, string[]>();
+  for (const name of names) {
+    const spool = spoolOf(name);
+    bySpool.set(spool, [...(bySpool.get(spool) ?? []), name]);
+  }
+  return bySpool;
 }
 
 function logUnreadable(

@@ -26,7 +26,7 @@ async function setup() {
     spoolFolder: path,
     spareSpool: `${path}.spare`,
     journal,
-    disk: { refuses: false, outputRefused: () => undefined },
+    disk: { refuses: false, outputRefused: () => undefined, measure: async () => undefined },
     deadline,
     stepTypes: new Map([
       [

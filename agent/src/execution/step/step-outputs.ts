@@ -6,6 +6,11 @@ export function hasOutputFile({ rendering }: Lease): boolean {
   return outputsOf(rendering).some(({ file }) => file === true);
 }
 
+/** Whether an output is looked for in what the step prints. */
+export function hasPrintedOutputs({ rendering }: Lease): boolean {
+  return outputsOf(rendering).some(({ file }) => file !== true);
+}
+
 export function hasSecretOutputs({ rendering }: Lease): boolean {
   return outputsOf(rendering).some(({ secret }) => secret === true);
 }

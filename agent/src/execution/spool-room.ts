@@ -1,0 +1,60 @@
+// Makes room on a disk that is full or nearly so: output that the server has confirmed is removed. Otherwise it is kept
+// until its attempt is settled, since a server that was restored from a backup asks for it again.
+import type { Logger } from 'pino';
+import type { Attempt } from './attempts/attempt.ts';
+
+export interface SpoolRoomOptions {
+  attempts: Iterable<Pick<Attempt, 'step' | 'epoch' | 'output'>>;
+  isConnected(): boolean;
+  log: Logger;
+}
+
+export class SpoolRoom {
+  readonly #options: SpoolRoomOptions;
+  #releasing: Promise<number> | undefined;
+  #waiters: (() => void)[] = [];
+
+  constructor(options: SpoolRoomOptions) {
+    this.#options = options;
+  }
+
+  /** Removes what can be removed. Returns how many bytes were freed. Never rejects. */
+  release(): Promise<number> {
+    this.#releasing ??= this.#releaseAll().finally(() => {
+      this.#releasing = undefined;
+    });
+    return this.#releasing;
+  }
+
+  /**
+   * Resolves with true when it is worth trying to write again. While the server is there, that may take until it has
+   * confirmed more: meanwhile the commands wait.
+   */
+  async makeRoom(): Promise<boolean> {
+    if ((await this.release()) > 0) return true;
+    const { attempts, isConnected } = this.#options;
+    if (!isConnected() || ![...attempts].some(({ output }) => output.unackedBytes > 0)) return false;
+    await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    return true;
+  }
+
+  /** Called when the server has confirmed output, and when the connection is gone. */
+  confirmedOrGone(): void {
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  async #releaseAll(): Promise<number> {
+    const { attempts, log } = this.#options;
+    let freedBytes = 0;
+    for (const { step, epoch, output } of [...attempts]) {
+      try {
+        freedBytes += await output.release();
+      } catch (error) {
+        log.warn({ err: error, step, epoch }, 'confirmed output of this attempt could not be removed');
+      }
+    }
+    if (freedBytes > 0)
+      log.info({ freedBytes }, 'output that the server has confirmed was removed: the disk is nearly full');
+    return freedBytes;
+  }
+}
