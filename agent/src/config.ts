@@ -24,6 +24,7 @@ export interface Config {
   environment: NodeJS.ProcessEnv;
 }
 
+/** Reads what the environment says, for all of the agent. */
 export function readConfig(): Config {
   const { env } = process;
   const isRoot = process.getuid?.() === 0;

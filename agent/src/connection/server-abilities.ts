@@ -12,6 +12,7 @@ export interface ServerAbilities {
   readable(outcome: StepOutcome): StepOutcome;
 }
 
+/** Returns what a server can be sent, from its `welcome`; `readable` leaves out of an outcome what it doesn't know. */
 export function abilitiesOf({
   capabilities,
   stepReasons,

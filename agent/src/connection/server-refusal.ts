@@ -67,6 +67,7 @@ export function explainRefusal({ at, by, code, reason }: ServerRefusal): { what:
   return { what: `this agent refused the server last, at ${at}.`, fix: `${reason}${advice}` };
 }
 
+/** Returns the refusal that was recorded last; undefined if there is none, or if writing it was cut off. */
 export async function readRefusal(path: string): Promise<ServerRefusal | undefined> {
   const text = (await readIfExists(path))?.toString('utf8');
   try {

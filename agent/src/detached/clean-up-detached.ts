@@ -16,6 +16,7 @@ export async function detachedLeader(target: ScriptTarget, marker: string): Prom
   return match[1] === '' ? undefined : Number(match[1]);
 }
 
+/** Removes all files of an attempt from a target. Rejects if the target does not say that they are gone. */
 export async function removeAllDetached(target: ScriptTarget, marker: string): Promise<void> {
   const nonce = newNonce();
   const said = await runScript(target, removeAllScript(marker, nonce));

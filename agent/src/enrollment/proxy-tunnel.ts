@@ -6,6 +6,10 @@ import { request as requestHttps } from 'node:https';
 import type { Socket } from 'node:net';
 import { explainProxyTls, ProxyRefusal } from '../connection/proxy-refusal.ts';
 
+/**
+ * Opens a tunnel to a host through an HTTP proxy, with the name and password in its URL.
+ * @throws {ProxyRefusal} if the proxy refuses
+ */
 export async function connectThroughProxy(
   proxy: string,
   host: string,

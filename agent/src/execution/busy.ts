@@ -8,6 +8,7 @@ export interface BusyLimits {
   maxLoad?: number | undefined;
 }
 
+/** Returns why the agent takes nothing new, memory before load; undefined if neither is a reason. */
 export function busyReasonOf(
   { maxRssBytes, maxLoad }: BusyLimits,
   used: { rssBytes: number; loadAverage: number },

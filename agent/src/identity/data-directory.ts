@@ -35,6 +35,7 @@ export interface DataDirectory {
   readonly policyRefusals: string;
 }
 
+/** Returns the paths of the files in an agent's data directory. */
 export function dataDirectory(root: string): DataDirectory {
   const at = (name: string) => join(root, name);
   return {

@@ -62,6 +62,10 @@ export async function readKey(path: string): Promise<Uint8Array | undefined> {
   return content && decodeBase64(content.toString('utf8').trim(), 32, path);
 }
 
+/**
+ * Returns who this agent is, without its keys; undefined if this machine is not enrolled.
+ * @throws {AgentError} if the file is damaged
+ */
 export async function readPublicIdentity(data: DataDirectory): Promise<IdentityFile | undefined> {
   const content = await readIfExists(data.identity);
   if (content === undefined) return undefined;
@@ -147,6 +151,7 @@ export async function keyPairAt(
   return pair;
 }
 
+/** Returns the value of a JSON text; undefined if it is none. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -14,6 +14,7 @@ export interface PrivateKeys {
   encryptionPrivateKey: Uint8Array;
 }
 
+/** Returns the keys that are about to replace those in use; undefined if there are none. */
 export async function readNextKeys({ nextKeys }: DataDirectory): Promise<PrivateKeys | undefined> {
   const content = await readIfExists(nextKeys);
   if (content === undefined) return undefined;

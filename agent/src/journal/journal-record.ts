@@ -74,6 +74,7 @@ const JournalRecordSchema = Type.Union([
 export type JournalRecord = Static<typeof JournalRecordSchema>;
 export type FinishedRecord = Extract<JournalRecord, { is: 'finished' }> & { outcome: StepOutcome };
 
+/** Returns a record as a line of the journal: a checksum, the record as JSON, and a line end. */
 export function encodeRecord(record: JournalRecord): string {
   const text = JSON.stringify(record);
   return `${checksum(text)} ${text}\n`;

@@ -32,6 +32,11 @@ export function attemptKey(attempt: { step: number; epoch: number }): string {
   return `${attempt.step}-${attempt.epoch}`;
 }
 
+/**
+ * Applies the records of a journal in their order. A part without a line end at its end is no damage: a crash during a
+ * write
+ * leaves it.
+ */
 export function replay(content: Buffer): Replay {
   const attempts = new Map<string, JournaledAttempt>();
   const grants = new GrantBegins();

@@ -28,6 +28,7 @@ export type HandingOn =
   /** Names of the missing outputs and why, in words. */
   | { missing: string[] };
 
+/** Finds the values that a step hands on. What it lacks, and why, is part of the answer: it fails the step. */
 export async function handOn(options: HandOnOptions): Promise<HandingOn> {
   const sources = new Sources(options);
   const values = new Map<string, string>();

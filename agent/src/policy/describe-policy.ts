@@ -5,6 +5,7 @@ import { runsAsSshExec } from './policy-guard.ts';
 import { defaultMaxGrantHours, type RequireGrant, type SourceRule } from './policy-schema.ts';
 import { sourceBounds } from './source-rules.ts';
 
+/** Returns what a policy allows, line by line. */
 export function describePolicy({ fileRoots, rules = {} }: AgentPolicy): string[] {
   const { step_types, targets = {}, users, hours, parallelism, insecure_transports } = rules;
   const { hosts, networks, ports } = targets;

@@ -25,6 +25,7 @@ import { ScpChannel } from './scp-channel.ts';
 import { takeEntry } from './scp-download.ts';
 import { sendEntry } from './scp-upload.ts';
 
+/** Transfers what the plan says with scp. Resolves with the outcome, also of a failure. */
 export async function runScp(
   deps: TransferDeps,
   plan: TransferPlan,

@@ -16,6 +16,10 @@ export interface Ends {
   there: Entry | undefined;
 }
 
+/**
+ * Looks at both ends. The directories in the answer are open: `closeEnds` closes them.
+ * @throws {TransferError}
+ */
 export async function findEnds(plan: TransferPlan, trees: { local: Tree; remote: Tree }): Promise<Ends> {
   const isPush = plan.direction === 'push';
   const [sourcePath, path] = isPush ? [plan.localPath, plan.remotePath] : [plan.remotePath, plan.localPath];

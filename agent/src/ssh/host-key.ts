@@ -47,6 +47,7 @@ export function offeredHostKey(blob: Buffer): OfferedHostKey {
   return { line: `${keyType(blob)} ${blob.toString('base64')}`, fingerprint: hostKeyFingerprint(blob) };
 }
 
+/** Returns the type of a key in wire format; '' if it names none. */
 export function keyType(blob: Buffer): string {
   if (blob.length < 4) return '';
   const length = blob.readUInt32BE(0);

@@ -24,6 +24,7 @@ export interface LineWork {
   stepsLeft: number;
 }
 
+/** Returns the work that the comparisons of two definitions may do together. */
 export function newLineWork(): LineWork {
   return { stepsLeft: maxSteps };
 }

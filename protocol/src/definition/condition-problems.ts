@@ -7,6 +7,10 @@ import { scopeOf } from '../rendering/placeholders/scope.ts';
 import { isObject, type LooseDefinition } from './loose.ts';
 import type { SoundDefinition } from './sound.ts';
 
+/**
+ * Returns what is wrong with the rules between parameters and with the conditions (`when`) of steps.
+ * @param broken parameters that are themselves wrong: nothing is said of what refers to them
+ */
 export function conditionProblems(
   definition: LooseDefinition,
   sound: SoundDefinition,

@@ -6,6 +6,7 @@ import { detail, type LooseDefinition, type LooseStep } from './loose.ts';
 
 const identifier = new RegExp(identifierPattern);
 
+/** Reports steps with the name of another one, or with an id that another one is called by. */
 export function nameProblems({ steps }: LooseDefinition): ErrorDetail[] {
   const names = new Map<string, number>();
   const called = new Map<string, Called>();

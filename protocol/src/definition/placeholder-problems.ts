@@ -11,6 +11,10 @@ import type { SoundDefinition } from './sound.ts';
 
 const opening = '${{';
 
+/**
+ * Returns what is wrong with placeholders, or with their place.
+ * @param broken parameters that are themselves wrong: nothing is said of placeholders for them
+ */
 export function placeholderProblems(
   { steps, ...definition }: LooseDefinition,
   sound: SoundDefinition,

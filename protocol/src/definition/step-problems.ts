@@ -6,6 +6,7 @@ import { patternProblems } from '../parameters/check-parameters.ts';
 import { reservedProblem } from '../parameters/reserved-names.ts';
 import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 
+/** Returns what is wrong within a step, the `at`-th of its job, from 0. Its schema is checked elsewhere. */
 export function stepProblems(step: LooseStep, at: number): ErrorDetail[] {
   const path = `steps[${at}]`;
   return [

@@ -19,6 +19,7 @@ const words: Record<string, string> = {
   object: 'an object',
 };
 
+/** Returns what a site rule can refer to: the job and the note of its version, and for a rule per step that step. */
 export function definitionMembers(per: SiteRuleSubject): Record<string, Member> {
   return {
     job: memberOf(JobDefinitionSchema as unknown as Schema),

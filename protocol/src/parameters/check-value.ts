@@ -24,12 +24,13 @@ export interface ValueCheck {
 /** Adds what is wrong with a value to the check, and fills in defaults within the value, which this changes. */
 export function checkValue(check: ValueCheck, value: unknown, definition: ValueDefinition, at: string): void {
   if (check.errors.length >= maxErrors || --check.nodesLeft < 0) return;
+  const fail = failing(check, value, definition, at);
   if (!isOfType(value, definition.type)) {
     if (definition.type === 'integer' && Number.isInteger(value)) {
-      add(check, value, definition, at, 'text', {}, inexactMessage);
-    } else add(check, value, definition, at, 'type', { type: definition.type });
+      fail('text', {}, inexactMessage);
+    } else fail('type', { type: definition.type });
   } else if (definition.enum !== undefined && !definition.enum.some((one) => isEqualJson(one, value))) {
-    add(check, value, definition, at, 'enum', { allowedValues: definition.enum });
+    fail('enum', { allowedValues: definition.enum });
   } else if (typeof value === 'string') checkText(check, value, definition, at);
   else if (typeof value === 'number') checkNumber(check, value, definition, at);
   else if (Array.isArray(value)) checkArray(check, value, definition, at);
@@ -40,25 +41,21 @@ const maxErrors = 50;
 const inexactMessage =
   'Is beyond 9007199254740991, above which whole numbers are not exact; make the parameter a string';
 
-function add(
-  check: ValueCheck,
-  data: unknown,
-  definition: ValueDefinition,
-  instancePath: string,
-  keyword: string,
-  params: Record<string, unknown>,
-  message?: string,
-): void {
-  const parentSchema = schemaOf(definition);
-  check.errors.push({
-    keyword,
-    instancePath,
-    schemaPath: `#/${keyword}`,
-    params,
-    data,
-    parentSchema,
-    ...(message === undefined ? {} : { message }),
-  });
+/** Adds an error of ajv's form to the check; `message` replaces the words that the keyword has. */
+type Fail = (keyword: string, params: Values, message?: string) => void;
+
+function failing(check: ValueCheck, value: unknown, definition: ValueDefinition, at: string): Fail {
+  return (keyword, params, message) => {
+    check.errors.push({
+      keyword,
+      instancePath: at,
+      schemaPath: `#/${keyword}`,
+      params,
+      data: value,
+      parentSchema: schemaOf(definition),
+      ...(message === undefined ? {} : { message }),
+    });
+  };
 }
 
 /** Whether a value has a type. Numbers are never accepted as text, nor text as numbers. */
@@ -72,8 +69,7 @@ export function isOfType(value: unknown, type: ValueDefinition['type']): boolean
 
 function checkText(check: ValueCheck, value: string, definition: ValueDefinition, at: string): void {
   const { minLength, maxLength = limits.maxParameterCharacters, pattern, format } = definition;
-  const fail = (keyword: string, params: Values, message?: string) =>
-    add(check, value, definition, at, keyword, params, message);
+  const fail = failing(check, value, definition, at);
   const length = charactersOf(value);
   if (minLength !== undefined && length < minLength) fail('minLength', { limit: minLength });
   const unstorable = textProblem(value);
@@ -95,12 +91,7 @@ const nulMessage = 'Must not contain the NUL character (U+0000); remove it';
 const surrogateMessage =
   'Must be whole Unicode text; it contains half a surrogate pair. Write the character again';
 
-function checkPattern(
-  check: ValueCheck,
-  source: string,
-  value: string,
-  fail: (keyword: string, params: Values, message?: string) => void,
-): void {
+function checkPattern(check: ValueCheck, source: string, value: string, fail: Fail): void {
   const pattern = compilePattern(source);
   // A pattern that can't be compiled was refused when the job was saved.
   if (!isPattern(pattern)) {
@@ -119,10 +110,10 @@ function checkPattern(
 }
 
 function checkNumber(check: ValueCheck, value: number, definition: ValueDefinition, at: string): void {
+  const fail = failing(check, value, definition, at);
   const bound = (keyword: BoundKeyword, comparison: string, isMet: (limit: number) => boolean) => {
     const limit = definition[keyword];
-    if (limit !== undefined && !isMet(limit))
-      add(check, value, definition, at, keyword, { comparison, limit });
+    if (limit !== undefined && !isMet(limit)) fail(keyword, { comparison, limit });
   };
   bound('minimum', '>=', (limit) => value >= limit);
   bound('exclusiveMinimum', '>', (limit) => value > limit);
@@ -130,24 +121,25 @@ function checkNumber(check: ValueCheck, value: number, definition: ValueDefiniti
   bound('exclusiveMaximum', '<', (limit) => value < limit);
   const { multipleOf } = definition;
   if (multipleOf !== undefined && !isMultipleOf(value, multipleOf)) {
-    add(check, value, definition, at, 'multipleOf', { multipleOf });
+    fail('multipleOf', { multipleOf });
   }
 }
 
 type BoundKeyword = 'minimum' | 'maximum' | 'exclusiveMinimum' | 'exclusiveMaximum';
 
 function checkArray(check: ValueCheck, value: unknown[], definition: ValueDefinition, at: string): void {
+  const fail = failing(check, value, definition, at);
   const { minItems, maxItems = limits.maxParameterItems, uniqueItems, items } = definition;
   if (minItems !== undefined && value.length < minItems) {
-    add(check, value, definition, at, 'minItems', { limit: minItems });
+    fail('minItems', { limit: minItems });
   }
   if (value.length > maxItems) {
-    add(check, value, definition, at, 'maxItems', { limit: maxItems });
+    fail('maxItems', { limit: maxItems });
   }
   if (value.length > limits.maxParameterItems) return;
   if (uniqueItems === true) {
     const repeated = firstRepeated(value);
-    if (repeated !== undefined) add(check, value, definition, at, 'uniqueItems', repeated);
+    if (repeated !== undefined) fail('uniqueItems', repeated);
   }
   value.forEach((item, index) => {
     if (items === undefined) checkAnything(check, item, `${at}/${index}`);
@@ -156,19 +148,20 @@ function checkArray(check: ValueCheck, value: unknown[], definition: ValueDefini
 }
 
 function checkObject(check: ValueCheck, value: Values, definition: ValueDefinition, at: string): void {
+  const fail = failing(check, value, definition, at);
   const { properties = {} } = definition;
   for (const [name, property] of Object.entries(properties)) {
     const inner = `${at}/${pointerPart(name)}`;
     if (!Object.hasOwn(value, name)) {
       if (property.default !== undefined) value[name] = structuredClone(property.default);
-      else if (isRequired(property)) add(check, value, definition, at, 'required', { missingProperty: name });
+      else if (isRequired(property)) fail('required', { missingProperty: name });
     } else checkValue(check, value[name], property, inner);
   }
   for (const name of Object.keys(value)) {
     if (Object.hasOwn(properties, name)) continue;
     // Nobody means to use a name like `__proto__`, and it could do anything in a program.
     if (!allowsOthers(definition) || reservedNames.has(name) || textProblem(name) !== undefined) {
-      add(check, value, definition, at, 'additionalProperties', { additionalProperty: name });
+      fail('additionalProperties', { additionalProperty: name });
     } else checkAnything(check, value[name], `${at}/${pointerPart(name)}`);
   }
 }

@@ -6,6 +6,10 @@ import { visibleJson } from '../api/text.ts';
  */
 export const reservedNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
+/**
+ * Returns the error for a name that programs reserve; empty for any other.
+ * @param what what has the name, in words: `parameter`
+ */
 export function reservedProblem(name: string, path: string, what: string): ErrorDetail[] {
   if (!reservedNames.has(name)) return [];
   return [

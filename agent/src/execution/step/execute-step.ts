@@ -93,6 +93,10 @@ export type Execution =
   /** The target says that another agent has taken the command over. */
   | { taken: true };
 
+/**
+ * Executes a step. Resolves with how it ended, masked, whatever happens: an unexpected error fails the step, and
+ * `onUnexpected` gets its trace.
+ */
 export async function executeStep(given: ExecuteStepOptions): Promise<Execution> {
   const execution = await execute(given);
   if (!('outcome' in execution)) return execution;
@@ -375,6 +379,7 @@ function invalidConfig(message: string): { outcome: StepOutcome } {
   );
 }
 
+/** Returns the outcome of a step that was stopped before anything of it was started. */
 export function stoppedOutcome(request: StopRequest): StepOutcome {
   const { cause } = request;
   const message = `The step ${cause === 'cancelled' ? 'was cancelled' : 'ran out of time'} before anything was started.`;

@@ -15,6 +15,10 @@ import type { OpenedSecret } from '../secrets/run-secrets.ts';
 
 export type FilledInStep = { config: unknown; bindings: readonly Binding[] } | { outcome: StepOutcome };
 
+/**
+ * Returns a step's configuration with its values in place of placeholders, and the variables that hold them; or the
+ * outcome, if its condition says that it does not run, or a value can't be filled in.
+ */
 export function fillInStep(lease: Lease, secrets: readonly OpenedSecret[]): FilledInStep {
   const { rendering } = lease;
   if (rendering === undefined) return { config: lease.config, bindings: [] };

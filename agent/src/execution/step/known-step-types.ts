@@ -57,6 +57,7 @@ export function knownStepType<Config>(stepType: StepType<Config>, configSchema: 
   };
 }
 
+/** Returns the types of steps that this agent can run, by name. */
 export function standardStepTypes(
   transfers: TransferDeps,
   contents: Contents,

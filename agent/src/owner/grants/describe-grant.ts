@@ -5,6 +5,7 @@ import type { GrantDraft, GrantedTarget } from '@opsconductor/protocol/grants';
 import { stringify } from 'yaml';
 import { visible } from '../../visible.ts';
 
+/** Returns what an owner is asked to sign, line by line. */
 export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; until: Date }): string[] {
   const { job, installationId, startedBy, parameters, targets } = draft;
   const { name, steps, ...settings } = draft.definition as JobDefinition;

@@ -2,6 +2,7 @@
 import { rosterMember } from '@opsconductor/protocol/sealing';
 import type { OwnedState } from './owned-segment.ts';
 
+/** Returns the state of a segment for its owner, line by line. */
 export function describeOwned(owned: OwnedState): string[] {
   const { known, state, roster, isBehind, droppedGenerations, older, broughtBack } = owned;
   const lines = [

@@ -55,6 +55,7 @@ export async function isTaken(
   return !dryRun && there === undefined && (await to.look(toName)) !== undefined;
 }
 
+/** Returns a name in the form that is equal for all names that the directory takes for the same. */
 export function sameName(directory: Directory, name: string): string {
   return directory.sameName?.(name) ?? name;
 }

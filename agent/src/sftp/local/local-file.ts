@@ -146,6 +146,7 @@ export async function openTemporary(
   });
 }
 
+/** Sets the attributes that are given; the others stay. The time is in seconds. */
 export async function setAttributes(handle: FileHandle, { mode, mtimeS, owner }: Attributes): Promise<void> {
   if (owner !== undefined) await handle.chown(owner.uid, owner.gid);
   if (mode !== undefined) await handle.chmod(mode & modeMask);

@@ -21,6 +21,10 @@ interface Pattern {
 /** Returns whether the entry at a path, relative to the top, is transferred. */
 export type PathFilter = (path: string, isDirectory: boolean) => boolean;
 
+/**
+ * Returns a filter of paths below the top. The first pattern that matches decides, those of `include` before those of
+ * `exclude`; a path that none matches is transferred.
+ */
 export function pathFilter(include: readonly string[] = [], exclude: readonly string[] = []): PathFilter {
   if (include.length + exclude.length === 0) return () => true;
   const rules = [

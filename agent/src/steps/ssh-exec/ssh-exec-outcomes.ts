@@ -11,6 +11,7 @@ import type { CommandEnd, RunningCommand } from './command-on-channel.ts';
 import { cpuLimitExitCode, type TargetLimits } from './ssh-exec-script.ts';
 import type { StopResult } from './ssh-exec-stop.ts';
 
+/** Returns the outcome of a command that has ended by itself, or whose connection was lost. */
 export function outcomeOf(
   command: RunningCommand,
   end: CommandEnd,
@@ -154,6 +155,7 @@ function limitRefused(which: keyof TargetLimits, config: SshExecConfig, host: st
   };
 }
 
+/** Returns the outcome of a command that was stopped, by what stopping it has achieved. */
 export function stopOutcome(
   command: RunningCommand,
   request: StopRequest,

@@ -39,6 +39,7 @@ export interface SshExecStep {
   context: StepContext;
 }
 
+/** Waits for a command to end, or stops it if the step is to be stopped. Resolves with the outcome in either case. */
 export async function runToEnd(
   command: RunningCommand,
   { pool, options, config, context }: SshExecStep,

@@ -64,6 +64,7 @@ function outcomeOfError({ kind, message, advice, cause }: WinrmError): StepOutco
 
 const mayLack = 'The connection was lost while the command ran, and some of its output may be missing.';
 
+/** Returns the outcome of a command by how it ended; `stop` is why it was to be stopped, if it was. */
 export function outcomeOfEnd(
   end: CommandEnd,
   config: WinrmExecConfig,

@@ -43,6 +43,10 @@ export function shellIdOf(body: XmlElement): string {
   throw protocolError('it made a shell and did not name it');
 }
 
+/**
+ * Returns the id of the command that was begun.
+ * @throws if the answer names none
+ */
 export function commandIdOf(body: XmlElement): string {
   const response = childOf(body, namespaces.shell, 'CommandResponse');
   const id = childOf(response, namespaces.shell, 'CommandId')?.text.trim();
@@ -62,6 +66,10 @@ export interface Received {
   exitCode: number | undefined;
 }
 
+/**
+ * Returns the output in an answer, and whether the command has ended.
+ * @throws if it is no answer to `Receive`
+ */
 export function receivedOf(body: XmlElement): Received {
   const response = childOf(body, namespaces.shell, 'ReceiveResponse');
   if (response === undefined) throw protocolError('it was asked for output and answered something else');

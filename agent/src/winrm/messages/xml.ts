@@ -26,10 +26,12 @@ export function parseXml(text: string): XmlElement {
   return new Reader(text).document();
 }
 
+/** Returns the first child with this name; undefined if there is none. */
 export function childOf(element: XmlElement | undefined, namespace: string, name: string) {
   return element?.children.find((child) => child.name === name && child.namespace === namespace);
 }
 
+/** Returns all children with this name. */
 export function childrenOf(element: XmlElement | undefined, namespace: string, name: string): XmlElement[] {
   return element?.children.filter((child) => child.name === name && child.namespace === namespace) ?? [];
 }

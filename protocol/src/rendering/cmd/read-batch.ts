@@ -240,6 +240,7 @@ function newCommand(at: number): Command {
   return { words: [], redirects: [], piped: false, at };
 }
 
+/** Returns a word's text, without what kind each piece of it is. */
 export function textOfWord({ pieces }: Word): string {
   return pieces.map(({ text }) => text).join('');
 }

@@ -347,6 +347,7 @@ export function commandOf(written: string, functions: ReadonlySet<string>): Know
   return { name: written, kind, ...(interpreter === undefined ? {} : { interpreter }) };
 }
 
+/** Returns the name of the command that is meant: in lower case, without its module, and not by an alias. */
 export function nameOf(written: string): string {
   const base = written.toLowerCase().slice(written.lastIndexOf('\\') + 1);
   return Object.hasOwn(aliases, base) ? (aliases[base] as string) : base;

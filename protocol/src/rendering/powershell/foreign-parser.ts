@@ -11,6 +11,7 @@ export interface ForeignScript {
   verbatim: { from: number; to: number }[];
 }
 
+/** Loads the parser; resolves with a function that parses one script. */
 export async function foreignParser(): Promise<(text: string) => ForeignScript> {
   await Parser.init();
   const path = createRequire(import.meta.url).resolve('tree-sitter-powershell/tree-sitter-powershell.wasm');

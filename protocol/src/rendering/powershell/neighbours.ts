@@ -4,6 +4,7 @@ import { deep, isOperator, isWord, literalOf } from './statements.ts';
 
 export type Group = Extract<Item, { kind: 'group' }>;
 
+/** Whether an item is a group in square brackets: `[int]`. */
 export function isType(item: Item | undefined): item is Group {
   return item?.kind === 'group' && item.open === '[';
 }
@@ -43,6 +44,7 @@ function isCall(item: Item): item is Group {
   return item.kind === 'group' && item.open === '(';
 }
 
+/** Whether an item ends the operand before it: any sign but a comma. */
 export function endsOperand(item: Item): boolean {
   return item.kind === 'sign' && item.text !== ',';
 }
@@ -81,12 +83,14 @@ export function takesArguments(next: Item | undefined): boolean {
   return next.kind !== 'word' || !(isOperator(next.text) || /^(\.|::|\+\+|--$|in$)/.test(next.text));
 }
 
+/** Returns the text of all words in the items, at any depth. */
 export function textIn(items: readonly Item[]): string {
   let text = '';
   for (const item of deep(items)) if (item.kind === 'word') text += item.text;
   return text;
 }
 
+/** Returns the text of an item that is a word; undefined for others. */
 export function wordOf(item: Item | undefined): string | undefined {
   return item?.kind === 'word' ? item.text : undefined;
 }

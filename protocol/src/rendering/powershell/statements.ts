@@ -5,6 +5,7 @@ import type { Item } from './read-items.ts';
 const operators =
   /^([-+*/%!]|\.\.|-(and|or|xor|not|band|bor|bxor|bnot|shl|shr|f|is|isnot|as|join|[ci]?(eq|ne|gt|ge|lt|le|(not)?(like|match|contains|in)|replace|split)))$/i;
 
+/** Whether a word is an operator between or before operands. A typographic dash counts as `-`. */
 export function isOperator(text: string): boolean {
   return operators.test(text.replace(/^[–—―]/, '-'));
 }
@@ -180,18 +181,22 @@ export function commandsOf(statement: readonly Item[]): Item[][] {
 const number =
   /^(0x[\da-f]+|\d+(\.\d+)?(e[+-]?\d+)?|\.\d+)(u?[ysl]|[und])?([kmgtp]b)?(\.\..*|\.|[-+*/%].*)?$/i;
 
+/** Whether a word can be the name of a command: it is no number, and no member of a value. */
 export function isName(text: string): boolean {
   return /^[\p{L}\p{N}_.?%\\/~]/u.test(text) && !/^(\.|::)[A-Za-z]/.test(text) && !number.test(text);
 }
 
+/** Whether a command begins with this item: by its name, or with `&`. */
 export function beginsCommand(item: Item | undefined): boolean {
   return item?.kind === 'sign' ? item.text === '&' : item?.kind === 'word' && isName(item.text);
 }
 
+/** Whether an item assigns: `=`, `+=`, `??=`. */
 export function isAssignment(item: Item): boolean {
   return item.kind === 'sign' && /^(=|[-+*/%]=|\?\?=)$/.test(item.text);
 }
 
+/** Yields the items and all that they contain. */
 export function* deep(items: readonly Item[]): Generator<Item> {
   for (const item of items) {
     yield item;
@@ -231,6 +236,7 @@ export function literalOf(item: Item | undefined): string | undefined {
   return text;
 }
 
+/** Whether an item is this word, which is given in lower case. */
 export function isWord(item: Item | undefined, text: string): boolean {
   return item?.kind === 'word' && item.text.toLowerCase() === text;
 }

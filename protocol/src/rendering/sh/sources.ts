@@ -17,6 +17,7 @@ export type Source = { kind: 'hole'; at: number } | { kind: 'variable'; name: st
 /** Returns whether a variable holds a value. */
 export type Holds = (name: string) => boolean;
 
+/** Yields the values in the segments of a word. */
 export function* inSegments(segments: readonly Segment[], holds: Holds): Generator<Source> {
   for (const segment of segments) {
     switch (segment.kind) {
@@ -163,6 +164,7 @@ function* inBackticks(body: List, holes: readonly number[], at: number, holds: H
   for (const source of inList(body, holds)) if (source.kind === 'variable') yield { ...source, at };
 }
 
+/** Yields the values in words. */
 export function* inWords(words: readonly Word[], holds: Holds): Generator<Source> {
   for (const word of words) yield* inSegments(word.segments, holds);
 }
@@ -183,6 +185,7 @@ export function* inInput(redirects: readonly Redirect[], holds: Holds): Generato
   );
 }
 
+/** Yields the values in a command: its words, its redirects, and the commands in it. */
 export function* inCommand(command: Command, holds: Holds): Generator<Source> {
   yield* inRedirects(command.redirects, holds);
   yield* inWords(command.words, holds);
@@ -200,6 +203,7 @@ export function* inCommand(command: Command, holds: Holds): Generator<Source> {
   for (const list of command.lists) yield* inList(list, holds);
 }
 
+/** Yields the values in all commands of a list. */
 export function* inList(list: List, holds: Holds): Generator<Source> {
   for (const { commands } of list.pipelines) for (const command of commands) yield* inCommand(command, holds);
 }

@@ -39,6 +39,7 @@ export interface ResponseInput {
   pairs: Buffer;
 }
 
+/** Returns the answer to a server's challenge, and the key that both sides have from it (MS-NLMP section 3.3.2). */
 export function ntlmv2Response(input: ResponseInput): { response: Buffer; sessionBaseKey: Buffer } {
   const { key, serverChallenge, clientChallenge, timestamp, pairs } = input;
   const head = Buffer.from([1, 1, 0, 0, 0, 0, 0, 0]);
@@ -49,10 +50,12 @@ export function ntlmv2Response(input: ResponseInput): { response: Buffer; sessio
 
 export type Direction = 'client-to-server' | 'server-to-client';
 
+/** Returns the key that signs messages in one direction (MS-NLMP section 3.4.5.2). */
 export function signingKey(sessionKey: Buffer, direction: Direction): Buffer {
   return md5(sessionKey, Buffer.from(`session key to ${direction} signing key magic constant\0`, 'latin1'));
 }
 
+/** Returns the key that encrypts messages in one direction, as strong as was agreed on (MS-NLMP section 3.4.5.3). */
 export function sealingKey(sessionKey: Buffer, direction: Direction, agreed: number): Buffer {
   const bytes = agreed & flags.key128 ? 16 : agreed & flags.key56 ? 7 : 5;
   return md5(

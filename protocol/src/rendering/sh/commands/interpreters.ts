@@ -436,6 +436,7 @@ export function interpreterOf(command: string): Interpreter | undefined {
   return byName.get(name) ?? byName.get(name.replace(/[-.]?\d[\d.]*$/, ''));
 }
 
+/** Returns the name of a program without its folder, in lower case, and without `.exe`. */
 export function baseName(command: string): string {
   return command
     .slice(command.lastIndexOf('/') + 1)

@@ -6,6 +6,10 @@ import type { Interpreter } from './interpreters.ts';
 /** Formats whose conversions take text as it is; all others are evaluated by some shells. */
 const plainFormat = /^(?:[^%]|%%|%-?\d*(?:\.\d+)?[sbqc])*$/s;
 
+/**
+ * Returns the words of an interpreter’s command in which a value would be run.
+ * @param isNumeric whether a word is a number in any case, which is harmless in a format
+ */
 export function refusedArguments(
   interpreter: Interpreter,
   words: readonly Word[],
