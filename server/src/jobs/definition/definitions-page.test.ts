@@ -1,5 +1,5 @@
-// The server accepts every example in docs/definitions.md.
-import { readFileSync } from 'node:fs';
+// The server accepts every example in docs/definitions.md, and every whole definition on the other pages.
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   CreateSiteRuleRequestSchema,
@@ -11,18 +11,29 @@ import { describe, expect, test } from 'vitest';
 import { readYamlValue } from '../../yaml/read-yaml-value.ts';
 import { examineDefinition } from './validate-definition.ts';
 
-const page = readFileSync(join(import.meta.dirname, '../../../../docs/definitions.md'), 'utf8');
-const blocks = (language: string) =>
-  [...page.matchAll(/```(\w+)\n(.*?)```/gs)].flatMap(([, of, text = '']) => (of === language ? [text] : []));
+const docs = join(import.meta.dirname, '../../../../docs');
+const page = readFileSync(join(docs, 'definitions.md'), 'utf8');
+const blocks = (language: string, of = page) =>
+  [...of.matchAll(/```(\w+)\n(.*?)```/gs)].flatMap(([, one, text = '']) => (one === language ? [text] : []));
+
+const elsewhere = readdirSync(docs)
+  .filter((name) => name.endsWith('.md') && name !== 'definitions.md')
+  .flatMap((name) => {
+    const whole = blocks('yaml', readFileSync(join(docs, name), 'utf8')).filter((text) =>
+      /^name: /.test(text),
+    );
+    return whole.map((text) => [name, text] as const);
+  });
+
+function accepts(text: string): void {
+  const read = readYamlValue(text);
+  expect(read).toHaveProperty('value');
+  if ('value' in read) expect(examineDefinition(read.value).problems).toEqual([]);
+}
 
 describe('docs/definitions.md', () => {
-  test.each(blocks('yaml').map((text, at) => [at + 1, text] as const))(
-    'definition %i is valid',
-    (_, text) => {
-      const read = readYamlValue(text);
-      expect(read).toHaveProperty('value');
-      if ('value' in read) expect(examineDefinition(read.value).problems).toEqual([]);
-    },
+  test.each(blocks('yaml').map((text, at) => [at + 1, text] as const))('definition %i is valid', (_, text) =>
+    accepts(text),
   );
 
   test('has definitions, and a valid site rule', () => {
@@ -34,4 +45,10 @@ describe('docs/definitions.md', () => {
       expect(siteRuleProblems(siteRuleText(rule))).toEqual([]);
     }
   });
+});
+
+test.each(elsewhere)('a whole definition in %s is valid', (_, text) => accepts(text));
+
+test('other pages have whole definitions', () => {
+  expect(elsewhere.map(([name]) => name)).toContain('windows.md');
 });
