@@ -267,3 +267,30 @@ test('a reader of a category with most runs gets the newest in a state, and thei
   expect(await countRuns(t.sql, filter, 10_000)).toBe(10_000);
   expect(await countRuns(t.sql, { reaches }, 10_000)).toBe(10_000);
 });
+
+test('the few runs on the many hosts of a former site are listed and counted without reading all runs', async () => {
+  const runIds = [1001 + rareRuns, 1003 + rareRuns];
+  const hosts = 11_000;
+  await t.sql`
+    insert into job_run_targets (job_run_id, segment_id, target_name, status)
+    select run.id, ${t.segmentId}, 'former-' || n, 'succeeded'
+    from unnest(${runIds}::bigint[]) run(id) cross join generate_series(1, ${hosts}) n`;
+  await t.sql`analyze job_run_targets`;
+  for (const reaches of [unrestricted, within({ segmentIds: [t.segmentId] })]) {
+    const filter = { target: 'Former', reaches };
+    for (const sort of ['newest', 'oldest'] as const) {
+      const listed = await read((db) => listRuns(db, { ...filter, sort, limit: 51 }));
+      expect(listed.found.map(({ id }) => id)).toEqual(sort === 'oldest' ? runIds : runIds.toReversed());
+      expect(listed.rows).toBeLessThan(few);
+    }
+    const counted = await read((db) => countRuns(db, filter, 10_000));
+    expect(counted.found).toBe(runIds.length);
+    expect(counted.rows).toBeLessThan(few);
+  }
+});
+
+test('the newest of many runs on a host are found, with those on many hosts among them', async () => {
+  const newest = await listRuns(t.sql, { target: 'o', reaches: unrestricted, limit: 3 });
+  expect(newest.map(({ id }) => id)).toEqual([0, -1, -2].map((n) => 1000 + manyRuns + n));
+  expect(await countRuns(t.sql, { target: 'o', reaches: unrestricted }, 10_000)).toBe(10_000);
+});

@@ -196,21 +196,38 @@ function fittingRuns(db: Queryable, filter: RunFilter, listing: Listing) {
   return { first: withAll(db, [...ctes, ...first]), ids };
 }
 
+/** Target runs of few runs are all read if they are no more than this, which takes a quarter of a second. */
+const manyOfFewRuns = 500_000;
+/** Runs have at least this many hosts on average if they count as few with many target runs. */
+const hostsOfFew = 20;
+
 /**
- * If few target runs are on the targets that are asked for, the runs of these are examined: the database expects to meet
- * some of them soon wherever it looks, and would go through all runs.
+ * If few runs are on the targets that are asked for, these are examined: the database expects to meet some of them soon
+ * wherever it looks, and would go through all runs. Few runs may have many target runs there, such as those on the
+ * thousands of hosts of a former site.
  */
 function runsOnTargets(db: Queryable, { target, targetId }: RunFilter, { select }: Listing) {
   if (target === undefined && targetId === undefined) return { ctes: [], select };
+  const onTargets = db`${targetId === undefined ? db`true` : db`t.target_id = ${targetId}`}
+    and ${target === undefined ? db`true` : db`t.target_name ilike ${containsPattern(target)}`}`;
   const isFew = db`(select so from few_on_targets)`;
-  const isOn = db`r.id = any(array(select job_run_id from on_targets))`;
+  const isOn = db`r.id = any(array(
+    select job_run_id from first_on_targets union select job_run_id from dense_on_targets))`;
   return {
     ctes: [
-      db`on_targets as materialized (select t.job_run_id from job_run_targets t
-        where ${targetId === undefined ? db`true` : db`t.target_id = ${targetId}`}
-          and ${target === undefined ? db`true` : db`t.target_name ilike ${containsPattern(target)}`}
-        limit ${fewRuns + 1})`,
-      db`few_on_targets as materialized (select count(*) <= ${fewRuns} as so from on_targets)`,
+      db`first_on_targets as materialized (
+        select t.job_run_id from job_run_targets t where ${onTargets} limit ${fewRuns + 1})`,
+      db`is_dense as materialized (
+        select count(*) > ${fewRuns} and count(*) >= ${hostsOfFew} * count(distinct job_run_id) as so
+        from first_on_targets)`,
+      db`dense_on_targets as materialized (
+        select found.job_run_id, count(*) as target_runs from (
+          select t.job_run_id from job_run_targets t where (select so from is_dense) and ${onTargets}
+          limit ${manyOfFewRuns + 1}) found
+        group by found.job_run_id)`,
+      db`few_on_targets as materialized (select case when (select so from is_dense)
+        then (select count(*) <= ${fewRuns} and sum(target_runs) <= ${manyOfFewRuns} from dense_on_targets)
+        else (select count(*) <= ${fewRuns} from first_on_targets) end as so)`,
     ],
     select: (condition: Condition, from?: Condition) =>
       union(db, [
