@@ -75,8 +75,8 @@ function terminalHead(marker: string, scriptBytes: number): string {
 
 /**
  * Returns the stdin of `bootstrapCommand`: the marker's line, then the script. The nonce begins the one line of stderr
- * that is the report to the agent. After the report the script waits for `goAhead` with the same nonce, except in a
- * terminal, where the script itself occupies the shell's input.
+ * that is the report to the agent. After the report the script waits for the word (`wordFor`) with the same nonce,
+ * except in a terminal, where the script itself occupies the shell's input.
  *
  * @param how `isMarked`: whether the shell has been sent the marker's line; in a terminal the marker is sent in any case
  */
