@@ -1,7 +1,7 @@
 import { configDefaults, defineConfig } from 'vitest/config';
-import { LongestFirst } from './test/support/longest-first.ts';
-import { mockingFiles } from './test/support/mocking-files.ts';
-import { svelteModules } from './test/support/svelte-modules.ts';
+import { LongestFirst } from './test/support/suite/longest-first.ts';
+import { mockingFiles } from './test/support/suite/mocking-files.ts';
+import { svelteModules } from './test/support/suite/svelte-modules.ts';
 
 // In a worker that runs for minutes, V8 optimised one large function for 15 s of processor time. What runs for a few
 // tests costs more to optimise than it saves, and a young generation that begins large is collected less often: together
@@ -21,7 +21,7 @@ const each = {
   hookTimeout: 120_000,
   // A second, the default, is too short on a machine that has other work.
   expect: { poll: { timeout: 10_000 } },
-  setupFiles: 'test/support/quick-equality.ts',
+  setupFiles: 'test/support/suite/quick-equality.ts',
 } as const;
 const mocking = mockingFiles(['protocol/src', 'server/src', 'agent/src', 'ui/src', 'test']);
 // What one file has imported, the next one has: to import it all anew for each would cost a third of the suite.
@@ -29,7 +29,7 @@ const sharing = { ...each, isolate: false, exclude: [...configDefaults.exclude, 
 
 export default defineConfig({
   test: {
-    globalSetup: ['test/support/global-setup.ts'],
+    globalSetup: ['test/support/suite/global-setup.ts'],
     // On two cores: whole systems wait for much that is no work of theirs. A fourth worker makes the suite a tenth
     // faster.
     maxWorkers: 4,

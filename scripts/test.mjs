@@ -100,7 +100,7 @@ async function runVitest(excluded) {
       join(root, 'node_modules/vitest/vitest.mjs'),
       'run',
       '--reporter=default',
-      `--reporter=${join(root, 'test/support/summary-reporter.ts')}`,
+      `--reporter=${join(root, 'test/support/suite/summary-reporter.ts')}`,
       ...excluded.map((file) => `--exclude=${file}`),
       ...process.argv.slice(2),
     ],

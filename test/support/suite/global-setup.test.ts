@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { beforeAll, expect, test, vi } from 'vitest';
 
-const root = resolve(import.meta.dirname, '../..');
+const root = resolve(import.meta.dirname, '../../..');
 const program = '.cache/tested/suite-process.mjs';
 
 // Through tsx, each of its starts would take two seconds of processor.
@@ -12,7 +12,7 @@ beforeAll(async () => {
   const { bundle } = await import(join(root, 'scripts/bundle.mjs'));
   mkdirSync(join(root, '.cache/tested'), { recursive: true });
   await (bundle as (entryPoint: string, outfile: string) => Promise<void>)(
-    'test/support/suite-process.ts',
+    'test/support/suite/suite-process.ts',
     program,
   );
 });

@@ -9,11 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
-import { adminRole, loadPasswords } from '../../server/src/database/cluster-passwords.ts';
-import { startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
-import { connect } from '../../server/src/store/database/connection.ts';
-import { migrate, readMigrations } from '../../server/src/store/database/migrate.ts';
-import { makeLendable } from '../../server/src/store/database/testing/lendable.ts';
+import { adminRole, loadPasswords } from '../../../server/src/database/cluster-passwords.ts';
+import { startEmbeddedPostgres } from '../../../server/src/database/embedded-postgres.ts';
+import { connect } from '../../../server/src/store/database/connection.ts';
+import { migrate, readMigrations } from '../../../server/src/store/database/migrate.ts';
+import { makeLendable } from '../../../server/src/store/database/testing/lendable.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -108,7 +108,7 @@ async function makeTemplate(url: string, template: string): Promise<void> {
   await admin.unsafe(`create database ${template}`);
   await admin.end();
   const sql = connect(urlOf(url, template), { max: 1 });
-  await migrate(sql, await readMigrations(join(import.meta.dirname, '../../migrations')));
+  await migrate(sql, await readMigrations(join(import.meta.dirname, '../../../migrations')));
   await sql.end();
 }
 
