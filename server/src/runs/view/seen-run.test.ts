@@ -238,13 +238,14 @@ describe('a list of runs', () => {
   test('with a status that no part has takes no longer than it may', async () => {
     const members: number[] = [];
     for (let runs = 0; runs < 3; runs += 1) {
-      const { targets } = await ran(failure, success);
-      members.push(targets[0]?.targetId ?? 0);
+      const { runId, targets } = await ran(failure, failure, success);
+      await t.sql`update job_runs set max_failures = 1 where id = ${runId}`;
+      members.push(targets[0]?.targetId ?? 0, targets[1]?.targetId ?? 0);
     }
     const reader = await readerOf(...members);
     const list = (goOn: () => Promise<void>) =>
       listSeenRuns(t.sql, { statuses: ['partial'], limit: 2 }, reader, goOn);
-    // Each has a target run that failed: two are read, then the third.
+    // Each tolerates a failure, and has more: two are read, then the third.
     let statements = 1;
     const counting = async () => {
       statements += 1;

@@ -66,6 +66,17 @@ test('parts that timed out are looked for in the runs that count such target run
   expect(rows).toBeLessThan(counted + few);
 });
 
+test('partial parts are looked for in the runs that tolerate failures', async () => {
+  const partial = { statuses: ['partial'], partStatuses: ['failed', 'partial', 'timed_out'] } as const;
+  const none = await list(partial);
+  expect(none.found).toEqual([]);
+  expect(none.rows).toBeLessThan(counted + few);
+  await t.sql`update job_runs set max_failures = 1 where id in (1003, 1006)`;
+  const some = await list(partial);
+  expect(some.found.map(({ id }) => id)).toEqual([1006, 1003]);
+  expect(some.rows).toBeLessThan(counted + few);
+});
+
 test('the newest parts of runs of many jobs are found without reading all runs of these jobs', async () => {
   const { rows, found } = await list({ search: 'patch' });
   // All but every tenth.

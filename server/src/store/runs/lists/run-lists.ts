@@ -250,7 +250,10 @@ function seenRuns(
   const inStatus =
     partStatuses === undefined ? db`true` : db`tr.status = any(${partStatuses as string[]}::text[])`;
   // Without this, a status that no part is in would be looked for in all runs there ever were.
-  const mayFit = partStatuses === undefined ? db`true` : mayHavePartIn(db, partStatuses);
+  const mayFit =
+    partStatuses === undefined
+      ? db`true`
+      : db`${mayHavePartIn(db, partStatuses)} ${mayBePartial(db, filter)}`;
   const seen = db`select from job_run_targets tr where tr.job_run_id = r.id
     and ${inStatus} and ${targetRunWithin(db, reaches)}`;
   const inPart = (exists: Condition) =>
@@ -327,6 +330,14 @@ function mayHavePartIn(db: Queryable, targetStatuses: readonly RunStatus[]): Con
   if (columns.includes(undefined)) return status;
   const counted = [...new Set(columns)].map((column) => db`r.${db.unsafe(column ?? '')} > 0`);
   return db`${status} and (${counted.reduce((either, one) => db`${either} or ${one}`)})`;
+}
+
+/**
+ * SQL: if nothing but partial ones are asked for, only runs that tolerate failures. In others a failure makes the part
+ * failed, and most failed runs are such.
+ */
+function mayBePartial(db: Queryable, { statuses }: RunFilter): Condition {
+  return statuses?.every((status) => status === 'partial') ? db`and r.max_failures > 0` : db``;
 }
 
 /** The column of a run that counts its target runs in a status. */
