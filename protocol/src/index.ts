@@ -54,7 +54,7 @@ export * from './canonical-json.ts';
 export * from './comparison/compare-definitions.ts';
 export * from './comparison/line-hunks.ts';
 export * from './definition/check-definition.ts';
-export * from './definition/definition-size.ts';
+export * from './definition/checks/definition-size.ts';
 export * from './definition/effective.ts';
 export * from './definition/examples.ts';
 export * from './definition/key-order.ts';

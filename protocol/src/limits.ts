@@ -105,7 +105,8 @@ export const limits = {
   maxDefinitionPatternSteps: 2_000_000,
   /**
    * The next six bound what it takes to check one definition, whatever its parts may have each. They apply separately,
-   * and their used shares also add up to at most one (definition/definition-size.ts). Values in lists and objects.
+   * and their used shares also add up to at most one (definition/checks/definition-size.ts). Values in lists and
+   * objects.
    */
   maxDefinitionValues: 12_000,
   /** Characters of conditions and checks. */

@@ -7,13 +7,13 @@ import { limits } from '../limits.ts';
 import { checkParameters } from '../parameters/check-parameters.ts';
 import { checkBySchema } from '../schema-check.ts';
 import { stepConfigSchema } from '../steps/registry.ts';
-import { brokenParameters, conditionProblems } from './condition-problems.ts';
-import { sizeProblems } from './definition-size.ts';
-import { isObject, type LooseStep, looseDefinition } from './loose.ts';
-import { categoryProblems, lockProblems, nameProblems } from './name-problems.ts';
-import { placeholderProblems, templatedKeys } from './placeholder-problems.ts';
-import { soundDefinition } from './sound.ts';
-import { protocolProblems, secretProblems, stepProblems } from './step-problems.ts';
+import { brokenParameters, conditionProblems } from './checks/condition-problems.ts';
+import { sizeProblems } from './checks/definition-size.ts';
+import { isObject, type LooseStep, looseDefinition } from './checks/loose.ts';
+import { categoryProblems, lockProblems, nameProblems } from './checks/name-problems.ts';
+import { placeholderProblems, templatedKeys } from './checks/placeholder-problems.ts';
+import { soundDefinition } from './checks/sound.ts';
+import { protocolProblems, secretProblems, stepProblems } from './checks/step-problems.ts';
 
 export const maxDefinitionProblems = 50;
 

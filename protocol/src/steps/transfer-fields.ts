@@ -30,7 +30,7 @@ export const pathFields = {
   }),
 };
 
-/** Replaces the path on the agent: exactly one of the two must be given (definition/step-problems.ts). */
+/** Replaces the path on the agent: exactly one of the two must be given (definition/checks/step-problems.ts). */
 export const fileField = Type.Optional(
   Type.String({
     minLength: 1,

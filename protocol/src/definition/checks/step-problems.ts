@@ -1,9 +1,9 @@
 // Checks for contradictory or pointless settings of a step, and for its outputs.
-import type { ErrorDetail } from '../api/errors.ts';
-import { stepTypes } from '../api/jobs/jobs.ts';
-import { limits } from '../limits.ts';
-import { patternProblems } from '../parameters/check-parameters.ts';
-import { reservedProblem } from '../parameters/reserved-names.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
+import { stepTypes } from '../../api/jobs/jobs.ts';
+import { limits } from '../../limits.ts';
+import { patternProblems } from '../../parameters/check-parameters.ts';
+import { reservedProblem } from '../../parameters/reserved-names.ts';
 import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 
 /** Returns what is wrong within a step, the `at`-th of its job, from 0. Its schema is checked elsewhere. */

@@ -1,10 +1,10 @@
 // Checks placeholders in a definition: those in texts of steps with the renderer; in all other fields where somebody
 // might expect them to work, they are refused.
-import type { ErrorDetail } from '../api/errors.ts';
-import { checkStep } from '../rendering/check-step.ts';
-import { textFieldsOf } from '../rendering/placeholders/fields.ts';
-import { scopeOf } from '../rendering/placeholders/scope.ts';
-import { stepConfigSchema } from '../steps/registry.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
+import { checkStep } from '../../rendering/check-step.ts';
+import { textFieldsOf } from '../../rendering/placeholders/fields.ts';
+import { scopeOf } from '../../rendering/placeholders/scope.ts';
+import { stepConfigSchema } from '../../steps/registry.ts';
 import { speaksOf } from './condition-problems.ts';
 import { detail, isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 import type { SoundDefinition } from './sound.ts';

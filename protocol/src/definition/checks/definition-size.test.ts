@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { limits } from '../limits.ts';
-import { checkDefinition } from './check-definition.ts';
+import { limits } from '../../limits.ts';
+import { checkDefinition } from '../check-definition.ts';
 
 const step = { name: 'ask', type: 'ssh.exec', config: { command: 'uptime' } };
 const many = <T>(count: number, of: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => of(n));

@@ -1,6 +1,6 @@
 // The parts of a definition that are valid enough for its placeholders and conditions to be checked.
-import type { JobDefinition, StepDefinition } from '../api/jobs/jobs.ts';
-import type { Parameters, StepOutput } from '../api/jobs/parameters.ts';
+import type { JobDefinition, StepDefinition } from '../../api/jobs/jobs.ts';
+import type { Parameters, StepOutput } from '../../api/jobs/parameters.ts';
 import { isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 
 export interface SoundDefinition extends Pick<JobDefinition, 'steps'> {

@@ -1,8 +1,8 @@
 // Estimates the total work of checking a definition. Its parts have limits of their own, but a hundred parts at their
 // limits would take seconds. So this is counted first, which is quick, and an excess is the only problem reported.
-import type { ErrorDetail } from '../api/errors.ts';
-import { limits } from '../limits.ts';
-import { expandedSize } from '../patterns/expanded-size.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
+import { limits } from '../../limits.ts';
+import { expandedSize } from '../../patterns/expanded-size.ts';
 import { isObject, looseDefinition } from './loose.ts';
 
 /** Returns what exceeds a total limit, and the place where it does; empty if the definition can be checked. */

@@ -1,7 +1,7 @@
 // Checks names that must be unique (steps, step ids, locks), and that the category's path is well-formed.
-import type { ErrorDetail } from '../api/errors.ts';
-import { identifierPattern } from '../api/jobs/parameters.ts';
-import { reservedNames, reservedProblem } from '../parameters/reserved-names.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
+import { identifierPattern } from '../../api/jobs/parameters.ts';
+import { reservedNames, reservedProblem } from '../../parameters/reserved-names.ts';
 import { detail, type LooseDefinition, type LooseStep } from './loose.ts';
 
 const identifier = new RegExp(identifierPattern);

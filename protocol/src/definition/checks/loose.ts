@@ -1,8 +1,8 @@
 // A definition that may be wrong anywhere, reduced to what can be checked. All checks run together, so none may rely on
 // what another one refuses.
-import type { ErrorDetail } from '../api/errors.ts';
-import { visibleJson } from '../api/text.ts';
-import { limits } from '../limits.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
+import { visibleJson } from '../../api/text.ts';
+import { limits } from '../../limits.ts';
 
 export type LooseStep = { name?: unknown; id?: unknown; type?: unknown; config?: unknown } & Record<
   string,

@@ -1,9 +1,9 @@
 // Checks rules and conditions, except those that refer to parameters which are themselves wrong.
-import type { ErrorDetail } from '../api/errors.ts';
-import type { ParameterRule } from '../api/jobs/parameters.ts';
-import { limits } from '../limits.ts';
-import { checkRules, expressionProblems } from '../parameters/check-rules.ts';
-import { scopeOf } from '../rendering/placeholders/scope.ts';
+import type { ErrorDetail } from '../../api/errors.ts';
+import type { ParameterRule } from '../../api/jobs/parameters.ts';
+import { limits } from '../../limits.ts';
+import { checkRules, expressionProblems } from '../../parameters/check-rules.ts';
+import { scopeOf } from '../../rendering/placeholders/scope.ts';
 import { isObject, type LooseDefinition } from './loose.ts';
 import type { SoundDefinition } from './sound.ts';
 
