@@ -166,7 +166,7 @@ export class TreeCopy {
     }
   }
 
-  /** Copies the entries of a directory. */
+  /** Copies the entries of a directory that both sides have been listed for. */
   async #listed(
     from: Directory,
     to: Directory,
@@ -180,7 +180,7 @@ export class TreeCopy {
     [entries, listed]: BothSides,
     depth: number,
   ): Promise<void> {
-    const { conduct, report } = this.#options;
+    const { conduct } = this.#options;
     let there: Map<string, Entry>;
     try {
       there = await withRetries(conduct, () => entriesOf(to, entries, listed));
@@ -188,44 +188,47 @@ export class TreeCopy {
       this.#fail(error, { path: from.path, row: {} });
       return;
     }
+    const inside = [...above, from.path];
+    const wanted = (await this.#wanted(entries, relative)).map(
+      ({ entry, path }): Item => ({
+        entry,
+        from,
+        to,
+        toName: entry.name,
+        there: there.get(sameName(to, entry.name)),
+        relative: path,
+        above: inside,
+        madeUnder,
+        part: this.#reckoning.open(),
+        large,
+        slots: undefined,
+      }),
+    );
+    for (const item of wanted) this.#foresee(item);
+    // From here on each item counts for itself.
+    this.#reckoning.close(part);
+    await this.#each(wanted, depth);
+  }
+
+  /** Works on the entries of one directory, and resolves when all of them are done. */
+  async #each(items: readonly Item[], depth: number): Promise<void> {
     const work: Promise<void>[] = [];
     /** Names by their folded form: a side may not distinguish two names with the same one. */
     const likely = new Map<string, string>();
     try {
-      const inside = [...above, from.path];
-      const wanted = (await this.#wanted(entries, relative)).map(
-        ({ entry, path }): Item => ({
-          entry,
-          from,
-          to,
-          toName: entry.name,
-          there: there.get(sameName(to, entry.name)),
-          relative: path,
-          above: inside,
-          madeUnder,
-          part: this.#reckoning.open(),
-          large,
-          slots: undefined,
-        }),
-      );
-      for (const item of wanted) this.#foresee(item);
-      // From here on each item counts for itself.
-      this.#reckoning.close(part);
-      for (const item of wanted) {
+      for (const item of items) {
         if (this.#isOver) break;
-        const { entry, relative: path } = item;
-        if (!isSafeName(entry.name)) {
-          report.fail(path, badName(), this.#row(item));
-          this.#reckoning.close(item.part);
+        const { name } = item.entry;
+        if (!isSafeName(name)) {
+          this.#refuse(item, badName());
           continue;
         }
-        const alike = likely.get(folded(entry.name));
-        likely.set(folded(entry.name), entry.name);
+        const alike = likely.get(folded(name));
+        likely.set(folded(name), name);
         if (alike !== undefined) {
           await Promise.allSettled(work);
           if (await isTaken(item, alike, this.#options.plan)) {
-            report.fail(path, nameTaken(entry.name, alike), this.#row(item));
-            this.#reckoning.close(item.part);
+            this.#refuse(item, nameTaken(name, alike));
             continue;
           }
         }
@@ -235,6 +238,11 @@ export class TreeCopy {
       await Promise.allSettled(work);
     }
     await Promise.all(work);
+  }
+
+  #refuse(item: Item, why: TransferError): void {
+    this.#options.report.fail(item.relative, why, this.#row(item));
+    this.#reckoning.close(item.part);
   }
 
   /** Returns the entries of a directory that are transferred, with their paths from the top. */
