@@ -3,7 +3,7 @@
 import type { ErrorDetail } from '../../api/errors.ts';
 import { limits } from '../../limits.ts';
 import { expandedSize } from '../../patterns/expanded-size.ts';
-import { isObject, looseDefinition } from './loose.ts';
+import { isObject, type LooseDefinition, looseDefinition } from './loose.ts';
 
 /** Returns what exceeds a total limit, and the place where it does; empty if the definition can be checked. */
 export function sizeProblems(definition: unknown): ErrorDetail[] {
@@ -11,34 +11,17 @@ export function sizeProblems(definition: unknown): ErrorDetail[] {
     const message = `The definition has more than ${inWords(limits.maxDefinitionValues)} values in all its lists and objects together. Keep what is so long in a file on the host, or let a step produce it, and leave it out here.`;
     return [{ path: '', message, allowed: `at most ${inWords(limits.maxDefinitionValues)} values` }];
   }
-  const loose = looseDefinition(definition);
-  const { rules } = loose;
-  const placeholders = loose.steps.map(
-    (step, at): Place<number> => [`steps[${at}].config`, placeholdersIn(step.config)],
-  );
-  // A script is analyzed only if values go into it, or into its input.
-  const scripts = loose.steps.flatMap((step, at) =>
-    placeholders[at]?.[1] === 0 ? [] : textsAt(step.config, 'command', `steps[${at}].config`),
-  );
-  const conditions = [
-    ...(Array.isArray(rules) ? rules : []).flatMap((rule: unknown, at) => [
-      ...textsAt(rule, 'when', `rules[${at}]`),
-      ...textsAt(rule, 'check', `rules[${at}]`),
-    ]),
-    ...loose.steps.flatMap((step, at) => textsAt(step, 'when', `steps[${at}]`)),
-  ];
-  const outputs = loose.steps.flatMap((step, at) =>
-    Object.entries(isObject(step.outputs) ? step.outputs : {}).map(
-      ([name, output]): Place => [`steps[${at}].outputs.${name}`, output],
-    ),
-  );
-  const patterns = [
-    ...Object.entries(isObject(loose.parameters) ? loose.parameters : {}).flatMap(([name, one]) =>
-      patternsIn(one, `parameters.${name}`, 1),
-    ),
-    ...outputs.flatMap(([path, output]) => textsAt(output, 'pattern', path)),
-  ];
-  const counted: Counted[] = [
+  const counted = countedIn(definition);
+  const each = counted.flatMap((one) => one.beyond);
+  return each.length > 0 ? each : altogether(counted.filter(({ what }) => what !== outputsCounted));
+}
+
+const outputsCounted = 'outputs';
+
+/** Returns what the parts of a definition take, each with its bound. */
+function countedIn(definition: unknown): Counted[] {
+  const { placeholders, scripts, conditions, outputs, patterns } = partsOf(looseDefinition(definition));
+  return [
     {
       what: 'values',
       sum: countValues(definition),
@@ -81,11 +64,38 @@ export function sizeProblems(definition: unknown): ErrorDetail[] {
         `The scripts with values up to here have more than ${max} characters together; keep a long one in a file on the host, and pass the values to it.`,
     ),
   ];
-  const each = counted.flatMap((one) => one.beyond);
-  return each.length > 0 ? each : altogether(counted.filter(({ what }) => what !== outputsCounted));
 }
 
-const outputsCounted = 'outputs';
+/** Returns the parts that are bounded, with their places. */
+function partsOf(loose: LooseDefinition) {
+  const { rules } = loose;
+  const placeholders = loose.steps.map(
+    (step, at): Place<number> => [`steps[${at}].config`, placeholdersIn(step.config)],
+  );
+  // A script is analyzed only if values go into it, or into its input.
+  const scripts = loose.steps.flatMap((step, at) =>
+    placeholders[at]?.[1] === 0 ? [] : textsAt(step.config, 'command', `steps[${at}].config`),
+  );
+  const conditions = [
+    ...(Array.isArray(rules) ? rules : []).flatMap((rule: unknown, at) => [
+      ...textsAt(rule, 'when', `rules[${at}]`),
+      ...textsAt(rule, 'check', `rules[${at}]`),
+    ]),
+    ...loose.steps.flatMap((step, at) => textsAt(step, 'when', `steps[${at}]`)),
+  ];
+  const outputs = loose.steps.flatMap((step, at) =>
+    Object.entries(isObject(step.outputs) ? step.outputs : {}).map(
+      ([name, output]): Place => [`steps[${at}].outputs.${name}`, output],
+    ),
+  );
+  const patterns = [
+    ...Object.entries(isObject(loose.parameters) ? loose.parameters : {}).flatMap(([name, one]) =>
+      patternsIn(one, `parameters.${name}`, 1),
+    ),
+    ...outputs.flatMap(([path, output]) => textsAt(output, 'pattern', path)),
+  ];
+  return { placeholders, scripts, conditions, outputs, patterns };
+}
 
 interface Counted {
   what: string;
