@@ -169,19 +169,7 @@ async function resumeIn(
     running.filter(({ id }) => unwritable.has(id)),
     resume,
   ).present;
-  // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
-  // them over, possibly this one, finds them.
-  const stepIds = absent.map(({ stepId }) => stepId);
-  // Before their steps, as everywhere.
-  if (stepIds.length > 0) await lockRuns(tx, { stepIds });
-  const orphaned = await orphanAttempts(tx, absent, { expected: true });
-  const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
-  // If the loss was reported by an earlier session, its ends may not have been settled.
-  const lost = gone.filter(({ isBeforeLoss }) => isBeforeLoss || !resume.journalIntact);
-  const known = gone.filter((lease) => !lost.includes(lease));
-  const begunFirst = known.filter(({ hasBegun }) => hasBegun);
-  const unbegun = known.filter(({ hasBegun }) => !hasBegun);
-  const { news, begun } = await returnLeasesIn(tx, unbegun);
+  const { news, ends } = await endAbsent(tx, resume, absent);
   const adopted = await adoptLeases(
     tx,
     agentId,
@@ -216,12 +204,7 @@ async function resumeIn(
       others,
       { settled, taken },
     ),
-    ends: [
-      ...lost.map((lease) => givenUpEnd(lease, lostJournal)),
-      ...begunFirst.map(begunEnd),
-      ...begun,
-      ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume)),
-    ],
+    ends: [...ends, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))],
     untold: going
       .filter(({ isNoted }) => !isNoted)
       .map(({ id, epoch }) => ({
@@ -231,6 +214,31 @@ async function resumeIn(
       })),
     unwritable: [...unwritable],
     news,
+  };
+}
+
+/** Returns, ends or leaves to themselves the attempts that the agent's journal does not have. */
+async function endAbsent(
+  tx: Tx,
+  { journalIntact }: Resume,
+  absent: readonly AbsentLease[],
+): Promise<Pick<Resumed, 'news' | 'ends'>> {
+  // Commands that the agent began but no longer knows, and that survive it, go on by themselves: the agent that takes
+  // them over, possibly this one, finds them.
+  const stepIds = absent.map(({ stepId }) => stepId);
+  // Before their steps, as everywhere.
+  if (stepIds.length > 0) await lockRuns(tx, { stepIds });
+  const orphaned = await orphanAttempts(tx, absent, { expected: true });
+  const gone = absent.filter(({ stepId }) => !orphaned.has(stepId));
+  // If the loss was reported by an earlier session, its ends may not have been settled.
+  const lost = gone.filter(({ isBeforeLoss }) => isBeforeLoss || !journalIntact);
+  const known = gone.filter((lease) => !lost.includes(lease));
+  const begunFirst = known.filter(({ hasBegun }) => hasBegun);
+  const unbegun = known.filter(({ hasBegun }) => !hasBegun);
+  const { news, begun } = await returnLeasesIn(tx, unbegun);
+  return {
+    news,
+    ends: [...lost.map((lease) => givenUpEnd(lease, lostJournal)), ...begunFirst.map(begunEnd), ...begun],
   };
 }
 
