@@ -16,7 +16,7 @@ const directoriesAtATime = 16;
 
 export interface Extraneous {
   /** Names of the directories that lead to it, from the top. */
-  parents: string[];
+  parents: readonly string[];
   name: string;
   isDirectory: boolean;
 }
@@ -31,32 +31,54 @@ export async function findExtraneous(
   { filter }: Pick<TransferPlan, 'filter'>,
   { most, signal, listings }: { most: number; signal: AbortSignal; listings: Listings },
 ): Promise<Extraneous[]> {
-  const slots = new Semaphore(directoriesAtATime);
-  let count = 0;
-  const visit = async (
-    source: Directory | undefined,
-    there: Directory,
-    parents: string[],
-    large: LargeDirectories,
-  ): Promise<Extraneous[]> => {
+  const search = new ExtraneousSearch({ filter, most, signal, listings });
+  const found = await search.visit({ source: from, there: to, parents: [], large: new LargeDirectories() });
+  return found.slice(0, most);
+}
+
+/** A directory of the destination with its counterpart, if it has one. */
+interface Visited {
+  source: Directory | undefined;
+  there: Directory;
+  /** Names of the directories that contain it, from the top, and its own. */
+  parents: readonly string[];
+  /** What is held of those. */
+  large: LargeDirectories;
+}
+
+interface SearchOptions extends Pick<TransferPlan, 'filter'> {
+  most: number;
+  signal: AbortSignal;
+  listings: Listings;
+}
+
+class ExtraneousSearch {
+  readonly #options: SearchOptions;
+  readonly #slots = new Semaphore(directoriesAtATime);
+  #count = 0;
+
+  constructor(options: SearchOptions) {
+    this.#options = options;
+  }
+
+  async visit(visited: Visited): Promise<Extraneous[]> {
+    const { signal, listings } = this.#options;
+    const { source, there, parents } = visited;
     signal.throwIfAborted();
     if (parents.length > maxDepth) throw tooDeep(there.path);
-    const { both, inside, release } = await large.list(there.path, () =>
+    const { both, inside, release } = await visited.large.list(there.path, () =>
       Promise.all([source === undefined ? [] : listings.list('from', source), listings.list('to', there)]),
     );
     try {
-      return await compare(source, there, parents, both, inside);
+      return await this.#compare({ ...visited, large: inside }, both);
     } finally {
       release();
     }
-  };
-  const compare = async (
-    source: Directory | undefined,
-    there: Directory,
-    parents: string[],
-    [known, entries]: BothSides,
-    large: LargeDirectories,
-  ): Promise<Extraneous[]> => {
+  }
+
+  async #compare(visited: Visited, [known, entries]: BothSides): Promise<Extraneous[]> {
+    const { source, there, parents } = visited;
+    const { filter, most } = this.#options;
     const sources = new Map(known.map((entry) => [entry.name, entry]));
     const taken = source === undefined ? new Map<Entry, string>() : await takenFor(there, known, entries);
     const found: (Extraneous[] | Promise<Extraneous[]>)[] = [];
@@ -64,49 +86,47 @@ export async function findExtraneous(
     for (const entry of entries) {
       if (turn.isOver) await turn.next();
       const { name, kind } = entry;
-      if (count >= most) break;
+      if (this.#count >= most) break;
       const isOurs = name.startsWith(temporaryPrefix);
       const relative = [...parents, name].join('/');
       if (isOurs || !isSafeName(name) || !filter(relative, kind === 'directory')) continue;
       const counterpart = sources.get(taken.get(entry) ?? name);
       if (kind === 'directory' && (counterpart === undefined || counterpart.kind === 'directory')) {
-        const inside = () =>
-          visitInside({ source, name: counterpart?.name }, there, [...parents, name], large);
-        const hasPlace = slots.tryTake();
-        const work = inside().finally(() => hasPlace && slots.give());
+        const hasPlace = this.#slots.tryTake();
+        const inside = this.#visitInside(visited, name, counterpart?.name);
+        const work = inside.finally(() => hasPlace && this.#slots.give());
         found.push(work);
         // An error is reported once all visits have ended.
         work.catch(() => undefined);
         if (!hasPlace) await Promise.allSettled([work]);
       }
       if (counterpart !== undefined) continue;
-      count += 1;
+      this.#count += 1;
       found.push([{ parents, name, isDirectory: kind === 'directory' }]);
     }
     // Wait for all of them, even if one has failed: none may be in progress when directories are closed.
     await Promise.allSettled(found);
     return (await Promise.all(found)).flat();
-  };
-  const visitInside = async (
-    ours: { source: Directory | undefined; name: string | undefined },
-    there: Directory,
-    path: string[],
-    large: LargeDirectories,
-  ): Promise<Extraneous[]> => {
-    const name = path.at(-1) ?? '';
-    const inner = ours.name === undefined ? undefined : await ours.source?.enter(ours.name);
+  }
+
+  /** Visits the directory `name`, whose counterpart in the source, if there is one, has the name `sourceName`. */
+  async #visitInside(
+    { source, there, parents, large }: Visited,
+    name: string,
+    sourceName: string | undefined,
+  ): Promise<Extraneous[]> {
+    const inner = sourceName === undefined ? undefined : await source?.enter(sourceName);
     try {
       const inside = await there.enter(name);
       try {
-        return await visit(inner, inside, path, large);
+        return await this.visit({ source: inner, there: inside, parents: [...parents, name], large });
       } finally {
         await inside.close();
       }
     } finally {
       await inner?.close();
     }
-  };
-  return (await visit(from, to, [], new LargeDirectories())).slice(0, most);
+  }
 }
 
 /** Deletes one file, or one directory that is empty by now. */
