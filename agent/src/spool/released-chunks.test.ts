@@ -138,6 +138,18 @@ test('what is still to be looked at for outputs stays, and is known to be the wh
   expect([other.isWhole, other.bytes.length]).toEqual([false, limits.maxOutputDocumentBytes]);
 });
 
+test('what is removed while room is made is removed whole, and leaves no file', async () => {
+  const t = await setup();
+  await store(t.chunks, [['stdout', '11']]);
+  t.chunks.acknowledge(11);
+  const releasing = t.chunks.release();
+  await t.chunks.remove();
+  expect(await t.names()).toEqual([]);
+  expect(await releasing).toBeGreaterThan(9 * chunkBytes);
+  expect(await t.chunks.release()).toBe(0);
+  expect(await t.names()).toEqual([]);
+});
+
 test('a process that was killed while it removed files leaves what can be continued', async () => {
   const t = await setup();
   const last = await Promise.all(

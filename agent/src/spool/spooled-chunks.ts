@@ -24,6 +24,8 @@ export class SpooledChunks {
   /** Numbers of the chunks that are being read back to be sent. */
   readonly #reading = new Set<number>();
   #isAppending = false;
+  #releasing: Promise<number> | undefined;
+  #isClosed = false;
   readonly #cachedFrames = new Map<number, Buffer>();
   #cachedFrameBytes = 0;
   #ackedSeq: number;
@@ -125,14 +127,26 @@ export class SpooledChunks {
    * @throws an error of the disk; nothing is lost.
    */
   async release(): Promise<number> {
+    if (this.#isClosed) return 0;
+    this.#releasing = this.#release();
+    return await this.#releasing;
+  }
+
+  async #release(): Promise<number> {
     const upTo = Math.min(this.#ackedSeq, this.#neededFrom() - 1);
-    const isAll = upTo === this.lastSeq && !this.#isAppending;
+    const isAll = upTo === this.lastSeq && this.#chunks.length > 0 && !this.#isAppending;
     if (isAll && this.#spool.isPartWorthReleasing) this.#spool.beginPartOnDisk(this.#nextBase());
     const released = this.#spool.releaseUpTo(upTo);
     if (released === undefined) return 0;
     this.#chunks.splice(0, released.base.seq - this.baseSeq);
     this.#base = released.base;
     return await released.remove();
+  }
+
+  /** Nothing more is released from here on. Resolves when what is being released is gone; never rejects. */
+  async #released(): Promise<void> {
+    this.#isClosed = true;
+    await this.#releasing?.catch(() => undefined);
   }
 
   /** Number of the first chunk that is being read, or that the end of a stream may still be read from. */
@@ -162,13 +176,15 @@ export class SpooledChunks {
   }
 
   /** Leaves the files for the next process. */
-  close(): Promise<void> {
-    return this.#spool.close();
+  async close(): Promise<void> {
+    await this.#released();
+    await this.#spool.close();
   }
 
   /** Removes the files. */
-  remove(): Promise<void> {
-    return this.#spool.remove();
+  async remove(): Promise<void> {
+    await this.#released();
+    await this.#spool.remove();
   }
 
   // ---- sending
