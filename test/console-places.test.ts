@@ -305,6 +305,21 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
   await form.waitFor({ state: 'hidden' });
   expect(await read(`categories/${category.id}`)).toMatchObject({ name: 'shop', description: 'Mine' });
 
+  const group = await api.made<{ id: number }>('/api/v1/target-groups', { name: 'shelf' });
+  await page.goto(`${c.url}/targets/groups/${group.id}/edit`);
+  await page.getByRole('textbox', { name: 'Description' }).fill('Mine');
+  await put(`target-groups/${group.id}`, { targetIds: [target.id], description: 'Theirs' });
+  await page.getByRole('button', { name: /^Save/ }).click();
+  await meanwhile.waitFor();
+  await page.getByRole('alert').getByText('Theirs').waitFor();
+  await page.getByRole('button', { name: /^Save/ }).click();
+  await page.getByRole('heading', { name: 'shelf' }).waitFor();
+  // The target that the other one has added stays.
+  await eventually(() => read(`target-groups/${group.id}`)).toMatchObject({
+    description: 'Mine',
+    listedCount: 1,
+  });
+
   const inventory = await api.made<{ id: number }>('/api/v1/inventories', { name: 'cellar', format: 'csv' });
   await page.goto(`${c.url}/targets/inventories/${inventory.id}`);
   await page.getByRole('button', { name: 'Paste…' }).click();
@@ -316,7 +331,10 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
   await meanwhile.waitFor();
   await page.getByRole('button', { name: /^Plan the import/ }).click();
   await eventually(() => read(`inventories/${inventory.id}`)).toMatchObject({ name: 'attic', segmentId });
-  const made = [`inventories/${inventory.id}`, `categories/${category.id}`, `targets/${target.id}`];
+  const made = [
+    ...[`inventories/${inventory.id}`, `categories/${category.id}`],
+    ...[`target-groups/${group.id}`, `targets/${target.id}`],
+  ];
   for (const path of made) await api.send('DELETE', `/api/v1/${path}`);
   expect(faults).toEqual([]);
 });

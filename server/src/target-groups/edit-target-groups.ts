@@ -1,10 +1,11 @@
-import type { TargetGroup, TargetGroupRequest } from '@opsconductor/protocol';
+import type { CreateTargetGroupRequest, TargetGroup, UpdateTargetGroupRequest } from '@opsconductor/protocol';
 import { patternsOf } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { recordGoingGrants } from '../people/audit-grants.ts';
+import { refuseChanged } from '../refuse-changed.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { unrestricted } from '../store/people/visibility.ts';
@@ -13,12 +14,14 @@ import {
   deleteTargetGroup as deleteRow,
   findTargetGroup,
   insertTargetGroup,
+  listEntryIds,
   lockCredentialsOfSegments,
   lockTargetGroup,
   putEntries,
   removeEntries,
   setGroupCredentials,
   type TargetGroupFields,
+  type TargetGroupRow,
   updateTargetGroup as updateRow,
 } from '../store/targets/target-groups.ts';
 import { targetsSeen } from '../store/targets/target-selection.ts';
@@ -37,7 +40,7 @@ const newGroup = { description: '', selector: null, priority: 0, settings: {} };
  */
 export async function createTargetGroup(
   sql: Sql,
-  request: TargetGroupRequest,
+  request: CreateTargetGroupRequest,
   caller: Caller,
 ): Promise<TargetGroup> {
   const id = await inTransaction(sql, async (tx) => {
@@ -64,18 +67,19 @@ export async function createTargetGroup(
 /**
  * Changes a target group and its members; what the request leaves out stays unchanged.
  * @throws {AppError} like `createTargetGroup`; `not_found`; `conflict` for another name while groups select it by the
- * current one; `forbidden` if a target would join on which others would get rights that the caller doesn't hold.
+ * current one, or if the group is not as expected; `forbidden` if a target would join on which others would get rights that the caller doesn't hold.
  */
 export async function updateTargetGroup(
   sql: Sql,
   id: number,
-  request: TargetGroupRequest,
+  request: UpdateTargetGroupRequest,
   caller: Caller,
 ): Promise<TargetGroup> {
   await inTransaction(sql, async (tx) => {
     await lockMembership(tx);
     const before = await findTargetGroup(tx, id, caller.authority.reach('read'));
     if (before?.isWhole !== true) throw notFound('Target group');
+    await refuseOutdated(tx, before, request.expected);
     const fields = withChanges(before, request);
     if (fields.name !== before.name) await refuseSelected(tx, id, before.name, 'renamed');
     await checkSelector(tx, fields, id, caller);
@@ -100,7 +104,7 @@ export async function updateTargetGroup(
       },
     });
   }).catch((error) => {
-    throw nameTaken(error, request.name);
+    throw nameTaken(error, request.name ?? '');
   });
   return getTargetGroup(sql, id, unrestricted, caller.authority.reach('read'));
 }
@@ -128,9 +132,39 @@ export async function deleteTargetGroup(sql: Sql, id: number, caller: Caller): P
   });
 }
 
-function withChanges(fields: TargetGroupFields, request: TargetGroupRequest): TargetGroupFields {
+async function refuseOutdated(
+  tx: Tx,
+  group: TargetGroupRow,
+  expected: UpdateTargetGroupRequest['expected'],
+): Promise<void> {
+  if (expected === undefined) return;
+  const { name, description, selector, priority, settings } = group;
+  const credentials = group.credentials.map(({ segmentId, credentialId }) => ({ segmentId, credentialId }));
+  const now = {
+    name,
+    description,
+    selector,
+    priority,
+    settings,
+    credentials,
+    ...(await listEntryIds(tx, group.id)),
+  };
+  refuseChanged(`Target group ${name}`, sortedLists(now), sortedLists(expected));
+}
+
+function sortedLists(fields: Record<string, unknown>): Record<string, unknown> {
+  const keyOf = (item: unknown) => Number(Object(item).segmentId ?? item);
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.toSorted((a, b) => keyOf(a) - keyOf(b)) : value,
+    ]),
+  );
+}
+
+function withChanges(fields: TargetGroupFields, request: UpdateTargetGroupRequest): TargetGroupFields {
   return {
-    name: request.name,
+    name: request.name ?? fields.name,
     description: request.description ?? fields.description,
     selector: request.selector === undefined ? fields.selector : request.selector,
     priority: request.priority ?? fields.priority,
@@ -138,7 +172,7 @@ function withChanges(fields: TargetGroupFields, request: TargetGroupRequest): Ta
   };
 }
 
-function partsDetail({ targetIds, excludedTargetIds, credentials }: TargetGroupRequest) {
+function partsDetail({ targetIds, excludedTargetIds, credentials }: UpdateTargetGroupRequest) {
   return {
     ...(targetIds === undefined ? {} : { listed: targetIds.length }),
     ...(excludedTargetIds === undefined ? {} : { excluded: excludedTargetIds.length }),
@@ -184,7 +218,12 @@ async function refuseSelected(tx: Tx, id: number, name: string, what: string): P
   );
 }
 
-async function writeParts(tx: Tx, id: number, request: TargetGroupRequest, caller: Caller): Promise<void> {
+async function writeParts(
+  tx: Tx,
+  id: number,
+  request: UpdateTargetGroupRequest,
+  caller: Caller,
+): Promise<void> {
   const { targetIds, excludedTargetIds, credentials } = request;
   await requireTargets(tx, 'targetIds', targetIds, caller);
   await requireTargets(tx, 'excludedTargetIds', excludedTargetIds, caller);
@@ -221,7 +260,7 @@ async function requireTargets(
 
 async function requireCredentials(
   tx: Tx,
-  credentials: NonNullable<TargetGroupRequest['credentials']>,
+  credentials: NonNullable<UpdateTargetGroupRequest['credentials']>,
   caller: Caller,
 ): Promise<void> {
   const known = await lockCredentialsOfSegments(tx, credentials);

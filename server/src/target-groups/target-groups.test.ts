@@ -114,6 +114,30 @@ describe('the members of a group', () => {
     expect(await membersOf(id)).toEqual([a.id]);
   });
 
+  it('stay as somebody else has left them, if a change expects other ones', async () => {
+    const [a, b] = [await makeTarget(), await makeTarget()];
+    const { id } = await makeGroup({ targetIds: [b.id, a.id] });
+    const change = (request: object) => updateTargetGroup(t.sql, id, request, t.caller);
+    await change({
+      targetIds: [a.id],
+      expected: { targetIds: [b.id, a.id], excludedTargetIds: [], credentials: [] },
+    });
+    await expect(
+      change({
+        targetIds: [],
+        description: 'x',
+        expected: { targetIds: [a.id, b.id], description: '', priority: 3 },
+      }),
+    ).rejects.toMatchObject({
+      code: 'conflict',
+      details: [
+        { path: 'expected.targetIds', message: `Is [${a.id}] by now.` },
+        { path: 'expected.priority', message: 'Is 0 by now.' },
+      ],
+    });
+    expect(await membersOf(id)).toEqual([a.id]);
+  });
+
   it('of a group that selects another follow that one, through all groups in between', async () => {
     const label = unique('app');
     const inner = await makeGroup({ selector: label });

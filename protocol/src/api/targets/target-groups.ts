@@ -2,7 +2,7 @@
 // connection settings can be given on them.
 import { type Static, Type } from 'typebox';
 import { limits } from '../../limits.ts';
-import { Closed, Id, Nullable, pageQuery, Timestamp } from '../schema-parts.ts';
+import { Changes, Closed, Id, Nullable, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description } from '../text.ts';
 import { InheritedSettingsSchema } from './connection-settings.ts';
 import { SelectorText } from './selection.ts';
@@ -60,9 +60,13 @@ const groupFields = {
   excludedTargetIds: Type.Optional(TargetIds),
 };
 export const CreateTargetGroupRequestSchema = Closed({ name: TargetGroupName, ...groupFields });
-/** Omitted fields stay as they are. */
-export const UpdateTargetGroupRequestSchema = CreateTargetGroupRequestSchema;
-export type TargetGroupRequest = Static<typeof CreateTargetGroupRequestSchema>;
+/** Omitted fields stay as they are. In `expected`, the order of lists makes no difference. */
+export const UpdateTargetGroupRequestSchema = Changes({
+  name: Type.Optional(TargetGroupName),
+  ...groupFields,
+});
+export type CreateTargetGroupRequest = Static<typeof CreateTargetGroupRequestSchema>;
+export type UpdateTargetGroupRequest = Static<typeof UpdateTargetGroupRequestSchema>;
 export const TargetGroupQuerySchema = Closed({
   ...pageQuery,
   search: Type.Optional(Type.String({ maxLength: 100 })),

@@ -129,6 +129,18 @@ export async function removeEntries(
       and ${excluded === undefined ? tx`true` : tx`excluded = ${excluded}`}`;
 }
 
+/** Returns the ids of a group's entries in ascending order. */
+export async function listEntryIds(
+  tx: Tx,
+  groupId: number,
+): Promise<{ targetIds: number[]; excludedTargetIds: number[] }> {
+  const rows = await tx<{ targetId: number; excluded: boolean }[]>`
+    select target_id, excluded from target_group_entries where target_group_id = ${groupId} order by target_id`;
+  const idsOf = (isExcluded: boolean) =>
+    rows.filter(({ excluded }) => excluded === isExcluded).map(({ targetId }) => targetId);
+  return { targetIds: idsOf(false), excludedTargetIds: idsOf(true) };
+}
+
 export interface GroupEntryRow {
   targetId: number;
   name: string;

@@ -1,4 +1,9 @@
-import type { GroupEntry, TargetGroup, TargetGroupRequest } from '@opsconductor/protocol';
+import type {
+  CreateTargetGroupRequest,
+  GroupEntry,
+  TargetGroup,
+  UpdateTargetGroupRequest,
+} from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { type Page, type PageQuery, readAll } from '../page.ts';
@@ -24,13 +29,13 @@ export function readGroupEntries(id: number, signal?: AbortSignal): Promise<Grou
   return readAll((query) => apiPaths.targetGroupEntries(id, { ...query }), { signal });
 }
 
-export function createTargetGroup(group: TargetGroupRequest): Promise<TargetGroup> {
+export function createTargetGroup(group: CreateTargetGroupRequest): Promise<TargetGroup> {
   return request('POST', apiPaths.targetGroups(), { body: group });
 }
 
 /** Updates a group. Fields that are left out stay unchanged. */
-export function updateTargetGroup(id: number, group: TargetGroupRequest): Promise<TargetGroup> {
-  return request('PUT', apiPaths.targetGroup(id), { body: group });
+export function updateTargetGroup(id: number, change: UpdateTargetGroupRequest): Promise<TargetGroup> {
+  return request('PUT', apiPaths.targetGroup(id), { body: change });
 }
 
 export function deleteTargetGroup(id: number): Promise<void> {

@@ -93,7 +93,8 @@ function editRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       path: `${path}/:id`,
       permission: 'target_groups.edit',
       summary: 'Change a target group',
-      description: 'Fields that are left out stay unchanged; lists that are given replace the previous ones.',
+      description:
+        'Fields that are left out stay unchanged; lists that are given replace the previous ones. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: UpdateTargetGroupRequestSchema,
