@@ -53,7 +53,8 @@ function strategyOf(job: Loose, dispatch: Loose, report: Report): Strategy {
         `One target at a time: ${threads} can’t be used as a number of targets.`,
       );
   }
-  if (!asBoolean(dispatch.keepgoing)) {
+  if (asBoolean(dispatch.keepgoing)) strategy.on_exceeded = 'continue';
+  else {
     strategy.max_failures = 0;
     strategy.on_exceeded = 'stop';
   }
