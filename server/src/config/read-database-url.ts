@@ -3,6 +3,11 @@ import { tlsProblem } from '../store/database/driver/database-tls.ts';
 import type { SettingReader } from './setting-reader.ts';
 import { databaseUrlOf } from './setting-values.ts';
 
+/**
+ * Returns the database’s URL; undefined for the embedded one. Like all that read settings here, it adds what is wrong
+ * to
+ * `read.problems`.
+ */
 export function readDatabaseUrl(read: SettingReader): string | undefined {
   const url = read.secret(
     'DATABASE_URL',

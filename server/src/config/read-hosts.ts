@@ -4,6 +4,9 @@ import type { SettingReader } from './setting-reader.ts';
 
 const hostPattern = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
 
+/**
+ * Returns the host names by which this server may be reached besides its own, in lower case; the public URL’s is one.
+ */
 export function readHosts(flags: Flags, read: SettingReader, publicUrl: string | undefined): string[] {
   const fromFlags = flags.allowedHost ?? [];
   const fromVariable = read.variable('OPSCONDUCTOR_ALLOWED_HOSTS')?.split(',') ?? [];

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import type { Flags } from './flags.ts';
 import type { SettingReader } from './setting-reader.ts';
 
+/** Returns how long sessions and API tokens last. */
 export function readIdentity(flags: Flags, read: SettingReader): IdentitySettings {
   const number = (flag: string, given: string | undefined, max: number) =>
     read.text(
@@ -23,6 +24,7 @@ export function readIdentity(flags: Flags, read: SettingReader): IdentitySetting
   };
 }
 
+/** Returns for how many days output, runs and files are kept; undefined for what is kept for ever. */
 export function readRetention(flags: Flags, read: SettingReader): Config['retention'] {
   const days = (flag: string, variable: string, given: string | undefined) =>
     read.text(

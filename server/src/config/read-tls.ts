@@ -4,6 +4,7 @@ import type { Flags } from './flags.ts';
 import type { SettingReader } from './setting-reader.ts';
 import { readableFileOf } from './setting-values.ts';
 
+/** Returns the certificate and key to serve with; undefined without TLS. */
 export function readTls(
   flags: Flags,
   read: SettingReader,
@@ -36,6 +37,7 @@ export function readTls(
   return wantsTls || !where.isLoopback ? { mode: 'private_ca' } : { mode: 'off' };
 }
 
+/** Adds a problem if the scheme of the public URL is not the one that browsers reach this server by. */
 export function checkPublicUrl(publicUrl: string | undefined, isHttps: boolean, problems: string[]): void {
   if (publicUrl === undefined || publicUrl.startsWith('https:') === isHttps) return;
   problems.push(

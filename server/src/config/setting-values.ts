@@ -17,6 +17,7 @@ export function addressOf(text: string): string | undefined {
   return isIP(text) !== 0 || text === 'localhost' ? text : undefined;
 }
 
+/** Returns the origin of a URL that has nothing more than that; undefined for any other text. */
 export function publicUrlOf(text: string): string | undefined {
   const url = urlOf(text);
   const isOrigin = url !== undefined && /^https?:$/.test(url.protocol) && `${url.origin}/` === url.href;
@@ -31,6 +32,7 @@ export function logLevelOf(text: string): LogLevel | undefined {
   return logLevels.find((level) => level === text.toLowerCase());
 }
 
+/** Returns the absolute path of a file that this process can read; undefined for any other. */
 export function readableFileOf(text: string): string | undefined {
   try {
     accessSync(text, constants.R_OK);

@@ -25,6 +25,7 @@ const markers: Record<string, KnownHostsLine['marker']> = {
 };
 const keyTypes = /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa)$/;
 
+/** Reads a `known_hosts` file line by line. Lines that are of no use come back with the reason, not as an exception. */
 export function parseKnownHosts(content: string): { lines: KnownHostsLine[]; unusable: UnusableLine[] } {
   const lines: KnownHostsLine[] = [];
   const unusable: UnusableLine[] = [];

@@ -51,6 +51,10 @@ export interface RouteDeps {
   }): Promise<void>;
 }
 
+/**
+ * Admits a request, reads its body and answers it. Whoever asks is looked at again once the body is there.
+ * @throws {AppError} what the caller is told
+ */
 export async function handleRoute(
   deps: RouteDeps,
   route: RouteSpec,

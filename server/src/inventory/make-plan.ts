@@ -116,6 +116,7 @@ function headOf({ summary, ...plan }: PlanRow): Omit<InventoryPlan, 'items' | 'n
   };
 }
 
+/** @throws AppError `not_found`, also for an inventory that the caller may not see */
 export async function requireSeen(sql: Queryable, id: number, caller: Viewer): Promise<InventoryRow> {
   const inventory = await findInventory(sql, id, caller.authority.reach('read'));
   if (inventory === undefined) throw notFound('Inventory');

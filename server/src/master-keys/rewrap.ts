@@ -44,6 +44,12 @@ export interface RewrapOptions {
   onPortion?: (rewrapped: number) => void;
 }
 
+/**
+ * Wraps every data key with the master key in use, in portions of a transaction each: it may be
+ * interrupted
+ * and run again.
+ * @returns how many were wrapped, and the rows that could not be
+ */
 export async function rewrapAll(
   sql: Sql,
   ring: MasterKeyRing,

@@ -42,7 +42,7 @@ export async function publishRoster(
   const root = openRoot(masterKey, segment);
   try {
     const signed = await signRoster(root, roster);
-    await storeRoster(tx, segment.id, number, signed);
+    await storeRoster(tx, segment.id, { number, signed });
     await notifySegmentChanged(tx, segment.id);
     return signed;
   } finally {

@@ -84,6 +84,10 @@ export async function readExportHead(file: string): Promise<ExportHead> {
   throw new NotAnExport(`${file} does not begin like an export of the audit log`);
 }
 
+/**
+ * Reads an export and checks all that it proves. What is wrong is in the answer, as findings.
+ * @throws if the file can’t be read, or is no export
+ */
 export async function verifyExport(file: string, options: VerifyOptions): Promise<LogVerifier> {
   const head = await readExportHead(file);
   const { external, findings } = await verifyExternal(options, options.notes);

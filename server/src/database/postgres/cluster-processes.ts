@@ -90,6 +90,7 @@ export async function waitUntilGone(pids: number[], timeoutMs: number): Promise<
   }
 }
 
+/** Sends a signal to a process, which may have ended already. */
 export function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);

@@ -17,6 +17,12 @@ interface Deps {
   notes: Pick<LeaseNotes, 'flush'>;
 }
 
+/**
+ * Takes back what an agent returns: it becomes ready again, or ends if it can’t. Attempts that go on without their
+ * agent
+ * stay as they are.
+ * @returns what has changed, to be told
+ */
 export async function takeBackLeases(
   { sql, settler, notes }: Deps,
   link: AgentLink,

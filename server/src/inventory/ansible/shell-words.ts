@@ -5,6 +5,10 @@ export class ShellWordsError extends Error {
   override readonly name = 'ShellWordsError';
 }
 
+/**
+ * Splits a line as a shell would, up to a comment.
+ * @throws {ShellWordsError} if a quote is not closed, or the line ends in a backslash
+ */
 export function splitShellWords(line: string): string[] {
   const words: string[] = [];
   let word: string | undefined;

@@ -18,6 +18,10 @@ export interface EncodedDefinition {
   checksum: Buffer;
 }
 
+/**
+ * Returns a definition’s bytes as they are stored, and the SHA-256 of its canonical JSON, which does not depend on the
+ * order of keys.
+ */
 export function encodeDefinition(definition: JobDefinition): EncodedDefinition {
   return {
     bytes: Buffer.from(JSON.stringify(definition)),

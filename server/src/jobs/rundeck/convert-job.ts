@@ -38,6 +38,10 @@ export interface ConvertedJob {
   sourceOf(path: string): string;
 }
 
+/**
+ * Converts one job of a Rundeck export. What could not be carried over is reported; a job that can’t be converted is
+ * refused with the reason, not with an exception.
+ */
 export function convertRundeckJob(value: unknown): ConvertedJob {
   const job = asObject(value);
   const commands = asList(asObject(job?.sequence)?.commands);

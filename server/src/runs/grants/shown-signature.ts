@@ -9,6 +9,7 @@ import { findRunGrants } from '../../store/runs/run-grants.ts';
 import { runKeyContext } from '../run-keys.ts';
 import { openGrant } from './grant-at-rest.ts';
 
+/** Returns who signed a run, and until when; undefined for a run that nobody has signed. */
 export async function shownSignature(
   { sql, masterKey }: { sql: Sql; masterKey: MasterKey },
   runId: number,

@@ -20,6 +20,10 @@ import type { StartRun } from './start-request.ts';
 
 const maxDetails = 100;
 
+/**
+ * Returns the targets that a selection stands for now, of those that the caller may run on.
+ * @throws AppError `invalid` if it selects none, too many, or one that can’t be run on; `not_found`; `forbidden`
+ */
 export async function resolveTargets(
   sql: Sql,
   request: Pick<StartRun, 'jobId' | 'selection'>,

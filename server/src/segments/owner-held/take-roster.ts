@@ -68,7 +68,7 @@ export async function takeRoster(
     const generations = await takeGenerations(tx, segment, roster);
     const removed = await revokeMissing(tx, segment, roster, agents);
     if (!(await isHeldByMembersAlone(tx, segmentId, roster))) await wantKeyRotation(tx, segmentId);
-    await storeRoster(tx, segmentId, roster.number, signed, roster.recoveryKey);
+    await storeRoster(tx, segmentId, { number: roster.number, signed, recoveryKey: roster.recoveryKey });
     await deleteOffers(tx, segmentId, roster.currentGeneration);
     // A newer offer may have arrived between what the owner was shown and what they signed; with the new keys its
     // signature could no longer be verified.

@@ -222,16 +222,21 @@ export async function listNamedSegments(
      order by s.name, s.id ${limited(sql, filter)}`;
 }
 
+interface NewRoster {
+  number: number;
+  signed: SignedRoster;
+  /** The public key that it names, in base64; by default none. */
+  recoveryKey?: string | null | undefined;
+}
+
 export async function storeRoster(
   tx: Tx,
   segmentId: number,
-  number: number,
-  roster: SignedRoster,
-  recoveryKey: string | null = null,
+  { number, signed, recoveryKey = null }: NewRoster,
 ): Promise<void> {
   await tx`update segments
-              set roster_number = ${number}, roster_payload = ${roster.payload},
-                  roster_signature = ${roster.signature}, recovery_key = ${recoveryKey}
+              set roster_number = ${number}, roster_payload = ${signed.payload},
+                  roster_signature = ${signed.signature}, recovery_key = ${recoveryKey}
             where id = ${segmentId}`;
 }
 

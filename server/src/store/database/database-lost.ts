@@ -30,6 +30,7 @@ const lostCodes: ReadonlySet<unknown> = new Set([
 ]);
 const deepest = 5;
 
+/** Whether an error, or what caused it, is that the connection to the database was lost. */
 export function isDatabaseLost(error: unknown): boolean {
   let at: unknown = error;
   for (let depth = 0; at instanceof Error && depth < deepest; depth += 1) {

@@ -67,6 +67,10 @@ export async function isArtifactOf(
   return rows.length === 1;
 }
 
+/**
+ * Returns how many artifacts an attempt has sent, and their bytes; one that is still arriving counts with its full
+ * size.
+ */
 export async function artifactTotals(
   db: Queryable,
   { stepId, epoch }: AttemptRef,
@@ -107,6 +111,7 @@ export async function listArtifacts(
     order by a.job_run_step_id, a.epoch, a.id limit ${limit + 1}`;
 }
 
+/** Returns an artifact of a run whose content is complete. */
 export async function findArtifact(
   sql: Sql,
   { runId, id }: { runId: number; id: string },

@@ -104,6 +104,7 @@ function usesOf(db: Queryable, name: ReturnType<Queryable>) {
     where v.file_names @> array[${name}] and j.deleted_at is null`;
 }
 
+/** Returns the jobs that name a file, of those within the reaches, by name. */
 export async function listFileUses(
   db: Queryable,
   name: string,
@@ -126,6 +127,10 @@ export async function countFilesIn(tx: Tx, categoryId: number): Promise<number> 
   return row?.count ?? 0;
 }
 
+/**
+ * Moves all files of these categories into another one.
+ * @returns the files that were moved, each with where it was
+ */
 export async function moveFiles(tx: Tx, from: readonly number[], to: string): Promise<MovedRow[]> {
   return tx<MovedRow[]>`
     update files f set category_id = new.id

@@ -82,6 +82,7 @@ export function trustOfSegment(sql: Queryable, segment: Condition): Condition {
     from segment_host_trust ht where ht.segment_id = ${segment})`;
 }
 
+/** Returns whom a segment trusts for its hosts’ keys, in the form that agents get. */
 export async function readTrust(sql: Queryable, segmentId: number): Promise<TrustEntry[]> {
   const [row] = await sql<{ trust: TrustEntry[] }[]>`
     select ${trustOfSegment(sql, sql`${segmentId}::bigint`)} as trust`;

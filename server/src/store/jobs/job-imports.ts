@@ -216,6 +216,7 @@ export async function setImportExisting(tx: Tx, id: string, existing: ExistingTr
   await tx`update job_imports set existing = ${existing} where id = ${id}`;
 }
 
+/** Marks an import as being applied, if it was planned. */
 export async function startApplying(tx: Tx, id: string): Promise<void> {
   await tx`
     update job_imports set status = 'applying', percent = 0, jobs_done = 0, beat_at = clock_timestamp()
@@ -233,6 +234,7 @@ export async function endApplying(tx: Tx, id: string): Promise<boolean> {
   return count === 1;
 }
 
+/** Marks an import as interrupted, unless it has ended. */
 export async function interruptImport(sql: Queryable, id: string, reason: string): Promise<void> {
   await sql`
     update job_imports set status = 'interrupted', reason = ${reason}

@@ -25,6 +25,9 @@ export interface JobStatisticsRow {
   looked: number;
 }
 
+/**
+ * Returns the figures of a job’s runs of the last days, of its newest `maxRuns` at most. Times are in ms, days in UTC.
+ */
 export async function readJobStatistics(
   sql: Queryable,
   jobId: number,

@@ -99,6 +99,7 @@ export async function lockJobAgainstRuns(
   return locked.length === 0 ? undefined : findJob(tx, id, reaches);
 }
 
+/** Returns the data key of a job that exists, wrapped with a master key. */
 export async function dataKeyOfJob(tx: Queryable, id: number): Promise<string> {
   const [row] = await tx<{ dataKey: string }[]>`select data_key from jobs where id = ${id}`;
   if (row === undefined) throw new Error(`there is no job ${id}`);

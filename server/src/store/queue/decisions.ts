@@ -82,6 +82,7 @@ export async function stepsNow(
       and ${targetRunWithin(db, reaches)}`;
 }
 
+/** Returns the rules of a run’s steps, by which an end is settled; null if no step has any. */
 export async function stepRulesOfRun(db: Queryable, runId: number): Promise<StepRules[] | null> {
   const [row] = await db<{ stepRules: StepRules[] | null }[]>`
     select v.step_rules from job_runs r join job_versions v on v.job_id = r.job_id and v.version = r.job_version

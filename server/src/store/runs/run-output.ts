@@ -332,6 +332,7 @@ export async function sumRawLengths(
   return row?.bytes ?? 0;
 }
 
+/** Tells every server up to which chunk output is stored, once the transaction commits. */
 export async function notifyOutput(
   tx: Tx,
   marks: readonly { stepId: number; epoch: number; seq: number }[],

@@ -107,6 +107,9 @@ export interface TargetRunRecord {
   cancelRequestedBy: string | null;
 }
 
+/**
+ * Returns the target runs of a run above an id, in the order of ids, of those within the reaches; `ids` narrows them.
+ */
 export async function listTargetRuns(
   db: Queryable,
   filter: { runId: number; above: number; limit: number; ids?: readonly number[] | undefined },
@@ -155,6 +158,7 @@ export interface StepRecord {
   outputSeq: number;
 }
 
+/** Returns the steps of target runs, by target run and then in their order. */
 export async function listSteps(db: Queryable, targetRunIds: readonly number[]): Promise<StepRecord[]> {
   return db<StepRecord[]>`
     select st.id, st.target_run_id, st.step_number, st.step_type, st.status, st.epoch, st.unbegun, a.name as agent_name,
@@ -225,6 +229,7 @@ export async function findAttemptOutput(
   return rows[0];
 }
 
+/** Returns the lowest ids of the steps of a run. */
 export async function stepIdsOfRun(db: Queryable, runId: number, limit: number): Promise<number[]> {
   const rows = await db<{ id: number }[]>`
     select id from job_run_steps where job_run_id = ${runId} order by id limit ${limit}`;

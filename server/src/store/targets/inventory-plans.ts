@@ -44,6 +44,7 @@ const keptPlans = 10;
 const lifetimeHours = 24;
 const itemsAtATime = 1_000;
 
+/** Stores a plan with its items in their order. Returns its id. */
 export async function insertPlan(
   tx: Tx,
   plan: Pick<PlanRow, 'inventoryId' | 'segmentIds' | 'adopt' | 'summary'> & { createdBy: number },

@@ -380,6 +380,7 @@ export async function resumedTargetRuns(sql: Sql): Promise<{ runId: number; targ
     group by r.id limit 100`;
 }
 
+/** Deletes sign-in codes, sessions and questions between servers whose time is over. */
 export async function deleteExpired(sql: Sql): Promise<void> {
   await sql`delete from sign_in_codes where expires_at < now()`;
   await sql`delete from sessions where expires_at < now()`;

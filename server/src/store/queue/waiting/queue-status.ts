@@ -18,6 +18,7 @@ export async function stepCounts(
   return row ?? { ready: 0, running: 0, held: 0 };
 }
 
+/** Returns how many steps are held within the reaches. */
 export async function heldSteps(db: Queryable, reaches: readonly Reach[]): Promise<number> {
   const [row] = await db<{ held: number }[]>`
     select count(*) as held from job_run_steps s where s.status = 'held' and ${stepWithin(db, reaches)}`;

@@ -76,6 +76,7 @@ export async function listingWithin<T>(
   });
 }
 
+/** Returns a page of runs, the newest first unless it is sorted otherwise. */
 export async function listRuns(db: Queryable, query: RunListQuery): Promise<RunRecord[]> {
   const { beyond, limit } = query;
   const isOldest = query.sort === 'oldest';
