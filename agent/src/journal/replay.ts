@@ -34,8 +34,7 @@ export function attemptKey(attempt: { step: number; epoch: number }): string {
 
 /**
  * Applies the records of a journal in their order. A part without a line end at its end is no damage: a crash during a
- * write
- * leaves it.
+ * write leaves it.
  */
 export function replay(content: Buffer): Replay {
   const attempts = new Map<string, JournaledAttempt>();

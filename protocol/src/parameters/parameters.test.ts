@@ -323,7 +323,7 @@ describe('parameters that are saved', () => {
   const of = (parameters: object) =>
     checkParameters(parameters).map(({ path, message }) => `${path}: ${message}`);
 
-  it('are right', () => {
+  it('are accepted if their defaults are values that they allow', () => {
     expect(
       of({
         a: { type: 'string', default: 'x', enum: ['x', 'y'] },
@@ -374,7 +374,7 @@ describe('rules', () => {
   const problems = (given: object, options = {}) =>
     compileParameters(parameters, rules).check(given, options).problems;
 
-  it('hold', () => {
+  it('that hold report nothing', () => {
     expect(checkRules(rules, parameters)).toEqual([]);
     expect(problems({ from: 1, to: 2 })).toEqual([]);
     expect(problems({ from: 1, to: 2, mode: 'custom', script: '/x' }, { sealed: ['key'] })).toEqual([]);

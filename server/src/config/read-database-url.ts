@@ -5,8 +5,7 @@ import { databaseUrlOf } from './setting-values.ts';
 
 /**
  * Returns the database’s URL; undefined for the embedded one. Like all that read settings here, it adds what is wrong
- * to
- * `read.problems`.
+ * to `read.problems`.
  */
 export function readDatabaseUrl(read: SettingReader): string | undefined {
   const url = read.secret(

@@ -45,9 +45,8 @@ export interface RewrapOptions {
 }
 
 /**
- * Wraps every data key with the master key in use, in portions of a transaction each: it may be
- * interrupted
- * and run again.
+ * Wraps every data key with the master key in use, in portions of a transaction each: it may be interrupted and run
+ * again.
  * @returns how many were wrapped, and the rows that could not be
  */
 export async function rewrapAll(

@@ -19,8 +19,7 @@ interface Deps {
 
 /**
  * Takes back what an agent returns: it becomes ready again, or ends if it can’t. Attempts that go on without their
- * agent
- * stay as they are.
+ * agent stay as they are.
  * @returns what has changed, to be told
  */
 export async function takeBackLeases(

@@ -35,7 +35,7 @@ function reportOf(jobs: readonly ReadJob[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-it('there are thirty', () => {
+it('all thirty exported files are converted', () => {
   expect(fixtures.length).toBe(30);
 });
 

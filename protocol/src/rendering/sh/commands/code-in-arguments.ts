@@ -20,8 +20,7 @@ export interface CodeInArguments {
 
 /**
  * Returns the shell text that a command runs from its arguments: that of `sh -c`, `eval` or the like, also behind
- * another command.
- * Undefined if it runs none.
+ * another command. Undefined if it runs none.
  */
 export function codeIn(words: readonly Word[], isBash: boolean): CodeInArguments | undefined {
   if (words.length < 2) return undefined;
