@@ -62,7 +62,9 @@ export async function explainAccess(
     user: { id, name, kind, isActive },
     permissions: heldPermissions(grants).filter((held) => [undefined, held.permission].includes(permission)),
     answer:
-      permission === undefined ? null : await answer(deps.sql, user, grants, permission, places, asking),
+      permission === undefined
+        ? null
+        : await answer({ sql: deps.sql, user, grants, asking }, permission, places),
   };
 }
 
@@ -78,19 +80,25 @@ function heldPermissions(grants: readonly GrantRow[]): PermissionAccess[] {
   });
 }
 
+/** Whose rights are explained, by which grants, and where the caller may read. */
+interface Explained {
+  sql: Sql;
+  user: UserRow;
+  grants: readonly GrantRow[];
+  asking: readonly Reach[];
+}
+
 async function answer(
-  sql: Sql,
-  user: UserRow,
-  grants: readonly GrantRow[],
+  explained: Explained,
   permission: Permission,
   places: readonly Place[],
-  asking: readonly Reach[],
 ): Promise<NonNullable<Access['answer']>> {
+  const { user, grants } = explained;
   const needs: AccessNeed[] = [];
   if (places.length === 0) needs.push(everywhereNeed(grants, permission));
   for (const place of places) {
     for (const needed of neededOn(permission, place)) {
-      needs.push(await needOn(sql, grants, needed, place, asking));
+      needs.push(await needOn(explained, needed, place));
     }
   }
   const missing = needs.filter((need) => !need.isHeld);
@@ -122,11 +130,9 @@ function everywhereNeed(grants: readonly GrantRow[], permission: Permission): Ac
 }
 
 async function needOn(
-  sql: Sql,
-  grants: readonly GrantRow[],
+  { sql, grants, asking }: Explained,
   permission: Permission,
   place: Place,
-  asking: readonly Reach[],
 ): Promise<AccessNeed> {
   if (!scopeKindsOf[place.kind].some((kind) => reachesInto(permission, kind))) {
     throw invalidField('query.permission', `${permission} is not a right on a ${words[place.kind]}.`, {
@@ -137,7 +143,7 @@ async function needOn(
   const reaches = [giving, ...giving.map((grant) => [grant])].map((some) =>
     new Authority(some).reach(permission),
   );
-  const found = await findPlace(sql, place, asking, permission, reaches);
+  const found = await findPlace(sql, place, asking, { permission, reachesOf: reaches });
   if (found === undefined) throw notFound(words[place.kind].replace(/^./, (first) => first.toUpperCase()));
   const [isHeld = false, ...each] = found.held;
   return {

@@ -159,9 +159,10 @@ export async function addUserGroupMember(
   userId: number,
   caller: Caller,
 ): Promise<void> {
-  await changeMember(deps, id, userId, caller, 'user_group.member_added', (tx) =>
-    addMember(tx, id, userId, deps.now()),
-  );
+  await changeMember(deps, { id, userId }, caller, {
+    action: 'user_group.member_added',
+    make: (tx) => addMember(tx, id, userId, deps.now()),
+  });
 }
 
 /**
@@ -174,25 +175,33 @@ export async function removeUserGroupMember(
   userId: number,
   caller: Caller,
 ): Promise<void> {
-  await changeMember(deps, id, userId, caller, 'user_group.member_removed', async (tx) => {
-    if (!(await removeMember(tx, id, userId))) throw notFound('Member');
-    return true;
+  await changeMember(deps, { id, userId }, caller, {
+    action: 'user_group.member_removed',
+    async make(tx) {
+      if (!(await removeMember(tx, id, userId))) throw notFound('Member');
+      return true;
+    },
   });
+}
+
+interface MemberChange {
+  /** As the audit log calls it. */
+  action: string;
+  /** Returns whether anything has changed. */
+  make: (tx: Tx) => Promise<boolean>;
 }
 
 async function changeMember(
   deps: PeopleDeps,
-  id: number,
-  userId: number,
+  { id, userId }: { id: number; userId: number },
   caller: Caller,
-  action: string,
-  change: (tx: Tx) => Promise<boolean>,
+  { action, make }: MemberChange,
 ): Promise<void> {
   await changePeople(deps, async (tx) => {
     const group = await findGroupFor(tx, caller, id);
     const user: UserRow | undefined = await findUserById(tx, userId);
     if (user === undefined) throw notFound('User');
-    if (!(await change(tx))) return;
+    if (!(await make(tx))) return;
     await recordAudit(tx, {
       ...auditedBy(caller),
       action,

@@ -96,8 +96,7 @@ export async function findPlace(
   sql: Queryable,
   place: Place,
   asking: readonly Reach[],
-  permission: Permission,
-  reachesOf: readonly (readonly Reach[])[],
+  { permission, reachesOf }: { permission: Permission; reachesOf: readonly (readonly Reach[])[] },
 ): Promise<FoundPlace | undefined> {
   const source = sources[place.kind];
   const held = reachesOf
