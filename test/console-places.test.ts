@@ -320,6 +320,17 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
     listedCount: 1,
   });
 
+  const team = await api.made<{ id: number }>('/api/v1/user-groups', { name: 'On call' });
+  const user = await api.made<{ id: number }>('/api/v1/users', { name: 'una', userGroupIds: [team.id] });
+  await page.goto(`${c.url}/people/users/${user.id}`);
+  await page.getByRole('button', { name: 'Edit…' }).click();
+  await form.getByRole('textbox', { name: 'Description' }).fill('Mine');
+  await put(`users/${user.id}`, { userGroupIds: [] });
+  await form.getByRole('button', { name: 'Save' }).click();
+  await form.waitFor({ state: 'hidden' });
+  // The group that the other one has taken away stays away.
+  expect(await read(`users/${user.id}`)).toMatchObject({ description: 'Mine', userGroups: [] });
+
   const inventory = await api.made<{ id: number }>('/api/v1/inventories', { name: 'cellar', format: 'csv' });
   await page.goto(`${c.url}/targets/inventories/${inventory.id}`);
   await page.getByRole('button', { name: 'Paste…' }).click();
@@ -332,7 +343,12 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
   await page.getByRole('button', { name: /^Plan the import/ }).click();
   await eventually(() => read(`inventories/${inventory.id}`)).toMatchObject({ name: 'attic', segmentId });
   const made = [
-    ...[`inventories/${inventory.id}`, `categories/${category.id}`],
+    ...[
+      `inventories/${inventory.id}`,
+      `categories/${category.id}`,
+      `users/${user.id}`,
+      `user-groups/${team.id}`,
+    ],
     ...[`target-groups/${group.id}`, `targets/${target.id}`],
   ];
   for (const path of made) await api.send('DELETE', `/api/v1/${path}`);

@@ -3,6 +3,7 @@ import type { CreateUserRequest, UpdateUserRequest, User } from '@opsconductor/p
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField } from '../errors.ts';
+import { refuseChanged } from '../refuse-changed.ts';
 import type { Tx } from '../store/database/connection.ts';
 import { deleteApiTokens } from '../store/people/api-tokens.ts';
 import { grantsOfGroups } from '../store/people/grants.ts';
@@ -52,8 +53,8 @@ export async function createUser(
 /**
  * Changes a user; what the request leaves out stays unchanged. Deactivating ends all sessions and sign-in links and
  * deletes all API tokens, so that none of them comes back when the user is activated again.
- * @throws AppError `not_found`; `conflict` for a taken name, for the last administrator and for the caller themselves;
- * `invalid` and `forbidden` as in `createUser`.
+ * @throws AppError `not_found`; `conflict` for a taken name, for the last administrator, for the caller themselves, and
+ * if the user is not as expected; `invalid` and `forbidden` as in `createUser`.
  */
 export async function updateUser(
   deps: PeopleDeps,
@@ -64,6 +65,7 @@ export async function updateUser(
   const name = request.name === undefined ? undefined : nameOf(request.name);
   await changePeople(deps, async (tx) => {
     const user = await lockUserFor(tx, caller, id);
+    await refuseOutdated(tx, user, request.expected);
     const to = {
       name: name ?? user.name,
       displayName: request.displayName ?? user.displayName,
@@ -137,6 +139,19 @@ async function joinGroups(
   await requireAtLeast(tx, caller, await grantsOfGroups(tx, groupIds));
   for (const { id } of groups) await addMember(tx, id, userId, deps.now());
   return groups.map(({ name }) => name).sort();
+}
+
+async function refuseOutdated(
+  tx: Tx,
+  user: Pick<User, 'id' | 'name' | 'displayName' | 'description' | 'isActive'>,
+  expected: UpdateUserRequest['expected'],
+): Promise<void> {
+  if (expected === undefined) return;
+  const { name, displayName, description, isActive } = user;
+  const now = { name, displayName, description, isActive, userGroupIds: await groupIdsOf(tx, user.id) };
+  const { userGroupIds: groups } = expected as { userGroupIds?: unknown };
+  const sorted = Array.isArray(groups) ? { userGroupIds: groups.toSorted((a, b) => a - b) } : {};
+  refuseChanged(`User ${name}`, now, { ...expected, ...sorted });
 }
 
 /** Groups that the user leaves need no check: their grants are among the user's own, which the caller holds already. */

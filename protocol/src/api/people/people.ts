@@ -1,6 +1,6 @@
 // Users, service accounts, user groups, grants, and the access that these add up to.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
+import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description, DisplayName, namePattern } from '../text.ts';
 import {
   type Permission,
@@ -74,8 +74,8 @@ export const CreateUserRequestSchema = Closed({
 });
 export type CreateUserRequest = Static<typeof CreateUserRequestSchema>;
 
-/** Omitted fields stay as they are. */
-export const UpdateUserRequestSchema = Closed({
+/** Omitted fields stay as they are. In `expected`, the order of the groups makes no difference. */
+export const UpdateUserRequestSchema = Changes({
   name: Type.Optional(DisplayName()),
   displayName: Type.Optional(OptionalName),
   description: Type.Optional(Description(2_000)),

@@ -36,6 +36,21 @@ async function helpdesk(): Promise<{ id: number; token: string }> {
 }
 
 describe('users', () => {
+  test('are not put back into a group that somebody else has taken them out of', async () => {
+    const group = (name: string) => t.call<{ id: number }>('POST', 'user-groups', admin.token, { name });
+    const [one, two] = [(await group('one')).id, (await group('two')).id];
+    const bea = await create({ name: 'bea', userGroupIds: [one, two] });
+    const was = { name: 'bea', description: '', userGroupIds: [two, one] };
+    await update(bea.id, { userGroupIds: [one], expected: was });
+    const stale = { description: 'On call', userGroupIds: [one, two], expected: was };
+    const refused = (await update(bea.id, stale, 409)) as unknown as ErrorBody;
+    expect(refused.error.details).toEqual([
+      { path: 'expected.userGroupIds', found: `[${one},${two}]`, message: `Is [${one}] by now.` },
+    ]);
+    const now = await t.call<User>('GET', `users/${bea.id}`, admin.token);
+    expect(now).toMatchObject({ description: '', userGroups: [{ id: one }] });
+  });
+
   test.each([
     ['deactivated', 401, (id: number) => update(id, { isActive: false })],
     [

@@ -93,7 +93,7 @@ function editRoutes(deps: PeopleDeps): RouteSpec[] {
       permission,
       summary: 'Change, activate or deactivate a user',
       description:
-        'Fields that are left out stay unchanged. Deactivating ends sessions and sign-in links and deletes API tokens, permanently. Refused for users who hold more than the caller, and for the last administrator.',
+        'Fields that are left out stay unchanged. Deactivating ends sessions and sign-in links and deletes API tokens, permanently. Refused for users who hold more than the caller, and for the last administrator. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: UpdateUserRequestSchema,
