@@ -23,23 +23,29 @@ const checks = [
     command: [bin('svelte-check'), '--tsconfig', 'ui/tsconfig.json', '--fail-on-warnings'],
   },
 ];
-if (!values.static) {
-  checks.push({ name: 'Tests', command: [process.execPath, 'scripts/test.mjs'] });
-}
-
 const failed = [];
-for (const { name, command } of checks) {
-  process.stdout.write(`\n── ${name}\n`);
+
+/** Resolves with whether the check found nothing. With `shown`, its output is passed on at once, else at its end. */
+async function run({ name, command: [file, ...args] }, shown) {
   const startedMs = Date.now();
-  const [file, ...args] = command;
-  const child = spawn(file, args, { cwd: root, stdio: 'inherit' });
+  const heading = `\n── ${name}\n`;
+  if (shown) process.stdout.write(heading);
+  const child = spawn(file, args, { cwd: root, stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'] });
+  const output = [];
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(bytes));
   const [code] = await Promise.race([
-    once(child, 'exit'),
+    once(child, 'close'),
     once(child, 'error').then(([error]) => [error.message]),
   ]);
+  if (!shown) process.stdout.write(Buffer.concat([Buffer.from(heading), ...output]));
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
   process.stdout.write(`── ${name}: ${code === 0 ? 'well' : 'FAILED'} after ${seconds} s\n`);
   if (code !== 0) failed.push(name);
 }
+
+process.stdout.write(`${checks.map(({ name }) => name).join(', ')} …\n`);
+// Each takes one processor most of the time.
+await Promise.all(checks.map((check) => run(check, false)));
+if (!values.static) await run({ name: 'Tests', command: [process.execPath, 'scripts/test.mjs'] }, true);
 process.stdout.write(failed.length === 0 ? '\nAll is well.\n' : `\nFailed: ${failed.join(', ')}\n`);
 process.exit(failed.length === 0 ? 0 : 1);
