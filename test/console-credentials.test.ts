@@ -363,3 +363,39 @@ test('the longest names leave room for the answers of a dialog, and on a small s
   await row.getByTitle(name('segment')).waitFor();
   expect(faults).toEqual([]);
 });
+
+test('of thousands of credentials some are read, and a part of a name finds any of them', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const many = 400;
+  await c.system.sql`
+    with made as (
+      insert into credentials (id, segment_id, name, kind)
+      select gen_random_uuid(), ${c.system.segmentId}, 'many-' || lpad(n::text, 4, '0'), 'ssh_password'
+      from generate_series(1, ${many}) n returning id)
+    insert into credential_versions (credential_id, version, generation, sealed) select id, 1, 1, '{}' from made`;
+  const { page, faults } = await c.signedIn();
+  const read: number[] = [];
+  page.on('response', async (response) => {
+    if (!new URL(response.url()).pathname.endsWith('/api/v1/credentials')) return;
+    read.push(((await response.json()) as { items: unknown[] }).items.length);
+  });
+  await page.goto(`${c.url}/credentials`);
+  const rows = page.locator('tbody tr');
+  await rows.first().waitFor();
+  expect(await rows.count()).toBe(50);
+  await eventually(() => expect(read).toEqual([50]));
+  await page.getByRole('button', { name: 'Show more' }).click();
+  await eventually(async () => expect(await rows.count()).toBe(250));
+  await page.keyboard.press('/');
+  await page.keyboard.type('NY-0399');
+  await page.getByText('many-0399', { exact: true }).waitFor();
+  await eventually(async () => expect(await rows.count()).toBe(1));
+  await page.getByRole('searchbox').fill('none of them');
+  await page.getByRole('link', { name: 'Show all credentials' }).click();
+  await eventually(async () => expect(await rows.count()).toBe(50));
+  expect(await page.getByRole('searchbox').inputValue()).toBe('');
+  expect(faults).toEqual([]);
+  await c.system.sql`delete from credentials where name like 'many-%'`;
+});

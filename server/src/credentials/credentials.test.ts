@@ -125,6 +125,18 @@ describe('listing credentials', () => {
     expect(seen).toContain('same name@credentials-other');
     expect((await listCredentials(t.sql, { segmentId: other.id }, unrestricted)).items).toHaveLength(1);
   });
+
+  it('finds a part of the name or of the description, whatever it contains', async () => {
+    const one = await sealedCredentialRequest(t, segmentId, 'of web_1');
+    await createCredential(t.sql, { ...one, description: 'opens 100% of them' }, t.caller);
+    await createCredential(t.sql, await sealedCredentialRequest(t, segmentId, 'of web-1'), t.caller);
+    const found = async (search: string) =>
+      (await listCredentials(t.sql, { search }, unrestricted)).items.map(({ name }) => name);
+    expect(await found('WEB_')).toEqual(['of web_1']);
+    expect(await found('100% OF')).toEqual(['of web_1']);
+    expect(await found('of web')).toEqual(['of web-1', 'of web_1']);
+    expect(await found('nowhere')).toEqual([]);
+  });
 });
 
 describe('the day on which a secret expires', () => {

@@ -17,6 +17,7 @@ import {
   findCredential,
   listCredentials as listCredentialRows,
 } from '../store/targets/credentials.ts';
+import { refuseUnstorableText } from '../validation/storable-text.ts';
 
 /** Returns a page of the credentials within the reaches, sorted by name. The sealed secrets are never included. */
 export async function listCredentials(
@@ -24,6 +25,7 @@ export async function listCredentials(
   query: Static<typeof CredentialQuerySchema>,
   reaches: readonly Reach[],
 ): Promise<{ items: Credential[]; nextCursor: string | null }> {
+  refuseUnstorableText(query, 'query');
   const limit = query.limit ?? limits.defaultPageItems;
   if (query.expiresBy !== undefined && !isCalendarDate(query.expiresBy))
     throw invalidField('query.expiresBy', `There is no ${query.expiresBy}; write a day such as 2027-01-31.`);

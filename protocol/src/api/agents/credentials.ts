@@ -71,6 +71,9 @@ export const UpdateCredentialRequestSchema = Closed({
 });
 export const CredentialQuerySchema = Closed({
   ...pageQuery,
+  search: Type.Optional(
+    Type.String({ maxLength: 200, description: 'A part of the name or the description' }),
+  ),
   segmentId: Type.Optional(Id),
   /** `true`: only credentials that a revoked agent can open; `false`: only the others. */
   toRotate: Type.Optional(Type.Boolean()),

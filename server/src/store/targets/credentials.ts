@@ -2,7 +2,7 @@ import type { CredentialKind, SealedCredential } from '@opsconductor/protocol/se
 import type { Reach } from '../../auth/authority.ts';
 import { toRotate } from '../agents/segments.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
-import { decodeCursor } from '../database/cursor.ts';
+import { containsPattern, decodeCursor } from '../database/cursor.ts';
 import { segmentWithin, unrestricted } from '../people/visibility.ts';
 
 export interface CredentialRow {
@@ -82,15 +82,24 @@ export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow 
 /** Returns credentials in segments within the reaches, by name, one more than `limit` if there are more. */
 export async function listCredentials(
   sql: Queryable,
-  query: { segmentId?: number; toRotate?: boolean; expiresBy?: string; limit: number; cursor?: string },
+  query: {
+    search?: string;
+    segmentId?: number;
+    toRotate?: boolean;
+    expiresBy?: string;
+    limit: number;
+    cursor?: string;
+  },
   reaches: readonly Reach[],
 ): Promise<CredentialRow[]> {
-  const { segmentId, limit, cursor } = query;
+  const { search, segmentId, limit, cursor } = query;
+  const pattern = search === undefined || search === '' ? undefined : containsPattern(search);
   const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
   // A name is unique within its segment, so name and segment together are a complete key.
   return sql<CredentialRow[]>`
     ${selectCredentials(sql)}
      where ${segmentWithin(sql, reaches, 'c.segment_id')}
+       and ${pattern === undefined ? sql`true` : sql`(c.name ilike ${pattern} or c.description ilike ${pattern})`}
        and ${segmentId === undefined ? sql`true` : sql`c.segment_id = ${segmentId}`}
        and ${query.toRotate === undefined ? sql`true` : sql`${toRotate(sql, 'v', 's')} = ${query.toRotate}`}
        and ${query.expiresBy === undefined ? sql`true` : sql`c.expires_on <= ${query.expiresBy}`}

@@ -1,13 +1,20 @@
 import type { Credential, CredentialUsage } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
-import { readAll } from '../page.ts';
+import { type Page, type PageQuery, readAll } from '../page.ts';
 
 export function listCredentials(
   signal?: AbortSignal,
-  wanted: { segmentId?: number | undefined; toRotate?: true } = {},
+  wanted: { segmentId?: number | undefined } = {},
 ): Promise<Credential[]> {
   return readAll((query) => apiPaths.credentials({ ...query, ...wanted }), { signal });
+}
+
+export function listCredentialsByPage(
+  query: PageQuery & { segmentId?: number | undefined; toRotate?: true; search?: string },
+  signal?: AbortSignal,
+): Promise<Page<Credential>> {
+  return request('GET', apiPaths.credentials(query), { signal });
 }
 
 export function createCredential(body: unknown): Promise<Credential> {
