@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
 import type { AgentOptions } from '../agent.ts';
 import { Journal } from '../journal/journal.ts';
+import { SpoolFile } from '../spool/spool-file.ts';
 import { type AgentSetup, type ControlledStep, lease, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
 
@@ -145,6 +146,25 @@ test('if the server then lacks it, as after a restore from a backup, the step en
   const { connection: again } = await t.server.nextSession();
   expect(await again.next('complete')).toMatchObject(told);
   expect([...restored.order, ...again.order]).not.toContain('chunk');
+});
+
+test('a command that waits for room on a full disk goes on when another attempt is settled', async () => {
+  await using t = await setup();
+  const connection = await connected(t);
+  connection.send({ type: 'leases', leases: [lease(1), lease(2)] });
+  const [step, other] = [await t.nextStep(), await t.nextStep()];
+  await step.context.beforeStart();
+  await other.context.beforeStart();
+  step.context.output.write('stdout', Buffer.from('not confirmed'));
+  const { step: first } = await connection.nextFrame();
+  using append = vi.spyOn(SpoolFile.prototype, 'append');
+  append.mockRejectedValueOnce(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+  other.context.output.write('stdout', Buffer.from('waits'));
+  await vi.waitFor(() => expect(append).toHaveBeenCalledTimes(1));
+  step.end(success);
+  const { requestId } = await connection.next('complete');
+  connection.send({ type: 'completed', requestId, step: first, epoch: 1, result: 'settled' });
+  expect(await connection.nextFrame()).toMatchObject({ seq: 1, rawLength: 5 });
 });
 
 test('an agent that starts on a disk that is nearly full takes nothing', async () => {

@@ -129,6 +129,7 @@ export class Executor {
       starts: this.#starts,
       followers: this.#followers,
       beginAtOnce: (attempt) => this.#slots.enterAtOnce(attempt),
+      onSettled: (removed) => void this.#room.settled(removed),
       isStopped,
       session,
       server: () => this.#server,

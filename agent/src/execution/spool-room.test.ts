@@ -3,12 +3,13 @@ import { expect, test, vi } from 'vitest';
 import type { AttemptOutput } from '../spool/attempt-output.ts';
 import { SpoolRoom } from './spool-room.ts';
 
-function setup(...outputs: { unackedBytes: number; release(): Promise<number> }[]) {
+function setup(...outputs: { unackedBytes: number; forgotten?: boolean; release(): Promise<number> }[]) {
   let isConnected = true;
-  const attempts = outputs.map((output, at) => ({
+  const attempts = outputs.map(({ forgotten = false, ...output }, at) => ({
     step: at + 1,
     epoch: 1,
-    output: output as unknown as AttemptOutput,
+    forgotten,
+    output: { ...output, awaitsConfirmation: output.unackedBytes > 0 } as unknown as AttemptOutput,
   }));
   const room = new SpoolRoom({
     attempts,
@@ -17,6 +18,7 @@ function setup(...outputs: { unackedBytes: number; release(): Promise<number> }[
   });
   return {
     room,
+    attempts,
     disconnect() {
       isConnected = false;
       room.confirmedOrGone();
@@ -65,5 +67,26 @@ test.each(['a confirmation', 'the end of the connection'])(
 
 test('no room can be made if the server has everything already', async () => {
   const { room } = setup(output(0));
+  expect(await room.makeRoom()).toBe(false);
+});
+
+test('nobody waits for the confirmation of what the server has forgotten', async () => {
+  const { room } = setup({ ...output(0, 10), forgotten: true });
+  expect(await room.makeRoom()).toBe(false);
+});
+
+test('a command waits for the output of a settled attempt to be removed, and then for nothing', async () => {
+  const { room, attempts } = setup(output(0, 10));
+  const made = room.makeRoom();
+  await new Promise(setImmediate);
+  attempts.length = 0;
+  let isRemoved: () => void = () => undefined;
+  const settled = room.settled(new Promise((resolve) => (isRemoved = resolve)));
+  expect(await made).toBe(true);
+  const next = room.makeRoom();
+  await new Promise(setImmediate);
+  isRemoved();
+  expect(await next).toBe(true);
+  await settled;
   expect(await room.makeRoom()).toBe(false);
 });

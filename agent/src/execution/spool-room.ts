@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { Attempt } from './attempts/attempt.ts';
 
 export interface SpoolRoomOptions {
-  attempts: Iterable<Pick<Attempt, 'step' | 'epoch' | 'output'>>;
+  attempts: Iterable<Pick<Attempt, 'step' | 'epoch' | 'output' | 'forgotten'>>;
   isConnected(): boolean;
   log: Logger;
 }
@@ -12,6 +12,8 @@ export interface SpoolRoomOptions {
 export class SpoolRoom {
   readonly #options: SpoolRoomOptions;
   #releasing: Promise<number> | undefined;
+  /** Outputs that are being removed with their attempts. */
+  #removing = 0;
   #waiters: (() => void)[] = [];
 
   constructor(options: SpoolRoomOptions) {
@@ -28,12 +30,14 @@ export class SpoolRoom {
 
   /**
    * Resolves with true when it is worth trying to write again. While the server is there, that may take until it has
-   * confirmed more: meanwhile the commands wait.
+   * confirmed more, or until a settled attempt's output is gone: meanwhile the commands wait.
    */
   async makeRoom(): Promise<boolean> {
     if ((await this.release()) > 0) return true;
     const { attempts, isConnected } = this.#options;
-    if (!isConnected() || ![...attempts].some(({ output }) => output.unackedBytes > 0)) return false;
+    const isAwaited = ({ forgotten, output }: Pick<Attempt, 'forgotten' | 'output'>) =>
+      !forgotten && output.awaitsConfirmation;
+    if (this.#removing === 0 && !(isConnected() && [...attempts].some(isAwaited))) return false;
     await new Promise<void>((resolve) => this.#waiters.push(resolve));
     return true;
   }
@@ -41,6 +45,20 @@ export class SpoolRoom {
   /** Called when the server has confirmed output, and when the connection is gone. */
   confirmedOrGone(): void {
     for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  /**
+   * Called when an attempt is not held any more: nobody may wait for the server to confirm its output.
+   *
+   * @param removed resolves when the output is gone from the disk, as far as that is possible.
+   */
+  async settled(removed: Promise<void>): Promise<void> {
+    this.#removing += 1;
+    // The output may itself wait for room.
+    this.confirmedOrGone();
+    await removed;
+    this.#removing -= 1;
+    this.confirmedOrGone();
   }
 
   async #releaseAll(): Promise<number> {

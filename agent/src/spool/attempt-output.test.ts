@@ -230,6 +230,28 @@ test('while room can be made on a full disk, the command waits and no output is 
   expect([made.length, t.failures]).toEqual([3, []]);
 });
 
+test('output that is removed while it waits for room on a full disk waits no longer, and is not told as lost', async () => {
+  const waiting: ((isMade: boolean) => void)[] = [];
+  const makeRoom = () => new Promise<boolean>((resolve) => waiting.push(resolve));
+  await using t = await setup({}, fullFor(2, 'ENOSPC'), { makeRoom });
+  t.output.write('stdout', Buffer.from('unwanted'));
+  await vi.waitFor(() => expect(waiting).toHaveLength(1));
+  const removed = t.output.remove();
+  waiting[0]?.(true);
+  await removed;
+  expect(t.failures).toEqual([]);
+});
+
+test('once the server lacks what is gone from here, nobody waits for it to confirm the rest', async () => {
+  await using t = await setup({}, undefined, { base: { seq: 5, rawBytes: 50, digest: '' } });
+  t.output.write('stdout', Buffer.from('rest'));
+  await t.output.close();
+  t.output.serverHas(5);
+  expect([t.output.awaitsConfirmation, t.output.gaps]).toEqual([true, []]);
+  t.output.serverHas(3);
+  expect([t.output.awaitsConfirmation, t.output.gaps]).toEqual([false, [[4, 6]]]);
+});
+
 test('the room on the disk is looked at whenever a file of the spool is full', async () => {
   const onMuchStored = vi.fn();
   const spoolIn = (path: string) => Spool.create(join(path, '1-1'), { partBytes: 1 });

@@ -96,6 +96,8 @@ export class AttemptOutput implements OutputSink {
   /** Number of the first chunk that neither the server nor this machine has any more. */
   #missingFrom: number | undefined;
   #discarding = false;
+  /** Whether all of it is being removed. */
+  #isUnwanted = false;
   readonly #sealed: SealedChunk[] = [];
   #sealedRawBytes = 0;
   #storing: Promise<void> | undefined;
@@ -227,6 +229,11 @@ export class AttemptOutput implements OutputSink {
     return this.#chunks.unackedBytes;
   }
 
+  /** Whether the server may still confirm something that it has not yet. */
+  get awaitsConfirmation(): boolean {
+    return this.#missingFrom === undefined && this.#chunks.unackedBytes > 0;
+  }
+
   get hasUnsent(): boolean {
     return this.#missingFrom === undefined && this.#chunks.hasUnsent;
   }
@@ -280,6 +287,7 @@ export class AttemptOutput implements OutputSink {
 
   /** Drops everything, in memory and on disk. */
   async remove(): Promise<void> {
+    this.#isUnwanted = true;
     this.discard();
     while (this.#storing !== undefined) await this.#storing;
     await this.#chunks.remove();
@@ -402,6 +410,7 @@ export class AttemptOutput implements OutputSink {
         if (beganPart) this.#options.onMuchStored?.();
         return;
       } catch (error) {
+        if (this.#isUnwanted) return;
         if (!isFull(error) || (await this.#options.makeRoom?.()) !== true) throw error;
       }
     }

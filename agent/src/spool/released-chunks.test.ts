@@ -1,6 +1,6 @@
 // Output that the server has confirmed is removed from a disk that is nearly full, and what is left can be continued.
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rename, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { decodeFrame, limits } from '@opsconductor/protocol';
@@ -125,6 +125,81 @@ test('a file that is being written stays', async () => {
   expect(await t.names()).toEqual(['1-1.10']);
   const next = await restarted(t);
   expect([next.lastSeq, next.digest]).toEqual([12, t.chunks.digest]);
+});
+
+/** Something is in the way of a file until that is called again. */
+async function block(path: string): Promise<() => Promise<void>> {
+  await mkdir(path);
+  return () => rmdir(path);
+}
+
+test('what comes before a file that is not there yet stays', async () => {
+  const t = await setup({ all: tenChunks.slice(0, 3) });
+  t.chunks.acknowledge(3);
+  const storing = t.chunks.append([newChunk(4, 'stdout', '4')]);
+  expect(await t.chunks.release()).toBe(0);
+  expect(await t.names()).toContain('1-1');
+  await storing;
+  expect(await t.chunks.release()).toBeGreaterThan(3 * chunkBytes);
+  expect(await t.names()).toEqual(['1-1.4']);
+  expect((await restarted(t)).digest).toBe(t.chunks.digest);
+});
+
+test('if the next file is refused, what comes before it stays until its beginning could be written', async () => {
+  const t = await setup({ all: tenChunks.slice(0, 3) });
+  const giveBack = await block(`${t.path}.4`);
+  await expect(store(t.chunks, [['stdout', '4']])).rejects.toThrow('EISDIR');
+  t.chunks.acknowledge(3);
+  await expect(t.chunks.release()).rejects.toThrow('EISDIR');
+  expect(await t.names()).toContain('1-1');
+  await giveBack();
+  expect(await t.chunks.release()).toBeGreaterThan(3 * chunkBytes);
+  expect(await t.names()).toEqual(['1-1.4']);
+  const next = await restarted(t);
+  expect([next.lastSeq, next.digest]).toEqual([3, t.chunks.digest]);
+});
+
+test('files that are full go although the disk has no room to replace the last one', async () => {
+  const t = await setup();
+  await store(t.chunks, [['stdout', '11']]);
+  t.chunks.acknowledge(11);
+  await block(`${t.path}.12`);
+  expect(await t.chunks.release()).toBeGreaterThan(9 * chunkBytes);
+  expect(await t.names()).toEqual(['1-1.10', '1-1.12']);
+  await expect(t.chunks.release()).rejects.toThrow('EISDIR');
+  await store(t.chunks, [['stdout', '12']]);
+  const next = await restarted(t);
+  expect([next.lastSeq, next.digest]).toEqual([12, t.chunks.digest]);
+});
+
+test('a file that can’t be removed keeps those after it, so that the next process can continue, and is tried again', async () => {
+  const t = await setup();
+  await rename(t.path, `${t.path}-away`);
+  const giveBack = await block(t.path);
+  const stored = t.chunks.storedBytes;
+  for (const seq of [6, 9]) {
+    t.chunks.acknowledge(seq);
+    await expect(t.chunks.release()).rejects.toThrow(/EISDIR|EPERM/);
+    expect(await t.names()).toEqual(['1-1', '1-1-away', '1-1.10', '1-1.4', '1-1.7']);
+  }
+  await giveBack();
+  await rename(`${t.path}-away`, t.path);
+  expect(await t.chunks.release()).toBe(stored - t.chunks.storedBytes);
+  expect(await t.names()).toEqual(['1-1.10']);
+});
+
+test('what could not be removed before is removed with the rest, and one file that stays keeps no other', async () => {
+  const t = await setup();
+  await rename(t.path, `${t.path}-away`);
+  await block(t.path);
+  t.chunks.acknowledge(6);
+  await expect(t.chunks.release()).rejects.toThrow(/EISDIR|EPERM/);
+  await expect(t.chunks.remove()).rejects.toThrow(/EISDIR|EPERM/);
+  expect(await t.names()).toEqual(['1-1', '1-1-away']);
+  const open = await Promise.all(
+    (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+  );
+  expect(open.filter((path) => path.startsWith(t.path))).toEqual([]);
 });
 
 test('what is still to be looked at for outputs stays, and is known to be the whole of a stream or its end', async () => {

@@ -1,6 +1,6 @@
 // A disk may take only part of a write, as one that is nearly full does.
 import type { WriteVResult } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { readdir, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test, vi } from 'vitest';
@@ -60,6 +60,24 @@ test.each([20, 6_000])(
     const again = await SpoolFile.recover(place);
     expect(again.chunks).toEqual(placed.map(({ chunk }) => chunk));
     await again.file.close();
+    await remove();
+  },
+);
+
+test.each([0, 20])(
+  'if a full disk takes %i bytes of what comes before a file, there is no such file',
+  async (room) => {
+    const { path, remove } = await temporaryDirectory();
+    const place = join(path, '1-1.4');
+    const file = SpoolFile.create(place, { base: { seq: 3, rawBytes: 30, digest: 'AAAA' } });
+    disk.room = room;
+    expect(() => file.writeBase()).toThrow();
+    disk.room = Number.POSITIVE_INFINITY;
+    expect(await readdir(path)).toEqual([]);
+    const open = await Promise.all(
+      (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    );
+    expect(open.filter((one) => one.startsWith(place))).toEqual([]);
     await remove();
   },
 );

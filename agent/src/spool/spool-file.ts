@@ -2,7 +2,18 @@
 // CRC-32 of all that and the frame's header), followed by the binary frame as it is sent. A file that continues another
 // one begins with what comes before it, so that the other one can be removed.
 import { createHash } from 'node:crypto';
-import { close, fdatasync, ftruncate, open, openSync, read, writev, writevSync } from 'node:fs';
+import {
+  close,
+  closeSync,
+  fdatasync,
+  ftruncate,
+  open,
+  openSync,
+  read,
+  unlinkSync,
+  writev,
+  writevSync,
+} from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
@@ -149,17 +160,29 @@ export class SpoolFile {
     return { file: new SpoolFile(path, file, { end }), chunks, base };
   }
 
+  /** Whether what comes before it is not on disk yet. Then the files before it are needed. */
+  get lacksBase(): boolean {
+    return this.#baseRecord !== undefined;
+  }
+
   /**
-   * Writes what comes before it now, and not with the first chunk.
+   * Writes what comes before it now, and not with the first chunk. Must not be called during an append.
    *
-   * @throws the error of the disk; the first chunk may still come.
+   * @throws the error of the disk. Then there is no such file, and the first chunk may still come.
    */
   writeBase(): void {
     const record = this.#baseRecord;
     if (record === undefined) return;
     this.#file ??= openSync(this.#path, 'w+', 0o600);
-    const written = writevSync(this.#file, [record], 0);
-    if (written < record.length) throw new Error(`The disk took only ${written} bytes of ${this.#path}`);
+    try {
+      const written = writevSync(this.#file, [record], 0);
+      if (written < record.length) throw new Error(`The disk took only ${written} bytes of ${this.#path}`);
+    } catch (error) {
+      closeSync(this.#file);
+      this.#file = undefined;
+      unlinkSync(this.#path);
+      throw error;
+    }
     this.#end = record.length;
     this.#baseRecord = undefined;
   }
@@ -241,11 +264,17 @@ export class SpoolFile {
     if (file !== undefined) await closeFile(file);
   }
 
-  /** Closes the file and removes it. */
+  /**
+   * Removes the file and closes it.
+   *
+   * @throws the error of the disk; the file is still there and open.
+   */
   async remove(): Promise<void> {
-    const existed = this.#file !== undefined;
+    if (this.#file === undefined) return;
+    await unlink(this.#path).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+    });
     await this.close();
-    if (existed) await unlink(this.#path);
   }
 }
 

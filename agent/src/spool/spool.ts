@@ -21,6 +21,8 @@ export class Spool {
   readonly #partBytes: number;
   /** In the order of their chunks. The last one is written. */
   readonly #parts: SpoolPart[];
+  /** What was released and is still on disk, in the same order. */
+  readonly #released: SpoolFile[] = [];
   #last: SpoolFile;
 
   /**
@@ -62,9 +64,9 @@ export class Spool {
     return this.#last.bytes >= this.#partBytes;
   }
 
-  /** Whether it is worth the while to release the file that is being written. */
-  get isPartWorthReleasing(): boolean {
-    return this.#last.bytes >= leastReleasedBytes;
+  /** Whether it is worth the while to release everything: so much is in the last file, or nothing yet. */
+  get isEndWorthReleasing(): boolean {
+    return this.#last.lacksBase || this.#last.bytes >= leastReleasedBytes;
   }
 
   /** What is appended from here on goes to a file of its own. Must not be called during an append. */
@@ -78,6 +80,10 @@ export class Spool {
    * @throws the error of the disk; nothing has changed.
    */
   beginPartOnDisk(base: SpoolBase): void {
+    if (this.#last.lacksBase) {
+      this.#last.writeBase();
+      return;
+    }
     const file = this.#newPart(base);
     file.writeBase();
     this.#add(base, file);
@@ -100,29 +106,37 @@ export class Spool {
   }
 
   /**
-   * Takes the files whose chunks are all numbered up to `seq` out of the spool, but never the last file.
-   *
-   * @returns what comes before the chunks that are left, and what removes the files and returns the bytes that are free
-   * then; undefined if all are needed.
+   * Takes the files whose chunks are all numbered up to `seq` out of the spool, but never the last one on disk. Returns
+   * what comes before the chunks that are left; undefined if all are needed.
    */
-  releaseUpTo(seq: number): { base: SpoolBase; remove(): Promise<number> } | undefined {
-    const at = this.#parts.findLastIndex(({ firstSeq }) => firstSeq <= seq + 1);
-    const first = this.#parts[at];
-    if (at < 1 || first?.base === undefined) return undefined;
-    const released = this.#parts.splice(0, at).map(({ file }) => file);
-    return {
-      base: first.base,
-      async remove() {
-        await first.file.sync();
-        let bytes = 0;
-        // The first one first: a crash must leave the end of the row.
-        for (const file of released) {
-          bytes += file.bytes;
-          await file.remove();
-        }
-        return bytes;
-      },
-    };
+  releaseUpTo(seq: number): SpoolBase | undefined {
+    const at = this.#parts.findLastIndex(({ firstSeq, file }) => firstSeq <= seq + 1 && !file.lacksBase);
+    if (at < 1) return undefined;
+    this.#released.push(...this.#parts.splice(0, at).map(({ file }) => file));
+    return this.#parts[0]?.base;
+  }
+
+  /**
+   * Removes what was released. Returns how many bytes are free then.
+   *
+   * @throws the error of the disk if nothing could be removed; it is tried again the next time.
+   */
+  async removeReleased(): Promise<number> {
+    if (this.#released.length === 0) return 0;
+    await this.#parts[0]?.file.sync();
+    let bytes = 0;
+    // The first one first: a crash, or a file that can't be removed, must leave the end of the row.
+    for (let file = this.#released[0]; file !== undefined; file = this.#released[0]) {
+      try {
+        await file.remove();
+      } catch (error) {
+        if (bytes === 0) throw error;
+        break;
+      }
+      bytes += file.bytes;
+      this.#released.shift();
+    }
+    return bytes;
   }
 
   /** Resolves when everything that was appended is on disk. */
@@ -137,11 +151,24 @@ export class Spool {
 
   /** Leaves the files for the next process. */
   async close(): Promise<void> {
-    await Promise.all(this.#parts.map(({ file }) => file.close()));
+    await Promise.all(this.#files.map((file) => file.close()));
   }
 
-  /** Closes the files and removes them. */
+  /**
+   * Closes the files and removes them.
+   *
+   * @throws the first error of the disk; what can be removed is removed.
+   */
   async remove(): Promise<void> {
-    for (const { file } of this.#parts) await file.remove();
+    const errors: unknown[] = [];
+    for (const file of this.#files) {
+      await file.remove().catch((error: unknown) => errors.push(error));
+      await file.close();
+    }
+    if (errors.length > 0) throw errors[0];
+  }
+
+  get #files(): SpoolFile[] {
+    return [...this.#released, ...this.#parts.map(({ file }) => file)];
   }
 }

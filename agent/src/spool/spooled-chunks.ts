@@ -124,7 +124,7 @@ export class SpooledChunks {
    * Removes chunks that the server has confirmed, as far as they fill files and nothing here needs them. They can't be
    * sent again. Returns how many bytes that frees. Must not be called again before it resolves.
    *
-   * @throws an error of the disk; nothing is lost.
+   * @throws an error of the disk if nothing could be removed; nothing is lost.
    */
   async release(): Promise<number> {
     if (this.#isClosed) return 0;
@@ -133,14 +133,31 @@ export class SpooledChunks {
   }
 
   async #release(): Promise<number> {
-    const upTo = Math.min(this.#ackedSeq, this.#neededFrom() - 1);
-    const isAll = upTo === this.lastSeq && this.#chunks.length > 0 && !this.#isAppending;
-    if (isAll && this.#spool.isPartWorthReleasing) this.#spool.beginPartOnDisk(this.#nextBase());
-    const released = this.#spool.releaseUpTo(upTo);
-    if (released === undefined) return 0;
-    this.#chunks.splice(0, released.base.seq - this.baseSeq);
-    this.#base = released.base;
-    return await released.remove();
+    const bytes = await this.#removeConfirmed();
+    const isAll = this.#confirmedUpTo() === this.lastSeq && this.#chunks.length > 0 && !this.#isAppending;
+    if (!isAll || !this.#spool.isEndWorthReleasing) return bytes;
+    // Only now: on a full disk, there is room for this once the others are gone.
+    try {
+      this.#spool.beginPartOnDisk(this.#nextBase());
+      return bytes + (await this.#removeConfirmed());
+    } catch (error) {
+      if (bytes === 0) throw error;
+      return bytes;
+    }
+  }
+
+  async #removeConfirmed(): Promise<number> {
+    const base = this.#spool.releaseUpTo(this.#confirmedUpTo());
+    if (base !== undefined) {
+      this.#chunks.splice(0, base.seq - this.baseSeq);
+      this.#base = base;
+    }
+    return await this.#spool.removeReleased();
+  }
+
+  /** Number of the last chunk that the server has confirmed and that nothing here needs, nor any before it. */
+  #confirmedUpTo(): number {
+    return Math.min(this.#ackedSeq, this.#neededFrom() - 1);
   }
 
   /** Nothing more is released from here on. Resolves when what is being released is gone; never rejects. */

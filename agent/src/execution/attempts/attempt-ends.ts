@@ -38,6 +38,8 @@ export interface AttemptEndsOptions {
   onLoginRefused(lease: Lease): void;
   /** Called after a step ended because the owner of this machine does not allow a path on it. */
   onPathRefused(lease: Lease, outcome: StepOutcome): void;
+  /** Called when an attempt is settled; `removed` resolves when its output is gone from the disk, and never rejects. */
+  onSettled(removed: Promise<void>): void;
   /** Whether the agent was stopped: from then on nothing is recorded. */
   isStopped(): boolean;
   session(): Session | undefined;
@@ -191,12 +193,13 @@ export class AttemptEnds {
     session?.output.release(attempt.output.inFlightBytes);
     const { step, epoch } = attempt;
     journal.note({ is: 'settled', step, epoch });
-    attempt.output.remove().catch((error: unknown) => {
+    const removed = attempt.output.remove().catch((error: unknown) => {
       log.warn(
         { err: error, spool: attemptKey(attempt) },
         'the output file of a settled attempt could not be removed from the spool',
       );
     });
+    this.#options.onSettled(removed);
     removeFromTarget(attempt, this.#options).catch((error: unknown) => {
       log.warn(
         { err: error, step, epoch },
