@@ -169,6 +169,8 @@ export const limits = {
   /** Batch sizes in a strategy; the last one repeats. */
   maxBatches: 50,
   maxLocksPerJob: 10,
+  /** The highest limit that a job may set for its open runs. */
+  maxOpenRuns: 1_000,
   /** Slots of a shared lock with limited slots. */
   maxLockSlots: 1_000,
   /** How long a target run keeps its locks after the deadline of an unknown attempt. */

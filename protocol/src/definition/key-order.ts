@@ -11,6 +11,7 @@ export const definitionKeys = [
   'rules',
   'start_within',
   'timeout',
+  'max_open_runs',
   'priority',
   'strategy',
   'locks',

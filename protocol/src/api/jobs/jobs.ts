@@ -126,6 +126,14 @@ export const JobDefinitionSchema = Closed({
         'Seconds that a run may wait for its first step to start, and each later step for an agent or a lock while nothing of the run is active in its segment; then it ends `timed_out`',
     }),
   ),
+  max_open_runs: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: limits.maxOpenRuns,
+      description:
+        'How many runs of the job, of any version, may be open at a time; a start beyond that is refused. No limit by default',
+    }),
+  ),
   priority: Type.Optional(Priority),
   /** Without one, all targets start at once and are independent of each other. */
   strategy: Type.Optional(StrategySchema),

@@ -69,7 +69,7 @@ export function convertRundeckJob(value: unknown): ConvertedJob {
     ...(Object.keys(parameters).length === 0 ? {} : { parameters }),
     ...convertTimeout(job, report),
     ...(strategy === undefined ? {} : { strategy }),
-    ...locksOf(job, name, report),
+    ...openRunsOf(job, report),
     steps: steps.map(({ step }) => step),
   };
   tellSchedule(job, report);
@@ -161,19 +161,18 @@ function tellFilters(
 }
 
 /** Rundeck refuses a second simultaneous execution of a job unless the job allows it. */
-function locksOf(job: Loose, name: string, report: Report): Pick<JobDefinition, 'locks'> {
-  if (asBoolean(job.multipleExecutions)) return {};
-  const slug =
-    name
-      .toLowerCase()
-      .replaceAll(/[^a-z0-9]+/g, '-')
-      .replaceAll(/^-|-$/g, '')
-      .slice(0, 50) || 'job';
-  report.changed(
-    'multipleExecutions' in job ? 'multipleExecutions' : '',
-    'A second run is not refused while another is open: a lock makes it wait, target by target.',
-  );
-  return { locks: [{ name: slug, mode: 'exclusive', per: 'target' }] };
+function openRunsOf(job: Loose, report: Report): Pick<JobDefinition, 'max_open_runs'> {
+  if (!asBoolean(job.multipleExecutions)) return { max_open_runs: 1 };
+  const given = asText(job.maxMultipleExecutions) ?? '';
+  const most = Number(given);
+  if (Number.isInteger(most) && most >= 1 && most <= limits.maxOpenRuns) return { max_open_runs: most };
+  // Rundeck's 0 is no limit.
+  if (most !== 0)
+    report.dropped(
+      'maxMultipleExecutions',
+      `This is not a number from 1 to ${limits.maxOpenRuns}, so simultaneous runs are not limited.`,
+    );
+  return {};
 }
 
 function labelsOf(job: Loose, report: Report): Labels {

@@ -218,7 +218,4 @@ export function tellRest(job: Loose, report: Report): void {
       report.dropped(`plugins.${service}.${provider}`, `The plugin ${provider} of the job is left out.`);
     }
   }
-  const runs = asText(job.maxMultipleExecutions);
-  if (runs !== undefined)
-    report.dropped('maxMultipleExecutions', 'The number of simultaneous runs of a job can’t be limited.');
 }

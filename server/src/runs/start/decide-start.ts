@@ -12,6 +12,7 @@ import type { StartedRun } from '../leases/claim-along.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { type GivenToRun, valuesFor } from './given-values.ts';
 import { newRunOf } from './new-run.ts';
+import { requireRoomForRun } from './open-runs-limit.ts';
 import { isTrial, requireOverrides } from './require-startable.ts';
 import { credentialsUsed, overridesOf, valuesTold } from './start-audit.ts';
 import type { StartRun } from './start-request.ts';
@@ -25,6 +26,8 @@ interface StartToDecide {
   targets: SelectedRow[];
   selection: RunSelection;
   dataKey: Buffer;
+  /** How long it may wait for a lock of others. */
+  maxLockWaitMs: number;
 }
 
 export interface DecidedStart {
@@ -38,16 +41,18 @@ export interface DecidedStart {
   toClaim: StartedRun;
 }
 
-/** Writes nothing. @throws {AppError} as `startRun` does. */
+/** Writes nothing. @throws {AppError} as `startRun` does; 55P03 if others hold a lock for longer than it may wait. */
 export async function decideStart(
   deps: { sql: Sql; masterKey: MasterKey; identity: { installationId: string } },
   tx: Tx,
-  { request, caller, job, version, targets, selection, dataKey }: StartToDecide,
+  { request, caller, job, version, targets, selection, dataKey, maxLockWaitMs }: StartToDecide,
 ): Promise<DecidedStart> {
   const { masterKey } = deps;
   const { jobId } = request;
   const { definition } = await loadJobVersion({ sql: tx, masterKey }, jobId, version);
   requireOverrides(request, definition, job, caller);
+  const { max_open_runs: maxOpenRuns } = definition;
+  await requireRoomForRun(tx, { jobId, name: job.name, maxOpenRuns }, maxLockWaitMs);
   const ordered = orderForStart(request.strategy ?? definition.strategy, targets);
   const segmentIds = [...new Set(targets.map((target) => target.segmentId))];
   const given = await valuesFor({ ...deps, sql: tx }, request, definition, segmentIds);

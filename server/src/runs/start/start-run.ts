@@ -78,8 +78,8 @@ export interface Started {
  * Starts a run on the targets that the selection resolves to.
  *
  * @throws {AppError} `not_found` for a job, target or group that the caller doesn't see; `forbidden` if they may not
- * run the job, run on a target or use credentials there; `invalid` for targets that can't be run on. Each names the
- * place in the request, or the targets.
+ * run the job, run on a target or use credentials there; `invalid` for targets that can't be run on; `conflict` if the
+ * job may not be run now. Each names the place in the request, or the targets.
  */
 export async function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
   const { turns, waiters } = placesOf(deps.queue ?? deps.sql);
@@ -179,7 +179,9 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
         chosen.targets.map(({ id }) => id),
       );
     }
-    const decided = await decideStart(deps, tx, { request, caller, job, version, dataKey, ...chosen });
+    const maxWaitMs = deps.waits?.later ?? maxFirstLockWaitMs;
+    const toDecide = { request, caller, job, version, dataKey, maxLockWaitMs: maxWaitMs, ...chosen };
+    const decided = await decideStart(deps, tx, toDecide);
     const { news } = decided;
     const along =
       chosen.targets.length > maxTargetsClaimedAlong

@@ -135,6 +135,20 @@ export async function holdForRun(tx: Tx, jobId: number, targetIds: readonly numb
   await tx`select 1 from targets where id = any(${targetIds as number[]}::bigint[]) order by id for key share`;
 }
 
+/** Makes other callers for the same job wait until the transaction ends, and no others that start a run of it. */
+export async function lockJobForStart(tx: Tx, jobId: number): Promise<void> {
+  await tx`select 1 from jobs where id = ${jobId} for no key update`;
+}
+
+/** Returns the numbers of at most so many open runs of a job, the oldest first. */
+export async function openRunsOf(db: Queryable, jobId: number, most: number): Promise<number[]> {
+  const rows = await db<{ id: number }[]>`
+    select id from job_runs
+    where job_id = ${jobId} and status in ('queued', 'running', 'cancelling', 'held')
+    order by id limit ${most}`;
+  return rows.map(({ id }) => id);
+}
+
 function strategyValues({ opens: _, ...strategy }: NonNullable<NewRun['strategy']>): never {
   return strategy as never;
 }

@@ -58,7 +58,7 @@ export function runStartRoutes(deps: RunStartDeps): RouteSpec[] {
       scoped: true,
       summary: 'Start a run of a version of the job on targets',
       description:
-        'Runs on what `targetIds`, `groupIds` and `selector` name together, minus `exclude`: this is resolved now and kept in the run. Needs `run` on the job’s category, `run` and `credentials.use` on each target, and `credentials.use` on the jump hosts that lead to it. If agents require signed runs, it needs a `grant`. Refused as a whole if a named target does not exist or is inactive, or if one has no credential or is in a segment that never had an agent. In a segment whose agents are offline, steps wait until `start_within`. With `Accept: text/event-stream`, the answer is the run’s stream, as from `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
+        'Runs on what `targetIds`, `groupIds` and `selector` name together, minus `exclude`: this is resolved now and kept in the run. Needs `run` on the job’s category, `run` and `credentials.use` on each target, and `credentials.use` on the jump hosts that lead to it. If agents require signed runs, it needs a `grant`. Refused as a whole if a named target does not exist or is inactive, or if one has no credential or is in a segment that never had an agent. In a segment whose agents are offline, steps wait until `start_within`. If the job has as many open runs as its `max_open_runs` allows, the start is refused with 409, which names them. With `Accept: text/event-stream`, the answer is the run’s stream, as from `GET /api/v1/runs/:id/events?output=all`, after one event `started` with the run’s id.',
       tag,
       params,
       body: StartRunRequestSchema,
