@@ -130,8 +130,7 @@ export const JobDefinitionSchema = Closed({
     Type.Integer({
       minimum: 1,
       maximum: limits.maxOpenRuns,
-      description:
-        'How many runs of the job, of any version, may be open at a time; a start beyond that is refused. No limit by default',
+      description: 'How many runs of the job may be open at a time; a start beyond that is refused',
     }),
   ),
   priority: Type.Optional(Priority),
