@@ -40,9 +40,10 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   );
   const described = async () =>
     (await c.system.api.get<{ description: string }>(`/api/v1/credentials/${made}`)).body.description;
-  const replaceFor = async (hosts: string) => {
+  const replaceFor = async (hosts: string, meanwhile?: () => Promise<unknown>) => {
     await page.goto(`${c.url}/credentials`);
     await page.getByRole('button', { name: 'Replace the secret of described' }).click();
+    await meanwhile?.();
     await dialog.getByRole('textbox', { name: 'User', exact: true }).fill('deploy');
     await dialog.getByRole('textbox', { name: 'Password', exact: true }).fill('correct horse');
     await dialog.getByRole('textbox', { name: 'Hosts' }).fill(hosts);
@@ -60,6 +61,24 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   await dialog.waitFor({ state: 'detached' });
   await replaceFor('*');
   expect(await described()).toBe('opens the databases');
+
+  // What somebody else has changed meanwhile is neither replaced by a new secret nor by what a form was opened with.
+  const put = (change: object) => c.system.api.put(`/api/v1/credentials/${made}`, change);
+  await replaceFor('db-*', () => put({ description: 'opens the old databases' }));
+  expect(await described()).toBe('opens the old databases');
+  await page.getByRole('button', { name: 'Edit described' }).click();
+  await dialog.getByLabel('Expires on').fill('2031-01-31');
+  await put({ description: 'opens nothing' });
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  expect(await described()).toBe('opens nothing');
+  await page.getByRole('button', { name: 'Edit described' }).click();
+  await dialog.getByLabel('Expires on').fill('2032-01-31');
+  await put({ expiresOn: null });
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.getByText('Expires on is now empty').waitFor();
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.waitFor({ state: 'detached' });
   await page.goto(`${c.url}/credentials`);
   // Those of a revocation are linked to.
   await page.goto(`${c.url}/credentials?toRotate=true`);

@@ -331,6 +331,32 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
   // The group that the other one has taken away stays away.
   expect(await read(`users/${user.id}`)).toMatchObject({ description: 'Mine', userGroups: [] });
 
+  await page.goto(`${c.url}/people/groups/${team.id}`);
+  await page.getByRole('button', { name: 'Edit…' }).click();
+  await form.getByRole('textbox', { name: 'Name' }).fill('On call at night');
+  await put(`user-groups/${team.id}`, { description: 'Theirs' });
+  await form.getByRole('button', { name: 'Save' }).click();
+  await form.waitFor({ state: 'hidden' });
+  expect(await read(`user-groups/${team.id}`)).toMatchObject({
+    name: 'On call at night',
+    description: 'Theirs',
+  });
+
+  const { body: agents } = await api.get<{ items: { id: number; name: string }[] }>('/api/v1/agents');
+  const agent = agents.items[0] ?? { id: 0, name: '' };
+  await page.goto(`${c.url}/agents/${agent.id}`);
+  await page.getByRole('button', { name: 'Labels…' }).click();
+  await form.getByRole('textbox', { name: 'Labels' }).fill('rack=7');
+  await put(`agents/${agent.id}/labels`, { labels: { hall: 'b' } });
+  await form.getByRole('button', { name: 'Save labels' }).click();
+  await meanwhile.waitFor();
+  await page.getByRole('alert').getByText('hall=b').waitFor();
+  await form.getByRole('textbox', { name: 'Labels' }).fill('rack=7\nhall=b');
+  await form.getByRole('button', { name: 'Save labels' }).click();
+  await form.waitFor({ state: 'hidden' });
+  expect(await read(`agents/${agent.id}`)).toMatchObject({ labels: { rack: '7', hall: 'b' } });
+  await put(`agents/${agent.id}/labels`, { labels: {} });
+
   const inventory = await api.made<{ id: number }>('/api/v1/inventories', { name: 'cellar', format: 'csv' });
   await page.goto(`${c.url}/targets/inventories/${inventory.id}`);
   await page.getByRole('button', { name: 'Paste…' }).click();

@@ -152,6 +152,13 @@ describe('the day on which a secret expires', () => {
     expect([await due('2027-01-30'), await due('2027-01-31')]).toEqual([[], ['expires']]);
     const changed = { description: 'of the web servers', expiresOn: '2028-02-29' };
     expect(await updateCredential(t.sql, id, changed, t.caller)).toMatchObject({ ...changed, version: 1 });
+    const expiresOnly = await updateCredential(t.sql, id, { expiresOn: '2028-03-01' }, t.caller);
+    expect(expiresOnly).toMatchObject({ description: 'of the web servers', expiresOn: '2028-03-01' });
+    const outdated = { description: 'of nobody', expected: { description: '', expiresOn: '2028-03-01' } };
+    await expect(updateCredential(t.sql, id, outdated, t.caller)).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'expected.description', message: 'Is "of the web servers" by now.' }],
+    });
     const { sealed } = await sealedCredentialRequest(t, segmentId, 'x', { id, version: 2 });
     const replaced = await replaceCredential(t.sql, id, { version: 2, sealed }, t.caller);
     expect(replaced).toMatchObject({ description: 'of the web servers', expiresOn: null, version: 2 });

@@ -2,7 +2,7 @@ import type {
   CreateCredentialRequestSchema,
   CreateCredentialVersionRequestSchema,
   Credential,
-  UpdateCredentialRequestSchema,
+  UpdateCredentialRequest,
 } from '@opsconductor/protocol';
 import { isCalendarDate } from '@opsconductor/protocol';
 import { decodeBase64, type SealedCredential, SealingError } from '@opsconductor/protocol/sealing';
@@ -11,6 +11,7 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
+import { refuseChanged } from '../refuse-changed.ts';
 import { refuseWhileRotating } from '../segments/segment-keys/sealing-key.ts';
 import { lockSegment, type SegmentRow } from '../store/agents/segments.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
@@ -29,7 +30,6 @@ import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { getCredential } from './list-credentials.ts';
 
 export type CreateCredentialRequest = Static<typeof CreateCredentialRequestSchema>;
-export type UpdateCredentialRequest = Static<typeof UpdateCredentialRequestSchema>;
 export type CreateCredentialVersionRequest = Static<typeof CreateCredentialVersionRequestSchema>;
 
 // Sizes of HPKE with X25519 and AES-256-GCM (RFC 9180 section 7) around a 32-byte data key, and of the AES-GCM seal,
@@ -136,10 +136,11 @@ export async function replaceCredential(
 }
 
 /**
- * Changes what is stored next to the seal. That is for people to read and doesn't affect any step.
+ * Changes what is stored next to the seal. That is for people to read and doesn't affect any step. What the request
+ * leaves out stays unchanged.
  *
  * @throws {AppError} `not_found`; `forbidden` without `credentials.edit` on its segment; `invalid` if `expiresOn` isn't
- * a date of the calendar.
+ * a date of the calendar; `conflict` if the credential is not as expected.
  */
 export async function updateCredential(
   sql: Sql,
@@ -155,13 +156,19 @@ export async function updateCredential(
     }
     requireEdit(caller, credential.segmentId, credential.segmentName);
     requireDay(request.expiresOn);
-    await updateCredentialRow(tx, credential.id, request);
+    const { description, expiresOn } = credential;
+    refuseChanged(`Credential ${credential.name}`, { description, expiresOn }, request.expected);
+    const to = {
+      description: request.description ?? description,
+      expiresOn: request.expiresOn === undefined ? expiresOn : request.expiresOn,
+    };
+    await updateCredentialRow(tx, credential.id, to);
     await recordAudit(tx, {
       ...auditedBy(caller),
       action: 'credential.updated',
       object: { kind: 'credential', id: credential.id },
       scope: { segmentId: credential.segmentId },
-      detail: { name: credential.name, segment: credential.segmentName, expiresOn: request.expiresOn },
+      detail: { name: credential.name, segment: credential.segmentName, expiresOn: to.expiresOn },
     });
   });
   return getCredential(sql, id, unrestricted);

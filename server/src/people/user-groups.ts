@@ -10,6 +10,7 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { invalidField, notFound } from '../errors.ts';
+import { refuseChanged } from '../refuse-changed.ts';
 import type { Tx } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import { grantsOfGroups } from '../store/people/grants.ts';
@@ -85,7 +86,8 @@ export async function createUserGroup(
 }
 
 /**
- * @throws AppError `not_found`; `conflict` for a taken name; `forbidden` for a group that holds more than the caller.
+ * @throws AppError `not_found`; `conflict` for a taken name, or if the group is not as expected; `forbidden` for a group
+ * that holds more than the caller.
  */
 export async function updateUserGroup(
   deps: PeopleDeps,
@@ -97,6 +99,7 @@ export async function updateUserGroup(
   await changePeople(deps, async (tx) => {
     const group = await findGroupFor(tx, caller, id);
     const from = { name: group.name, description: group.description };
+    refuseChanged(`User group ${group.name}`, from, request.expected);
     const to = { name: name ?? from.name, description: request.description ?? from.description };
     await updateUserGroupRow(tx, id, to, deps.now());
     await recordAudit(tx, {

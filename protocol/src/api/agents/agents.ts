@@ -1,6 +1,6 @@
 // Agents as people see and manage them: their state, labels, current steps, and why one is not connected.
 import { type Static, Type } from 'typebox';
-import { Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
+import { Changes, Closed, Id, Nullable, Page, pageQuery, Timestamp } from '../schema-parts.ts';
 import { LabelsSchema } from '../targets/targets.ts';
 
 /**
@@ -128,4 +128,5 @@ export const AgentQuerySchema = Closed({
 });
 export type AgentQuery = Static<typeof AgentQuerySchema>;
 /** Replaces all labels. */
-export const PutAgentLabelsRequestSchema = Closed({ labels: LabelsSchema });
+export const PutAgentLabelsRequestSchema = Changes({ labels: LabelsSchema });
+export type PutAgentLabelsRequest = Static<typeof PutAgentLabelsRequestSchema>;

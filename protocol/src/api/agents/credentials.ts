@@ -2,7 +2,7 @@
 // the secret.
 import { type Static, Type } from 'typebox';
 import { SealedCredentialSchema } from '../../agent/lease.ts';
-import { CalendarDate, Closed, Id, Nullable, pageQuery, Timestamp } from '../schema-parts.ts';
+import { CalendarDate, Changes, Closed, Id, Nullable, pageQuery, Timestamp } from '../schema-parts.ts';
 import { Description, DisplayName } from '../text.ts';
 
 export const credentialKinds = [
@@ -64,11 +64,12 @@ export const CreateCredentialVersionRequestSchema = Closed({
   expiresOn: Type.Optional(Nullable(CalendarDate)),
   sealed: SealedCredentialSchema,
 });
-/** Changes what is stored outside the seal; the sealed secret stays as it is. */
-export const UpdateCredentialRequestSchema = Closed({
-  description: Description(1000),
-  expiresOn: Nullable(CalendarDate),
+/** Changes what is stored outside the seal; omitted fields and the sealed secret stay as they are. */
+export const UpdateCredentialRequestSchema = Changes({
+  description: Type.Optional(Description(1000)),
+  expiresOn: Type.Optional(Nullable(CalendarDate)),
 });
+export type UpdateCredentialRequest = Static<typeof UpdateCredentialRequestSchema>;
 export const CredentialQuerySchema = Closed({
   ...pageQuery,
   search: Type.Optional(

@@ -113,7 +113,7 @@ export const CreateUserGroupRequestSchema = Closed({
 });
 export type CreateUserGroupRequest = Static<typeof CreateUserGroupRequestSchema>;
 /** Omitted fields stay as they are. Members are added and removed one by one, or through the user. */
-export const UpdateUserGroupRequestSchema = Closed({
+export const UpdateUserGroupRequestSchema = Changes({
   name: Type.Optional(DisplayName()),
   description: Type.Optional(Description(2_000)),
 });

@@ -89,7 +89,8 @@ export function credentialRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       permission: 'credentials.edit',
       scoped: true,
       summary: 'Change a credential’s description and the day on which its secret expires',
-      description: 'The sealed secret and its version stay unchanged.',
+      description:
+        'Fields that are left out stay unchanged, as do the sealed secret and its version. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: UpdateCredentialRequestSchema,

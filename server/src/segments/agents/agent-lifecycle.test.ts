@@ -1,3 +1,4 @@
+import type { Labels } from '@opsconductor/protocol';
 import { encodeBase64 } from '@opsconductor/protocol/sealing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority } from '../../auth/authority.ts';
@@ -84,8 +85,21 @@ describe('draining and labels', () => {
     expect((await undrainAgent(t.sql, agentId, t.caller)).drainRequestedAt).toBeNull();
     await undrainAgent(t.sql, agentId, t.caller);
     const labels = { rack: '7', spare: '' };
-    expect((await putAgentLabels(t.sql, agentId, labels, t.caller)).labels).toEqual(labels);
+    expect((await putAgentLabels(t.sql, agentId, { labels }, t.caller)).labels).toEqual(labels);
     expect(await audited(agentId)).toEqual(['agent.drained', 'agent.undrained', 'agent.labelled']);
+  });
+
+  it('labels that somebody else has changed meanwhile are not replaced', async () => {
+    const { first } = await makePair('relabelled');
+    const { agentId } = first.enrolled;
+    const put = (labels: Labels, was: Labels) =>
+      putAgentLabels(t.sql, agentId, { labels, expected: { labels: was } }, t.caller);
+    await put({ rack: '7' }, {});
+    await expect(put({ spare: '' }, {})).rejects.toMatchObject({
+      code: 'conflict',
+      details: [{ path: 'expected.labels', message: 'Is {"rack":"7"} by now.' }],
+    });
+    expect((await put({ rack: '7', spare: '' }, { rack: '7' })).labels).toEqual({ rack: '7', spare: '' });
   });
 
   it('needs the right to manage agents of the segment; without the right to read it, nothing is found', async () => {

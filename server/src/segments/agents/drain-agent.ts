@@ -1,7 +1,8 @@
 // A drained agent takes nothing new and finishes what it has. Claims and completions read its row, so this applies
 // whichever server it is connected to and however often it reconnects.
-import type { AgentDetail, Labels } from '@opsconductor/protocol';
+import type { AgentDetail, PutAgentLabelsRequest } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
+import { refuseChanged } from '../../refuse-changed.ts';
 import { setDrain, setLabels } from '../../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { notifyProgress } from '../../store/runs/progress/progress-notices.ts';
@@ -31,11 +32,17 @@ export function undrainAgent(sql: Sql, id: number, caller: Caller): Promise<Agen
 
 /**
  * Replaces the labels of an agent.
- * @throws {AppError} like `changeAgent`.
+ * @throws {AppError} like `changeAgent`; `conflict` if they are not as expected.
  */
-export function putAgentLabels(sql: Sql, id: number, labels: Labels, caller: Caller): Promise<AgentDetail> {
+export function putAgentLabels(
+  sql: Sql,
+  id: number,
+  { labels, expected }: PutAgentLabelsRequest,
+  caller: Caller,
+): Promise<AgentDetail> {
   refuseUnstorableText(labels, 'labels');
   return changeAgent(sql, id, caller, async (tx, agent) => {
+    refuseChanged(`Agent ${agent.name}`, { labels: agent.labels }, expected);
     await setLabels(tx, id, labels);
     return { action: 'agent.labelled', detail: { from: agent.labels, to: labels } };
   });

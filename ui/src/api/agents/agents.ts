@@ -1,4 +1,4 @@
-import type { Agent, AgentDetail, Labels } from '@opsconductor/protocol';
+import type { Agent, AgentDetail, PutAgentLabelsRequest } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { isUnknownParameter } from '../older-server.ts';
@@ -46,6 +46,6 @@ export function decideAgent(id: number, decision: AgentDecision): Promise<AgentD
   return request('POST', apiPaths.agentDecision(id, decision), { body: {} });
 }
 
-export function putAgentLabels(id: number, labels: Labels): Promise<AgentDetail> {
-  return request('PUT', apiPaths.agentLabels(id), { body: { labels } });
+export function putAgentLabels(id: number, change: PutAgentLabelsRequest): Promise<AgentDetail> {
+  return request('PUT', apiPaths.agentLabels(id), { body: change });
 }

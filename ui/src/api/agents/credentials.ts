@@ -1,4 +1,4 @@
-import type { Credential, CredentialUsage } from '@opsconductor/protocol';
+import type { Credential, CredentialUsage, UpdateCredentialRequest } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { type Page, type PageQuery, readAll } from '../page.ts';
@@ -26,11 +26,12 @@ export function replaceCredential(id: string, body: unknown): Promise<Credential
 }
 
 /** Updates the fields that are not sealed. */
-export function updateCredential(
-  id: string,
-  beside: { description: string; expiresOn: string | null },
-): Promise<Credential> {
-  return request('PUT', apiPaths.credential(id), { body: beside });
+export function updateCredential(id: string, change: UpdateCredentialRequest): Promise<Credential> {
+  return request('PUT', apiPaths.credential(id), { body: change });
+}
+
+export function fetchCredential(id: string, signal?: AbortSignal): Promise<Credential> {
+  return request('GET', apiPaths.credential(id), { signal });
 }
 
 export function fetchCredentialUsage(id: string, signal?: AbortSignal): Promise<CredentialUsage> {

@@ -12,7 +12,8 @@ import { fetchVerifiedKey } from '../verified-key.ts';
 export async function saveSealed(credential: {
   segmentId: number;
   name: string;
-  description: string;
+  /** `undefined`: stays as it is. */
+  description: string | undefined;
   /** Last day on which the secret is valid. */
   expiresOn: string | null;
   secret: CredentialSecret;

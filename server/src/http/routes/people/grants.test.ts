@@ -211,6 +211,11 @@ describe('a user group', () => {
       description: 'Night shift',
     });
     expect(changed).toMatchObject({ name: 'ops', description: 'Night shift', members: 1, grants: 1 });
+    const outdated = { name: 'devs', description: 'Day shift', expected: { name: 'ops', description: '' } };
+    const refused = await t.call<ErrorBody>('PUT', `user-groups/${group.id}`, admin.token, outdated, 409);
+    expect(refused.error.details).toEqual([
+      { path: 'expected.description', found: '""', message: 'Is "Night shift" by now.' },
+    ]);
     expect((await me(ada.token)).permissions).toEqual(['read', 'self']);
     const list = await t.call<{ items: UserGroup[] }>('GET', 'user-groups?search=OP', admin.token);
     expect(list.items).toEqual([changed]);

@@ -71,6 +71,8 @@ function editRoutes(deps: PeopleDeps): RouteSpec[] {
       path: '/api/v1/user-groups/:id',
       permission,
       summary: 'Rename or describe a user group',
+      description:
+        'Fields that are left out stay unchanged. `expected` gives the values that fields had before the change; if any of them differs by now, the answer is 409, with a detail for each.',
       tag,
       params,
       body: UpdateUserGroupRequestSchema,

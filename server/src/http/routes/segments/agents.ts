@@ -49,11 +49,13 @@ export function agentRoutes(deps: AgentDeps): RouteSpec[] {
       permission: 'agents.manage',
       scoped: true,
       summary: 'Replace the labels of an agent',
+      description:
+        '`expected` gives the labels that it had before the change; if it has others by now, the answer is 409, and nothing is changed.',
       tag,
       params,
       body: PutAgentLabelsRequestSchema,
       success: { status: 200, schema: AgentDetailSchema },
-      handle: (request) => putAgentLabels(sql, request.params.id, request.body.labels, callerOf(request)),
+      handle: (request) => putAgentLabels(sql, request.params.id, request.body, callerOf(request)),
     }),
     ...decisionRoutes(deps),
   ];
