@@ -43,7 +43,7 @@ const forms: Record<string, Form> = {
     nearest: (given) => given.replaceAll(/[^A-Za-z0-9_./-]+/g, '-').replace(/^[_./-]+|[_./-]+$/g, ''),
   },
   [hostPattern]: {
-    text: 'a host name or an IP address alone: the port and the user have fields of their own',
+    text: 'a host name or an IP address alone (IPv4: four numbers of 0 to 255): the port and the user have fields of their own',
     nearest: (given) =>
       given
         .replace(/^\w+:\/\//, '')

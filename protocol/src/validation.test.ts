@@ -248,7 +248,10 @@ describe('the host of a target', () => {
   const messageOf = (host: string) =>
     detailsOf(CreateTargetRequestSchema, { segmentId: 1, name: 'web-1', host })[0]?.message;
 
-  test.each(['web-1', 'web_1.example.com.', '10.0.0.1', '::1', 'fe80:0:0:0:1:2:3:4'])('may be %s', (host) => {
+  test.each([
+    ...['web-1', 'web_1.example.com.', '7-up', '10.0.0.1.nip.example', '1e1'],
+    ...['10.0.0.1', '255.255.255.255', '0.0.0.0', '::1', 'fe80:0:0:0:1:2:3:4', '::ffff:10.0.0.1'],
+  ])('may be %s', (host) => {
     expect(messageOf(host)).toBeUndefined();
   });
 
@@ -260,10 +263,18 @@ describe('the host of a target', () => {
     ['ssh://deploy@web-1:22', 'web-1'],
   ])('is refused with what is not part of it: %s', (host, alone) => {
     expect(messageOf(host)).toBe(
-      `Must be a host name or an IP address alone: the port and the user have fields of their own; write ${alone}.`,
+      `Must be a host name or an IP address alone (IPv4: four numbers of 0 to 255): the port and the user have fields of their own; write ${alone}.`,
     );
   });
 });
+
+test.each(['10.0.0.300', '10.0.0', '10', '010.0.0.1', '10.0.0.1.', '1.2.3.4.5'])(
+  'digits and dots that are no IPv4 address are no host: %s',
+  (host) => {
+    const [problem] = detailsOf(CreateTargetRequestSchema, { segmentId: 1, name: 'web-1', host });
+    expect(problem).toMatchObject({ path: 'host', found: JSON.stringify(host) });
+  },
+);
 
 test('the request schemas compile in strict mode and fill their defaults', () => {
   expect(ajv.compile(CreateTargetRequestSchema)({ segmentId: 1, name: 'web-1', host: '10.0.0.1' })).toBe(

@@ -115,8 +115,12 @@ export const TargetSchema = Type.Object({
 });
 export type Target = Static<typeof TargetSchema>;
 
-/** One colon alone is not in an IPv6 address: it stands before a port, which has a field of its own. */
-export const hostPattern = '^(?![^:]*:[^:]*$)[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:.])?$';
+const octet = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
+/**
+ * Digits and dots alone are an IPv4 address of four parts: some resolvers read `10.1` and `010.0.0.1` as addresses, and
+ * others as names. One colon alone is not in an IPv6 address: it stands before a port, which has a field of its own.
+ */
+export const hostPattern = `^(?:(?=${octet}(?:\\.${octet}){3}$)|(?![0-9.]+$))(?![^:]*:[^:]*$)[A-Za-z0-9:]([A-Za-z0-9_.:-]*[A-Za-z0-9:.])?$`;
 const Host = Type.String({
   minLength: 1,
   maxLength: 253,
