@@ -88,115 +88,158 @@ export async function transferBetween(
   context: StepContext,
   end: TargetEnd,
 ): Promise<StepOutcome> {
-  const lines = new TransferLines(context.output);
-  const report = new TransferReport((failure) => lines.failed(failure));
-  const share = new MemoryShare();
-  const unfinished = new Map<string, string>();
-  const meter = new ProgressMeter((progress) => context.transfers.progress(progress));
-  let beganMs: number | undefined;
-  // A server that no longer answers must not delay a stop. Until the timer fires, unfinished files are removed.
-  let stopTimer: NodeJS.Timeout | undefined;
-  const onStop = () => {
-    stopTimer = setTimeout(() => void end.close(), stopGraceMs);
-  };
-  // Every waiting file listens to the signal.
-  setMaxListeners(0, context.signal);
-  context.signal.addEventListener('abort', onStop);
-  let outcome: StepOutcome;
-  try {
-    outcome = await transfer();
-  } finally {
-    context.signal.removeEventListener('abort', onStop);
-    clearTimeout(stopTimer);
-    meter.stop();
-    share.release();
-    await end.close();
-  }
-  if (beganMs === undefined) return outcome;
-  const elapsedMs = Math.round(performance.now() - beganMs);
-  for (const row of report.rows)
-    if (row.status === 'planned') lines.planned(row.operation, pathOf(row, plan));
-  lines.sumUp(report.totals, plan, elapsedMs);
-  context.transfers.report({ totals: report.totals, rows: report.rows.map(shown) });
-  return {
-    ...outcome,
-    executionTimeMs: elapsedMs,
-    ...(end.carrier === undefined ? {} : { ssh: end.carrier }),
-  };
+  return new Transfer(deps, { plan, context, end }).run();
+}
 
-  async function transfer(): Promise<StepOutcome> {
-    const trees = { local: new LocalTree(deps.policy), remote: end.tree };
-    let ends: Ends | undefined;
+class Transfer {
+  readonly #plan: TransferPlan;
+  readonly #context: StepContext;
+  readonly #end: TargetEnd;
+  readonly #local: LocalTree;
+  readonly #lines: TransferLines;
+  readonly #report: TransferReport;
+  readonly #meter: ProgressMeter;
+  readonly #share = new MemoryShare();
+  /** Temporary names of files that were begun, by path. */
+  readonly #unfinished = new Map<string, string>();
+  #beganMs: number | undefined;
+
+  constructor(
+    { policy }: Pick<TransferDeps, 'policy'>,
+    { plan, context, end }: { plan: TransferPlan; context: StepContext; end: TargetEnd },
+  ) {
+    this.#plan = plan;
+    this.#context = context;
+    this.#end = end;
+    this.#local = new LocalTree(policy);
+    this.#lines = new TransferLines(context.output);
+    this.#report = new TransferReport((failure) => this.#lines.failed(failure));
+    this.#meter = new ProgressMeter((progress) => context.transfers.progress(progress));
+  }
+
+  async run(): Promise<StepOutcome> {
+    const outcome = await this.#untilStopped();
+    if (this.#beganMs === undefined) return outcome;
+    const elapsedMs = Math.round(performance.now() - this.#beganMs);
+    this.#tell(elapsedMs);
+    const { carrier } = this.#end;
+    return { ...outcome, executionTimeMs: elapsedMs, ...(carrier === undefined ? {} : { ssh: carrier }) };
+  }
+
+  /** A server that no longer answers must not delay a stop. For a while after one, unfinished files are removed. */
+  async #untilStopped(): Promise<StepOutcome> {
+    const { signal } = this.#context;
+    let stopTimer: NodeJS.Timeout | undefined;
+    const onStop = () => {
+      stopTimer = setTimeout(() => void this.#end.close(), stopGraceMs);
+    };
+    // Every waiting file listens to the signal.
+    setMaxListeners(0, signal);
+    signal.addEventListener('abort', onStop);
     try {
-      // Checked first: what the policy forbids needs no connection.
-      await trees.local.check(plan.localPath, plan.direction === 'pull' && !plan.dryRun);
-      await end.open();
-      await context.beforeStart();
-      beganMs = performance.now();
-      meter.start();
-      ends = await findEnds(plan, trees);
-      await copyAndDelete(ends);
-      return endOutcome(report, plan);
-    } catch (error) {
-      if (beganMs !== undefined && !context.signal.aborted) report.endAll(plan, error);
-      return failureOutcome(error, { context, report, hasBegun: beganMs !== undefined });
+      return await this.#transfer();
     } finally {
-      if (ends !== undefined) await closeEnds(ends);
-      lines.left((await end.removeLeft?.()) ?? []);
-      if (plan.isStaged !== true) lines.kept(shownFiles(unfinished));
-      await trees.local.close();
+      signal.removeEventListener('abort', onStop);
+      clearTimeout(stopTimer);
+      this.#meter.stop();
+      this.#share.release();
+      await this.#end.close();
     }
   }
 
-  function shownFiles(files: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
-    if (plan.direction === 'pull' || end.shownPath === undefined) return files;
-    return new Map([...files].map(([path, name]) => [end.shownPath?.(path) ?? path, name]));
+  async #transfer(): Promise<StepOutcome> {
+    const [plan, context, end, report] = [this.#plan, this.#context, this.#end, this.#report];
+    let ends: Ends | undefined;
+    try {
+      // Checked first: what the policy forbids needs no connection.
+      await this.#local.check(plan.localPath, plan.direction === 'pull' && !plan.dryRun);
+      await end.open();
+      await context.beforeStart();
+      this.#beganMs = performance.now();
+      this.#meter.start();
+      ends = await findEnds(plan, { local: this.#local, remote: end.tree });
+      await this.#copyAndDelete(ends);
+      return endOutcome(report, plan);
+    } catch (error) {
+      const hasBegun = this.#beganMs !== undefined;
+      if (hasBegun && !context.signal.aborted) report.endAll(plan, error);
+      return failureOutcome(error, { context, report, hasBegun });
+    } finally {
+      if (ends !== undefined) await closeEnds(ends);
+      this.#lines.left((await end.removeLeft?.()) ?? []);
+      if (plan.isStaged !== true) this.#lines.kept(this.#shownUnfinished());
+      await this.#local.close();
+    }
   }
 
-  function shown(row: TransferRow): TransferRow {
-    if (row.remotePath === undefined || end.shownPath === undefined) return row;
-    return { ...row, remotePath: end.shownPath(row.remotePath) };
-  }
-
-  function smallFiles(conduct: Conduct) {
-    const { mover } = end;
-    if (mover === undefined || !mayGoTogether(plan)) return undefined;
-    return (top: () => string) =>
-      new SmallFiles(mover({ top, keepsTimes: plan.preserveTimes, moved: conduct.moved }), {
-        signal: conduct.signal,
-        share,
-      });
-  }
-
-  async function copyAndDelete(ends: Ends): Promise<void> {
-    const conduct: Conduct = {
-      buffers: new ChunkBuffers(share),
-      rateLimit: plan.bytesPerSecond === undefined ? undefined : new RateLimit(plan.bytesPerSecond),
-      signal: context.signal,
-      verify: plan.verify,
-      resume: plan.resume,
-      retries: plan.retries,
-      ends: `${context.target.host}:${context.target.port} ${context.become?.user ?? context.credential.user}`,
-      unfinished,
-      looksAt: () => share.countEntry(),
-      moved: (bytes) => {
-        share.countMade();
-        meter.moved(bytes);
-      },
-      found: (bytes) => meter.isThere(bytes),
-    };
+  async #copyAndDelete(ends: Ends): Promise<void> {
+    const plan = this.#plan;
+    const conduct = this.#conduct();
     const listings = new Listings();
     const deletions = await mirrorDeletions(ends, plan, conduct, listings);
     await new TreeCopy({
       plan,
       conduct,
-      report,
-      progress: meter,
+      report: this.#report,
+      progress: this.#meter,
       listings,
-      smallFiles: smallFiles(conduct),
+      smallFiles: this.#smallFiles(conduct),
     }).copy(ends);
-    meter.counted();
-    await deletions.carryOut(report);
+    this.#meter.counted();
+    await deletions.carryOut(this.#report);
+  }
+
+  #conduct(): Conduct {
+    const { bytesPerSecond, verify, resume, retries } = this.#plan;
+    const { target, become, credential, signal } = this.#context;
+    return {
+      buffers: new ChunkBuffers(this.#share),
+      rateLimit: bytesPerSecond === undefined ? undefined : new RateLimit(bytesPerSecond),
+      signal,
+      verify,
+      resume,
+      retries,
+      ends: `${target.host}:${target.port} ${become?.user ?? credential.user}`,
+      unfinished: this.#unfinished,
+      looksAt: () => this.#share.countEntry(),
+      moved: (bytes) => {
+        this.#share.countMade();
+        this.#meter.moved(bytes);
+      },
+      found: (bytes) => this.#meter.isThere(bytes),
+    };
+  }
+
+  #smallFiles({ moved, signal }: Conduct) {
+    const { mover } = this.#end;
+    const { preserveTimes: keepsTimes } = this.#plan;
+    if (mover === undefined || !mayGoTogether(this.#plan)) return undefined;
+    return (top: () => string) =>
+      new SmallFiles(mover({ top, keepsTimes, moved }), { signal, share: this.#share });
+  }
+
+  // ---- what people are told
+
+  #tell(elapsedMs: number): void {
+    const { rows, totals } = this.#report;
+    for (const row of rows)
+      if (row.status === 'planned') this.#lines.planned(row.operation, pathOf(row, this.#plan));
+    this.#lines.sumUp(totals, this.#plan, elapsedMs);
+    this.#context.transfers.report({ totals, rows: rows.map((row) => this.#shown(row)) });
+  }
+
+  #shown(row: TransferRow): TransferRow {
+    const { remotePath } = row;
+    return remotePath === undefined ? row : { ...row, remotePath: this.#shownPath(remotePath) };
+  }
+
+  #shownUnfinished(): ReadonlyMap<string, string> {
+    if (this.#plan.direction === 'pull') return this.#unfinished;
+    return new Map([...this.#unfinished].map(([path, name]) => [this.#shownPath(path), name]));
+  }
+
+  #shownPath(path: string): string {
+    return this.#end.shownPath?.(path) ?? path;
   }
 }
 
