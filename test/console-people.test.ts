@@ -274,7 +274,14 @@ test('what an administrator grants opens the other browser’s pages, and what i
   const grant = dialog.getByRole('button', { name: 'Grant', exact: true });
   expect(await grant.isDisabled()).toBe(true);
   await dialog.getByRole('combobox', { name: 'On', exact: true }).fill('dm');
-  await dialog.getByRole('listbox').getByRole('option', { name: 'dmz' }).click();
+  await dialog.getByRole('listbox').getByRole('option', { name: 'dmz', selected: true }).waitFor();
+  await page.keyboard.press('Enter');
+  // The keyboard goes on where the field was, not at the top of the dialog.
+  const change = dialog.getByRole('button', { name: 'Change dmz' });
+  await eventually(() => change.evaluate((button) => button.ownerDocument.activeElement === button)).toBe(
+    true,
+  );
+  await dialog.getByText('On segment dmz, grace will hold').waitFor();
   await grant.click();
   await page.getByRole('button', { name: 'Revoke role viewer, segment dmz' }).waitFor();
 
