@@ -1,7 +1,7 @@
 // Reads YAML 1.2 (core schema) to a JSON value, with the position of everything in it. The text may be hostile: values
 // are counted and nesting is limited, aliases are expanded within that count, and we check for equal keys ourselves,
 // because the library compares each with every other.
-import { type ErrorDetail, ownYamlErrors, yamlBracketProblem } from '@opsconductor/protocol';
+import { type ErrorDetail, ownYamlErrors, yamlErrorWords } from '@opsconductor/protocol';
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type YAMLMap } from 'yaml';
 import { composeDocuments } from './compose-documents.ts';
 import { type Place, Places } from './places.ts';
@@ -44,9 +44,7 @@ export function readYamlValue(text: string, limits: YamlLimits = defaultLimits):
     if (errors.length > 0) {
       const told = errors
         .slice(0, maxProblems)
-        .map((error) =>
-          problem(placeAt(error.pos[0]), yamlBracketProblem(text, error) ?? wordsOf(error.code)),
-        );
+        .map((error) => problem(placeAt(error.pos[0]), yamlErrorWords(text, error)));
       return { problems: told };
     }
     if (document === undefined || document.contents === null) {
@@ -91,33 +89,6 @@ function compose(text: string, lines: LineCounter, { maxDepth, maxTokens }: Yaml
         ),
     },
   );
-}
-
-const words: Record<string, string> = {
-  ALIAS_PROPS: 'An alias has no properties of its own.',
-  BAD_ALIAS: 'This is not an alias; put text that begins with * in quotes.',
-  BAD_DIRECTIVE: 'This directive is not known.',
-  BAD_DQ_ESCAPE:
-    'This escape is not known in double quotes; write `\\\\` for a backslash, or use single quotes.',
-  BAD_INDENT: 'This is not indented as what it belongs to.',
-  BAD_PROP_ORDER: 'Anchors and tags stand before the value, after its `- ` or `key:`.',
-  BAD_SCALAR_START: 'Text can’t begin with this character; put it in quotes.',
-  BLOCK_AS_IMPLICIT_KEY: 'A key takes one line, and `: ` begins a value; put text with `: ` in quotes.',
-  BLOCK_IN_FLOW: 'Inside [ ] and { } nothing is written in lines with indents.',
-  DUPLICATE_KEY: 'This key occurs twice.',
-  KEY_OVER_1024_CHARS: 'A key has 1024 characters at most.',
-  MISSING_CHAR: 'Something is missing here: a comma, a quote, a colon or a closing bracket.',
-  MULTILINE_IMPLICIT_KEY: 'A key takes one line; is a colon missing?',
-  MULTIPLE_ANCHORS: 'A value has one anchor.',
-  MULTIPLE_DOCS: 'A second document begins here; send one.',
-  MULTIPLE_TAGS: 'A value has one tag.',
-  TAB_AS_INDENT: 'Indents are spaces; here is a tab.',
-  TAG_RESOLVE_FAILED: 'This tag is not known; leave it out.',
-  UNEXPECTED_TOKEN: 'This means nothing here.',
-};
-
-function wordsOf(code: string): string {
-  return words[code] ?? `This is not YAML (${code.toLowerCase().replaceAll('_', ' ')}).`;
 }
 
 class Reading {

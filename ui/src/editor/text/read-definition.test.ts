@@ -9,3 +9,10 @@ test('a placeholder without quotes inside braces is one problem, which says so',
   ]);
   expect(text.slice(0, problems[0]?.from)).toMatch(/echo \$$/);
 });
+
+test('a command with a colon and a space says what to write instead', () => {
+  const text = "steps:\n  - name: a\n    config:\n      command: echo 'error: odd'\n";
+  expect(readDefinition(text).problems.map(({ message }) => message)).toEqual([
+    'A key takes one line, and `: ` begins a value; put text with `: ` in quotes, or below it, after `|`.',
+  ]);
+});

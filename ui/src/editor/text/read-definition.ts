@@ -1,6 +1,6 @@
 // Parses the text of a definition: its value, where each part is, and what can't be read. YAML 1.2, of which JSON is a
 // subset.
-import { ownYamlErrors, yamlBracketProblem } from '@opsconductor/protocol';
+import { ownYamlErrors, yamlErrorWords } from '@opsconductor/protocol';
 import {
   type Document,
   isMap,
@@ -44,7 +44,7 @@ export function readDefinition(text: string): DefinitionText {
     lineCounter: new LineCounter(),
   });
   const problems: TextProblem[] = ownYamlErrors(text, doc.errors).map((error) => ({
-    message: yamlBracketProblem(text, error) ?? sentence(error.code, error.message),
+    message: sentence(error.code, error.message) ?? yamlErrorWords(text, error),
     from: Math.min(error.pos[0], text.length),
     to: Math.min(Math.max(error.pos[1], error.pos[0] + 1), text.length),
   }));
@@ -57,8 +57,8 @@ export function readDefinition(text: string): DefinitionText {
   }
 }
 
-/** Rewords the parser's message for people who seldom write YAML. */
-function sentence(code: string, message: string): string {
+/** Words for the console, where they differ from the server's. */
+function sentence(code: string, message: string): string | undefined {
   switch (code) {
     case 'DUPLICATE_KEY':
       return 'This key appears twice; remove one of them.';
@@ -67,11 +67,11 @@ function sentence(code: string, message: string): string {
     case 'BAD_INDENT':
       return `The indentation is wrong. ${message}.`;
     case 'MISSING_CHAR':
-      return /quote/.test(message) ? 'The quoted text does not end; close it.' : `${message}.`;
+      return /quote/.test(message) ? 'The quoted text does not end; close it.' : undefined;
     case 'MULTIPLE_DOCS':
       return 'A definition is one document; remove what begins with `---`.';
     default:
-      return `${message.replace(/\.$/, '')}.`;
+      return undefined;
   }
 }
 
