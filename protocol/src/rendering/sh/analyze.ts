@@ -76,6 +76,11 @@ function unreadable({ at, why }: { at: number; why: string }, holes: readonly Ho
   return { sites: new Map(), refusals };
 }
 
+interface OpenedReaders {
+  any: CodeReader | undefined;
+  named: CodeReader | undefined;
+}
+
 class ShellAnalysis {
   readonly #script: Script;
   readonly #verdicts: ShellVerdicts;
@@ -84,6 +89,7 @@ class ShellAnalysis {
   readonly #words: WordChecks;
   readonly #isBash: boolean;
   #isOutputRefused = false;
+  #openedReaders: OpenedReaders | undefined;
 
   constructor(
     script: Script,
@@ -108,30 +114,23 @@ class ShellAnalysis {
   #list(list: List): void {
     for (const { commands } of list.pipelines) {
       const last = commands.findLastIndex((command) => this.#readers.of(command) !== undefined);
+      const reader = last < 0 ? undefined : this.#readers.of(commands[last] as Command);
       const lastOutput = commands.findLastIndex((command) => this.#readers.ofOutputs(command) !== undefined);
+      const ofOutput = lastOutput < 0 ? undefined : this.#readers.ofOutputs(commands[lastOutput] as Command);
       commands.forEach((command, index) => {
-        if (index < last) {
-          const reader = this.#readers.of(commands[last] as Command) as CodeReader;
-          this.#verdicts.refuseInterpreter(
-            inCommand(command, this.#holders.holds),
-            reader.name,
-            reader,
-            true,
-          );
-        }
-        if (index <= lastOutput) {
-          const reader = this.#readers.ofOutputs(commands[lastOutput] as Command) as CodeReader;
-          this.#verdicts.refuseInterpreter(
-            inCommand(command, this.#holders.holds),
-            reader.name,
-            reader,
-            true,
-          );
-          if (isExec(command)) this.#refuseOutput(reader);
+        if (reader !== undefined && index < last) this.#refuseInput(command, reader);
+        if (ofOutput !== undefined && index <= lastOutput) {
+          this.#refuseInput(command, ofOutput);
+          if (isExec(command)) this.#refuseOutput(ofOutput);
         }
         this.#command(command);
       });
     }
+  }
+
+  /** Refuses what a command has, since it goes into the input of the reader. */
+  #refuseInput(command: Command, reader: CodeReader): void {
+    this.#verdicts.refuseInterpreter(inCommand(command, this.#holders.holds), reader.name, reader, true);
   }
 
   /** `exec > >(sh)`: for all that follows. */
@@ -151,15 +150,32 @@ class ShellAnalysis {
     const isInput = redirects.some(
       ({ operator, descriptor }) => operator.startsWith('<') && /^0?$/.test(descriptor),
     );
-    const input = [...inInput(redirects, this.#holders.holds)];
+    const { any, named } = this.#readersOfOpened();
+    const reader = isInput ? any : named;
+    if (reader !== undefined)
+      this.#verdicts.refuseInterpreter(inInput(redirects, this.#holders.holds), reader.name, reader, true);
+  }
+
+  /**
+   * The first command that would run what `exec` opens as its input, and the first that names where it is opened. Looked
+   * for once, since every line may be an `exec`; the first one is enough, since each place is refused once.
+   */
+  #readersOfOpened(): OpenedReaders {
+    if (this.#openedReaders !== undefined) return this.#openedReaders;
+    const found: OpenedReaders = { any: undefined, named: undefined };
     for (const command of commandsIn(this.#script.list)) {
+      const reader = this.#readers.of(command);
+      if (reader === undefined) continue;
+      found.any ??= reader;
       const isNamed =
         command.redirects.some(({ operator }) => operator === '<&') ||
         command.words.some((word) => /^\/(dev|proc\/self)\/fd\//.test(literalOf(word) ?? ''));
-      if (!isInput && !isNamed) continue;
-      const reader = this.#readers.of(command);
-      if (reader !== undefined) this.#verdicts.refuseInterpreter(input, reader.name, reader, true);
+      if (!isNamed) continue;
+      found.named = reader;
+      break;
     }
+    this.#openedReaders = found;
+    return found;
   }
 
   #command(command: Command): void {

@@ -185,9 +185,13 @@ export class Holders {
       this.#connect(upstream, input as Place);
       this.#connect(openedInput, input as Place);
     }
-    for (const path of filesWritten(command)) {
-      this.#flow(inCommand(command, everyVariable), filePlace(path));
-      this.#connect(input, filePlace(path));
+    const files = filesWritten(command);
+    if (files.length > 0) {
+      // Read once, as a command may have thousands of files and of values.
+      const output = this.#newInput();
+      this.#flow(inCommand(command, everyVariable), output);
+      this.#connect(input, output);
+      for (const path of files) this.#connect(output, filePlace(path));
     }
     const isFunction = command.kind === 'compound' && command.what === 'function';
     if (isFunction && command.name !== undefined)

@@ -53,9 +53,12 @@ export class ShellVerdicts extends Verdicts {
       return;
     }
     const { name } = source;
+    const at = this.#at ?? source.at;
+    // Places deep in a script are refused for each command around them.
+    if (this.isRefused(at)) return;
     const subject = `${holderText(name)} the value of ${this.#valueIn(name) ?? ''},`;
     const shown = name !== anyVariable && !/[>()]/.test(name) ? `$${name}` : '$name';
-    this.refuseVariable(this.#at ?? source.at, { subject, shown }, reason);
+    this.refuseVariable(at, { subject, shown }, reason);
   }
 }
 

@@ -203,9 +203,26 @@ export function* inCommand(command: Command, holds: Holds): Generator<Source> {
   for (const list of command.lists) yield* inList(list, holds);
 }
 
+/**
+ * What is in each list, whether it holds a value or not. Kept, because each command around a list asks for it: a script
+ * of lists inside one another would be read once for each of them.
+ */
+const inLists = new WeakMap<List, readonly Source[]>();
+const every = () => true;
+
 /** Yields the values in all commands of a list. */
 export function* inList(list: List, holds: Holds): Generator<Source> {
-  for (const { commands } of list.pipelines) for (const command of commands) yield* inCommand(command, holds);
+  for (const source of allIn(list)) if (source.kind === 'hole' || holds(source.name)) yield source;
+}
+
+function allIn(list: List): readonly Source[] {
+  const known = inLists.get(list);
+  if (known !== undefined) return known;
+  const found: Source[] = [];
+  for (const { commands } of list.pipelines)
+    for (const command of commands) for (const source of inCommand(command, every)) found.push(source);
+  inLists.set(list, found);
+  return found;
 }
 
 /** Yields every command in a list at any depth, including those in substitutions. */

@@ -67,6 +67,11 @@ export class Verdicts {
     this.refuseText({ at, message: `${subject} ${reason.why}`, fix: reason.fix(shown) });
   }
 
+  /** Whether a place where no placeholder stands is refused. */
+  isRefused(at: number): boolean {
+    return this.#refusals.has(`text ${at}`);
+  }
+
   /** Refuses a place where no placeholder stands. */
   refuseText(refusal: Refusal): void {
     this.#refuse(`text ${refusal.at}`, refusal);

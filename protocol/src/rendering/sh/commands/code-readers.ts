@@ -27,6 +27,7 @@ export class CodeReaders {
   readonly #aliases: ReadonlySet<string>;
   readonly #ofFunction = new Map<string, CodeReader>();
   readonly #of = new Map<Command, Within>();
+  readonly #inList = new Map<List, Within>();
   /** Files that the script runs. */
   readonly #scripts: ReadonlySet<string>;
 
@@ -61,7 +62,10 @@ export class CodeReaders {
   of(command: Command): CodeReader | undefined {
     // Declaring a function doesn't run it.
     if (command.kind === 'compound' && command.what === 'function') return undefined;
-    const { reader, calls } = this.#within(command);
+    return this.#readerOf(this.#within(command));
+  }
+
+  #readerOf({ reader, calls }: Within): CodeReader | undefined {
     if (reader !== undefined) return reader;
     const called = calls.find((name) => this.#ofFunction.has(name));
     return called === undefined ? undefined : this.#ofFunction.get(called);
@@ -72,10 +76,8 @@ export class CodeReaders {
     const file = filesWritten(command).find((written) => this.#scripts.has(written));
     if (file !== undefined) return { name: file, why: 'the script runs' };
     for (const list of outputsOf(command)) {
-      for (const inner of commandsIn(list)) {
-        const reader = this.of(inner);
-        if (reader !== undefined) return reader;
-      }
+      const reader = this.#readerOf(this.#ofList(list));
+      if (reader !== undefined) return reader;
     }
     return undefined;
   }
@@ -91,11 +93,30 @@ export class CodeReaders {
 
   #ofLists(lists: Iterable<List>, calls: Set<string>): Within {
     for (const list of lists) {
-      for (const inner of commandsIn(list)) {
-        if (inner.kind !== 'simple') continue;
-        const { reader, calls: more } = this.#within(inner);
-        if (reader !== undefined) return { reader, calls: [] };
-        for (const name of more) calls.add(name);
+      const { reader, calls: more } = this.#ofList(list);
+      if (reader !== undefined) return { reader, calls: [] };
+      for (const name of more) calls.add(name);
+    }
+    return { calls: [...calls] };
+  }
+
+  /** Of the commands in a list at any depth. Kept, as each command around the list asks for it. */
+  #ofList(list: List): Within {
+    const before = this.#inList.get(list);
+    if (before !== undefined) return before;
+    const found = this.#readList(list);
+    this.#inList.set(list, found);
+    return found;
+  }
+
+  #readList(list: List): Within {
+    const calls = new Set<string>();
+    for (const { commands } of list.pipelines) {
+      for (const command of commands) {
+        const within =
+          command.kind === 'simple' ? this.#within(command) : this.#ofLists(listsIn(command), new Set());
+        if (within.reader !== undefined) return { reader: within.reader, calls: [] };
+        for (const name of within.calls) calls.add(name);
       }
     }
     return { calls: [...calls] };
