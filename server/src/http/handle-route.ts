@@ -109,11 +109,55 @@ async function carryOut(
     authorityNow: () => authorityNow(deps, route, principal),
   };
   const reply = await answer(deps, route, request as unknown as RouteRequest<never, never, never>);
-  if (reply instanceof Response) return reply;
+  if (reply instanceof Response) {
+    const isDownload = principal !== undefined && route.method === 'GET' && !isLive(reply);
+    return isDownload ? whileAllowed(reply, deps.authenticator, request.authorityNow) : reply;
+  }
   const { status } = route.success;
   if (status === 204) return context.body(null, 204);
   const text = JSON.stringify(reply);
   return context.body(text, status, { 'Content-Type': 'application/json; charset=utf-8' });
+}
+
+/** Live streams look after the rights of their readers themselves: what they show depends on them. */
+function isLive({ headers }: Response): boolean {
+  return headers.get('content-type')?.startsWith('text/event-stream') === true;
+}
+
+/**
+ * Passes a download on for as long as its reader may ask for it. Whoever takes it slowly would otherwise have hours
+ * left, after their session or token was ended.
+ */
+function whileAllowed(
+  reply: Response,
+  authenticator: Pick<Authenticates, 'changes'>,
+  authorityNow: () => Promise<Authority | undefined>,
+): Response {
+  if (reply.body === null) return reply;
+  const reader = reply.body.getReader();
+  let seen = { changes: authenticator.changes, atMs: performance.now() };
+  const isStillAllowed = async () => {
+    const { changes } = authenticator;
+    if (changes === seen.changes && performance.now() - seen.atMs < unaskedMs) return true;
+    seen = { changes, atMs: performance.now() };
+    return (await authorityNow()) !== undefined;
+  };
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        if (!(await isStillAllowed())) {
+          await reader.cancel();
+          throw new Error('the right to read this has ended');
+        }
+        const { value, done } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, reply);
 }
 
 /** Adds to the errors of a YAML body where in it they are. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { StoredFile } from '@opsconductor/protocol';
+import { limits, type StoredFile } from '@opsconductor/protocol';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { newMasterKey } from '../../credentials/at-rest/master-key.ts';
 import { UserTurns } from '../../turns/user-turns.ts';
@@ -36,4 +36,35 @@ test('a file is read in turns with other users, when what has arrived is compare
   const loaded = await t.request('GET', `${path}/content`, { token });
   expect(Buffer.from(await loaded.arrayBuffer()).equals(bytes)).toBe(true);
   expect(turns).toHaveBeenCalledWith(String(userId));
+});
+
+test.each([
+  ['token', 'delete from api_tokens where user_id = $1'],
+  ['right to read', 'delete from role_grants where user_id = $1'],
+])('a download ends with the %s of its reader, however slowly it is read', async (_, withdraw) => {
+  const masterKey = newMasterKey();
+  const t = await setupApp(({ sql }) =>
+    fileRoutes({ sql, masterKey, keys: {} as never, maxStoredBytes: 10_000_000 }),
+  );
+  onTestFinished(() => t.close());
+  const author = (await t.user('ada', ['author'])).token;
+  const bytes = randomBytes(3 * limits.contentPartBytes);
+  const json = { name: 'app.tar', size: bytes.length };
+  const begun = await t.request('POST', '/api/v1/files', { token: author, json });
+  const path = `/api/v1/files/${((await begun.json()) as StoredFile).id}`;
+  await t.request('PUT', `${path}/content?offset=0`, {
+    token: author,
+    body: new Blob([bytes]).stream(),
+    headers: { 'Content-Type': 'application/octet-stream' },
+  });
+  await t.request('POST', `${path}/finish`, { token: author, json: {} });
+  const { id, token } = await t.user('eve', ['viewer']);
+  const reader = (await t.request('GET', `${path}/content`, { token })).body?.getReader();
+  expect((await reader?.read())?.value?.length).toBeGreaterThan(0);
+  await t.sql.unsafe(withdraw, [id]);
+  t.authenticator.forgetUser(id);
+  const rest = async () => {
+    while ((await reader?.read())?.done === false);
+  };
+  await expect(rest()).rejects.toThrow('has ended');
 });
