@@ -422,9 +422,11 @@ function standIn(
   text: string,
   { isForWindows }: CommandContext,
 ): Pick<StepDefinition, 'type' | 'config'> {
-  // PowerShell takes a typographic apostrophe for a quote, too.
+  // PowerShell takes typographic ones for the same quote.
   const apostrophe = isForWindows ? '`' : '’';
-  const said = asDescription(why, 1_000).replaceAll(/['’\n]/g, (one) => (one === '\n' ? ' ' : apostrophe));
+  const said = asDescription(why, 1_000).replaceAll(isForWindows ? /['‘’‚‛\n]/g : /['\n]/g, (one) =>
+    one === '\n' ? ' ' : apostrophe,
+  );
   const lines = asDescription(text, 20_000)
     .split('\n')
     .map((line) => `# ${line}`.trimEnd());

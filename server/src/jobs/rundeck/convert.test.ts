@@ -168,6 +168,23 @@ it('a job with a PowerShell script is for WinRM in all its steps', () => {
   ]);
 });
 
+it('a name from the file ends no text in the PowerShell of a step that stands for another', () => {
+  const [job] = read(
+    `- name: Mixed
+  sequence:
+    commands:
+    - { script: Get-Date, scriptInterpreter: powershell.exe }
+    - { type: "a'b‘c’d‚e‛f; Remove-Item x", nodeStep: true }
+`,
+    'rundeck',
+  );
+  const said = String(Object(job?.entry?.definition.steps[1]?.config).command)
+    .split('\n')
+    .find((line) => line.startsWith('[Console]'));
+  // All of these are the same quote to PowerShell.
+  expect(said).toMatch(/^\[Console\]::Error\.WriteLine\('[^'‘’‚‛]*Remove-Item[^'‘’‚‛]*'\)$/);
+});
+
 it('XML is recognized and refused', () => {
   const steps = [...readJobs('\n<joblist><job/></joblist>', 'rundeck')];
   expect(steps.flatMap(({ problems }) => problems.map(({ message }) => message))).toEqual([
