@@ -1,6 +1,5 @@
 // npm run check: format, lint, types and tests.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { argumentsOrUsage } from './arguments-or-usage.mjs';
 
@@ -33,10 +32,14 @@ async function run({ name, command: [file, ...args] }, shown) {
   const child = spawn(file, args, { cwd: root, stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'] });
   const output = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(bytes));
-  const [code] = await Promise.race([
-    once(child, 'close'),
-    once(child, 'error').then(([error]) => [error.message]),
-  ]);
+  const code = await new Promise((ended) => {
+    child.once('close', ended);
+    // A program that is not there is a check that fails, and keeps the others from nothing.
+    child.once('error', (error) => {
+      output.push(Buffer.from(`${error.message}\n`));
+      ended(error.code);
+    });
+  });
   if (!shown) process.stdout.write(Buffer.concat([Buffer.from(heading), ...output]));
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
   process.stdout.write(`── ${name}: ${code === 0 ? 'well' : 'FAILED'} after ${seconds} s\n`);
