@@ -1,12 +1,13 @@
 // Output that the server has confirmed is removed from a disk that is nearly full, and what is left can be continued.
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, readlink, rename, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { decodeFrame, limits } from '@opsconductor/protocol';
 import { expect, onTestFinished, test } from 'vitest';
 import type { OutputStream } from '../steps/step-type.ts';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { openFiles } from '../testing/open-files.ts';
 import { openSpool } from './open-spool.ts';
 import { Spool } from './spool.ts';
 import type { NewChunk } from './spool-file.ts';
@@ -196,10 +197,14 @@ test('what could not be removed before is removed with the rest, and one file th
   await expect(t.chunks.release()).rejects.toThrow(/EISDIR|EPERM/);
   await expect(t.chunks.remove()).rejects.toThrow(/EISDIR|EPERM/);
   expect(await t.names()).toEqual(['1-1', '1-1-away']);
-  const open = await Promise.all(
-    (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
-  );
-  expect(open.filter((path) => path.startsWith(t.path))).toEqual([]);
+  expect(await openFiles(t.path)).toEqual([]);
+});
+
+test('a spool of several files that is left for the next process is closed', async () => {
+  const t = await setup();
+  expect(await openFiles(t.path)).toHaveLength(4);
+  await t.chunks.close();
+  expect(await openFiles(t.path)).toEqual([]);
 });
 
 test('what is still to be looked at for outputs stays, and is known to be the whole of a stream or its end', async () => {

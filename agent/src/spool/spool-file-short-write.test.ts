@@ -1,10 +1,11 @@
 // A disk may take only part of a write, as one that is nearly full does.
 import type { WriteVResult } from 'node:fs';
-import { readdir, readlink, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
+import { openFiles } from '../testing/open-files.ts';
 import { type NewChunk, SpoolFile } from './spool-file.ts';
 
 const { disk } = vi.hoisted(() => ({
@@ -74,10 +75,7 @@ test.each([0, 20])(
     expect(() => file.writeBase()).toThrow();
     disk.room = Number.POSITIVE_INFINITY;
     expect(await readdir(path)).toEqual([]);
-    const open = await Promise.all(
-      (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
-    );
-    expect(open.filter((one) => one.startsWith(place))).toEqual([]);
+    expect(await openFiles(place)).toEqual([]);
     await remove();
   },
 );
