@@ -8,7 +8,14 @@ import { expect, test, vi } from 'vitest';
 import type { AgentOptions } from '../agent.ts';
 import { Journal } from '../journal/journal.ts';
 import { SpoolFile } from '../spool/spool-file.ts';
-import { type AgentSetup, type ControlledStep, lease, setup, success } from '../testing/agent-setup.ts';
+import {
+  type AgentSetup,
+  type ControlledStep,
+  lease,
+  rendering,
+  setup,
+  success,
+} from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
 
 /** Moves the folder away and returns a function that puts it back. */
@@ -148,23 +155,84 @@ test('if the server then lacks it, as after a restore from a backup, the step en
   expect([...restored.order, ...again.order]).not.toContain('chunk');
 });
 
-test('a command that waits for room on a full disk goes on when another attempt is settled', async () => {
+test('a step that has ended says so, too, if its end has not been confirmed', async () => {
   await using t = await setup();
+  const connection = await connected(t, smallDisk(t, 100_000));
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  await printMuch(connection, step);
+  await vi.waitFor(async () => expect(await readdir(t.directory.data.spool)).toContain('1-1.2'));
+  step.end(success);
+  expect(await connection.next('complete')).toMatchObject({ outcome: success, output: { gaps: [] } });
+  connection.cut();
+  const { connection: restored } = await t.server.nextSession();
+  expect(await restored.next('complete')).toMatchObject({
+    outcome: { ...success, message: expect.stringContaining('no longer has output that it had confirmed') },
+    output: { lastSeq: 1, gaps: [[1, 1]] },
+  });
+});
+
+/** Step 1 has printed what the server has not confirmed, and the output of step 2 does not fit on the disk beside it. */
+async function waitingForRoom(t: AgentSetup) {
   const connection = await connected(t);
   connection.send({ type: 'leases', leases: [lease(1), lease(2)] });
-  const [step, other] = [await t.nextStep(), await t.nextStep()];
-  await step.context.beforeStart();
-  await other.context.beforeStart();
-  step.context.output.write('stdout', Buffer.from('not confirmed'));
-  const { step: first } = await connection.nextFrame();
+  const [first, second] = [await t.nextStep(), await t.nextStep()];
+  await first.context.beforeStart();
+  await second.context.beforeStart();
+  first.context.output.write('stdout', Buffer.from('not confirmed'));
+  await connection.nextFrame();
   using append = vi.spyOn(SpoolFile.prototype, 'append');
   append.mockRejectedValueOnce(Object.assign(new Error('full'), { code: 'ENOSPC' }));
-  other.context.output.write('stdout', Buffer.from('waits'));
+  second.context.output.write('stdout', Buffer.from('waits'));
   await vi.waitFor(() => expect(append).toHaveBeenCalledTimes(1));
-  step.end(success);
-  const { requestId } = await connection.next('complete');
-  connection.send({ type: 'completed', requestId, step: first, epoch: 1, result: 'settled' });
+  return { connection, first, second };
+}
+
+test('a command that waits for room on a full disk goes on when the server has confirmed output', async () => {
+  await using t = await setup();
+  const { connection } = await waitingForRoom(t);
+  connection.send({ type: 'output_ack', acks: [{ step: 1, epoch: 1, seq: 1 }] });
   expect(await connection.nextFrame()).toMatchObject({ seq: 1, rawLength: 5 });
+});
+
+test('a command that waits for room on a full disk goes on when another attempt is settled', async () => {
+  await using t = await setup();
+  const { connection, first } = await waitingForRoom(t);
+  first.end(success);
+  const { requestId } = await connection.next('complete');
+  connection.send({ type: 'completed', requestId, step: 1, epoch: 1, result: 'settled' });
+  expect(await connection.nextFrame()).toMatchObject({ seq: 1, rawLength: 5 });
+});
+
+test('a command that waits for room on a full disk waits no longer than the connection lasts', async () => {
+  await using t = await setup();
+  const { connection, second } = await waitingForRoom(t);
+  using append = vi.spyOn(SpoolFile.prototype, 'append');
+  append.mockRejectedValue(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+  connection.cut();
+  await vi.waitFor(() => expect(append).toHaveBeenCalledTimes(1));
+  const { connection: next } = await t.server.nextSession();
+  second.end(success);
+  expect(await next.next('complete')).toMatchObject({
+    step: 2,
+    outcome: { ...success, message: expect.stringMatching(/could not keep all of the output.*ENOSPC/) },
+    output: { truncated: true },
+  });
+});
+
+test('what a step’s outputs are still to be read from does not give way', async () => {
+  await using t = await setup();
+  const connection = await connected(t, smallDisk(t, 100_000));
+  const outputs = { result: { pattern: 'result=(.*)' } };
+  connection.send({ type: 'leases', leases: [lease(1, { rendering: rendering({ outputs }) })] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  await printMuch(connection, step);
+  await busyIs(connection, 'disk');
+  expect(await readdir(t.directory.data.spool)).toEqual(['1-1']);
+  step.end(success);
+  expect(await connection.next('complete')).toMatchObject({ step: 1, output: { truncated: false } });
 });
 
 test('an agent that starts on a disk that is nearly full takes nothing', async () => {

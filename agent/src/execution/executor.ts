@@ -34,7 +34,6 @@ import { Slots } from './slots.ts';
 import { SpoolRoom } from './spool-room.ts';
 import { executeStep, killGraceOf, stoppedOutcome } from './step/execute-step.ts';
 import type { KnownStepTypes } from './step/known-step-types.ts';
-import { hasPrintedOutputs } from './step/step-outputs.ts';
 
 export interface ExecutorOptions {
   installationId: string;
@@ -141,7 +140,7 @@ export class Executor {
       grants,
       log,
       attempts: this.#attempts,
-      newOutput: (lease, base) => this.#outputs.create(lease, { base, keepsEnds: hasPrintedOutputs(lease) }),
+      newOutput: (lease, base) => this.#outputs.create(lease, base),
       takesNothing: () => this.#takesNothing(),
       readOn: (attempt, ackedSeq) => this.#reattach(attempt, ackedSeq),
       giveUp: (attempt) => this.#ends.returnCommand(attempt),
@@ -385,7 +384,7 @@ export class Executor {
     if (lease.after !== undefined && this.#attempts.size + free >= limits.maxHeldAttemptsPerHeartbeat)
       return false;
     const { step, epoch, leaseToken } = lease;
-    const output = this.#outputs.create(lease, { keepsEnds: hasPrintedOutputs(lease) });
+    const output = this.#outputs.create(lease);
     const attempt = new Attempt({ step, epoch, leaseToken, output, lease });
     this.#attempts.add(attempt);
     this.#options.journal.note({ is: 'leased', step, epoch, leaseToken });

@@ -242,14 +242,18 @@ test('output that is removed while it waits for room on a full disk waits no lon
   expect(t.failures).toEqual([]);
 });
 
-test('once the server lacks what is gone from here, nobody waits for it to confirm the rest', async () => {
+test('once the server lacks what is gone from here, nobody waits for it to confirm the rest, and no more is kept', async () => {
   await using t = await setup({}, undefined, { base: { seq: 5, rawBytes: 50, digest: '' } });
+  const stored = t.nextStored();
   t.output.write('stdout', Buffer.from('rest'));
-  await t.output.close();
+  await stored;
   t.output.serverHas(5);
   expect([t.output.awaitsConfirmation, t.output.gaps]).toEqual([true, []]);
   t.output.serverHas(3);
   expect([t.output.awaitsConfirmation, t.output.gaps]).toEqual([false, [[4, 6]]]);
+  // What comes now would only fill the disk.
+  t.output.write('stdout', Buffer.from('unwanted'));
+  expect(await t.output.close()).toMatchObject({ lastSeq: 6, truncated: true });
 });
 
 test('the room on the disk is looked at whenever a file of the spool is full', async () => {

@@ -230,6 +230,14 @@ test('what is removed while room is made is removed whole, and leaves no file', 
   expect(await t.names()).toEqual([]);
 });
 
+test('nothing is released of what was removed: a file of its own would be left behind', async () => {
+  const t = await setup({ all: tenChunks.slice(0, 2) });
+  t.chunks.acknowledge(2);
+  await t.chunks.remove();
+  expect(await t.chunks.release()).toBe(0);
+  expect(await t.names()).toEqual([]);
+});
+
 test('a process that was killed while it removed files leaves what can be continued', async () => {
   const t = await setup();
   const last = await Promise.all(

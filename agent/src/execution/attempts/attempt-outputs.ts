@@ -1,5 +1,6 @@
 // Creates the outputs of attempts, each with a spool file on this machine's disk.
 import { join } from 'node:path';
+import type { Lease } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import { attemptKey } from '../../journal/replay.ts';
 import { AttemptOutput } from '../../spool/attempt-output.ts';
@@ -7,6 +8,7 @@ import { SpareFile } from '../../spool/spare-file.ts';
 import { Spool } from '../../spool/spool.ts';
 import type { SpoolBase, SpooledChunk } from '../../spool/spool-file.ts';
 import type { Disk } from '../disk.ts';
+import { hasPrintedOutputs } from '../step/step-outputs.ts';
 
 export interface AttemptOutputsOptions {
   spoolFolder: string;
@@ -40,10 +42,15 @@ export class AttemptOutputs {
     this.#spareSpool = new SpareFile(options.spareSpool);
   }
 
-  /** Creates the output of an attempt that is new on this machine. */
-  create(attempt: { step: number; epoch: number }, plan: OutputPlan): AttemptOutput {
-    const path = join(this.#options.spoolFolder, attemptKey(attempt));
-    return this.goOn(attempt, Spool.create(path, { spare: this.#spareSpool, base: plan.base }), plan);
+  /**
+   * Creates the output of an attempt that is new on this machine.
+   *
+   * @param base what the server has already, from another agent.
+   */
+  create(lease: Lease, base?: SpoolBase): AttemptOutput {
+    const path = join(this.#options.spoolFolder, attemptKey(lease));
+    const spool = Spool.create(path, { spare: this.#spareSpool, base });
+    return this.goOn(lease, spool, { base, keepsEnds: hasPrintedOutputs(lease) });
   }
 
   /** Continues an output after what is in the spool. */

@@ -1,13 +1,15 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { startOfOutput } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
 import { Journal } from '../../journal/journal.ts';
 import type { JournalRecord } from '../../journal/journal-record.ts';
 import { Spool } from '../../spool/spool.ts';
 import { SpooledChunks } from '../../spool/spooled-chunks.ts';
-import { lease } from '../../testing/agent-setup.ts';
+import { lease, rendering } from '../../testing/agent-setup.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
 import { AttemptOutputs } from './attempt-outputs.ts';
 import { recoverAttempts } from './recover-attempts.ts';
@@ -139,3 +141,41 @@ test('a file that no attempt needs and that can’t be removed keeps no attempt 
   expect(await t.recover()).toHaveLength(1);
   expect(await readdir(t.spoolFolder)).toHaveLength(1);
 });
+
+test('a command that was taken over is continued after what the other agent has sent, also if nothing came since', async () => {
+  await using t = await setup();
+  const output = { seq: 7, rawBytes: 70, digest: Buffer.alloc(32, 1).toString('base64') };
+  const takenOver = { collector: 2, output: { ...output, position: startOfOutput } };
+  await t.journal.durable(starting(1, { survives: lease(1), takenOver }));
+  const [attempt] = await t.recover();
+  const { lastSeq: seq, rawBytes, digest } = attempt?.output ?? {};
+  expect({ seq, rawBytes, digest }).toEqual(output);
+  await attempt?.output.suspend();
+});
+
+test.each([
+  ['stays', { result: { pattern: 'result=(.*)' } }],
+  ['may go', { result: { file: true } }],
+] as const)(
+  'what a command has printed %s after a restart, with the outputs %j to be read',
+  async (verdict, outputs) => {
+    await using t = await setup();
+    await t.journal.durable(starting(1, { survives: lease(1, { rendering: rendering({ outputs }) }) }));
+    const chunks = new SpooledChunks(Spool.create(join(t.spoolFolder, '1-1')));
+    const raw = randomBytes(100_000);
+    const header = {
+      stream: 'stdout',
+      step: 1,
+      epoch: 1,
+      elapsedMs: 0,
+      seq: 1,
+      rawLength: raw.length,
+    } as const;
+    await chunks.append([{ header, bytes: gzipSync(raw) }]);
+    await chunks.close();
+    const [attempt] = await t.recover();
+    attempt?.output.acknowledge(1);
+    expect((await attempt?.output.release()) === 0).toBe(verdict === 'stays');
+    await attempt?.output.suspend();
+  },
+);
