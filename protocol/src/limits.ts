@@ -146,6 +146,8 @@ export const limits = {
   maxUploadBytes: 4 * 1024 * 1024,
   maxFileBytes: 4 * 1024 * 1024 * 1024,
   maxFiles: 10_000,
+  /** Uploads of one user that have begun and are not complete. */
+  maxUnfinishedUploads: 1_000,
   /** An upload that nobody has continued for this long is discarded. */
   unfinishedContentMs: 24 * 3_600_000,
   /** Artifacts of one attempt, and their total size. */

@@ -242,3 +242,39 @@ test('uploads that begin at the same moment do not exceed the room together', as
     reason: expect.objectContaining({ code: 'too_large' }),
   });
 });
+
+test('what one user has announced and not sent takes at most half of the room from others', async () => {
+  const gib = 1024 ** 3;
+  const { t, deps, begin } = await setup(40 * gib);
+  const asked = Array.from({ length: 10 }, (_, at) => begin(`${at}.img`, 4 * gib));
+  const begun = await Promise.allSettled(asked);
+  expect(begun.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
+  expect(begun).toContainEqual({
+    status: 'rejected',
+    reason: expect.objectContaining({
+      code: 'conflict',
+      message: expect.stringContaining('half of the room'),
+    }),
+  });
+  const other = { ...t.caller, userId: await insertUser(t.sql, 'bea', ['author']) };
+  const theirs = await createFile(deps, { name: 'of-another', size: 4 * gib }, other);
+  expect(theirs).toMatchObject({ state: 'uploading' });
+  const mine = await listFiles(t.sql, { mine: true }, unrestricted, t.caller.userId);
+  await deleteFile(t.sql, mine.items[0]?.id ?? '', t.caller);
+  await begin('after-one-was-discarded', 2 * gib);
+});
+
+test('of uploads that are not complete a user has a limited number', async () => {
+  const { t, begin, finish } = await setup();
+  await t.sql`
+    with made as (
+      insert into files (id, name, description, category_id, created_by)
+      select gen_random_uuid(), 'f' || n, '', 1, ${t.caller.userId} from generate_series(2, ${limits.maxUnfinishedUploads}) n
+      returning id
+    )
+    insert into contents (id, file_id, size, data_key) select id, id, 0, 'x' from made`;
+  const { id } = await begin('last', 0);
+  await expect(begin('one more', 0)).rejects.toMatchObject({ code: 'conflict' });
+  await finish(id);
+  await begin('one more', 0);
+});

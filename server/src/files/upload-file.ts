@@ -14,7 +14,7 @@ import { auditedBy, type Caller } from '../caller.ts';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
 import { categoryForJobs } from '../jobs/settings/category-for-jobs.ts';
-import { type Sql, violatedConstraint } from '../store/database/connection.ts';
+import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
   bytesBeside,
@@ -22,8 +22,16 @@ import {
   findContent,
   finishContent,
   lockContent,
+  storedContentBytes,
 } from '../store/files/contents.ts';
-import { countFiles, type FileRow, findFile, insertFile, isCompleteFile } from '../store/files/files.ts';
+import {
+  countFiles,
+  type FileRow,
+  findFile,
+  insertFile,
+  isCompleteFile,
+  lockUnfinishedUploads,
+} from '../store/files/files.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { appendBytes, beginContent, digestOfContent, partsOfSize, receivedBytes } from './content-pieces.ts';
 import { getFile } from './list-files.ts';
@@ -40,8 +48,9 @@ export interface FileDeps {
 
 /**
  * Begins an upload: the name is reserved from now on.
- * @throws {AppError} `conflict` for a name that is taken; `too_large` if there is no room for it; `invalid` for a
- * category that does not exist; `forbidden` without `jobs.edit` on it.
+ * @throws {AppError} `conflict` for a name that is taken, or if the caller has begun too much that has not arrived;
+ * `too_large` if there is no room for it; `invalid` for a category that does not exist; `forbidden` without `jobs.edit` on
+ * it.
  */
 export async function createFile(
   { sql, masterKey, maxStoredBytes }: FileDeps,
@@ -56,6 +65,7 @@ export async function createFile(
     const category = await categoryForJobs(tx, request.category, caller);
     if ((await countFiles(tx)) >= limits.maxFiles)
       throw new AppError('conflict', `There are ${limits.maxFiles} files, which is the most. Delete some.`);
+    await refuseHoarding(tx, { size, most: maxStoredBytes }, caller);
     requireRoom(await bytesBeside(tx, { size, most: maxStoredBytes }), size, maxStoredBytes);
     await insertFile(tx, { id, name, description, categoryId: category.id, createdBy: caller.userId });
     await beginContent(tx, masterKey, { id, owner: 'file', size });
@@ -185,6 +195,30 @@ export async function editableFile(sql: Sql, id: string, caller: Caller): Promis
   if (!caller.authority.holdsOnCategory('jobs.edit', file.categoryId))
     throw new MissingPermission(caller, 'jobs.edit', `category “${file.category}”`);
   return file;
+}
+
+/**
+ * Refuses an upload while the user has begun too much that has not arrived: announced bytes take room, and one user could
+ * take all of it, from everybody's uploads and artifacts, with a dozen requests and no bytes.
+ */
+async function refuseHoarding(
+  tx: Tx,
+  { size, most }: { size: number; most: number },
+  { userId }: Pick<Caller, 'userId'>,
+): Promise<void> {
+  const { count, bytesToCome } = await lockUnfinishedUploads(tx, userId);
+  if (count >= limits.maxUnfinishedUploads)
+    throw new AppError(
+      'conflict',
+      `You have begun ${count} uploads that are not complete, which is the most. Finish or discard some.`,
+    );
+  const room = most - (await storedContentBytes(tx)) + bytesToCome;
+  const mostToCome = Math.max(limits.maxFileBytes, Math.floor(room / 2));
+  if (bytesToCome + size <= mostToCome) return;
+  throw new AppError(
+    'conflict',
+    `Your unfinished uploads await ${bytesToCome} bytes; with ${size} more they would take over half of the room that is left (${mostToCome} bytes). Finish or discard some first.`,
+  );
 }
 
 /**

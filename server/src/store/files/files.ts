@@ -1,6 +1,7 @@
 // Files that users upload.
-import { generalCategory } from '@opsconductor/protocol';
+import { generalCategory, limits } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
+import { takeChangeLock } from '../database/change-lock.ts';
 import type { Queryable, Sql, Tx } from '../database/connection.ts';
 import { containsPattern, decodeCursor } from '../database/cursor.ts';
 import type { MovedRow } from '../jobs/categories.ts';
@@ -40,6 +41,25 @@ export async function isCompleteFile(db: Queryable, name: string): Promise<boole
 export async function countFiles(db: Queryable): Promise<number> {
   const [row] = await db<{ count: number }[]>`select count(*)::int as count from files`;
   return row?.count ?? 0;
+}
+
+/** Makes the beginnings of one user's uploads wait for each other. Above all locks without a user. */
+const uploadsLock = 0x7c1 * 2 ** 32;
+
+/**
+ * Returns how many uploads of a user are not complete, and how many bytes are still to come. Other uploads that the user
+ * begins wait until the transaction ends.
+ */
+export async function lockUnfinishedUploads(
+  tx: Tx,
+  userId: number,
+): Promise<{ count: number; bytesToCome: number }> {
+  await takeChangeLock(tx, uploadsLock + userId);
+  const [row] = await tx<{ count: number; bytesToCome: number }[]>`
+    select count(*)::int as count,
+           coalesce(sum(greatest(0, k.size - k.parts::bigint * ${limits.contentPartBytes})), 0)::bigint as bytes_to_come
+    from files f join contents k on k.id = f.id where f.created_by = ${userId} and k.sha256 is null`;
+  return row ?? { count: 0, bytesToCome: 0 };
 }
 
 export async function findFile(
