@@ -122,6 +122,26 @@ test('what was typed outlives the session for who typed it; another user who sig
   await again.waitFor({ state: 'detached' });
   expect(await typed.inputValue()).toBe('secret plan');
 
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: /^Discard/ }).click();
+
+  // In the dialog that saves a job, above an editor that has changes of its own.
+  const job = await api.made<{ id: number }>('/api/v1/jobs', {
+    name: 'Typed',
+    steps: [{ name: 'hello', type: 'ssh.exec', config: { command: 'echo hello' } }],
+  });
+  await page.goto(`${c.url}/jobs/${job.id}/edit`);
+  await page.getByRole('textbox', { name: 'Command' }).fill('echo more');
+  await page.keyboard.press('Control+s');
+  const note = page.getByRole('dialog', { name: 'Save version 2' }).getByLabel('Note');
+  await note.fill('secret plan');
+  await sessionEnds();
+  await signIn('vera');
+  await again.waitFor({ state: 'detached' });
+  // What was read on the way is read again by now.
+  await page.getByRole('contentinfo').getByText('Live', { exact: true }).waitFor();
+  expect(await note.inputValue()).toBe('secret plan');
+
   await sessionEnds();
   await signIn('otto');
   await page.locator('header').getByText('otto', { exact: true }).waitFor();
