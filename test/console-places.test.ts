@@ -357,6 +357,30 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
   expect(await read(`agents/${agent.id}`)).toMatchObject({ labels: { rack: '7', hall: 'b' } });
   await put(`agents/${agent.id}/labels`, { labels: {} });
 
+  const ruleFields = { name: 'limits', condition: 'has(job.timeout)', message: 'Set a timeout.' };
+  const rule = await api.made<{ id: number }>('/api/v1/site-rules', { ...ruleFields, isEnabled: false });
+  await page.goto(`${c.url}/jobs/rules/${rule.id}`);
+  await page.getByLabel('Message if it is broken').fill('Mine');
+  await put(`site-rules/${rule.id}`, {
+    ...ruleFields,
+    ...{ description: 'Theirs', isEnabled: false, expectedVersion: 1 },
+  });
+  await page.keyboard.press('Control+s');
+  await page.getByText('Saved.', { exact: true }).waitFor();
+  expect(await read(`site-rules/${rule.id}`)).toMatchObject({ message: 'Mine', description: 'Theirs' });
+  await page.getByLabel('Message if it is broken').fill('Mine again');
+  await put(`site-rules/${rule.id}`, {
+    ...ruleFields,
+    ...{ message: 'Their message', isEnabled: false, expectedVersion: 3 },
+  });
+  await page.keyboard.press('Control+s');
+  await meanwhile.waitFor();
+  await page.getByRole('alert').getByText('Their message').waitFor();
+  expect(await page.getByLabel('Message if it is broken').inputValue()).toBe('Mine again');
+  await page.keyboard.press('Control+s');
+  await page.getByText('version 5').waitFor();
+  expect(await read(`site-rules/${rule.id}`)).toMatchObject({ message: 'Mine again', version: 5 });
+
   const inventory = await api.made<{ id: number }>('/api/v1/inventories', { name: 'cellar', format: 'csv' });
   await page.goto(`${c.url}/targets/inventories/${inventory.id}`);
   await page.getByRole('button', { name: 'Paste…' }).click();
@@ -374,6 +398,7 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
       `categories/${category.id}`,
       `users/${user.id}`,
       `user-groups/${team.id}`,
+      `site-rules/${rule.id}`,
     ],
     ...[`target-groups/${group.id}`, `targets/${target.id}`],
   ];
