@@ -5,6 +5,7 @@ import { type ErrorDetail, generalCategory, type JobDefinition } from '@opscondu
 import type { AuditEntry } from '../../audit/record-audit.ts';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { recordAudits } from '../../audit/record-audits.ts';
+import type { Authority } from '../../auth/authority.ts';
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
@@ -62,6 +63,8 @@ interface Applying {
   seal: ImportSeal;
   note: string;
   caller: Caller;
+  /** Returns the caller's rights as they are now; undefined if their session or token, or their right, has ended. */
+  authorityNow(): Promise<Authority | undefined>;
   /** Called after every few jobs; throws if the import should stop. */
   onProgress(jobsDone: number): Promise<void>;
 }
@@ -166,9 +169,25 @@ class Application {
         ...(this.#import.note === '' ? {} : { note: this.#import.note }),
       },
     });
+    await this.#requireRightsStill();
     if (!(await endApplying(this.#tx, row.id))) {
       throw new AppError('conflict', 'The import was abandoned meanwhile; nothing was changed.');
     }
+  }
+
+  /**
+   * A large import takes minutes, in which the caller may lose the rights that it began with.
+   * @throws {AppError} `forbidden`
+   */
+  async #requireRightsStill(): Promise<void> {
+    const authority = await this.#import.authorityNow();
+    const isStill =
+      authority !== undefined &&
+      [...this.#categories.values()].every((id) => authority.holdsOnCategory('jobs.edit', id));
+    if (isStill) return;
+    const message =
+      'The right to do this was withdrawn while the import was being applied; nothing was changed.';
+    throw new AppError('forbidden', message);
   }
 
   async #makeCategories(): Promise<void> {

@@ -14,6 +14,7 @@ import {
   limits,
 } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
+import type { Authority } from '../../auth/authority.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { AppError, notFound } from '../../errors.ts';
@@ -157,10 +158,16 @@ export class JobImports {
 
   /**
    * Begins to apply a plan.
+   * @param authorityNow Returns the caller's rights as they are when it is called; undefined if these have ended.
    * @throws {AppError} `not_found`; `conflict` unless it is planned, without conflicts, and the jobs have not changed
    * since.
    */
-  async apply(id: string, { note: told }: ApplyJobImportRequest, caller: Caller): Promise<JobImport> {
+  async apply(
+    id: string,
+    { note: told }: ApplyJobImportRequest,
+    caller: Caller,
+    authorityNow: () => Promise<Authority | undefined> = async () => caller.authority,
+  ): Promise<JobImport> {
     refuseUnstorableText({ note: told });
     const { sql } = this.#deps;
     await this.#find(sql, id, caller);
@@ -186,6 +193,7 @@ export class JobImports {
         seal: this.#sealOf(row),
         note: told ?? row.note,
         caller,
+        authorityNow,
         onProgress: async (jobsDone) => {
           signal.throwIfAborted();
           const { jobsTotal } = row;

@@ -1,9 +1,18 @@
-import { type ConvertedJobs, type JobImport, type JobImportItemDetail, limits } from '@opsconductor/protocol';
+import {
+  bundleMark,
+  bundleVersion,
+  type ConvertedJobs,
+  exampleJobs,
+  type JobImport,
+  type JobImportItemDetail,
+  limits,
+} from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { newMasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { JobImports } from '../../../jobs/bundles/job-imports.ts';
 import { writeBundle } from '../../../jobs/bundles/write-bundle.ts';
 import { createLog } from '../../../log.ts';
+import { blockedBackends, holdTransaction } from '../../../runs/testing.ts';
 import { UserTurns } from '../../../turns/user-turns.ts';
 import { setupApp, type TestApp } from '../../testing.ts';
 import { jobBundleRoutes } from './job-bundles.ts';
@@ -115,4 +124,36 @@ it('other content types, empty files and files that are too large are refused', 
   expect(tooLarge.status).toBe(413);
   expect((await call('GET', 'jobs/export?ids=x')).status).toBe(400);
   expect((await call('GET', 'job-imports/none')).status).toBe(400);
+});
+
+it.each([
+  ['the right', 'delete from role_grants where user_id = $1'],
+  ['the token', 'delete from api_tokens where user_id = $1'],
+])('an import changes nothing if %s of whoever applies it is withdrawn meanwhile', async (what, withdraw) => {
+  const author = await t.user(`author without ${what}`, ['author']);
+  const name = `made without ${what}`;
+  const text = JSON.stringify({
+    format: bundleMark,
+    version: bundleVersion,
+    jobs: [{ definition: { ...(exampleJobs[0] as object), name } }],
+  });
+  const headers = { 'Content-Type': 'application/json' };
+  const begun = await t.request('POST', '/api/v1/job-imports', { token: author.token, body: text, headers });
+  const { id } = (await begun.json()) as JobImport;
+  await imports.settled(id);
+  const release = await holdTransaction(t.sql, (tx) => tx`lock table jobs in share mode`);
+  const applied = await t.request('POST', `/api/v1/job-imports/${id}/apply`, {
+    token: author.token,
+    json: {},
+  });
+  expect(applied.status).toBe(202);
+  await blockedBackends(t.sql, 1);
+  await t.sql.unsafe(withdraw, [author.id]);
+  t.authenticator.forgetUser(author.id);
+  await release();
+  await imports.settled(id);
+  expect(await t.sql`select status from job_imports where id = ${id}`).toMatchObject([
+    { status: 'interrupted' },
+  ]);
+  expect(await t.sql`select from jobs where name = ${name}`).toHaveLength(0);
 });

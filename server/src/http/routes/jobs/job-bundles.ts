@@ -178,7 +178,8 @@ function decisionRoutes({ imports }: JobBundleRouteDeps): RouteSpec[] {
       body: ApplyJobImportRequestSchema,
       example: { note: 'From the test installation' },
       success: { status: 202, schema: JobImportSchema },
-      handle: (request) => imports.apply(request.params.id, request.body, callerOf(request)),
+      handle: (request) =>
+        imports.apply(request.params.id, request.body, callerOf(request), request.authorityNow),
     }),
     route({
       method: 'DELETE',
