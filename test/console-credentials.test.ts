@@ -65,6 +65,27 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   // What somebody else has changed meanwhile is neither replaced by a new secret nor by what a form was opened with.
   const put = (change: object) => c.system.api.put(`/api/v1/credentials/${made}`, change);
   await replaceFor('db-*', () => put({ description: 'opens the old databases' }));
+  // A secret that somebody else has saved meanwhile is replaced only by who has been told of it.
+  await page.getByRole('button', { name: 'Replace the secret of described' }).click();
+  await dialog.getByRole('textbox', { name: 'User', exact: true }).fill('deploy');
+  await dialog.getByRole('textbox', { name: 'Password', exact: true }).fill('battery staple');
+  await dialog.getByRole('textbox', { name: 'Hosts' }).fill('db-*');
+  const other = await c.signedIn();
+  await other.page.goto(`${c.url}/credentials`);
+  await other.page.getByRole('button', { name: 'Replace the secret of described' }).click();
+  const otherDialog = other.page.getByRole('dialog');
+  await otherDialog.getByRole('textbox', { name: 'User', exact: true }).fill('deploy');
+  await otherDialog.getByRole('textbox', { name: 'Password', exact: true }).fill('horse');
+  await otherDialog.getByRole('textbox', { name: 'Hosts' }).fill('db-*');
+  await otherDialog.getByRole('button', { name: 'Seal and save' }).click();
+  await otherDialog.waitFor({ state: 'detached' });
+  await dialog.getByRole('button', { name: 'Seal and save' }).click();
+  await dialog.getByText('Version 6 was saved meanwhile').waitFor();
+  await dialog.getByRole('button', { name: 'Seal and save' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  const versionOf = async () =>
+    (await c.system.api.get<{ version: number }>(`/api/v1/credentials/${made}`)).body;
+  expect(await versionOf()).toMatchObject({ version: 7 });
   expect(await described()).toBe('opens the old databases');
   await page.getByRole('button', { name: 'Edit described' }).click();
   await dialog.getByLabel('Expires on').fill('2031-01-31');

@@ -18,9 +18,7 @@ export function nameOf(text: string): string {
 
 /** Returns `conflict` if the error of a query is about a name that is taken; otherwise the error itself. */
 export function nameTaken(error: unknown, name: string | undefined): unknown {
-  return unique.has(violatedConstraint(error) ?? '')
-    ? new AppError('conflict', `The name “${name}” is taken, regardless of upper and lower case.`, {
-        cause: error,
-      })
-    : error;
+  if (!unique.has(violatedConstraint(error) ?? '')) return error;
+  const message = `The name “${name}” is taken, regardless of upper and lower case.`;
+  return new AppError('conflict', message, { cause: error, details: [{ path: 'name', message }] });
 }

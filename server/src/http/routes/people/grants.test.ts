@@ -217,6 +217,8 @@ describe('a user group', () => {
       { path: 'expected.description', found: '""', message: 'Is "Night shift" by now.' },
     ]);
     expect((await me(ada.token)).permissions).toEqual(['read', 'self']);
+    const taken = await t.call<ErrorBody>('POST', 'user-groups', admin.token, { name: 'OPS' }, 409);
+    expect(taken.error.details).toMatchObject([{ path: 'name' }]);
     const list = await t.call<{ items: UserGroup[] }>('GET', 'user-groups?search=OP', admin.token);
     expect(list.items).toEqual([changed]);
     await t.call('DELETE', `user-groups/${group.id}`, admin.token, undefined, 204);
