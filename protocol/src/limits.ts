@@ -117,6 +117,8 @@ export const limits = {
   maxDefinitionPlaceholders: 3_000,
   /** Characters of scripts with placeholders. */
   maxDefinitionScriptLength: 131_072,
+  /** Characters of one text of a step with the values in it, and of all texts of a preview. */
+  maxFilledInCharacters: 4 * 1024 * 1024,
   /** Outputs of all steps. */
   maxOutputsPerJob: 400,
   maxSiteRules: 200,

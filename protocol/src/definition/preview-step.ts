@@ -6,7 +6,7 @@ import { readExpression } from '../expressions/expression.ts';
 import type { ExpressionValues } from '../expressions/scope.ts';
 import { scopeOf } from '../rendering/placeholders/scope.ts';
 import type { RenderValues } from '../rendering/placeholders/values.ts';
-import { type Preview, renderForPeople } from '../rendering/render-for-people.ts';
+import { type Preview, type PreviewRoom, renderForPeople } from '../rendering/render-for-people.ts';
 
 export interface StepPreview extends Preview {
   /** Whether its condition holds; `null` if that is not known before the run. */
@@ -28,15 +28,18 @@ export const madeUpTarget = {
 /**
  * Previews the step at a position; `undefined` if there is none. Values of secrets may be missing, and outputs of steps
  * always are.
+ *
+ * @param room shared by the steps of a definition that are previewed together.
  */
 export function previewStep(
   definition: JobDefinition,
   at: number,
   values: RenderValues,
+  room?: PreviewRoom,
 ): StepPreview | undefined {
   const step = definition.steps[at];
   if (step === undefined) return undefined;
-  const rendered = renderForPeople(step, scopeOf(definition, at), values);
+  const rendered = renderForPeople(step, scopeOf(definition, at), values, room);
   const { problems, ...condition } = conditionOf(definition, at, values);
   return { ...rendered, ...condition, problems: [...rendered.problems, ...problems] };
 }

@@ -24,9 +24,11 @@ export { powershellInterpreters } from './powershell/commands.ts';
 export { powershellBootstrap, powershellEncoded, powershellInput } from './powershell/write-script.ts';
 export {
   maskedText,
+  newPreviewRoom,
   type Preview,
   type PreviewedField,
   type PreviewedValue,
+  type PreviewRoom,
   renderForPeople,
 } from './render-for-people.ts';
 export { type RenderedStep, type Rendering, renderStep } from './render-step.ts';

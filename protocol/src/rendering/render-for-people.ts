@@ -1,5 +1,6 @@
 // Renders a step for a person to read before it runs: with values in the text, and secrets masked.
 import type { ErrorDetail } from '../api/errors.ts';
+import { limits } from '../limits.ts';
 import { languages } from './languages.ts';
 import { type ReadField, type RenderableStep, readStep } from './placeholders/read-step.ts';
 import { placeholderText } from './placeholders/reference.ts';
@@ -34,11 +35,26 @@ export interface Preview {
   problems: ErrorDetail[];
 }
 
+/** How many more characters of values may be shown: one value may stand in thousands of places. */
+export interface PreviewRoom {
+  left: number;
+}
+
+/** Returns the room that the steps of a definition share. */
+export function newPreviewRoom(): PreviewRoom {
+  return { left: limits.maxFilledInCharacters };
+}
+
 /**
- * Renders a step for a person. Values of secrets may be missing. Anything without a value keeps its placeholder; that
+ * Renders a step for a person. Placeholders for whose values there is no room stay as they are. Values of secrets may be missing. Anything without a value keeps its placeholder; that
  * isn't a problem for outputs of steps, which are known only after those have run.
  */
-export function renderForPeople(step: RenderableStep, scope: RenderScope, values: RenderValues): Preview {
+export function renderForPeople(
+  step: RenderableStep,
+  scope: RenderScope,
+  values: RenderValues,
+  room: PreviewRoom = newPreviewRoom(),
+): Preview {
   const { fields, problems } = readStep(step, scope, { mayBeAbsent: true });
   const shown = new Map<string, PreviewedValue>();
   const previewed: PreviewedField[] = [];
@@ -48,7 +64,11 @@ export function renderForPeople(step: RenderableStep, scope: RenderScope, values
       const value = previewOf(placeholder, known, values);
       shown.set(value.placeholder, value);
     }
-    previewed.push({ path: field.path, keys: field.keys, text: textFor(field, fields, values, problems) });
+    previewed.push({
+      path: field.path,
+      keys: field.keys,
+      text: textFor(field, fields, { values, room }, problems),
+    });
   }
   return { fields: previewed, values: [...shown.values()], problems };
 }
@@ -63,11 +83,16 @@ function previewOf({ reference }: Placeholder, known: Known, values: RenderValue
 function textFor(
   field: ReadField,
   fields: readonly ReadField[],
-  values: RenderValues,
+  { values, room }: { values: RenderValues; room: PreviewRoom },
   problems: ErrorDetail[],
 ): string {
   const language = languages[field.language ?? 'sh'];
-  const rawText = ({ reference }: Placeholder) => textOf(givenValue(reference, values) ?? 'x');
+  let rawLeft = room.left;
+  const rawText = ({ reference }: Placeholder) => {
+    const text = textOf(givenValue(reference, values) ?? 'x');
+    rawLeft -= text.length;
+    return rawLeft < 0 ? 'x' : text;
+  };
   const { sites, problems: misplaced } = analyzeField(field, fields, rawText);
   problems.push(...misplaced);
   let isWhole = true;
@@ -85,6 +110,10 @@ function textFor(
       if (known !== undefined && !isLater) problems.push(detail(field, part, 'has no value'));
       return part.text;
     }
+    if (textOf(value).length > room.left) {
+      isWhole = false;
+      return part.text;
+    }
     const site = sites.get(part);
     const problem =
       valueProblem(value, known) ??
@@ -92,7 +121,9 @@ function textFor(
       textValueProblem(field, value) ??
       (site === undefined ? undefined : siteProblem(part, known, value, site, language));
     if (problem !== undefined) problems.push(detail(field, part, problem));
-    return site === undefined ? textOf(value) : language.readable(value, site);
+    const shown = site === undefined ? textOf(value) : language.readable(value, site);
+    room.left -= shown.length;
+    return shown;
   });
   const text = texts.join('');
   const whole = isWhole && field.kind === 'text' ? wholeTextProblem(field, text) : undefined;

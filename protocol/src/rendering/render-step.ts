@@ -1,5 +1,6 @@
 // Renders a step with its values: the configuration that an agent runs, and the values that its script refers to.
 import type { ErrorDetail } from '../api/errors.ts';
+import { limits } from '../limits.ts';
 import { type Binding, Bindings } from './bindings.ts';
 import { languages } from './languages.ts';
 import { type ReadField, type RenderableStep, readStep } from './placeholders/read-step.ts';
@@ -83,6 +84,7 @@ function renderScript(
   problems: ErrorDetail[],
 ): string {
   const language = languages[field.language ?? 'sh'];
+  if (isTooLong(field, values, ({ reference }) => reference.raw, problems)) return '';
   const rawText = (placeholder: Placeholder) => textOf(values.get(placeholder));
   const analyzed: AnalyzedField = analyzeField(field, fields, rawText);
   problems.push(...analyzed.problems);
@@ -109,12 +111,33 @@ function renderScript(
   return text;
 }
 
+/**
+ * Whether the text would be too long with these values, which is told then: one value may stand in thousands of places,
+ * and would fill the memory.
+ */
+function isTooLong(
+  { path, template }: ReadField,
+  values: ReadonlyMap<Placeholder, unknown>,
+  isFilledIn: (placeholder: Placeholder) => boolean,
+  problems: ErrorDetail[],
+): boolean {
+  let length = 0;
+  for (const part of template.parts)
+    if (part.kind === 'literal') length += part.text.length;
+    else if (isFilledIn(part)) length += textOf(values.get(part)).length;
+  const most = limits.maxFilledInCharacters;
+  if (length <= most) return false;
+  problems.push({ path, message: `With these values this is longer than ${most} characters.` });
+  return true;
+}
+
 function renderText(
   field: ReadField,
   values: ReadonlyMap<Placeholder, unknown>,
   problems: ErrorDetail[],
 ): string {
   const { parts } = field.template;
+  if (isTooLong(field, values, () => true, problems)) return '';
   const text = parts.map((part) => (part.kind === 'literal' ? part.text : textOf(values.get(part)))).join('');
   for (const part of parts) {
     if (part.kind === 'literal') continue;

@@ -1,3 +1,4 @@
+import { limits } from '@opsconductor/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Authority } from '../auth/authority.ts';
 import { setupRuns, type TestRuns } from '../runs/testing.ts';
@@ -109,4 +110,21 @@ test('a job or target that the caller may not read is not found', async () => {
   await expect(previewJob(t, jobId, { targetId: 999 }, t.caller)).rejects.toMatchObject({
     code: 'not_found',
   });
+});
+
+test('placeholders beyond what a preview can show stay as they are, in all steps together', async () => {
+  const command = 'echo "${{ parameters.who }}"\n'.repeat(30);
+  const large = {
+    name: 'large',
+    parameters: { who: { type: 'string' } },
+    steps: Array.from({ length: 40 }, (_, at) => ({ name: `s${at}`, type: 'ssh.exec', config: { command } })),
+  };
+  const parameters = { who: 'a'.repeat(limits.maxParameterCharacters) };
+  const { steps, problems } = await previewDraft(t, { definition: large, parameters }, t.caller);
+  expect(problems).toEqual([]);
+  expect(steps.flatMap((step) => step.problems)).toEqual([]);
+  expect(steps[0]?.config).toMatchObject({ command: expect.stringContaining(`echo "${parameters.who}"`) });
+  expect(steps.at(-1)?.config).toMatchObject({ command });
+  const shown = steps.map(({ config }) => JSON.stringify(config)).join('');
+  expect(shown.length).toBeLessThan(limits.maxFilledInCharacters + 200_000);
 });

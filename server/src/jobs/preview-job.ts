@@ -6,6 +6,8 @@ import {
   type JobPreview,
   type JobPreviewedStep,
   madeUpTarget,
+  newPreviewRoom,
+  type PreviewRoom,
   previewStep,
   type RenderValues,
   type StepPreview,
@@ -87,18 +89,24 @@ function preview(definition: JobDefinition, on: On, caller: Caller): JobPreview 
     (name) => declared[name]?.secret === true && !Object.hasOwn(given, name),
   );
   const { values, problems } = compileParameters(declared, rules).check(given, { sealed });
+  const room = newPreviewRoom();
   return {
     target: nameOf(on.target),
     steps: definition.steps.map((_, at) =>
-      stepOf(definition, at, valuesOf(definition, at, values, on, caller)),
+      stepOf(definition, at, valuesOf(definition, at, values, on, caller), room),
     ),
     problems,
   };
 }
 
-function stepOf(definition: JobDefinition, at: number, values: RenderValues): JobPreviewedStep {
+function stepOf(
+  definition: JobDefinition,
+  at: number,
+  values: RenderValues,
+  room: PreviewRoom,
+): JobPreviewedStep {
   const step = definition.steps[at] as JobDefinition['steps'][number];
-  const { fields, runs, values: shown, problems } = previewStep(definition, at, values) as StepPreview;
+  const { fields, runs, values: shown, problems } = previewStep(definition, at, values, room) as StepPreview;
   const config = structuredClone(step.config);
   for (const { keys, text } of fields) setText(config, keys, text);
   return {
