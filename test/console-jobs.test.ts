@@ -94,7 +94,7 @@ test('a job is written from nothing, broken, its errors read and mended, preview
   expect(faults).toEqual([]);
 });
 
-test('YAML is completed from the schema, comments stay, and steps move by keyboard', async ({ skip }) => {
+test('YAML is completed from the schema, comments stay until it is saved, and steps move by keyboard', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/jobs/new`);
@@ -102,6 +102,7 @@ test('YAML is completed from the schema, comments stay, and steps move by keyboa
   await text.click();
   await page.keyboard.press('Control+Home');
   await page.keyboard.type('# asked for by the board\n');
+  await page.getByText('in sync with the form; comments are not saved').waitFor();
   await page.keyboard.press('Control+End');
   await page.keyboard.type('pri');
   await page.getByRole('option', { name: /^priority/ }).click();
