@@ -367,6 +367,9 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
   });
   await page.keyboard.press('Control+s');
   await page.getByText('Saved.', { exact: true }).waitFor();
+  // Whoever types on does so where they were, and sees what the other one has changed.
+  expect(await page.evaluate('document.activeElement.value')).toBe('Mine');
+  expect(await page.getByLabel('Description').inputValue()).toBe('Theirs');
   expect(await read(`site-rules/${rule.id}`)).toMatchObject({ message: 'Mine', description: 'Theirs' });
   await page.getByLabel('Message if it is broken').fill('Mine again');
   await put(`site-rules/${rule.id}`, {

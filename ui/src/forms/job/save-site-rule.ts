@@ -40,7 +40,8 @@ export class SiteRuleSaving {
     const { id, version } = this.current;
     const fields = { ...ruleFieldsOf(this.current), ...mine };
     try {
-      return await updateSiteRule(id, { ...fields, expectedVersion: version });
+      this.current = await updateSiteRule(id, { ...fields, expectedVersion: version });
+      return this.current;
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 'conflict') throw error;
       this.current = await fetchSiteRule(id);
