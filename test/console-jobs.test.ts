@@ -94,7 +94,9 @@ test('a job is written from nothing, broken, its errors read and mended, preview
   expect(faults).toEqual([]);
 });
 
-test('YAML is completed from the schema, comments stay until it is saved, and steps move by keyboard', async ({ skip }) => {
+test('YAML is completed from the schema, comments stay until it is saved, and steps move by keyboard', async ({
+  skip,
+}) => {
   if (missing !== undefined) skip(missing);
   const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/jobs/new`);
