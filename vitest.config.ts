@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from 'vitest/config';
+import { isLostTypeQuery } from './server/src/store/database/connection.ts';
 import { LongestFirst } from './test/support/suite/longest-first.ts';
 import { mockingFiles } from './test/support/suite/mocking-files.ts';
 import { svelteModules } from './test/support/suite/svelte-modules.ts';
@@ -37,6 +38,8 @@ export default defineConfig({
     // What a run has transformed, the next one takes from there unless the source or package-lock.json has changed.
     experimental: { fsModuleCache: true, fsModuleCachePath: '.cache/vitest' },
     dangerouslyIgnoreUnhandledErrors: false,
+    // The driver of the database causes this one, and the server lets it pass too.
+    onUnhandledError: (error) => (isLostTypeQuery(error) ? false : undefined),
     projects: [
       {
         test: {
