@@ -3,19 +3,13 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Lease } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, test, vi } from 'vitest';
 import type { AgentOptions } from '../agent.ts';
 import { Journal } from '../journal/journal.ts';
 import { SpoolFile } from '../spool/spool-file.ts';
-import {
-  type AgentSetup,
-  type ControlledStep,
-  lease,
-  rendering,
-  setup,
-  success,
-} from '../testing/agent-setup.ts';
+import { type AgentSetup, lease, rendering, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
 
 /** Moves the folder away and returns a function that puts it back. */
@@ -105,21 +99,28 @@ function smallDisk(t: AgentSetup, bytes: number): Partial<AgentOptions> {
   return { minFreeBytes: 50, measureFree };
 }
 
-/** Prints what no compression makes smaller, until the agent has confirmed output on its disk. */
-async function printMuch(connection: FakeConnection, { context }: ControlledStep): Promise<void> {
-  context.output.write('stdout', randomBytes(200_000));
+/** Step 1 has printed what no compression makes smaller, and the server has confirmed it. */
+async function printedMuch(t: AgentSetup, more: Partial<Lease> = {}) {
+  const connection = await connected(t, smallDisk(t, 100_000));
+  connection.send({ type: 'leases', leases: [lease(1, more)] });
+  const step = await t.nextStep();
+  await step.context.beforeStart();
+  step.context.output.write('stdout', randomBytes(200_000));
   const { seq } = await connection.nextFrame();
   connection.send({ type: 'output_ack', acks: [{ step: 1, epoch: 1, seq }] });
+  return { connection, step };
+}
+
+/** The same, and it is gone from the disk. */
+async function gaveWay(t: AgentSetup) {
+  const printed = await printedMuch(t);
+  await vi.waitFor(async () => expect(await readdir(t.directory.data.spool)).toContain('1-1.2'));
+  return printed;
 }
 
 test('on a disk that is nearly full, output that the server has confirmed gives way to new steps', async () => {
   await using t = await setup();
-  const connection = await connected(t, smallDisk(t, 100_000));
-  connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
-  await step.context.beforeStart();
-  await printMuch(connection, step);
-  await vi.waitFor(async () => expect(await readdir(t.directory.data.spool)).toContain('1-1.2'));
+  const { connection, step } = await gaveWay(t);
   connection.send({ type: 'leases', leases: [lease(2)] });
   await t.nextStep();
   step.context.output.write('stdout', Buffer.from('the end'));
@@ -133,12 +134,7 @@ test('on a disk that is nearly full, output that the server has confirmed gives 
 
 test('if the server then lacks it, as after a restore from a backup, the step ends with a gap that is told', async () => {
   await using t = await setup();
-  const connection = await connected(t, smallDisk(t, 100_000));
-  connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
-  await step.context.beforeStart();
-  await printMuch(connection, step);
-  await vi.waitFor(async () => expect(await readdir(t.directory.data.spool)).toContain('1-1.2'));
+  const { connection, step } = await gaveWay(t);
   step.context.output.write('stdout', Buffer.from('the end'));
   await connection.nextFrame();
   connection.cut();
@@ -157,12 +153,7 @@ test('if the server then lacks it, as after a restore from a backup, the step en
 
 test('a step that has ended says so, too, if its end has not been confirmed', async () => {
   await using t = await setup();
-  const connection = await connected(t, smallDisk(t, 100_000));
-  connection.send({ type: 'leases', leases: [lease(1)] });
-  const step = await t.nextStep();
-  await step.context.beforeStart();
-  await printMuch(connection, step);
-  await vi.waitFor(async () => expect(await readdir(t.directory.data.spool)).toContain('1-1.2'));
+  const { connection, step } = await gaveWay(t);
   step.end(success);
   expect(await connection.next('complete')).toMatchObject({ outcome: success, output: { gaps: [] } });
   connection.cut();
@@ -223,12 +214,8 @@ test('a command that waits for room on a full disk waits no longer than the conn
 
 test('what a step’s outputs are still to be read from does not give way', async () => {
   await using t = await setup();
-  const connection = await connected(t, smallDisk(t, 100_000));
   const outputs = { result: { pattern: 'result=(.*)' } };
-  connection.send({ type: 'leases', leases: [lease(1, { rendering: rendering({ outputs }) })] });
-  const step = await t.nextStep();
-  await step.context.beforeStart();
-  await printMuch(connection, step);
+  const { connection, step } = await printedMuch(t, { rendering: rendering({ outputs }) });
   await busyIs(connection, 'disk');
   expect(await readdir(t.directory.data.spool)).toEqual(['1-1']);
   step.end(success);

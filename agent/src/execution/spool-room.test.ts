@@ -65,6 +65,17 @@ test.each(['a confirmation', 'the end of the connection'])(
   },
 );
 
+test('what is confirmed while room is made makes it worth trying again', async () => {
+  const one = output(0);
+  const { room } = setup(one);
+  one.release.mockImplementationOnce(async () => {
+    room.confirmedOrGone();
+    return 0;
+  });
+  expect(await room.makeRoom()).toBe(true);
+  expect(await room.makeRoom()).toBe(false);
+});
+
 test('no room can be made if the server has everything already', async () => {
   const { room } = setup(output(0));
   expect(await room.makeRoom()).toBe(false);

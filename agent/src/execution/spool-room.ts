@@ -14,6 +14,8 @@ export class SpoolRoom {
   #releasing: Promise<number> | undefined;
   /** Outputs that are being removed with their attempts. */
   #removing = 0;
+  /** How often something has happened after which there may be room. */
+  #changes = 0;
   #waiters: (() => void)[] = [];
 
   constructor(options: SpoolRoomOptions) {
@@ -33,7 +35,10 @@ export class SpoolRoom {
    * confirmed more, or until a settled attempt's output is gone: meanwhile the commands wait.
    */
   async makeRoom(): Promise<boolean> {
+    const before = this.#changes;
     if ((await this.release()) > 0) return true;
+    // What was confirmed meanwhile may have been looked at before that.
+    if (this.#changes !== before) return true;
     const { attempts, isConnected } = this.#options;
     const isAwaited = ({ forgotten, output }: Pick<Attempt, 'forgotten' | 'output'>) =>
       !forgotten && output.awaitsConfirmation;
@@ -44,6 +49,7 @@ export class SpoolRoom {
 
   /** Called when the server has confirmed output, and when the connection is gone. */
   confirmedOrGone(): void {
+    this.#changes += 1;
     for (const wake of this.#waiters.splice(0)) wake();
   }
 
