@@ -31,14 +31,14 @@ test('a new run is leased by the commit that makes it ready', async () => {
   await t.connectAgent();
   const request = await jobOf(t);
   // The claim that comes with an agent may still be in flight, and then none goes along.
-  const { runId, run } = await vi.waitFor(async () => {
+  const { runId, read } = await vi.waitFor(async () => {
     const started = await start(t, request);
     // Nothing is left to be published, and the run can be shown without another query.
     expect(started.news).toEqual({ runs: [], segments: [], cancel: [] });
     return started;
   }, 10_000);
   expect(await t.steps(runId)).toMatchObject([{ status: 'running', epoch: 1 }]);
-  expect(await run).toMatchObject({ id: runId, targetsTotal: 1 });
+  expect(await read).toMatchObject({ id: runId, targetsTotal: 1 });
   const [row] = await t.sql`
     select st.xmin::text = a.xmin::text as by_one_transaction from job_run_steps st, audit_log a
     where st.job_run_id = ${runId} and a.action = 'run.started' and a.object_id = ${String(runId)}`;

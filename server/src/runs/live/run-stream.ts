@@ -5,7 +5,7 @@ import { isRunEnded, type RunChange, type TransferEvent } from '@opsconductor/pr
 import { AppError } from '../../errors.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import type { RunEvent } from '../../store/runs/progress/run-events.ts';
-import { findRun } from '../../store/runs/runs.ts';
+import { findRunEnd } from '../../store/runs/runs.ts';
 import type { RunKeys } from '../run-keys.ts';
 import type { RunPart } from '../view/run-part.ts';
 import { EventBytes } from './event-bytes.ts';
@@ -21,6 +21,8 @@ const leastPullMs = 1_000;
  * Delay before a stream of a new run looks for what happened before it subscribed: the first output is about to arrive.
  */
 const firstLookMs = 30;
+/** Told instead of a number if there may be events. */
+const anyEvent = Number.POSITIVE_INFINITY;
 const endEvent = 'event: end\ndata: {}\n\n';
 
 export class RunStream implements StreamReader {
@@ -124,7 +126,7 @@ export class RunStream implements StreamReader {
   }
 
   /** Records that there is an event with this number, or that there may be any. */
-  #expectEvents(seq = Number.POSITIVE_INFINITY): void {
+  #expectEvents(seq = anyEvent): void {
     this.#eventNews = { seq: Math.max(seq, this.#eventNews?.seq ?? 0), sinceMs: performance.now() };
   }
 
@@ -265,6 +267,11 @@ export class RunStream implements StreamReader {
     const news = this.#eventNews;
     if (news === undefined) return;
     this.#eventNews = undefined;
+    // With nothing announced, the run's own row says whether there are more events.
+    if (this.#lastLook && news.seq === anyEvent && to.isEmpty) {
+      await this.#readEnd(to);
+      return;
+    }
     const { sql, hub } = this.#deps;
     const { events, isAll } = await hub.events.after(sql, this.#runId, this.#readSeq, news);
     if (events.length === 0) {
@@ -312,7 +319,7 @@ export class RunStream implements StreamReader {
 
   /** Sends the end event, once the run has ended and everything was sent. */
   async #readEnd(to: EventBytes): Promise<void> {
-    const run = await findRun(this.#deps.sql, this.#runId);
+    const run = await findRunEnd(this.#deps.sql, this.#runId);
     if (run === undefined) {
       this.#ended = true;
       to.add(endEvent);

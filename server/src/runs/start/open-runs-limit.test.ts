@@ -53,7 +53,8 @@ test('runs of other versions count, and so do runs again', async () => {
   await saveJob(t, jobId, { definition: changed, expectedVersion: 1 }, t.caller);
   await expect(start()).rejects.toThrow(`run ${runId} is open`);
   await end(t, runId);
-  const again = () => rerun(t, runId, { which: 'failed' }, t.caller);
+  const again = () =>
+    rerun(t.sql, runId, { which: 'failed' }, t.caller, (request) => startRun(t, request, t.caller));
   const { runId: second } = await again();
   await expect(again()).rejects.toThrow(`run ${second} is open`);
 });

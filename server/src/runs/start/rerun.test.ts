@@ -1,3 +1,4 @@
+import type { RerunRequest } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { waitUntilBlocked } from '../../segments/testing.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -7,6 +8,7 @@ import { deleteTarget } from '../../targets/edit-targets.ts';
 import { endUnstarted } from '../ends/end-waits.ts';
 import { endOf, failure, setupRuns, type TestRuns } from '../testing.ts';
 import { rerun } from './rerun.ts';
+import { startRun } from './start-run.ts';
 
 /** Makes a run on three targets, of which the second failed at its second step. */
 async function endedRun(t: TestRuns): Promise<number> {
@@ -20,40 +22,44 @@ async function endedRun(t: TestRuns): Promise<number> {
   return runId;
 }
 
+function runAgain(t: TestRuns, runId: number, request: RerunRequest) {
+  return rerun(t.sql, runId, request, t.caller, (again) => startRun(t, again, t.caller));
+}
+
 test('a failed run is run again from the failed step on, where it failed, and both runs name each other', async () => {
   await using t = await setupRuns();
   const runId = await endedRun(t);
-  const again = (await rerun(t, runId, { which: 'failed', from_step: 'failed' }, t.caller)).runId;
-  expect((await t.steps(again)).map(({ status, reason }) => [status, reason])).toEqual([
+  const rerunId = (await runAgain(t, runId, { which: 'failed', from_step: 'failed' })).runId;
+  expect((await t.steps(rerunId)).map(({ status, reason }) => [status, reason])).toEqual([
     ['skipped', 'rerun'],
     ['ready', null],
     ['pending', null],
   ]);
-  expect(await findRun(t.sql, again)).toMatchObject({ rerunOf: runId, jobVersion: 1, completedSteps: 1 });
-  expect((await findRun(t.sql, runId))?.reruns).toEqual([again]);
+  expect(await findRun(t.sql, rerunId)).toMatchObject({ rerunOf: runId, jobVersion: 1, completedSteps: 1 });
+  expect((await findRun(t.sql, runId))?.reruns).toEqual([rerunId]);
   for (let step = 2; step <= 3; step += 1) await t.settle(endOf(await t.claimOne()));
-  expect(await t.run(again)).toMatchObject({ status: 'succeeded', completedSteps: 3 });
+  expect(await t.run(rerunId)).toMatchObject({ status: 'succeeded', completedSteps: 3 });
 });
 
 test('a rerun from a later step that no agent takes ends like any run that did not start in time', async () => {
   await using t = await setupRuns();
   const runId = await endedRun(t);
-  const again = (await rerun(t, runId, { which: 'failed', from_step: 'failed' }, t.caller)).runId;
-  await t.sql`update job_runs set start_by = clock_timestamp() - interval '1 s' where id = ${again}`;
-  expect(await runsNotStarted(t.sql)).toEqual([again]);
-  await endUnstarted(t.sql, again);
-  expect((await t.steps(again)).map(({ status }) => status)).toEqual(['skipped', 'timed_out', 'timed_out']);
-  expect(await t.run(again)).toMatchObject({ status: 'timed_out' });
+  const rerunId = (await runAgain(t, runId, { which: 'failed', from_step: 'failed' })).runId;
+  await t.sql`update job_runs set start_by = clock_timestamp() - interval '1 s' where id = ${rerunId}`;
+  expect(await runsNotStarted(t.sql)).toEqual([rerunId]);
+  await endUnstarted(t.sql, rerunId);
+  expect((await t.steps(rerunId)).map(({ status }) => status)).toEqual(['skipped', 'timed_out', 'timed_out']);
+  expect(await t.run(rerunId)).toMatchObject({ status: 'timed_out' });
 });
 
 test('a rerun that is not possible is refused with the reason, and nothing starts', async () => {
   await using t = await setupRuns();
   const open = await t.start();
-  await expect(rerun(t, open, { which: 'all' }, t.caller)).rejects.toMatchObject({ code: 'conflict' });
+  await expect(runAgain(t, open, { which: 'all' })).rejects.toMatchObject({ code: 'conflict' });
   await t.settle(endOf(await t.claimOne()));
   const runId = await endedRun(t);
-  const refused = (request: Parameters<typeof rerun>[2]) =>
-    expect(rerun(t, runId, request, t.caller)).rejects.toMatchObject({ code: 'invalid' });
+  const refused = (request: RerunRequest) =>
+    expect(runAgain(t, runId, request)).rejects.toMatchObject({ code: 'invalid' });
   await refused({ which: 'unknown' });
   await refused({ which: 'failed', from_step: 4 });
   await t.sql`update job_run_targets set target_id = null where job_run_id = ${runId}`;
@@ -66,7 +72,7 @@ test('a rerun on a target that was deleted since is refused, naming the target',
   const [failed] = await t.sql<{ id: number }[]>`
     select target_id as id from job_run_targets where job_run_id = ${runId} and status = 'failed'`;
   await deleteTarget(t.sql, failed?.id ?? 0, t.caller);
-  await expect(rerun(t, runId, { which: 'failed' }, t.caller)).rejects.toMatchObject({
+  await expect(runAgain(t, runId, { which: 'failed' })).rejects.toMatchObject({
     code: 'invalid',
     details: [{ path: 'which', message: expect.stringMatching(/^Target “host-2” has been deleted/) }],
   });
@@ -77,7 +83,7 @@ test('a run that is purged while it is run again is not found', async () => {
   const runId = await endedRun(t);
   const purged = await inTransaction(t.sql, async (tx) => {
     await purgeRun(tx, runId);
-    const outcome = rerun(t, runId, { which: 'failed' }, t.caller).catch((error) => error);
+    const outcome = runAgain(t, runId, { which: 'failed' }).catch((error) => error);
     await waitUntilBlocked(t, 1);
     return { outcome };
   });

@@ -4,11 +4,11 @@ import { isRunEnded, type RerunChoice, type RerunRequest, type RunStatus } from 
 import { MissingPermission } from '../../auth/missing-permission.ts';
 import type { Caller } from '../../caller.ts';
 import { AppError, invalidField, notFound } from '../../errors.ts';
-import { violatedConstraint } from '../../store/database/connection.ts';
+import { type Sql, violatedConstraint } from '../../store/database/connection.ts';
 import { targetsToRerun } from '../../store/runs/runs.ts';
 import { seeRun } from '../view/seen-run.ts';
-import type { RequestKey } from './start-once.ts';
-import { type StartRunDeps, startRun } from './start-run.ts';
+import type { StartRun } from './start-request.ts';
+import type { Started } from './start-run.ts';
 
 const notSucceeded: readonly RunStatus[] = ['failed', 'partial', 'timed_out', 'cancelled', 'unknown'];
 const statusesOf: Record<RerunChoice, readonly RunStatus[]> = {
@@ -20,19 +20,19 @@ const statusesOf: Record<RerunChoice, readonly RunStatus[]> = {
 const maxDetails = 100;
 
 /**
- * Starts the run again. Targets are used as they are now.
+ * Starts the run again, by calling `start` with what it asks for. Targets are used as they are now.
  *
  * @throws {AppError} as a start does; `conflict` while the earlier run is going on; `invalid` if none of its targets
  * ended that way, one of them has been deleted, or there is no such step.
  */
-export async function rerun(
-  deps: StartRunDeps,
+export async function rerun<T>(
+  sql: Sql,
   runId: number,
   { which, from_step: fromStep }: RerunRequest,
   caller: Caller,
-  requested?: RequestKey,
-): ReturnType<typeof startRun> {
-  const { run } = await seeRun(deps.sql, runId, caller.authority);
+  start: (request: StartRun) => Promise<Started<T>>,
+): Promise<Started<T>> {
+  const { run } = await seeRun(sql, runId, caller.authority);
   // A reader who sees only part of the run must not learn how its other targets ended.
   if (!caller.authority.holdsOnCategory('read', run.categoryId)) throw notFound(`Job ${run.jobId}`);
   if (!caller.authority.holdsOnCategory('run', run.categoryId)) {
@@ -47,7 +47,7 @@ export async function rerun(
       allowed: `1 to ${run.stepNames.length}, or “failed”`,
     });
   }
-  const targets = await targetsToRerun(deps.sql, runId, statusesOf[which]);
+  const targets = await targetsToRerun(sql, runId, statusesOf[which]);
   if (targets.length === 0) {
     throw invalidField('which', `No target of run ${runId} ended that way.`, {
       found: which,
@@ -62,8 +62,8 @@ export async function rerun(
     if (targetId !== null && first > 1) firstSteps.set(targetId, first);
   }
   const again = { runId, jobVersion: run.jobVersion, which, firstSteps };
-  const request = { jobId: run.jobId, selection: { targetIds }, rerun: again, requested };
-  return startRun(deps, request, caller).catch((error) => {
+  const request = { jobId: run.jobId, selection: { targetIds }, rerun: again };
+  return start(request).catch((error) => {
     // The run was purged since it was read above.
     throw violatedConstraint(error) === 'job_runs_rerun_of_fkey' ? notFound(`Run ${runId}`) : error;
   });

@@ -73,12 +73,12 @@ function isSameRequest(found: RequestedRun, dataKey: Uint8Array, requested: Requ
  * @throws {AppError} as `start` does; `conflict` if the key was used for a different request; `not_found` if the caller
  * no longer sees the whole earlier run.
  */
-export async function startOnce(
+export async function startOnce<T>(
   deps: { sql: Sql; masterKey: MasterKey },
   requested: RequestKey | undefined,
   caller: Caller,
-  start: () => Promise<Started>,
-): Promise<Started & { isRepeated: boolean }> {
+  start: () => Promise<Started<T>>,
+): Promise<Started<T> & { isRepeated: boolean }> {
   const earlier = requested === undefined ? undefined : await startedBy(deps, requested, caller);
   if (earlier !== undefined) return earlier;
   try {
@@ -96,11 +96,11 @@ async function startedBy(
   { sql, masterKey }: { sql: Sql; masterKey: MasterKey },
   requested: RequestKey,
   caller: Caller,
-): Promise<(Started & { isRepeated: true }) | undefined> {
+): Promise<(Omit<Started, 'read'> & { isRepeated: true }) | undefined> {
   const found = await findRequestedRun(sql, requested.key);
   if (found === undefined) return undefined;
   const { runId, jobId } = found;
-  const { run, isWhole } = await seeRun(sql, runId, caller.authority);
+  const { isWhole } = await seeRun(sql, runId, caller.authority);
   // A caller sees the whole run that they start. If they don't, they have lost rights since and don't get the answer.
   if (!isWhole) throw notFound(`Run ${runId}`);
   const dataKey = unwrapDataKey(masterKey, found.dataKey, runKeyContext(jobId));
@@ -111,5 +111,5 @@ async function startedBy(
     );
   }
   const news = { runs: [], segments: [], cancel: [] };
-  return { runId, news, run: Promise.resolve(run), isRepeated: true };
+  return { runId, news, isRepeated: true };
 }

@@ -160,12 +160,12 @@ test('only active jobs run; a draft and a template run for trial, for people who
       code: 'forbidden',
       permission: 'jobs.edit',
     });
-    const { run } = await startRun(t, { jobId: id, selection }, t.caller);
-    expect(await run).toMatchObject({ isTrial: true });
+    const { read } = await startRun(t, { jobId: id, selection }, t.caller);
+    expect(await read).toMatchObject({ isTrial: true });
   }
   await changeState(t, draft.id, { state: 'active' }, t.caller);
-  const { run } = await startRun(t, { jobId: draft.id, selection }, operator);
-  expect(await run).toMatchObject({ isTrial: false });
+  const { read } = await startRun(t, { jobId: draft.id, selection }, operator);
+  expect(await read).toMatchObject({ isTrial: false });
   for (const state of ['inactive', 'archived'] as const) {
     await changeState(t, draft.id, { state }, t.caller);
     await expect(startRun(t, { jobId: draft.id, selection }, t.caller)).rejects.toMatchObject({

@@ -7,7 +7,7 @@ import { newDataKey } from '../../credentials/at-rest/data-key.ts';
 import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
 import { notFound } from '../../errors.ts';
 import { resolveVersion } from '../../jobs/versions/resolve-version.ts';
-import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
+import { type Queryable, type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
 import {
   boundLockWaits,
   commitWithThese,
@@ -66,32 +66,48 @@ export interface StartRunDeps {
   claims?: ClaimsAlong;
 }
 
-export interface Started {
+/** Reads of a new run what its starter is answered with. */
+export type ReadBack<T> = (db: Queryable, runId: number) => Promise<T>;
+
+export interface Started<T = RunRecord | undefined> {
   runId: number;
   /** Changes that still have to be published on this server. */
   news: ProgressNews;
-  /** The run as it was committed. Rejects if the connection was lost before the answer arrived. */
-  run: Promise<RunRecord | undefined>;
+  /**
+   * What was read of the run right after its commit. Rejects if the connection was lost before the answer arrived.
+   * Absent for a run that was started before.
+   */
+  read?: Promise<T>;
+}
+
+/** Starts a run and reads it as it was committed. @throws {AppError} as `startAndRead` does. */
+export function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+  return startAndRead(deps, request, caller, findRun);
 }
 
 /**
- * Starts a run on the targets that the selection resolves to.
+ * Starts a run on the targets that the selection resolves to. What `readBack` reads takes no round trip of its own.
  *
  * @throws {AppError} `not_found` for a job, target or group that the caller doesn't see; `forbidden` if they may not
  * run the job, run on a target or use credentials there; `invalid` for targets that can't be run on; `conflict` if the
  * job may not be run now. Each names the place in the request, or the targets.
  */
-export async function startRun(deps: StartRunDeps, request: StartRun, caller: Caller): Promise<Started> {
+export async function startAndRead<T>(
+  deps: StartRunDeps,
+  request: StartRun,
+  caller: Caller,
+  readBack: ReadBack<T>,
+): Promise<Started<T>> {
   const { turns, waiters } = placesOf(deps.queue ?? deps.sql);
   try {
-    return await inTurn(turns, () => queueOrReadAgain(deps, request, caller));
+    return await inTurn(turns, () => queueOrReadAgain({ ...deps, readBack }, request, caller));
   } catch (error) {
     if (!isHeldByOthers(error)) throw error;
   }
   const { claims: _, ...alone } = deps;
   const again = () => {
     const waits = waiters.areAwaited ? maxLockWaitMs.inFrontOfOthers : maxLockWaitMs.alone;
-    return queueOrReadAgain({ ...alone, waits }, request, caller);
+    return queueOrReadAgain({ ...alone, readBack, waits }, request, caller);
   };
   for (;;) {
     try {
@@ -140,7 +156,11 @@ function isHeldByOthers(error: unknown): boolean {
   return sqlState(error) === lockNotAvailable;
 }
 
-async function queueOrReadAgain(deps: QueueDeps, request: StartRun, caller: Caller): Promise<Started> {
+async function queueOrReadAgain<T>(
+  deps: QueueDeps<T>,
+  request: StartRun,
+  caller: Caller,
+): Promise<Started<T>> {
   try {
     return await queueRun(deps, request, caller);
   } catch (error) {
@@ -152,10 +172,10 @@ async function queueOrReadAgain(deps: QueueDeps, request: StartRun, caller: Call
 }
 
 /** `waits`: set after the start has met a lock. It must then get its locks before it writes anything. */
-type QueueDeps = StartRunDeps & { waits?: { later: number; held: number } };
+type QueueDeps<T> = StartRunDeps & { readBack: ReadBack<T>; waits?: { later: number; held: number } };
 
 /** Fails with 55P03 if others hold a lock that it needs for longer than it may wait. */
-async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Promise<Started> {
+async function queueRun<T>(deps: QueueDeps<T>, request: StartRun, caller: Caller): Promise<Started<T>> {
   const { sql } = deps;
   // Read while the transaction opens, and written together with its commit, because a person waits for each round trip.
   const readingJob = readJob(sql, request.jobId, caller);
@@ -167,7 +187,7 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
   const dataKey = newDataKey();
   const claim = new OneClaim();
   let isSent = false;
-  const work = async (tx: Tx): Promise<Started> => {
+  const work = async (tx: Tx): Promise<Started<T>> => {
     const job = await readingJob;
     const version = (await readingVersion) ?? job.version;
     const chosen = await readingTargets;
@@ -189,8 +209,8 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
         : claim.begin(deps.claims?.claimAlong(news), tx);
     try {
       isSent = true;
-      const { run } = await writeStart(deps, tx, { request, dataKey, decided, along });
-      return { runId: job.runId, news: along === undefined ? news : nothingNew, run };
+      const read = await writeStart(deps, tx, { request, dataKey, decided, along });
+      return { runId: job.runId, news: along === undefined ? news : nothingNew, ...read };
     } finally {
       claim.over();
     }
@@ -209,11 +229,11 @@ async function queueRun(deps: QueueDeps, request: StartRun, caller: Caller): Pro
 }
 
 /** Sends everything that the start writes, with its commit behind it. */
-async function writeStart(
-  { masterKey, waits }: QueueDeps,
+async function writeStart<T>(
+  { masterKey, readBack, waits }: QueueDeps<T>,
   tx: Tx,
   start: { request: StartRun; dataKey: Buffer; decided: DecidedStart; along: ClaimAlong | undefined },
-): Promise<Pick<Started, 'run'>> {
+): Promise<Pick<Started<T>, 'read'>> {
   const { request, dataKey, decided, along } = start;
   const { newRun, definition, given, signed, audit, news, toClaim } = decided;
   const bound = boundLockWaits(tx, waits?.held ?? maxFirstLockWaitMs);
@@ -236,11 +256,11 @@ async function writeStart(
   ];
   if (along !== undefined) sent.push(along.claim(tx, toClaim));
   sent.push(commitWithThese(tx));
-  const run = findRun(tx, newRun.id);
+  const read = readBack(tx, newRun.id);
   // Handled by the caller, unless nothing was committed.
-  run.catch(() => undefined);
+  read.catch(() => undefined);
   await Promise.all(sent);
-  return { run };
+  return { read };
 }
 
 /**

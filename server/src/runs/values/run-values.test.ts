@@ -157,7 +157,9 @@ test('a rerun has the same values, with secrets as they were sealed', async () =
   const given = { word: 'again', count: 3, token: secret };
   const { runId } = await startRun(t, { jobId, selection, parameters: given }, t.caller);
   await t.settle(endOf(await t.claimOne(), failure));
-  const { runId: second } = await rerun(t, runId, { which: 'failed' }, t.caller);
+  const { runId: second } = await rerun(t.sql, runId, { which: 'failed' }, t.caller, (request) =>
+    startRun(t, request, t.caller),
+  );
   const shown = (id: number) => shownParameters(t, { id, jobId, jobVersion: 1 });
   expect(await shown(second)).toEqual(await shown(runId));
   expect(await findRunSecrets(t.sql, second)).toEqual(await findRunSecrets(t.sql, runId));

@@ -85,6 +85,16 @@ export async function findRun(db: Queryable, id: number): Promise<RunRecord | un
   return rows[0];
 }
 
+/** Returns what a stream needs to know at the end of a run. */
+export async function findRunEnd(
+  db: Queryable,
+  id: number,
+): Promise<Pick<RunRecord, 'status' | 'eventSeq'> | undefined> {
+  const rows = await db<Pick<RunRecord, 'status' | 'eventSeq'>[]>`
+    select status, event_seq from job_runs where id = ${id}`;
+  return rows[0];
+}
+
 /** Whether the whole run lies within the reaches. */
 export async function isRunWithin(db: Queryable, id: number, reaches: readonly Reach[]): Promise<boolean> {
   const rows = await db`

@@ -17,7 +17,7 @@ import { RunStream } from '../../../runs/live/run-stream.ts';
 import { parsePosition, type StreamPosition } from '../../../runs/live/stream-position.ts';
 import type { RunKeys } from '../../../runs/run-keys.ts';
 import type { RunPart } from '../../../runs/view/run-part.ts';
-import { partToFollow, type SeenRun, seeRun, whatIsSeen } from '../../../runs/view/seen-run.ts';
+import { partToFollow, seeRun, whatIsSeen } from '../../../runs/view/seen-run.ts';
 import type { Sql } from '../../../store/database/connection.ts';
 import type { RunRecord } from '../../../store/runs/runs.ts';
 import { cutConnection } from '../../client.ts';
@@ -79,7 +79,8 @@ export function runEventRoutes(deps: RunEventsDeps): RouteSpec[] {
           part,
         );
         const stream = { runId: run.id, stepIds, position, hasEnded: isRunEnded(run.status), part };
-        const isStill = async () => isSeenAs(deps.sql, { seen, part }, await authorityNow());
+        const isStill = async () =>
+          isSeenAs(deps.sql, { runId: run.id, isWhole: seen.isWhole, part }, await authorityNow());
         return new Response(bytesOf(deps, { principal, context }, { stream, isStill }), {
           headers: streamHeaders,
         });
@@ -105,16 +106,19 @@ export function wantsEvents(accept: string | undefined): boolean {
 export async function followStarted(
   deps: RunEventsDeps,
   { principal, context, authorityNow }: StreamRequest,
-  { run, isNew }: { run: RunRecord; isNew: boolean },
+  { runId, stepIds, isNew }: { runId: number; stepIds: { ids?: number[] }; isNew: boolean },
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Response> {
-  const named = await stepsOfOutputQuery(deps.sql, run.id, 'all');
   const position = { afterSeq: 0, output: new Map() };
-  const stream = { runId: run.id, stepIds: named ?? [], position, hasEnded: false, isNew };
-  const seen = { seen: { run, isWhole: true }, part: undefined };
+  const stream = { runId, stepIds: stepIds.ids ?? [], position, hasEnded: false, isNew };
+  const seen = { runId, isWhole: true, part: undefined };
   const isStill = async () => isSeenAs(deps.sql, seen, await authorityNow());
-  const path = `/api/v1/runs/${run.id}`;
-  const started: RunStarted = { id: run.id, events: `${path}/events`, hasOutput: named !== undefined };
+  const path = `/api/v1/runs/${runId}`;
+  const started: RunStarted = {
+    id: runId,
+    events: `${path}/events`,
+    hasOutput: stepIds.ids !== undefined,
+  };
   const first = `retry: 1000\n\nevent: started\ndata: ${JSON.stringify(started)}\n\n`;
   return new Response(bytesOf(deps, { principal, context }, { stream, isStill, first }), {
     status: 201,
@@ -147,13 +151,13 @@ function startOf(
 /** Returns whether the caller still sees the same part of the run as when the stream began. */
 async function isSeenAs(
   sql: Sql,
-  { seen, part }: { seen: SeenRun; part: RunPart | undefined },
+  seen: { runId: number; isWhole: boolean; part: RunPart | undefined },
   authority: Authority | undefined,
 ): Promise<boolean> {
   if (authority === undefined) return false;
   if (authority.holdsEverywhere('read')) return seen.isWhole;
-  const now = await whatIsSeen(sql, seen.run.id, authority);
-  return now !== undefined && now.isWhole === seen.isWhole && now.partTag === part?.tag;
+  const now = await whatIsSeen(sql, seen.runId, authority);
+  return now !== undefined && now.isWhole === seen.isWhole && now.partTag === seen.part?.tag;
 }
 
 function stepsOfPart(part: RunPart): number[] | undefined {

@@ -11,6 +11,7 @@ import { type Caller, callerOf } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
 import { notFound } from '../../../errors.ts';
 import type { ClaimsAlong } from '../../../runs/leases/claim-along.ts';
+import { stepsOfWholeOutput } from '../../../runs/live/output-query.ts';
 import type { ProgressNews } from '../../../runs/progress/run-ledger.ts';
 import type { RunKeys } from '../../../runs/run-keys.ts';
 import { rerun } from '../../../runs/start/rerun.ts';
@@ -20,10 +21,10 @@ import {
   requestKeyOf,
   startOnce,
 } from '../../../runs/start/start-once.ts';
-import { type Started, startRun } from '../../../runs/start/start-run.ts';
+import { type ReadBack, type Started, startAndRead } from '../../../runs/start/start-run.ts';
 import { runDetail } from '../../../runs/view/run-detail.ts';
 import type { Sql } from '../../../store/database/connection.ts';
-import { findRun, type RunRecord } from '../../../store/runs/runs.ts';
+import { findRun } from '../../../store/runs/runs.ts';
 import { runDetailExample } from '../../description/examples/runs.ts';
 import { type RouteSpec, route } from '../../route.ts';
 import { followStarted, type RunEventsDeps, type StreamRequest, wantsEvents } from './run-events.ts';
@@ -85,8 +86,8 @@ export function runStartRoutes(deps: RunStartDeps): RouteSpec[] {
           ...selection
         } = request.body;
         const jobId = request.params.id;
-        return start(deps, request, (requested, caller) =>
-          startRun(
+        return start(deps, request, ({ requested, caller, readBack }) =>
+          startAndRead(
             deps,
             {
               jobId,
@@ -103,6 +104,7 @@ export function runStartRoutes(deps: RunStartDeps): RouteSpec[] {
               requested,
             },
             caller,
+            readBack,
           ),
         );
       },
@@ -122,11 +124,19 @@ export function runStartRoutes(deps: RunStartDeps): RouteSpec[] {
       success: startAnswers,
       takesRequestKey: true,
       handle: (request) =>
-        start(deps, request, (requested, caller) =>
-          rerun(deps, request.params.id, request.body, caller, requested),
+        start(deps, request, ({ requested, caller, readBack }) =>
+          rerun(deps.sql, request.params.id, request.body, caller, (again) =>
+            startAndRead(deps, { ...again, requested }, caller, readBack),
+          ),
         ),
     }),
   ];
+}
+
+interface Begin<T> {
+  requested: RequestKey | undefined;
+  caller: Caller;
+  readBack: ReadBack<T>;
 }
 
 /**
@@ -136,24 +146,26 @@ export function runStartRoutes(deps: RunStartDeps): RouteSpec[] {
 async function start(
   deps: RunStartDeps,
   request: StreamRequest & Parameters<typeof callerOf>[0] & { body: unknown },
-  begin: (requested: RequestKey | undefined, caller: Caller) => Promise<Started>,
+  begin: <T>(what: Begin<T>) => Promise<Started<T>>,
 ) {
   const { req } = request.context;
   const caller = callerOf(request);
   const requested = requestKeyOf(req.header(requestKeyHeader), caller, [req.path, request.body]);
-  const started = await startOnce(deps, requested, caller, () => begin(requested, caller));
-  deps.publish(started.news);
-  const run = await startedRun(deps.sql, started);
-  const repeated: Record<string, string> = started.isRepeated ? { 'Idempotent-Replayed': 'true' } : {};
-  if (wantsEvents(req.header('accept')))
-    return followStarted(deps.events, request, { run, isNew: started.isRepeated !== true }, repeated);
-  return request.context.json(await runDetail(deps, { run, isWhole: true }), 201, repeated);
-}
-
-/** Returns the run that the caller has just started, whatever they may read. */
-async function startedRun(sql: Sql, started: Started): Promise<RunRecord> {
-  const { runId } = started;
-  const run = await started.run.catch(() => findRun(sql, runId));
+  // Whoever has started a run is answered with it, whatever they may read.
+  const startAnd = async <T>(readBack: ReadBack<T>) => {
+    const started = await startOnce(deps, requested, caller, () => begin({ requested, caller, readBack }));
+    deps.publish(started.news);
+    const { runId, isRepeated } = started;
+    const read = (await started.read?.catch(() => undefined)) ?? (await readBack(deps.sql, runId));
+    return { runId, read, isRepeated };
+  };
+  const headers = (isRepeated: boolean): Record<string, string> =>
+    isRepeated ? { 'Idempotent-Replayed': 'true' } : {};
+  if (wantsEvents(req.header('accept'))) {
+    const { runId, read: stepIds, isRepeated } = await startAnd(stepsOfWholeOutput);
+    return followStarted(deps.events, request, { runId, stepIds, isNew: !isRepeated }, headers(isRepeated));
+  }
+  const { runId, read: run, isRepeated } = await startAnd(findRun);
   if (run === undefined) throw notFound(`Run ${runId}`);
-  return run;
+  return request.context.json(await runDetail(deps, { run, isWhole: true }), 201, headers(isRepeated));
 }
