@@ -245,6 +245,26 @@ test.each([false, true])(
   },
 );
 
+test('output whose statement the database ends to break a deadlock is stored all the same', async () => {
+  await using t = await setupOutput();
+  await t.start({ targets: 2 });
+  const [one, two] = await t.claim();
+  if (one === undefined || two === undefined) throw new Error('not leased');
+  await t.sql`create sequence tries`;
+  await t.sql.unsafe(`
+    create function break_deadlock() returns trigger language plpgsql as $$
+    begin
+      if nextval('tries') = 1 then raise exception 'deadlock detected' using errcode = 'deadlock_detected'; end if;
+      return new;
+    end $$;
+    create trigger broken before update on job_run_steps for each row execute function break_deadlock()`);
+  expect(await Promise.all([one, two].map((lease) => t.send(lease, chunkOf(lease, 1, 'one\n'))))).toEqual([
+    ['stored'],
+    ['stored'],
+  ]);
+  expect([await t.stored(one), await t.stored(two)]).toEqual([[1], [1]]);
+});
+
 test('readers are told of chunks only once they are committed, and again when they are on disk', async () => {
   await using t = await setupOutput();
   const runId = await t.start();

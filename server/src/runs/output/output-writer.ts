@@ -55,6 +55,7 @@ const maxBatchChunks = 256;
 /** The most that is published at a time before it is on disk. */
 const maxAheadBytes = 16 * 1024;
 const uniqueViolation = '23505';
+const deadlockDetected = '40P01';
 
 export class OutputWriter {
   readonly #sql: Sql;
@@ -243,9 +244,11 @@ export class OutputWriter {
     try {
       if (!(await appendChunks(this.#appends, chunks, isAhead ? 'committed' : 'on disk'))) return false;
     } catch (error) {
-      // The chunk was stored by an earlier try whose answer was lost; or there was no connection, and the pool may have
-      // one.
-      if (sqlState(error) === uniqueViolation || error instanceof NotDialled) return false;
+      // The chunk was stored by an earlier try whose answer was lost; the database broke a deadlock, and a transaction is
+      // repeated then; or there was no connection, and the pool may have one.
+      const state = sqlState(error);
+      if (state === uniqueViolation || state === deadlockDetected || error instanceof NotDialled)
+        return false;
       throw error;
     }
     if (isAhead) await this.#showAhead(batch);

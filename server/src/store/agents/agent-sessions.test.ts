@@ -44,6 +44,29 @@ test('heartbeats lock sessions in the order in which others lock them, whatever 
   expect([...(await renewing).keys()].sort()).toEqual([t.agent.agentId, other.agentId].sort());
 });
 
+test('steps that have begun are locked in the order in which those who store their output lock them', async () => {
+  await using t = await setupRuns();
+  await t.start({ targets: 3 });
+  const leases = (await t.claim()).sort((a, b) => b.id - a.id);
+  const ids = leases.map(({ id }) => id);
+  const [last, , first] = ids;
+  const release = await holdTransaction(
+    t.sql,
+    (tx) => tx`select from job_run_steps where id = ${first ?? 0} for update`,
+  );
+  const marking = markStarted(
+    t.sql,
+    leases.map((lease) => ({ step: lease.id, ...lease })),
+  );
+  await blockedBackends(t.sql, 1);
+  const free = await t.sql<
+    { id: number }[]
+  >`select id from job_run_steps where id = ${last ?? 0} for update skip locked`;
+  expect(free).toEqual([{ id: last }]);
+  await release();
+  expect((await marking).map(({ id }) => id).sort()).toEqual([...ids].sort());
+});
+
 test('a quarantined agent’s heartbeat renews nothing, and none of its sessions is current', async () => {
   await using t = await setupRuns();
   const heard: string[] = [];

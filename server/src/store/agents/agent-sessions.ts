@@ -372,17 +372,26 @@ export interface StartedStep {
   survives?: boolean;
 }
 
-/** Records when steps began, once each, and only for the session that holds them. Returns those that were recorded. */
+/**
+ * Records when steps began, once each, and only for the session that holds them. Returns those that were recorded.
+ *
+ * Locks the steps in the order of their ids, as whoever stores their output does, whatever order they are given in.
+ */
 export async function markStarted(
   db: Queryable,
   started: readonly StartedStep[],
 ): Promise<{ id: number; jobRunId: number; startedAt: Date }[]> {
   if (started.length === 0) return [];
   return db<{ id: number; jobRunId: number; startedAt: Date }[]>`
+    with locked as materialized (
+      select st.id from job_run_steps st
+      where st.id = any(${started.map(({ step }) => step)}::bigint[]) order by st.id for update
+    )
     update job_run_steps st set
       started_at = greatest(st.leased_at, clock_timestamp() - coalesce(c."ageMs", 0) * interval '1 millisecond')
     from jsonb_to_recordset(${db.json(started as never)}::jsonb) as c(
       step bigint, epoch integer, "agentId" bigint, "sessionNumber" bigint, "ageMs" double precision)
+    join locked on locked.id = c.step
     where st.id = c.step and st.epoch = c.epoch and st.agent_id = c."agentId"
       and st.session_number = c."sessionNumber" and st.status = 'running' and st.started_at is null
     returning st.id, st.job_run_id, st.started_at`;
