@@ -62,11 +62,13 @@ describe('deleting a segment', () => {
     expect(await isThere(t.segmentId)).toBe(true);
   });
 
-  it('is refused while runs on its targets are kept, even if the targets are gone', async () => {
+  it('is refused while runs on its targets are kept, even if the targets are gone, and names the newest', async () => {
     await using other = await setupRuns();
-    const runId = await other.start();
-    const step = await other.claimOne();
-    await other.settle(endOf(step, success));
+    const runIds: number[] = [];
+    for (let n = 0; n < 21; n += 1) {
+      runIds.unshift(await other.start());
+      for (const step of await other.claim()) await other.settle(endOf(step, success));
+    }
     for (const { id } of await other.sql<{ id: number }[]>`select id from targets`)
       await deleteTarget(other.sql, id, other.caller);
     for (const { id } of await other.sql<{ id: string }[]>`select id from credentials`)
@@ -76,9 +78,13 @@ describe('deleting a segment', () => {
     const removed = () => deleteSegment(other.sql, other.segmentId, other.caller);
     await expect(removed()).rejects.toMatchObject({
       code: 'conflict',
-      message: expect.stringContaining('Runs on targets of segment “dmz-1” are still kept.'),
+      message: `Runs on targets of segment “dmz-1” are still kept: ${runIds.slice(0, 20).join(', ')}, and older ones. It can be deleted once they are purged, or have been removed by --run-retention-days.`,
     });
-    await purgeEndedRun(other.sql, runId, other.caller);
+    for (const runId of runIds.slice(1)) await purgeEndedRun(other.sql, runId, other.caller);
+    await expect(removed()).rejects.toMatchObject({
+      message: expect.stringContaining(`are still kept: ${runIds[0]}. It can`),
+    });
+    await purgeEndedRun(other.sql, runIds[0] ?? 0, other.caller);
     await removed();
     expect(await other.sql`select id from segments`).toEqual([]);
   });

@@ -13,6 +13,9 @@ import { inTransaction } from '../store/database/transaction.ts';
 import { lockMembership } from '../store/targets/target-group-members.ts';
 import { segmentFor } from './segment-for.ts';
 
+/** Runs that a refusal names: nothing else tells which runs had targets in a segment once those are gone. */
+const maxNamedRuns = 20;
+
 /**
  * Deletes a segment that nothing belongs to any more, with its keys, revoked agents, unused enrollment tokens, host
  * trust and the grants on it. Ids are not given again, so nothing that names the old segment can reach a new one.
@@ -27,7 +30,7 @@ export async function deleteSegment(sql: Sql, segmentId: number, caller: Caller)
     await segmentFor(tx, segmentId, 'segments.edit', caller);
     const segment = await lockSegment(tx, segmentId);
     if (segment === undefined) throw notFound('Segment');
-    const contents = await segmentContents(tx, segmentId);
+    const contents = await segmentContents(tx, segmentId, { runs: maxNamedRuns + 1 });
     refuseContents(segment.name, contents);
     const grants = await recordGoingGrants(tx, { kind: 'segment', id: segmentId }, caller);
     await deleteRow(tx, segmentId);
@@ -57,10 +60,12 @@ function refuseContents(name: string, contents: SegmentContents): void {
       `Segment “${name}” still has ${found}. It can be deleted once it has none (${ways}).`,
     );
   }
-  if (contents.hasRuns) {
+  if (contents.runs.length > 0) {
+    const named = contents.runs.slice(0, maxNamedRuns).join(', ');
+    const more = contents.runs.length > maxNamedRuns ? ', and older ones' : '';
     throw new AppError(
       'conflict',
-      `Runs on targets of segment “${name}” are still kept. It can be deleted once they are purged, or have been removed by --run-retention-days.`,
+      `Runs on targets of segment “${name}” are still kept: ${named}${more}. It can be deleted once they are purged, or have been removed by --run-retention-days.`,
     );
   }
 }

@@ -86,18 +86,29 @@ export interface SegmentContents {
   credentials: number;
   /** That import into it unless a host names another segment. */
   inventories: number;
-  /** Whether any run on one of its targets, present or deleted, is kept. */
-  hasRuns: boolean;
+  /** The newest runs on its targets, present or deleted, that are kept: up to `limits.runs`. */
+  runs: number[];
 }
 
-export async function segmentContents(sql: Queryable, id: number): Promise<SegmentContents> {
+export async function segmentContents(
+  sql: Queryable,
+  id: number,
+  limits: { runs: number },
+): Promise<SegmentContents> {
+  // One look at the index for each run, since a run has thousands of targets.
   const [row] = await sql<SegmentContents[]>`
+    with recursive run(id) as (
+      (select max(job_run_id) from job_run_targets where segment_id = ${id})
+      union all
+      select (select max(job_run_id) from job_run_targets where segment_id = ${id} and job_run_id < run.id)
+      from run where run.id is not null
+    )
     select (select count(*)::int from targets where segment_id = ${id}) as targets,
            (select count(*)::int from agents where segment_id = ${id} and state <> 'revoked') as agents,
            (select count(*)::int from agents where segment_id = ${id} and state = 'revoked') as revoked_agents,
            (select count(*)::int from credentials where segment_id = ${id}) as credentials,
            (select count(*)::int from inventories where segment_id = ${id}) as inventories,
-           exists (select 1 from job_run_targets where segment_id = ${id}) as has_runs`;
+           array(select run.id from run where run.id is not null limit ${limits.runs}) as runs`;
   if (row === undefined) throw new Error('a count returned no row');
   return row;
 }
