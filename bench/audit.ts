@@ -127,7 +127,7 @@ async function prepare(sql: Sql, dir: string): Promise<Bench> {
       log,
       access: { hosts: [], origins: [], https: false, behindTlsProxy: false },
       publicUrl: 'http://localhost',
-      caPin: undefined,
+      caPin: () => undefined,
       caPem: undefined,
       console: { answer: () => undefined },
       agentBundle: async () => '',

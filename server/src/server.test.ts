@@ -1,16 +1,19 @@
 // Starts a whole server in a process of its own, to see what it has compiled by the time it is ready.
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { stepTypes } from '@opsconductor/protocol';
+import { json } from 'node:stream/consumers';
+import { parseEnrollmentToken, stepTypes } from '@opsconductor/protocol';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { readConfig } from './config.ts';
 import { examineDefinition } from './jobs/definition/validate-definition.ts';
 import { createLog } from './log.ts';
 import { startServer } from './server.ts';
 import { setupDatabase } from './store/database/testing.ts';
+import { loadOrCreateServerTls } from './tls/server-tls.ts';
 
 const compiled: unknown[] = [];
 vi.mock(import('ajv/dist/2020.js'), async (original) => {
@@ -40,11 +43,12 @@ async function setup() {
   const paths = {
     migrations: join(import.meta.dirname, '../../migrations'),
     console: folder,
-    agentBundle: '',
+    agentBundle: join(folder, 'index.html'),
   };
   const said: string[] = [];
   return {
     sql: database.sql,
+    url: database.url,
     paths,
     /** What servers said to the person who starts them. */
     said,
@@ -157,4 +161,48 @@ test('a port that becomes busy while the server starts is reported in the same w
   await expect(t.start('--port', String(port))).rejects.toThrow(
     `Can’t listen on 127.0.0.1, port ${port}: another program listens there.`,
   );
+});
+
+test('after the certificate was replaced by one of another CA, agents are enrolled with the pin of the new CA', async () => {
+  await using t = await setup();
+  const folder = await mkdtemp(join(tmpdir(), 'opsconductor-server-tls-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const make = (name: string) =>
+    loadOrCreateServerTls({ directory: join(folder, name), hostNames: ['localhost'] });
+  const [first, second] = [await make('first'), await make('second')];
+  const files = [join(folder, 'chain.pem'), join(folder, 'key.pem')] as const;
+  const write = async (tls: { certPem: string; keyPem: string }) => {
+    await writeFile(files[0], tls.certPem);
+    await writeFile(files[1], tls.keyPem);
+  };
+  await write(first);
+  const token = 't'.repeat(32);
+  const environment = { DATABASE_URL: t.url, OPSCONDUCTOR_BOOTSTRAP_TOKEN: token };
+  const server = await t.startWith(environment, '--tls-cert', files[0], '--tls-key', files[1]);
+  try {
+    const post = async <T>(path: string, body: unknown): Promise<T> => {
+      const ca = first.caPem + second.caPem;
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+      const sent = request(`${server.localUrl}/api/v1/${path}`, {
+        method: 'POST',
+        agent: false,
+        ca,
+        headers,
+      });
+      sent.end(JSON.stringify(body));
+      const [answer] = await once(sent, 'response');
+      return (await json(answer)) as T;
+    };
+    const { id } = await post<{ id: number }>('segments', { name: 'dmz' });
+    const pinOfToken = async () => {
+      const made = await post<{ token: string }>(`segments/${id}/enrollment-tokens`, {});
+      return parseEnrollmentToken(made.token)?.caPin;
+    };
+    expect(await pinOfToken()).toBe(first.caPin);
+    await write(second);
+    process.kill(process.pid, 'SIGHUP');
+    await expect.poll(pinOfToken, { timeout: 10_000 }).toBe(second.caPin);
+  } finally {
+    await server.stop();
+  }
 });

@@ -43,6 +43,7 @@ export interface RunningServer {
   /** The URL for this machine, whatever --public-url says. */
   localUrl: string;
   port: number;
+  /** Pin of the CA of the certificate at the start. */
   caPin: string | undefined;
   /** True on the first start of this installation. */
   isNew: boolean;
@@ -121,6 +122,7 @@ export async function startServer(
     // Before the routes are made, because they contain its port. It may have become busy since it was tried.
     const listener = await Listener.start({ ...config.listen, tls });
     closers.push(() => listener.close());
+    let caPin = tls?.caPin;
     if (tls !== undefined) {
       const server = listener.server as unknown as HttpsServer;
       closers.push(
@@ -131,6 +133,9 @@ export async function startServer(
           log,
           intervalMs: tlsIntervalMs,
           publicHost: config.publicUrl === undefined ? undefined : new URL(config.publicUrl).hostname,
+          onReplaced: (pin) => {
+            caPin = pin;
+          },
           onExpiry: (validTo) => metrics.setCertificateExpiry(validTo),
         }),
       );
@@ -152,7 +157,7 @@ export async function startServer(
       },
       publicUrl: url,
       identity: config.identity,
-      caPin: tls?.caPin,
+      caPin: () => caPin,
       caPem: tls?.caPem,
       console: await loadConsole(paths.console),
       agentBundle: async () => paths.agentBundle,

@@ -30,7 +30,7 @@ beforeEach(async () => {
     log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),
     access: { hosts: [], origins: [], https: false, behindTlsProxy: true },
     publicUrl: 'http://127.0.0.1:7700',
-    caPin: undefined,
+    caPin: () => undefined,
     caPem: undefined,
     console: { answer: () => undefined },
     agentBundle: async () => '/nonexistent',

@@ -90,7 +90,8 @@ export interface ServiceOptions {
   access: Access;
   /** Where agents and browsers reach this installation. */
   publicUrl: string;
-  caPin: string | undefined;
+  /** The pin for agents that enroll now; it changes with the certificate. */
+  caPin(): string | undefined;
   caPem: string | undefined;
   console: Console;
   /** Path of the bundled agent. */

@@ -74,7 +74,7 @@ export async function demoToken(
   const kept = await readFile(file, 'utf8').catch(() => '');
   if (await isGood(server.sql, kept)) return kept;
   const { token } = await createEnrollmentToken(
-    { sql: server.sql, publicUrl: server.localUrl, caPin: server.caPin, agentSha256: async () => '' },
+    { sql: server.sql, publicUrl: server.localUrl, caPin: () => server.caPin, agentSha256: async () => '' },
     segmentId,
     caller,
   );

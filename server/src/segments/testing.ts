@@ -70,7 +70,7 @@ export async function makeToken(t: TestInstallation, segmentId: number): Promise
   const deps = {
     sql: t.sql,
     publicUrl: 'https://ops.example.com',
-    caPin: `sha256:${'ab'.repeat(32)}`,
+    caPin: () => `sha256:${'ab'.repeat(32)}`,
     agentSha256: async () => 'cd'.repeat(32),
   };
   return (await createEnrollmentToken(deps, segmentId, t.caller)).token;

@@ -24,8 +24,8 @@ async function setup({
 } = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'renew-tls-'));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
-  const make = (name: string) =>
-    loadOrCreateServerTls({ directory: join(directory, name), hostNames: ['localhost'] });
+  const make = (name: string, ...more: string[]) =>
+    loadOrCreateServerTls({ directory: join(directory, name), hostNames: ['localhost', ...more] });
   const [first, second] = [await make('first'), await make('second')];
   const files = { certFile: join(directory, 'tls.crt'), keyFile: join(directory, 'tls.key') };
   const write = async (tls: { certPem: string; keyPem: string }) => {
@@ -40,6 +40,7 @@ async function setup({
   const errors = vi.spyOn(log, 'error');
   const warnings = vi.spyOn(log, 'warn');
   const expiries: string[] = [];
+  const pins: string[] = [];
   const validTo = Date.parse(new X509Certificate(first.certPem).validTo);
   const load = vi.fn(() => loadGivenTls(files));
   const stop = renewTls({
@@ -49,6 +50,7 @@ async function setup({
     log,
     intervalMs: 3_600_000,
     publicHost,
+    onReplaced: (pin) => pins.push(pin),
     onExpiry: (date) => expiries.push(date.toISOString()),
     ...(nowMs === undefined ? {} : { nowMs: () => nowMs(validTo) }),
   });
@@ -66,6 +68,9 @@ async function setup({
     errors,
     warnings,
     expiries,
+    pins,
+    /** Another certificate of the second one's CA. */
+    renewSecond: () => make('second', 'ops.example.com'),
     /** Returns the issuer that a new connection is shown. */
     async issuer() {
       const socket = connect({
@@ -107,6 +112,24 @@ test('metrics are told when the certificate in use expires, also after a new one
   await vi.waitFor(() => expect(t.expiries).toEqual([expiryOf(t.first), expiryOf(t.second)]), {
     timeout: 10_000,
   });
+});
+
+test('a certificate of another CA is warned of, with both pins, and used for tokens; one of the same CA is not', async () => {
+  const t = await setup();
+  await t.write(t.second);
+  await t.reload();
+  await vi.waitFor(() => expect(t.pins).toEqual([t.second.caPin]), { timeout: 10_000 });
+  expect(t.warnings.mock.calls).toEqual([
+    [
+      { caPin: t.second.caPin, formerCaPin: t.first.caPin },
+      expect.stringMatching(/from another CA; agents .* use-server/),
+    ],
+  ]);
+  const renewed = await t.renewSecond();
+  await t.write(renewed);
+  await t.reload();
+  await vi.waitFor(() => expect(t.pins).toEqual([t.second.caPin, t.second.caPin]), { timeout: 10_000 });
+  expect(t.warnings).toHaveBeenCalledOnce();
 });
 
 test('files that do not belong together leave the old certificate in use, and are reported once', async () => {

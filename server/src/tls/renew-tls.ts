@@ -6,8 +6,11 @@ import { isIP } from 'node:net';
 import type { Log } from '../log.ts';
 
 export interface RenewableTls {
+  /** The server's certificate, then its issuers. */
   certPem: string;
   keyPem: string;
+  /** Pin of the topmost of them. */
+  caPin: string;
 }
 
 export interface RenewTlsOptions {
@@ -19,6 +22,8 @@ export interface RenewTlsOptions {
   log: Log;
   /** Host of the public URL, which certificates should be for. */
   publicHost?: string | undefined;
+  /** Told of each new certificate once it is in use. */
+  onReplaced?(caPin: string): void;
   /** Told at each look when the certificate in use expires. */
   onExpiry?(validTo: Date): void;
   /** In ms. */
@@ -45,8 +50,16 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
       lastProblem = '';
       if (tls === undefined || (tls.certPem === current.certPem && tls.keyPem === current.keyPem)) return;
       server.setSecureContext({ cert: tls.certPem, key: tls.keyPem });
+      const former = current;
       current = tls;
+      options.onReplaced?.(tls.caPin);
       log.info('the certificate was replaced; new connections use the new one');
+      if (tls.caPin !== former.caPin && hasRoot(former)) {
+        log.warn(
+          { caPin: tls.caPin, formerCaPin: former.caPin },
+          'the certificate is from another CA; agents that pinned the former one refuse this server from their next connection on, until each is told of the new one with use-server',
+        );
+      }
     } catch (error) {
       // A file that is half written now may be complete at the next look; a lasting problem is reported once.
       const problem = String(error);
@@ -71,6 +84,13 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
     process.off('SIGHUP', look);
     await reading;
   };
+}
+
+/** Whether the topmost certificate is a root's: agents can pin no other. */
+function hasRoot({ certPem }: RenewableTls): boolean {
+  const last = certPem.slice(certPem.lastIndexOf('-----BEGIN CERTIFICATE-----'));
+  const topmost = new X509Certificate(last);
+  return topmost.checkIssued(topmost);
 }
 
 /** Returns a function that warns, once a day, of a certificate that expires soon or has expired. */

@@ -361,7 +361,7 @@ export async function servicesOf(t: TestOutput, level: LogLevel = 'error'): Prom
     }),
     access: { hosts: [], origins: [], https: false, behindTlsProxy: false },
     publicUrl: 'https://ops.example.com',
-    caPin: undefined,
+    caPin: () => undefined,
     caPem: undefined,
     console: { answer: () => undefined },
     agentBundle: async () => '/nonexistent',

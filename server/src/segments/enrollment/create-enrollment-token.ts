@@ -14,8 +14,11 @@ export interface EnrollmentTokenDeps {
   sql: Sql;
   /** Where agents and browsers reach this installation: `https://ops.example.com`. */
   publicUrl: string;
-  /** `sha256:` + hex of the SubjectPublicKeyInfo of the CA that agents trust; undefined for HTTP on loopback. */
-  caPin: string | undefined;
+  /**
+   * Returns `sha256:` + hex of the SubjectPublicKeyInfo of the CA that agents trust, or undefined for HTTP on loopback.
+   * It changes while the server runs if its certificate does.
+   */
+  caPin(): string | undefined;
   /** Returns the SHA-256 of the agent program that this server serves, in lowercase hex. */
   agentSha256(): Promise<string>;
 }
@@ -51,10 +54,11 @@ export async function createEnrollmentToken(
       scope: { segmentId },
       detail: { tokenId: id, segment: segment.name, expiresAt: expiresAt.toISOString() },
     });
+    const caPin = deps.caPin();
     const token = formatEnrollmentToken({
       secret,
       rootSha256: createHash('sha256').update(segment.rootKey).digest('hex'),
-      ...(deps.caPin === undefined ? {} : { caPin: deps.caPin }),
+      ...(caPin === undefined ? {} : { caPin }),
     });
     const caution = enrollmentCaution(deps.publicUrl);
     return {
@@ -62,7 +66,7 @@ export async function createEnrollmentToken(
       token,
       expiresAt: expiresAt.toISOString(),
       ...(caution === undefined ? {} : { caution }),
-      steps: enrollmentSteps({ publicUrl: deps.publicUrl, agentSha256, privateCa: deps.caPin !== undefined }),
+      steps: enrollmentSteps({ publicUrl: deps.publicUrl, agentSha256, privateCa: caPin !== undefined }),
     };
   });
 }

@@ -68,7 +68,7 @@ async function enrollmentTokenMadeWith(id: number): Promise<{ id: number; segmen
   const deps = {
     sql: t.sql,
     publicUrl: 'https://ops.example.com',
-    caPin: undefined,
+    caPin: () => undefined,
     agentSha256: async () => 'cd'.repeat(32),
   };
   return { id: (await createEnrollmentToken(deps, segmentId, caller)).id, segmentId };

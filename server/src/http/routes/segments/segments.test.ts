@@ -42,7 +42,7 @@ beforeEach(async () => {
       masterKey,
       installationId,
       publicUrl: 'https://ops.example.com',
-      caPin: undefined,
+      caPin: () => undefined,
       agentSha256: async () => 'ab'.repeat(32),
       now: clock.now,
       session: defaultIdentitySettings.session,

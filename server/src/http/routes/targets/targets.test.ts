@@ -18,7 +18,7 @@ beforeEach(async () => {
       masterKey: newMasterKey(),
       installationId: testInstallationId,
       publicUrl: 'http://127.0.0.1:8080',
-      caPin: undefined,
+      caPin: () => undefined,
       agentSha256: async () => 'ab'.repeat(32),
       now: clock.now,
       session: defaultIdentitySettings.session,
