@@ -22,6 +22,17 @@ test('a completion ends the step, its target run and its run in one event with c
   });
 });
 
+test('a step that its condition skipped is counted as skipped, and the next one goes on', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start({ steps: 2 });
+  const { news } = await t.settle(
+    endOf(await t.claimOne(), { status: 'skipped', reason: 'condition_false' }),
+  );
+  expect(news.ended?.steps).toEqual(new Map([['skipped', 1]]));
+  await t.settle(endOf(await t.claimOne()));
+  expect(await t.run(runId)).toMatchObject({ status: 'succeeded', completedSteps: 2, failedSteps: 0 });
+});
+
 test('the resources that a command used are kept with its step and its attempt', async () => {
   await using t = await setupRuns();
   const runId = await t.start();

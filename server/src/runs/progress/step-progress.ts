@@ -179,7 +179,8 @@ export class StepProgress {
       errorMessage: verdict.message,
       advice: verdict.advice,
     });
-    this.#endStep(step, verdict.status, verdict.message === null ? {} : { message: verdict.message });
+    this.#ledger.countStepEnds(step.jobRunId, verdict.status);
+    this.#follow(step, verdict.status, verdict.message === null ? {} : { message: verdict.message });
   }
 
   /**
@@ -252,9 +253,10 @@ export class StepProgress {
       return;
     }
     this.writes.settle(step, row);
+    this.#ledger.countStepEnds(step.jobRunId, outcome.status);
     // A step that was skipped by its own condition doesn't keep others from running.
     const status = outcome.status === 'skipped' ? 'succeeded' : outcome.status;
-    this.#endStep(step, status, outcome, result.nextFor);
+    this.#follow(step, status, outcome, result.nextFor);
   }
 
   #after(step: StepRow, outcome: StepOutcome): AfterAttempt {
@@ -271,17 +273,6 @@ export class StepProgress {
     this.writes.retry(step, { inS, advice });
     this.#ledger.changeTargetRun(this.targetRun(step), this.#isCancelling(step) ? 'cancelling' : 'running');
     this.#ledger.wakeSegment(step.segmentId);
-  }
-
-  /** Counts the step, which now has its outcome, and moves its target run on. */
-  #endStep(
-    step: StepRow,
-    status: StepEnd,
-    outcome: Pick<StepOutcome, 'message' | 'exitCode' | 'reason'>,
-    nextFor?: AttemptResult['nextFor'],
-  ): void {
-    this.#ledger.countStepEnds(step.jobRunId, status);
-    this.#follow(step, status, outcome, nextFor);
   }
 
   /** Moves the target run on, and records in the run what went wrong. */
