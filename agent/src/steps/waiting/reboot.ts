@@ -105,14 +105,14 @@ async function untilBack(waiting: Waiting): Promise<StepOutcome> {
   let wasAway = false;
   let refusals = 0;
   for (;;) {
-    if (signal.aborted) return stopped(waiting, last, wasAway);
+    if (signal.aborted) return { ...stopped(waiting, last, wasAway), executionTimeMs: msSince(askedMs) };
     try {
       const lookMs = last === undefined ? (options.lookMs ?? 10_000) : patientLookMs(options);
       const now = await readBootTime(lookAt(pool, context, lookMs));
       const restarted = hasRestarted(now, before, performance.now() - askedMs);
       if (restarted === undefined) return tellsNothing(context);
       if (restarted) {
-        const executionTimeMs = Math.round(performance.now() - askedMs);
+        const executionTimeMs = msSince(askedMs);
         const took = `${Math.round(executionTimeMs / 1_000)} s`;
         say(context, `The host is back after ${took}, as boot ${now.id ?? 'unknown'}.`);
         return { status: 'succeeded', exitCode: 0, executionTimeMs };
@@ -145,6 +145,10 @@ async function untilBack(waiting: Waiting): Promise<StepOutcome> {
     // An abort is handled at the top of the loop.
     await pauseAtMost(options.pollMs ?? 3_000, signal);
   }
+}
+
+function msSince(startMs: number): number {
+  return Math.round(performance.now() - startMs);
 }
 
 /** Waits without logging in. Returns true as soon as the host is away, and false if it was not for so long. */

@@ -67,7 +67,16 @@ function commandOutcome(outcome: StepOutcome, { timeout = 300 }: WaitForConfig):
   return { ...outcome, message, advice: 'Its output says why; raise the timeout if it takes longer.' };
 }
 
+/** Waits for a port or a time, and says how long that took: since the step began, also for an agent that took it up. */
 async function watch(pool: SshPool, config: WaitForConfig, context: StepContext): Promise<StepOutcome> {
+  const startedMs = performance.now();
+  const before = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
+  const outcome = await watchOnce(pool, config, context);
+  if (outcome.status === 'failed') return outcome;
+  return { ...outcome, executionTimeMs: Math.round(before + performance.now() - startedMs) };
+}
+
+async function watchOnce(pool: SshPool, config: WaitForConfig, context: StepContext): Promise<StepOutcome> {
   const { seconds, port } = config;
   if (port !== undefined) return untilPort(pool, { ...config, port }, context);
   const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());

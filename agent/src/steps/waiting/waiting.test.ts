@@ -40,6 +40,8 @@ async function setup<Config>(
   return { ...t, sink, begun, context, stop, step: type(t.pool()) };
 }
 
+/** How long a step waited is told, however it ended. */
+const took = { executionTimeMs: expect.any(Number) };
 const booted = { account: { name: 'opsdeploy', bootId: 'first' } };
 const quick = (pool: SshPool) => reboot(pool, { pollMs: 20, lookMs: 5_000 });
 
@@ -72,7 +74,11 @@ accountTest('a restart that was refused or never came is distinguished from a sl
   const running = t.step.execute({ command: 'true' }, t.context);
   await t.sink.seen(/asked to restart/);
   t.stop('timed_out');
-  expect(await running).toMatchObject({ status: 'timed_out', reason: 'not_rebooted' });
+  expect(await running).toMatchObject({
+    status: 'timed_out',
+    reason: 'not_rebooted',
+    ...took,
+  });
 });
 
 accountTest.each(['cancelled', 'timed_out'] as const)(
@@ -263,11 +269,12 @@ sshTest('a port is waited for until it is open, and until it is closed', async (
   ];
   const behind = { ...t.context, target: { ...t.target, jumps } };
   for (const context of [t.context, behind]) {
-    expect(await t.step.execute({ port }, context)).toMatchObject({ status: 'succeeded' });
+    expect(await t.step.execute({ port }, context)).toMatchObject({ status: 'succeeded', ...took });
   }
   await new Promise((closed) => server.close(closed));
   for (const context of [t.context, behind]) {
-    expect(await t.step.execute({ port, state: 'closed' }, context)).toMatchObject({ status: 'succeeded' });
+    const closed = await t.step.execute({ port, state: 'closed' }, context);
+    expect(closed).toMatchObject({ status: 'succeeded', ...took });
   }
   const checkAddresses = () => {
     throw new SshError({ reason: 'policy_refused', message: 'It may not.', advice: 'Ask.' });
@@ -282,6 +289,7 @@ sshTest('a port is waited for until it is open, and until it is closed', async (
   expect(await running).toMatchObject({
     status: 'timed_out',
     message: expect.stringContaining('was not open'),
+    ...took,
   });
 });
 
@@ -306,9 +314,9 @@ sshTest('a command is run again until it succeeds; a time is waited for', async 
   await t.step.execute({ command: 'true', timeout: 600, become: { user: 'app' } }, t.context);
   expect(t.begun).toEqual([{ survivesWith: { command: '-', timeout: 600, become: { user: 'app' } } }]);
   const begunAt = new Date(Date.now() - 3_600_000);
-  expect(await t.step.reattach?.({ seconds: 3_600 }, { ...t.context, begunAt })).toMatchObject({
-    status: 'succeeded',
-  });
+  const waited = await t.step.reattach?.({ seconds: 3_600 }, { ...t.context, begunAt });
+  expect(waited).toMatchObject({ status: 'succeeded' });
+  expect(waited?.executionTimeMs).toBeGreaterThanOrEqual(3_600_000);
   const running = t.step.execute({ seconds: 3_600 }, t.context);
   t.stop('cancelled');
   expect(await running).toMatchObject({ status: 'cancelled' });
