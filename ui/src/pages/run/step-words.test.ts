@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   cellLabel,
   cellText,
+  endText,
   isAboutHostKey,
   nextTryAt,
   outputWords,
@@ -53,6 +54,16 @@ describe('a step in words', () => {
     expect(cellText(step({ status: 'unknown', reason: 'agent_silent' }), now)).toBe('unknown');
     expect(cellText(step({ status: 'unknown', reason: 'agent_revoked' }), now)).toBe('unknown');
     expect(cellText(step({ status: 'pending' }), now)).toBe('');
+  });
+
+  it('says below its output how it ended, and how long it took, also if it failed', () => {
+    const took = { executionTimeMs: 1_200 };
+    expect(endText(step(took), now)).toBe('succeeded, 1.2 s');
+    expect(endText(step({ ...took, status: 'failed', exitCode: 5 }), now)).toBe('failed, exit 5, 1.2 s');
+    expect(endText(step({ status: 'failed', reason: 'auth_failed' }), now)).toBe('failed, auth failed');
+    expect(endText(step({ ...took, status: 'timed_out' }), now)).toBe('timed out, 1.2 s');
+    expect(endText(step({ status: 'unknown', reason: 'agent_silent' }), now)).toBe('unknown');
+    expect(endText(step({ status: 'held', reason: 'agent_silent' }), now)).toBe('unknown, held');
   });
 
   it('does not say that a step was stopped if no agent took it in time', () => {

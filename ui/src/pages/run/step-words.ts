@@ -45,6 +45,15 @@ export function cellText(step: Step, now: number): string {
   }
 }
 
+/** How a step has ended, below its output: `failed, exit 5, 1.2 s`. Its cell has no room for both. */
+export function endText(step: Step, now: number): string {
+  const word = step.status === 'held' ? 'unknown' : statusWord(step.status);
+  const text = cellText(step, now);
+  const parts = [word, ...(text === '' || text === word ? [] : [text])];
+  const took = step.status === 'failed' && step.executionTimeMs !== null ? tookText(step) : '';
+  return [...parts, ...(took === '' ? [] : [took])].join(', ');
+}
+
 /** How long it took; empty for a step that never began. */
 function tookText(step: Step): string {
   if (step.executionTimeMs !== null) return cellDuration(step.executionTimeMs);

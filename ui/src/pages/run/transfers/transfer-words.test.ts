@@ -33,9 +33,18 @@ test('there is no percentage while files are still being found', () => {
 });
 
 test('totals name what there is, failures first', () => {
-  expect(totalsWords(totals)).toBe('1 failed, 2 created, 1,840 unchanged, 1 directory; 12 kB');
+  expect(totalsWords(totals, [{ status: 'completed' }])).toBe(
+    '1 failed, 2 created, 1,840 unchanged, 1 directory; 12 kB',
+  );
   const none = { ...totals, created: 0, unchanged: 0, failed: 0, directories: 0, bytes: 0 };
-  expect(totalsWords(none)).toBe('no file completed; 0 B');
+  expect(totalsWords(none, [])).toBe('no file completed; 0 B');
+});
+
+test('totals of a dry run say what it would do, not what was done', () => {
+  const planned = { ...totals, changed: 3, deleted: 4, failed: 0, bytes: 0 };
+  expect(totalsWords(planned, [{ status: 'planned' }])).toBe(
+    'dry run: 2 to create, 3 to change, 1,840 unchanged, 4 to delete, 1 directory',
+  );
 });
 
 test('files without a line of their own are counted', () => {

@@ -27,19 +27,24 @@ export function progressWords(progress: TransferProgress): string {
   return parts.join(', ');
 }
 
-/** `2 created, 1 changed, 40 unchanged; 12 MB` */
-export function totalsWords(totals: TransferTotals): string {
+/**
+ * `2 created, 1 changed, 40 unchanged; 12 MB`; of a dry run, which has changed nothing, `dry run: 2 to create, 40
+ * unchanged`.
+ */
+export function totalsWords(totals: TransferTotals, items: readonly Pick<Transfer, 'status'>[]): string {
   const { created, changed, unchanged, deleted, failed, directories, links, bytes } = totals;
+  const isDry = items.some(({ status }) => status === 'planned');
   const counts: [number, string][] = [
     [failed, 'failed'],
-    [created, 'created'],
-    [changed, 'changed'],
+    [created, isDry ? 'to create' : 'created'],
+    [changed, isDry ? 'to change' : 'changed'],
     [unchanged, 'unchanged'],
-    [deleted, 'deleted'],
+    [deleted, isDry ? 'to delete' : 'deleted'],
     [links, links === 1 ? 'link' : 'links'],
     [directories, directories === 1 ? 'directory' : 'directories'],
   ];
   const shown = counts.filter(([number]) => number > 0).map(([number, word]) => `${count(number)} ${word}`);
+  if (isDry) return `dry run: ${shown.join(', ')}`;
   return `${shown.length === 0 ? 'no file completed' : shown.join(', ')}; ${byteSize(bytes)}`;
 }
 
