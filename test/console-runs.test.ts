@@ -83,6 +83,14 @@ test('a run is started, its output is read live, and the page goes along with th
   await page.getByRole('gridcell', { name: 'never: skipped' }).waitFor();
   expect(await drawnLines(page)).toEqual([{ number: 1, text: 'hello' }]);
   await page.locator('.title').getByText('failed').waitFor();
+
+  await page.getByRole('button', { name: 'show…' }).click();
+  const dialog = page.getByRole('dialog', { name: /^SSH connections of run / });
+  await dialog.getByRole('cell', { name: '14 B', exact: true }).waitFor();
+  const [host, , , ...carried] = await dialog.getByRole('cell').allInnerTexts();
+  expect([host, ...carried]).toEqual(['host', '2', '0', '14 B']);
+  await dialog.getByRole('button', { name: 'Close', exact: true }).last().click();
+  await dialog.waitFor({ state: 'detached' });
   expect(faults).toEqual([]);
 });
 

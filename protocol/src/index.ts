@@ -39,6 +39,7 @@ export * from './api/runs/decisions.ts';
 export * from './api/runs/explain.ts';
 export * from './api/runs/grants.ts';
 export * from './api/runs/runs.ts';
+export * from './api/runs/ssh-connections.ts';
 export * from './api/runs/strategy.ts';
 export * from './api/runs/transfers.ts';
 export * from './api/schema-parts.ts';

@@ -42,6 +42,7 @@ import { type RunEventsDeps, runEventRoutes } from './http/routes/runs/run-event
 import { runPreparationRoutes } from './http/routes/runs/run-preparation.ts';
 import { runStartRoutes } from './http/routes/runs/run-starts.ts';
 import { runRoutes } from './http/routes/runs/runs.ts';
+import { sshConnectionRoutes } from './http/routes/runs/ssh-connections.ts';
 import { stepOutputRoutes } from './http/routes/runs/step-output.ts';
 import { agentEnrollmentRoutes } from './http/routes/segments/agent-enrollment.ts';
 import { agentRoutes } from './http/routes/segments/agents.ts';
@@ -288,6 +289,7 @@ export function createServices(options: ServiceOptions): Services {
     }),
     ...runEndRoutes({ sql, publish }),
     ...runRoutes({ sql, masterKey }),
+    ...sshConnectionRoutes({ sql }),
     ...stepOutputRoutes({ sql, keys }),
     ...runEventRoutes(events),
     ...fileRoutes({ sql, masterKey, keys, maxStoredBytes }),

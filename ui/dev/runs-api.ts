@@ -1,7 +1,7 @@
 // Runs of the stand-in: their hosts, steps, output and streams. The output of run 6000 comes as fast as it is read, in as
 // many chunks as FAST_CHUNKS says, one every FAST_DELAY_MS; run 6002 happens while it is watched.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { OutputChunk, Run, Step } from '@opsconductor/protocol';
+import type { OutputChunk, Run, SshConnection, Step, TargetRun } from '@opsconductor/protocol';
 import { failedRuns } from './failed-runs.ts';
 import { LiveRun } from './live-run.ts';
 import { arrangeOutcomes, outcomesAnswer } from './outcomes-api.ts';
@@ -70,6 +70,20 @@ function storedChunks(
   return { last: chunks.length, at: (seq) => chunks[seq - 1], state: step.outputState };
 }
 
+function connectionOf({ id, targetName, startedAt }: TargetRun): SshConnection {
+  return {
+    id,
+    targetRunId: id,
+    targetName,
+    agentName: 'dmz-1-agent-a',
+    sessionId: '71ecef62-c8e7-4304-896e-e24ebdd6cf8d',
+    establishedAt: startedAt,
+    commandsExecuted: 3,
+    filesTransferred: id % 4,
+    totalBytesTransferred: 1_482 + 40_000 * (id % 4),
+  };
+}
+
 /** Answers a request for run `id`; `rest` is what follows it in the path. */
 export function runApi(
   request: IncomingMessage,
@@ -86,6 +100,8 @@ export function runApi(
     const nextCursor = to < found.targetRuns.length ? String(to) : null;
     return json(response, 200, { items: found.targetRuns.slice(from, to), nextCursor });
   }
+  if (rest === '/ssh-connections')
+    return json(response, 200, { items: found.targetRuns.slice(0, 40).map(connectionOf), nextCursor: null });
   const { searchParams } = url;
   const asked = (searchParams.get('targetRunIds') ?? searchParams.get('targetRunId'))?.split(',').map(Number);
   if (rest === '/steps' && asked !== undefined) {

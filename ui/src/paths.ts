@@ -304,6 +304,7 @@ export const apiPaths = {
   runs: (query: Query = {}) => withQuery(`${root}/runs`, query),
   run: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}`, query),
   targetRuns: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/target-runs`, query),
+  sshConnections: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/ssh-connections`, query),
   runSteps: (id: number, query: Query = {}) => withQuery(`${root}/runs/${id}/steps`, query),
   stepOutput: (runId: number, stepId: number, query: Query = {}) =>
     withQuery(`${root}/runs/${runId}/steps/${stepId}/output`, query),

@@ -13,6 +13,7 @@ import type {
   RunPage,
   RunQuery,
   RunSteps,
+  SshConnectionPage,
   Step,
   StepTransfers,
   TargetRun,
@@ -47,6 +48,14 @@ export function fetchTargetRuns(
   signal?: AbortSignal,
 ): Promise<TargetRunPage> {
   return request('GET', apiPaths.targetRuns(id, { ...query }), { signal });
+}
+
+export function listSshConnections(
+  id: number,
+  query: PageQuery,
+  signal?: AbortSignal,
+): Promise<SshConnectionPage> {
+  return request('GET', apiPaths.sshConnections(id, { ...query }), { signal });
 }
 
 /** Returns the steps of some hosts, at most 100. */

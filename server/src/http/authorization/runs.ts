@@ -43,6 +43,7 @@ export const runNeeds: Record<string, Needs> = {
   'GET runs/:id/explain': readsRuns((run) => `${run.id}/explain`),
   'GET runs/:id/steps': readsRuns((run) => `${run.id}/steps`),
   'GET runs/:id/target-runs': readsRuns((run) => `${run.id}/target-runs`),
+  'GET runs/:id/ssh-connections': readsRuns((run) => `${run.id}/ssh-connections`),
   'GET runs/:id/events': readsRuns((run) => `${run.id}/events?output=all`),
   'GET runs/:id/steps/:step/output': {
     permission: 'read',

@@ -43,7 +43,8 @@ export function stepNeedsOf(
   return needs;
 }
 
-function movesFiles(type: string): boolean {
+/** Whether a step type moves files over SSH. */
+export function movesFiles(type: string): boolean {
   return type.startsWith('sftp.') || type === 'ssh.copy';
 }
 

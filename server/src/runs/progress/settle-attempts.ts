@@ -3,6 +3,7 @@
 import { isStepEnded, type StepOutcome } from '@opsconductor/protocol';
 import type { AuditEntry } from '../../audit/record-audit.ts';
 import { recordAudits } from '../../audit/record-audits.ts';
+import { movesFiles } from '../../jobs/definition/step-needs.ts';
 import { type HeldSession, holdCurrentSessions } from '../../store/agents/agent-sessions.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -303,12 +304,26 @@ async function recordContexts(batch: Batch, ends: readonly AttemptEnd[]): Promis
         agentId: end.source.agentId,
         sessionId: cleanText(ssh.sessionId) ?? '',
         establishedAt: new Date(ssh.establishedAt).toISOString(),
-        files: (end.transfers?.totals.created ?? 0) + (end.transfers?.totals.changed ?? 0),
-        bytes: step.outputBytes + (end.transfers?.totals.bytes ?? 0),
+        ...carriedBy(step, end),
       },
     ];
   });
   await recordSshContexts(batch.tx, contexts);
+}
+
+/** What an attempt did over its connection. The lines that a step prints about its files are the agent's own. */
+function carriedBy(
+  { stepType, outputBytes }: StepRow,
+  { outcome, transfers }: AttemptEnd,
+): { commands: number; files: number; bytes: number } {
+  if (movesFiles(stepType)) {
+    const { created, changed, bytes } = transfers?.totals ?? { created: 0, changed: 0, bytes: 0 };
+    const isDryRun = transfers?.rows.some(({ status }) => status === 'planned') === true;
+    return { commands: 0, files: isDryRun ? 0 : created + changed, bytes };
+  }
+  // Neither is known of a command that was not begun.
+  const isBegun = outcome.executionTimeMs !== undefined || outcome.exitCode !== undefined;
+  return { commands: isBegun ? 1 : 0, files: 0, bytes: outputBytes };
 }
 
 function startOf({ leasedAt }: StepRow, { startedMsAgo }: AttemptEnd, now: Date): Date | null {

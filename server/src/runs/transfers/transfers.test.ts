@@ -1,6 +1,6 @@
 import type { TransferReport } from '@opsconductor/protocol';
-import { expect, test } from 'vitest';
-import { setupOutput } from '../output/output-testing.ts';
+import { describe, expect, test } from 'vitest';
+import { chunkOf, setupOutput, type TestOutput } from '../output/output-testing.ts';
 import { RunKeys } from '../run-keys.ts';
 import { endOf, success } from '../testing.ts';
 import { listTransfers } from './list-transfers.ts';
@@ -45,11 +45,13 @@ const report: TransferReport = {
     },
   ],
 };
+const upload = { type: 'sftp.upload', config: { local_path: '/srv/b', remote_path: '/opt/b' } } as const;
 const ssh = { sessionId: 'a-session', establishedAt: '2026-11-27T08:00:00.000Z', reused: false };
 
 async function setup() {
   const t = await setupOutput();
-  const runId = await t.start();
+  await t.connect(t.agent, { capabilities: [upload.type] });
+  const runId = await t.start({ rules: [upload] });
   const step = await t.claimOne();
   const taker = new TransferTaker(t);
   const attempt = { stepId: step.id, epoch: step.epoch };
@@ -91,12 +93,37 @@ test('transfers of an attempt are kept with its end, names sealed, and read agai
   expect(plain?.names.includes('plain-name-4711')).toBe(false);
 });
 
-test('files and bytes are counted on the connection that carried them', async () => {
-  const { t, end } = await setup();
-  await using _ = t;
-  await t.settle(end);
-  const [context] = await t.sql`select files_transferred, total_bytes_transferred from ssh_execution_context`;
-  expect(context).toMatchObject({ filesTransferred: 2, totalBytesTransferred: 4_200 });
+describe('on the connection that carried them', () => {
+  const contextOf = async (t: TestOutput) =>
+    (
+      await t.sql`select commands_executed, files_transferred, total_bytes_transferred from ssh_execution_context`
+    )[0];
+
+  test('files and bytes are counted, as no command, without the lines that the agent writes about them', async () => {
+    const { t, step, end } = await setup();
+    await using _ = t;
+    await t.send(step, chunkOf(step, 1, 'Uploaded 4.2 kB in 2.0 s\n'));
+    await t.settle(end);
+    expect(await contextOf(t)).toEqual({
+      commandsExecuted: 0,
+      filesTransferred: 2,
+      totalBytesTransferred: 4_200,
+    });
+  });
+
+  test('what a dry run would move is not counted', async () => {
+    const { t, step, end, taker } = await setup();
+    await using _ = t;
+    const rows = report.rows.map((row) => ({ ...row, bytesTransferred: 0, status: 'planned' as const }));
+    const planned = { totals: { ...totals, bytes: 0 }, rows };
+    const transfers = await taker.take({ stepId: step.id, epoch: step.epoch }, planned);
+    await t.settle({ ...end, transfers });
+    expect(await contextOf(t)).toEqual({
+      commandsExecuted: 0,
+      filesTransferred: 0,
+      totalBytesTransferred: 0,
+    });
+  });
 });
 
 test('a completion that is reported twice is kept once', async () => {

@@ -6,6 +6,7 @@ import type {
   RunDetail,
   RunPage,
   RunSteps,
+  SshConnectionPage,
   TargetRun,
   TargetRunPage,
   WorkerStatus,
@@ -141,6 +142,23 @@ export const targetRunsExample = {
   items: runStepsExample.targetRuns,
   nextCursor: null,
 } satisfies TargetRunPage;
+
+export const sshConnectionsExample = {
+  items: [
+    {
+      id: 902,
+      targetRunId: 4_410,
+      targetName: 'web-1',
+      agentName: 'dmz-agent-1',
+      sessionId: '71ecef62-c8e7-4304-896e-e24ebdd6cf8d',
+      establishedAt: '2026-11-26T05:59:41.030Z',
+      commandsExecuted: 2,
+      filesTransferred: 6,
+      totalBytesTransferred: 15_082,
+    },
+  ],
+  nextCursor: null,
+} satisfies SshConnectionPage;
 
 export const executorStatusExample = {
   status: 'ok',

@@ -12,6 +12,7 @@ import { runEndRoutes } from './run-ends.ts';
 import { type RunEventsDeps, runEventRoutes } from './run-events.ts';
 import { runStartRoutes } from './run-starts.ts';
 import { runRoutes } from './runs.ts';
+import { sshConnectionRoutes } from './ssh-connections.ts';
 import { stepOutputRoutes } from './step-output.ts';
 
 export interface TestRunsApp extends TestOutput {
@@ -47,6 +48,7 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
         ...runStartRoutes({ sql, masterKey, identity, keys, publish, events }),
         ...runEndRoutes({ sql, publish }),
         ...runRoutes({ sql, masterKey }),
+        ...sshConnectionRoutes({ sql }),
         ...stepOutputRoutes({ sql, keys }),
         ...runEventRoutes(events),
         ...queueRoutes({ sql }),

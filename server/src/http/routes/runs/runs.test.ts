@@ -1,5 +1,5 @@
 // Reading runs over HTTP: their target runs, steps, stream and connections.
-import type { Run, RunDetail, RunSteps, TargetRunPage } from '@opsconductor/protocol';
+import type { Run, RunDetail, RunSteps, SshConnectionPage, TargetRunPage } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { chunkOf } from '../../../runs/output/output-testing.ts';
 import { endOf, growRun } from '../../../runs/testing.ts';
@@ -131,47 +131,58 @@ describe('the stream of an ended run', () => {
 });
 
 describe('the SSH connections of a run', () => {
-  const contexts = (runId: number) =>
-    t.sql`
-      select c.session_id, c.target_id, c.agent_id, c.connection_established_at, c.commands_executed,
-        c.total_bytes_transferred
-      from ssh_execution_context c where c.job_run_id = ${runId} order by c.session_id`;
+  const connections = async (runId: number, query = '') =>
+    (await t.ask('GET', `runs/${runId}/ssh-connections${query}`)).body as SshConnectionPage;
   const over = (sessionId: string, establishedAt = '2026-05-01T10:00:00.000Z', reused = false) => ({
     status: 'succeeded' as const,
     exitCode: 0,
     ssh: { sessionId, establishedAt, reused },
   });
 
-  test('are recorded once each, with the commands and bytes that each carried', async () => {
-    const runId = await t.start({ steps: 3 });
+  test('are listed, with the commands and bytes that each carried', async () => {
+    const runId = await t.start({ steps: 4 });
     const first = await t.claimOne();
     await t.send(first, chunkOf(first, 1, 'one\n'));
     await t.settle(endOf(first, over('ssh-1')));
     const second = await t.claimOne();
     await t.send(second, chunkOf(second, 1, 'three\n'));
     await t.settle(endOf(second, over('ssh-1', undefined, true)));
-    const third = await t.claimOne();
-    await t.settle(endOf(third, over('ssh-2', '2026-05-01T10:05:00+02:00')));
-    const [target] = await t.sql<{ id: number }[]>`
-      select target_id as id from job_run_targets where job_run_id = ${runId}`;
-    expect(await contexts(runId)).toEqual([
-      {
-        sessionId: 'ssh-1',
-        targetId: target?.id,
-        agentId: t.agent.agentId,
-        connectionEstablishedAt: new Date('2026-05-01T10:00:00Z'),
-        commandsExecuted: 2,
-        totalBytesTransferred: 10,
-      },
-      {
-        sessionId: 'ssh-2',
-        targetId: target?.id,
-        agentId: t.agent.agentId,
-        connectionEstablishedAt: new Date('2026-05-01T08:05:00Z'),
-        commandsExecuted: 1,
-        totalBytesTransferred: 0,
-      },
-    ]);
+    await t.settle(endOf(await t.claimOne(), over('ssh-2', '2026-05-01T10:05:00+02:00')));
+    const { ssh } = over('ssh-2');
+    const notBegun = { status: 'failed' as const, reason: 'working_directory' as const, ssh };
+    await t.settle(endOf(await t.claimOne(), notBegun));
+    const [target] = await t.sql<{ id: number; targetName: string }[]>`
+      select id, target_name from job_run_targets where job_run_id = ${runId}`;
+    const on = { id: expect.any(Number), targetRunId: target?.id, targetName: target?.targetName };
+    const by = { agentName: t.agent.name, filesTransferred: 0 };
+    const all = await connections(runId);
+    expect(all).toEqual({
+      items: [
+        {
+          ...on,
+          ...by,
+          sessionId: 'ssh-1',
+          establishedAt: '2026-05-01T10:00:00.000Z',
+          commandsExecuted: 2,
+          totalBytesTransferred: 10,
+        },
+        {
+          ...on,
+          ...by,
+          sessionId: 'ssh-2',
+          establishedAt: '2026-05-01T08:05:00.000Z',
+          commandsExecuted: 1,
+          totalBytesTransferred: 0,
+        },
+      ],
+      nextCursor: null,
+    });
+    const { items, nextCursor } = await connections(runId, '?limit=1');
+    const rest = await connections(runId, `?limit=1&cursor=${nextCursor}&targetRunId=${target?.id}`);
+    expect([...items, ...rest.items]).toEqual(all.items);
+    expect(rest.nextCursor).toBeNull();
+    expect((await connections(runId, '?targetRunId=999999')).items).toEqual([]);
+    expect(await t.ask('GET', 'runs/999999/ssh-connections')).toMatchObject({ status: 404 });
   });
 
   test('count a command once, however often its end is reported', async () => {
@@ -181,7 +192,7 @@ describe('the SSH connections of a run', () => {
     await t.settle(end);
     await t.settle(end);
     await t.settle(endOf(lease, over('ssh-1')));
-    expect(await contexts(runId)).toMatchObject([{ sessionId: 'ssh-1', commandsExecuted: 1 }]);
+    expect((await connections(runId)).items).toMatchObject([{ sessionId: 'ssh-1', commandsExecuted: 1 }]);
   });
 
   test('belong to the run even if an agent gives the connections to two targets the same name', async () => {
@@ -189,16 +200,16 @@ describe('the SSH connections of a run', () => {
     const leases = await t.claim();
     await t.settle(...leases.map((lease) => endOf(lease, over('same'))));
     expect(await t.run(runId)).toMatchObject({ status: 'succeeded' });
-    expect(await contexts(runId)).toMatchObject([{ sessionId: 'same', commandsExecuted: 2 }]);
+    expect((await connections(runId)).items).toMatchObject([{ sessionId: 'same', commandsExecuted: 2 }]);
   });
 
   test('do not exist for a step that never got one, and are deleted with their run', async () => {
     const { runId: without } = await t.endedRun();
-    expect(await contexts(without)).toEqual([]);
+    expect(await connections(without)).toEqual({ items: [], nextCursor: null });
     const runId = await t.start();
     await t.settle(endOf(await t.claimOne(), over('ssh-1')));
-    expect(await contexts(runId)).toHaveLength(1);
+    expect((await connections(runId)).items).toHaveLength(1);
     await t.request('DELETE', `runs/${runId}?purge=true`);
-    expect(await contexts(runId)).toEqual([]);
+    expect(await t.sql`select from ssh_execution_context where job_run_id = ${runId}`).toHaveLength(0);
   });
 });
