@@ -205,6 +205,9 @@ test('held, retried, unheard and stopping steps say until or since when', async 
   await t.sql`update job_run_steps set started_at = now() where id = ${running.id}`;
   const [decision] = await waitsOf(runId);
   expect(decision).toMatchObject({ code: 'decision', targets: 1, agentName: t.agent.name });
+  const [attempt] = await t.sql<{ settledAt: Date }[]>`
+    select settled_at from job_run_step_attempts where job_run_step_id = ${held.id}`;
+  expect(decision?.since).toBe(attempt?.settledAt.toISOString());
   expect(decision?.until).not.toBeNull();
   await t.sql`update agent_sessions set disconnected_at = now()`;
   expect((await waitsOf(runId)).map(({ code }) => code).sort()).toEqual(['agent_unheard', 'decision']);

@@ -214,6 +214,7 @@ export function whyWithAgent({ kind, agentName, since, until }: WaitingRow): Why
         message:
           'What happened on the host isn’t known. The step waits for a decision; without one it ends unknown.',
         advice: 'Check the target, then decide.',
+        since,
         until,
       };
     case 'retry':

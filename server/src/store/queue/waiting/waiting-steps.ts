@@ -94,7 +94,9 @@ export async function listWaiting(
             then seen.cancel_requested_at
           when st.status = 'running' and not heard.ok then s.last_heartbeat_at
           when st.status = 'running' and silent.since is not null then silent.since
-          when st.status = 'running' then st.leased_at end,
+          when st.status = 'running' then st.leased_at
+          when st.status = 'held' then (select t.settled_at from job_run_step_attempts t
+            where t.job_run_step_id = st.id and t.epoch = st.epoch) end,
         case when st.status = 'held' then st.held_until
           when st.status = 'running' and not heard.ok
             then least(st.deadline_at, s.last_heartbeat_at + make_interval(secs => ag.unknown_after_s))
