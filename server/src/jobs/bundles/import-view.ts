@@ -42,16 +42,23 @@ function messageOf(row: JobImportRow): string {
     case 'applying':
       return `It is being applied: ${jobsDone} of ${jobsTotal ?? 0} jobs. Nothing changes until the last one is done.`;
     case 'applied':
-      return `Applied: ${planInWords(counts)}`;
+      return `Applied: ${inWords(counts, { create: 'created', update: 'updated' })}`;
     case 'interrupted':
       return row.reason;
   }
 }
 
-function planInWords({ create, update, unchanged, skip, conflict }: ImportCounts): string {
+function planInWords(counts: ImportCounts): string {
+  return inWords(counts, { create: 'to create', update: 'to update' });
+}
+
+function inWords(
+  { create, update, unchanged, skip, conflict }: ImportCounts,
+  words: { create: string; update: string },
+): string {
   const parts = [
-    [create, 'to create'],
-    [update, 'to update'],
+    [create, words.create],
+    [update, words.update],
     [unchanged, 'unchanged'],
     [skip, 'skipped'],
     [conflict, 'in conflict'],

@@ -30,7 +30,7 @@ describe('an import that is applied', () => {
       job('other', { description: 'after', category: 'prod' }, { state: 'inactive', channels: ['stable'] }),
     );
     const applied = await t.apply(await t.plan(text));
-    expect(applied).toMatchObject({ status: 'applied', message: 'Applied: 2 to create, 1 to update.' });
+    expect(applied).toMatchObject({ status: 'applied', message: 'Applied: 2 created, 1 updated.' });
     expect(applied.appliedAt).not.toBeNull();
     const made = await t.get(applied.items[1]?.jobId ?? 0);
     expect(made).toMatchObject({
