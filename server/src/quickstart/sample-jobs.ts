@@ -13,7 +13,7 @@ done
 echo 'This line came through the agent, live.'
 echo 'And this one was written to standard error.' >&2`;
 
-const diskUse = `df -hP / /tmp 2>/dev/null | sort -u
+const diskUse = `df -hP / /tmp 2>/dev/null | awk '!seen[$0]++'
 used=$(df -P / | awk 'NR == 2 { sub("%", "", $5); print $5 }')
 if [ "$used" -gt 90 ]; then
   echo "The root file system is \${used} % full." >&2
