@@ -50,7 +50,11 @@ function addSegments(registry: Registry, segments: readonly SegmentQueueRow[], n
     add(registry, name, help, ['segment'], (set) => {
       for (const segment of segments) set({ segment: segment.name }, value(segment));
     });
-  perSegment('opsconductor_segment_ready_steps', 'Steps that an agent could take now.', ({ ready }) => ready);
+  perSegment(
+    'opsconductor_segment_ready_steps',
+    'Steps that are ready, also those that wait for a lock or for their next try.',
+    ({ ready }) => ready,
+  );
   perSegment('opsconductor_segment_running_steps', 'Steps that run.', ({ running }) => running);
   perSegment(
     'opsconductor_segment_able_agents',
