@@ -92,7 +92,7 @@ test('all wrong values are reported together, each with its name, what was found
     '--listen: found "example.com"; allowed: an IP address, or localhost',
     '--port: found "70000"; allowed: a whole number from 0 to 65535; 0 takes any free port',
     expect.stringMatching(/^DATABASE_URL: .*not shown.*postgres:/),
-    '--allowed-host: found "*.example"; allowed: a host name without port or wildcard',
+    '--allowed-host: found "*.example"; allowed: a host name or an IP address, without port or wildcard',
     expect.stringMatching(/^OPSCONDUCTOR_BOOTSTRAP_TOKEN: .*\(9 characters, not shown\).*32 to 512/),
     'LOG_LEVEL: found "loud"; allowed: trace, debug, info, warn, error, fatal, silent',
   ]);
@@ -116,6 +116,10 @@ describe('TLS', () => {
   test('is always on beyond loopback, with the private CA or the given certificate', () => {
     expect(readConfig(['--listen', '0.0.0.0'], {}).tls).toEqual({ mode: 'private_ca' });
     expect(readConfig(['--listen', '::'], {}).tls).toEqual({ mode: 'private_ca' });
+    expect(readConfig(['--listen', '[::1]'], {})).toMatchObject({
+      listen: { address: '::1' },
+      tls: { mode: 'off' },
+    });
     const given = readConfig(['--listen', '0.0.0.0', '--tls-cert', files.cert, '--tls-key', files.key], {});
     expect(given.tls).toEqual({ mode: 'files', certFile: files.cert, keyFile: files.key });
     expect(readConfig(['--tls'], {}).tls).toEqual({ mode: 'private_ca' });
@@ -204,6 +208,8 @@ test('the hosts are the allowed ones and the public one', () => {
     'a.example',
     'b.example',
   ]);
+  const addresses = ['192.0.2.7', 'FD00::7', '[fd00::8]'].flatMap((host) => ['--allowed-host', host]);
+  expect(readConfig(addresses, {}).hosts).toEqual(['192.0.2.7', 'fd00::7', 'fd00::8']);
 });
 
 test('a request for help is not an error', () => {

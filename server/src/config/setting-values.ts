@@ -1,6 +1,6 @@
 // Parsers of single settings; they return undefined, or false, for an invalid text.
 import { accessSync, constants } from 'node:fs';
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
 import { type LogLevel, logLevels } from '../log.ts';
 
@@ -14,7 +14,14 @@ export function retentionDaysOf(text: string): number | undefined {
 }
 
 export function addressOf(text: string): string | undefined {
-  return isIP(text) !== 0 || text === 'localhost' ? text : undefined;
+  const address = withoutBrackets(text);
+  return isIP(address) !== 0 || address === 'localhost' ? address : undefined;
+}
+
+/** An IPv6 address without the brackets that it has in a URL; any other text as it is. */
+export function withoutBrackets(text: string): string {
+  const inside = /^\[(.*)\]$/.exec(text)?.[1];
+  return inside !== undefined && isIPv6(inside) ? inside : text;
 }
 
 /** Returns the origin of a URL that has nothing more than that; undefined for any other text. */
