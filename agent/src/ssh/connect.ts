@@ -242,15 +242,9 @@ function handshake(
     client.once('close', () => broken());
     client.once('handshake', (negotiated: NegotiatedAlgorithms) => {
       facts.cipher = negotiated.cs.cipher;
-      takeOverGcm(client);
-      if (keepsReads(negotiated.sc.cipher)) return;
-      // A server may want another cipher when keys are exchanged again.
-      client.on('handshake', (next: NegotiatedAlgorithms) => {
-        if (keepsReads(next.sc.cipher)) copyReads(client);
-      });
-      options.reads.reuse();
+      takeOverPackets(client, negotiated, options.reads);
       // Registered after ssh2, which has decrypted the jump host's packet once more by then.
-      if (target.jumps !== undefined) socket.on('data', freePacket);
+      if (target.jumps !== undefined && !keepsReads(negotiated.sc.cipher)) socket.on('data', freePacket);
     });
     client.once('change password', () => fail(passwordExpired(target)));
     client.once('ready', () =>
@@ -286,6 +280,17 @@ function handshake(
     });
     if (options.signal?.aborted) onAbort();
   });
+}
+
+/** Has packets encrypted by our own code, and reads share their memory, as far as the cipher allows it. */
+function takeOverPackets(client: ssh2.Client, negotiated: NegotiatedAlgorithms, reads: ReusedReads): void {
+  takeOverGcm(client);
+  if (keepsReads(negotiated.sc.cipher)) return;
+  // A server may want another cipher when keys are exchanged again.
+  client.on('handshake', (next: NegotiatedAlgorithms) => {
+    if (keepsReads(next.sc.cipher)) copyReads(client);
+  });
+  reads.reuse();
 }
 
 function connectTimeoutMsOf(
