@@ -119,7 +119,7 @@ export function describeAllowed(error: ErrorObject): string | undefined {
 /** Describes a schema in a few words, such as `an integer from 1 to 65535`. */
 export function describeSchema(schema: Schema | undefined): string | undefined {
   if (schema === undefined) return undefined;
-  if (Array.isArray(schema.enum)) return list(schema.enum.map((value) => JSON.stringify(value)));
+  if (Array.isArray(schema.enum)) return list(schema.enum.map((value) => shorten(JSON.stringify(value))));
   if ('const' in schema) {
     return typeof schema.description === 'string' ? schema.description : JSON.stringify(schema.const);
   }

@@ -213,6 +213,17 @@ function valueErrors(
   return check.errors.length === 0 ? [] : errorDetails(check.errors, { root: path });
 }
 
+const numberWords = [
+  'minimum',
+  'maximum',
+  'exclusiveMinimum',
+  'exclusiveMaximum',
+  'minLength',
+  'maxLength',
+  'minItems',
+  'maxItems',
+];
+
 /**
  * Whether every keyword has the type that the schema requires, so that values can be checked against the definition.
  */
@@ -220,6 +231,7 @@ function isSound(definition: unknown): definition is ValueDefinition & Loose {
   if (!isObject(definition) || !parameterTypes.some((type) => type === definition.type)) return false;
   const { enum: values, pattern, format, items, properties, multipleOf } = definition;
   return (
+    numberWords.every((word) => definition[word] === undefined || Number.isFinite(definition[word])) &&
     (values === undefined || Array.isArray(values)) &&
     (pattern === undefined || (typeof pattern === 'string' && isPattern(compilePattern(pattern)))) &&
     (format === undefined || typeof format === 'string') &&

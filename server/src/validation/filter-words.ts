@@ -14,15 +14,29 @@ export function readWords<W extends string>(text: string, known: readonly W[], p
 }
 
 /**
- * Reads a date or time.
+ * Reads a date, which begins at midnight UTC, or a time with its offset: without one, it would mean another moment on
+ * each server.
  *
- * @throws {AppError} `invalid`, naming the path.
+ * @throws {AppError} `invalid`, naming the path, also for a day that does not exist or a time that PostgreSQL can't keep.
  */
 export function readTime(text: string | undefined, path: string): Date | undefined {
   if (text === undefined) return undefined;
-  const time = /^\d{4}-\d{2}-\d{2}(T|$)/.test(text) ? new Date(text) : new Date(Number.NaN);
-  if (!Number.isNaN(time.getTime())) return time;
-  throw refused(path, 'Is not a date or time.', text, '2026-11-25 or 2026-11-25T08:00:00Z');
+  const time = timeOf(text);
+  if (time !== undefined) return time;
+  throw refused(path, 'Is not a date or time that exists.', text, '2026-11-25 or 2026-11-25T08:00:00Z');
+}
+
+const timeForm = /^(\d{4}-\d{2}-\d{2})(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2}))?$/;
+
+function timeOf(text: string): Date | undefined {
+  const [, day] = timeForm.exec(text) ?? [];
+  const time = new Date(text);
+  const midnight = new Date(`${day}T00:00:00Z`);
+  // 30 February would be taken for a day in March.
+  if (Number.isNaN(midnight.getTime()) || !midnight.toISOString().startsWith(`${day}T`)) return undefined;
+  // An offset may lead out of the four-digit years. The year of a time that is not valid is NaN.
+  const year = time.getUTCFullYear();
+  return year >= 1 && year <= 9_999 ? time : undefined;
 }
 
 /** Has the form of a schema's refusal; the message alone says which path is wrong and what is allowed. */

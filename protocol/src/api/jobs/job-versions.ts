@@ -100,7 +100,7 @@ export const RollBackRequestSchema = Closed({
   /** Number, tag or channel. */
   version: Type.Union([Type.Integer({ minimum: 1, maximum: 2_147_483_647 }), VersionNameText]),
   /** As in a save. */
-  expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
+  expectedVersion: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647 })),
   note: Type.Optional(Note),
 });
 export type RollBackRequest = Static<typeof RollBackRequestSchema>;

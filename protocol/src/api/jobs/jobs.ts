@@ -292,7 +292,9 @@ export const jobFilters = {
   updatedAfter: Type.Optional(Timestamp),
   updatedBefore: Type.Optional(Timestamp),
   template: Type.Optional(Type.Boolean({ description: '`true`: only templates; `false`: only other jobs' })),
-  madeFrom: Type.Optional(Type.Integer({ minimum: 1, description: 'Made from this template' })),
+  madeFrom: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Made from this template' }),
+  ),
 };
 export const JobQuerySchema = Closed({
   ...pageQuery,
@@ -361,7 +363,7 @@ export const SaveJobRequestSchema = Closed({
    * The version that the change is based on; 409 if another one is current by now. The header `If-Match: "3"` does the
    * same.
    */
-  expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
+  expectedVersion: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647 })),
   note: Type.Optional(Note),
 });
 /** As for creating a job: the bare definition, or one with further fields. */

@@ -65,7 +65,7 @@ export type CreateSiteRuleRequest = Static<typeof CreateSiteRuleRequestSchema>;
 export const UpdateSiteRuleRequestSchema = Closed({
   ...ruleFields,
   /** The version that the change is based on; 409 if it was changed since. The header `If-Match: "3"` does the same. */
-  expectedVersion: Type.Optional(Type.Integer({ minimum: 1 })),
+  expectedVersion: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647 })),
 });
 export type UpdateSiteRuleRequest = Static<typeof UpdateSiteRuleRequestSchema>;
 

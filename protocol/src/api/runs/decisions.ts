@@ -21,7 +21,7 @@ export const DecideRequestSchema = Closed({
   /** Only steps held for this reason, such as `agent_silent`. */
   reason: Type.Optional(Type.String({ maxLength: 64 })),
   /** How many steps the caller saw; refused if the number has changed. */
-  expected: Type.Optional(Type.Integer({ minimum: 1 })),
+  expected: Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647 })),
 });
 export type DecideRequest = Static<typeof DecideRequestSchema>;
 export const DecidedSchema = Type.Object({

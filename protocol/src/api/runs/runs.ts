@@ -317,7 +317,7 @@ export type OutputPage = Static<typeof OutputPageSchema>;
 
 export const RunEventsQuerySchema = Closed({
   /** Number of the event to continue after; `Last-Event-ID` takes precedence. */
-  after: Type.Optional(Type.Integer({ minimum: 0 })),
+  after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
   /**
    * `all` (for small runs), or up to 64 comma-separated step ids: their output is sent in the stream as `chunk` events.
    */

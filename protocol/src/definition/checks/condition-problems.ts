@@ -43,6 +43,9 @@ export function brokenParameters(problems: readonly ErrorDetail[], parameters: u
   return new Set(names.flatMap((name) => name?.[1] ?? name?.[2] ?? []));
 }
 
+/** The schema reports a longer one. */
+const maxNameLength = 64;
+
 /** Whether the schema accepts the text. */
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= limits.maxExpressionLength;
@@ -51,7 +54,9 @@ function isText(value: unknown): value is string {
 function isRule(rule: unknown): rule is ParameterRule {
   if (!isObject(rule)) return false;
   const { when, check, require, message } = rule;
-  const isNames = Array.isArray(require) && require.every((name) => typeof name === 'string');
+  const isNames =
+    Array.isArray(require) &&
+    require.every((name) => typeof name === 'string' && name.length <= maxNameLength);
   return (
     [when, check, message].every((one) => one === undefined || isText(one)) &&
     (require === undefined || isNames)

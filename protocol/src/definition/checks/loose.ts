@@ -44,7 +44,10 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 
 /** The value that was found, as text for a detail. */
 function found(value: unknown): string {
-  return typeof value === 'string' ? visibleJson(value.slice(0, 100)) : String(value);
+  if (typeof value === 'string') return visibleJson(value.slice(0, 100));
+  // Not as text: a property `toString` of the object would have to be a function.
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return String(value);
 }
 
 /** Builds a detail without undefined fields. */

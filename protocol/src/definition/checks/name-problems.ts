@@ -83,15 +83,16 @@ export function lockProblems({ locks }: LooseDefinition): ErrorDetail[] {
         detail(
           `locks[${at}].slots`,
           'An exclusive lock is held by one target run: leave slots out, or share the lock.',
-          String(slots),
+          slots,
           'slots on locks with mode “shared”',
         ),
       );
     }
+    if (typeof name !== 'string' || typeof per !== 'string') return problems;
     const key = `${name}@${per}`;
     const before = firstAt.get(key);
     if (before === undefined) firstAt.set(key, at);
-    else if (typeof name === 'string') {
+    else {
       problems.push(
         detail(
           `locks[${at}].name`,

@@ -3,6 +3,9 @@ import type { JobDefinition, StepDefinition } from '../../api/jobs/jobs.ts';
 import type { Parameters, StepOutput } from '../../api/jobs/parameters.ts';
 import { isObject, type LooseDefinition, type LooseStep } from './loose.ts';
 
+/** The schema reports a longer one; problems elsewhere would repeat it whole. */
+const maxIdLength = 64;
+
 export interface SoundDefinition extends Pick<JobDefinition, 'steps'> {
   parameters: Parameters;
 }
@@ -20,7 +23,7 @@ function soundStep(step: LooseStep): StepDefinition {
     name: textOr(step.name, ''),
     type: step.type as StepDefinition['type'],
     config: step.config,
-    ...(typeof id === 'string' ? { id } : {}),
+    ...(typeof id === 'string' && id.length <= maxIdLength ? { id } : {}),
     ...(typeof when === 'string' ? { when } : {}),
     ...(typeof whenStatus === 'string' ? { when_status: whenStatus as 'always' } : {}),
     ...(isObject(outputs) ? { outputs: soundOutputs(outputs) } : {}),

@@ -3,7 +3,7 @@
 import type { AuditPage, AuditQuery, AuditRow } from '@opsconductor/protocol';
 import { limits } from '@opsconductor/protocol';
 import type { Reach } from '../../auth/authority.ts';
-import { AppError, invalidField } from '../../errors.ts';
+import { AppError } from '../../errors.ts';
 import {
   type AuditFilter,
   auditIds,
@@ -14,6 +14,7 @@ import {
 } from '../../store/audit/audit-search.ts';
 import { type Sql, sqlState } from '../../store/database/connection.ts';
 import { decodeCursor, encodeCursor, pageOf } from '../../store/database/cursor.ts';
+import { readTime } from '../../validation/filter-words.ts';
 
 const queryCancelled = '57014';
 /** Ids that are searched with one statement. */
@@ -160,18 +161,10 @@ export function filterOf(
     categoryId,
     address,
     text,
-    from: momentOf(query.from, 'from'),
-    to: momentOf(query.to, 'to'),
+    from: readTime(query.from, 'query.from'),
+    to: readTime(query.to, 'query.to'),
     reaches,
   };
-}
-
-function momentOf(text: string | undefined, name: string): Date | undefined {
-  if (text === undefined) return undefined;
-  const moment = new Date(text);
-  if (Number.isNaN(moment.getTime()))
-    throw invalidField(`query.${name}`, 'Is not a time that exists.', { found: text, allowed: 'RFC 3339' });
-  return moment;
 }
 
 function viewOf(row: FoundAuditRow): AuditRow {

@@ -45,6 +45,24 @@ test('every route of the table is described exactly once, under a unique name', 
   expect(new Set(ids).size).toBe(table.length);
 });
 
+test('every whole number in a request has bounds, so that none reaches the database that it can’t keep', () => {
+  const unbounded = table.flatMap(({ method, path, params, query, body }) =>
+    [params, query, body].flatMap((part) =>
+      integersIn(part)
+        .filter(({ minimum, maximum }) => minimum === undefined || !Number.isSafeInteger(maximum))
+        .map((schema) => `${method} ${path}: ${JSON.stringify(schema)}`),
+    ),
+  );
+  expect(unbounded).toEqual([]);
+});
+
+function integersIn(schema: unknown): { minimum?: number; maximum?: number }[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const inner = Object.values(schema).flatMap(integersIn);
+  const { type, ...bounds } = schema as { type?: unknown; minimum?: number; maximum?: number };
+  return type === 'integer' ? [bounds, ...inner] : inner;
+}
+
 test('docs/api.md names the path of every route', async () => {
   const page = await readFile(join(import.meta.dirname, '../../../../docs/api.md'), 'utf8');
   const named = new Set(
