@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
 import { requestJson } from '../enrollment/request-json.ts';
 import { presentedRoot } from '../enrollment/server-certificate.ts';
@@ -13,19 +14,20 @@ import { socketOpener, wasAnswered } from './open-socket.ts';
 const server = 'https://ops.example.com:7700';
 
 /** A proxy that answers every CONNECT with `status`; with TLS if it gets a certificate. */
-async function startProxy(status: number, tls?: { key: string; cert: string }) {
+async function startProxy(status: number, tls?: { key: string; cert: string }, address = '127.0.0.1') {
   const proxy = tls === undefined ? createHttp() : createHttps(tls);
   const sockets = new Set<Socket>();
   proxy.on('connection', (socket: Socket) => sockets.add(socket));
   proxy.on('connect', (_, socket: Socket) => {
     socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`);
   });
-  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  await once(proxy.listen(0, address), 'listening');
   onTestFinished(async () => {
     for (const socket of sockets) socket.destroy();
     await new Promise((done) => proxy.close(done));
   });
-  return `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const { port } = proxy.address() as AddressInfo;
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 /** The errors of all three ways in which an agent uses a proxy, as a person is told them. */
@@ -45,6 +47,14 @@ async function tellAll(httpsProxy: string) {
     webSocket: await refused(once(socketOpener({ server, ca: undefined, proxy })(), 'open')),
   };
 }
+
+test('a proxy may be named by its IPv6 address', async (context) => {
+  const all = Object.values(networkInterfaces()).flat();
+  context.skip(!all.some((each) => each?.address === '::1'), 'this machine has no IPv6');
+  const at = await startProxy(407, undefined, '::1');
+  const { look, request, webSocket } = await tellAll(`http://${at}`);
+  for (const { told } of [look, request, webSocket]) expect(told).toContain(`The proxy ${at} refused`);
+});
 
 test.each([
   [407, '', 'Give the user and password of the proxy in HTTPS_PROXY', true],

@@ -1,11 +1,15 @@
 // Decides how a connection leaves: directly, or through the proxy that the environment names.
+import { isIPv6 } from 'node:net';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import { explainProxyTls, ProxyRefusal } from './proxy-refusal.ts';
 
 export interface ProxySettings {
   /** `HTTPS_PROXY`; undefined for none. */
   httpsProxy: string | undefined;
-  /** `NO_PROXY`: host names, domains with or without a leading dot, `host:port`, or `*`; comma-separated. */
+  /**
+   * `NO_PROXY`: host names, IP addresses (IPv6 ones with or without brackets), domains with or without a leading dot,
+   * `host:port`, or `*`; comma-separated.
+   */
   noProxy: string | undefined;
 }
 
@@ -57,11 +61,21 @@ function excluded(host: string, port: string, noProxy: string): boolean {
     .filter((entry) => entry !== '')
     .some((entry) => {
       if (entry === '*') return true;
-      const [, name = entry, onlyPort] = /^(.*?)(?::(\d+))?$/.exec(entry) ?? [];
+      const { name, port: onlyPort } = readEntry(entry);
       if (onlyPort !== undefined && onlyPort !== port) return false;
       const domain = name.replace(/^\*?\./, '').toLowerCase();
       return host.toLowerCase() === domain || host.toLowerCase().endsWith(`.${domain}`);
     });
+}
+
+/** An IPv6 address is returned as URLs spell it. */
+function readEntry(entry: string): { name: string; port: string | undefined } {
+  const [, inside, portAfter] = /^\[(.*)\](?::(\d+))?$/.exec(entry) ?? [];
+  const address = inside ?? entry;
+  if (isIPv6(address) && URL.canParse(`http://[${address}]`))
+    return { name: bareHost(new URL(`http://[${address}]`)), port: portAfter };
+  const [, name = entry, port] = /^(.*?)(?::(\d+))?$/.exec(entry) ?? [];
+  return { name, port };
 }
 
 export const withoutProxy: ProxySettings = { httpsProxy: undefined, noProxy: undefined };

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Socket } from 'node:net';
+import { bareHost } from '../connection/proxy.ts';
 import { explainProxyTls, ProxyRefusal } from '../connection/proxy-refusal.ts';
 
 /**
@@ -21,7 +22,7 @@ export async function connectThroughProxy(
   const { username, password } = url;
   const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   const request = (url.protocol === 'https:' ? requestHttps : requestHttp)({
-    host: url.hostname,
+    host: bareHost(url),
     port: url.port || (url.protocol === 'https:' ? 443 : 80),
     method: 'CONNECT',
     path: authority,

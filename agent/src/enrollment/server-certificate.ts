@@ -25,9 +25,9 @@ export async function presentedRoot(server: URL, proxy: ProxySettings): Promise<
   const port = Number(server.port || 443);
   const signal = AbortSignal.timeout(timeoutMs);
   const through = proxyFor(server, proxy);
-  const tcp: Socket = through
+  const tcp = through
     ? await connectThroughProxy(through, host, port, signal)
-    : connectTcp(port, host);
+    : await dial(host, port, signal);
   const socket = connectTls({
     socket: tcp,
     // The socket is only looked at: the pin decides about the chain, and this side sends nothing over it.
@@ -42,6 +42,18 @@ export async function presentedRoot(server: URL, proxy: ProxySettings): Promise<
   } finally {
     socket.destroy();
     tcp.destroy();
+  }
+}
+
+/** TLS begins only once this is there: until then, Node.js may give up one address of the host and try another. */
+async function dial(host: string, port: number, signal: AbortSignal): Promise<Socket> {
+  const tcp = connectTcp(port, host);
+  try {
+    await once(tcp, 'connect', { signal });
+    return tcp;
+  } catch (error) {
+    tcp.destroy();
+    throw error;
   }
 }
 
