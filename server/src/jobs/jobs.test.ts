@@ -35,8 +35,9 @@ const save = (definition: object) =>
 
 async function addRuns(jobId: number, count: number): Promise<void> {
   await t.sql`
-    insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, execution_time_ms)
-    select ${jobId}, 1, 'succeeded', 'x', 1, 1, now(), n from generate_series(1, ${count}) n`;
+    insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, started_at,
+      execution_time_ms)
+    select ${jobId}, 1, 'succeeded', 'x', 1, 1, now(), now(), n from generate_series(1, ${count}) n`;
 }
 
 describe('saving a job', () => {

@@ -43,8 +43,8 @@ export async function setupJobs(): Promise<TestJobs> {
     addRuns: async (jobId: number, statuses: readonly string[], version = 1) => {
       const rows = await t.sql<{ id: number }[]>`
         insert into job_runs (job_id, job_version, status, data_key, targets_total, total_steps, start_by, created_at,
-          completed_at, execution_time_ms)
-        select ${jobId}, ${version}, s.status, 'x', 1, 1, now(), s.at,
+          started_at, completed_at, execution_time_ms)
+        select ${jobId}, ${version}, s.status, 'x', 1, 1, now(), s.at, s.at,
           case when s.status not in ('queued', 'running', 'held', 'cancelling') then s.at end, 1000 * s.place
         from (select status, place, now() - make_interval(mins => ${statuses.length} - place::int) as at
                 from unnest(${statuses as string[]}::text[]) with ordinality as given(status, place)) s

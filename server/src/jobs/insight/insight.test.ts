@@ -46,6 +46,20 @@ describe('statistics of a job', () => {
     ]);
   });
 
+  it('take no durations from runs that never began', async () => {
+    const job = await t.create({ name: 'never begun' });
+    const ids = await t.addRuns(job.id, ['timed_out', 'succeeded', 'cancelled']);
+    const unbegun = [ids[0] ?? 0, ids[2] ?? 0];
+    await t.sql`update job_runs set started_at = null, execution_time_ms = 0 where id = any(${unbegun})`;
+    const { runs, durations, byDay, last } = await jobStatistics(t.sql, job.id, {}, unrestricted);
+    expect({ runs, durations }).toEqual({
+      runs: 3,
+      durations: { p50Ms: 2000, p90Ms: 2000, p99Ms: 2000, maxMs: 2000 },
+    });
+    expect(byDay).toMatchObject([{ runs: 3, p50Ms: 2000 }]);
+    expect(last?.executionTimeMs).toBeNull();
+  });
+
   it('are empty for a job that never ran', async () => {
     const job = await t.create({ name: 'never ran' });
     expect(await jobStatistics(t.sql, job.id, {}, unrestricted)).toMatchObject({

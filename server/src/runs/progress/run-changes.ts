@@ -16,13 +16,13 @@ export interface ChangedRun {
   targetRuns: ReadonlyMap<number, TargetRunRow>;
 }
 
-/** Returns the time from the first step's start to the end, in ms; 0 if the run ended without starting a step. */
+/** Returns the time from the first step's start to the end, in ms; null if the run ended without starting a step. */
 export function executionTimeOf({
   startedAt,
   completedAt,
 }: Pick<RunRow, 'startedAt' | 'completedAt'>): number | null {
-  if (completedAt === null) return null;
-  return Math.max(0, completedAt.getTime() - (startedAt ?? completedAt).getTime());
+  if (startedAt === null || completedAt === null) return null;
+  return Math.max(0, completedAt.getTime() - startedAt.getTime());
 }
 
 /** Makes events of the changes, numbered after the run's last event, and counts them on its row. */

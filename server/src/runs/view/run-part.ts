@@ -13,6 +13,7 @@ import {
   runStatuses,
   type StepStatus,
 } from '@opsconductor/protocol';
+import { executionTimeOf } from '../progress/run-changes.ts';
 
 export interface PartFigures {
   /** Target runs by status. */
@@ -95,10 +96,7 @@ export function partView(figures: PartFigures, terms: RunTerms): PartView {
     lateResults: 0,
     startedAt: figures.startedAt,
     completedAt,
-    executionTimeMs:
-      completedAt === null
-        ? null
-        : Math.max(0, completedAt.getTime() - (figures.startedAt ?? completedAt).getTime()),
+    executionTimeMs: executionTimeOf({ startedAt: figures.startedAt, completedAt }),
     errorMessage: null,
   };
 }

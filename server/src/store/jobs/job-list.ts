@@ -99,7 +99,7 @@ async function listPage(
         select coalesce(jsonb_agg(jsonb_build_object(
                  'id', r.id, 'status', r.status,
                  'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                 'executionTimeMs', r.execution_time_ms) order by r.id desc), '[]') as last_runs
+                 'executionTimeMs', case when r.started_at is not null then r.execution_time_ms end) order by r.id desc), '[]') as last_runs
           from (select * from job_runs where job_id = j.id order by id desc limit ${maxLastRuns}) r
       ) runs
      order by ${sql.unsafe(order)}`);

@@ -37,7 +37,8 @@ export async function readJobStatistics(
     with bounds as (
       select clock_timestamp() - make_interval(days => ${days}) as since
     ), newest as materialized (
-      select r.id, r.status, r.created_at, r.execution_time_ms
+      -- Earlier versions wrote 0 for runs that never began.
+      select r.id, r.status, r.created_at, case when r.started_at is not null then r.execution_time_ms end as execution_time_ms
         from job_runs r where r.job_id = ${jobId} order by r.id desc limit ${maxRuns}
     ), considered as (
       select n.*, n.status in ('queued', 'running', 'cancelling', 'held') as is_open
