@@ -13,7 +13,6 @@ import {
 } from '../../store/runs/progress/progress-rows.ts';
 import { type ProgressNews, RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
-import { stopWaiting } from './stop-run.ts';
 
 /** Ends a run that could not start within its `start_within`. */
 export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNews> {
@@ -25,11 +24,20 @@ export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNew
     await lockWaitingSteps(tx, runId);
     // A step may have been leased since the run was found.
     if (!(await isUnstarted(tx, runId))) return ledger.write();
-    const lacked = (await waitedFor(tx, runId)).map(({ kind, name }) =>
+    const waited = await waitedFor(tx, runId);
+    const lacked = waited.map(({ kind, name }) =>
       kind === 'lock' ? `lock “${name}” was not free` : `no agent with a free slot in “${name}”`,
     );
     ledger.setError(runId, `Not started in time: ${lacked.join(', ') || 'no agent with a free slot'}.`);
-    await stopWaiting(tx, ledger, runId, 'timed_out');
+    const [only] = waited;
+    const message =
+      only === undefined || waited.length > 1
+        ? 'Nothing of the run began in time (start_within).'
+        : messageOf({
+            segmentName: only.kind === 'slot' ? only.name : '',
+            lockName: only.kind === 'lock' ? only.name : null,
+          });
+    await ledger.endUnbegun(runId, { status: 'timed_out', reason: 'start_within_expired', message });
     return ledger.write();
   });
 }
@@ -86,7 +94,7 @@ async function endUnbegun(ledger: RunLedger, runId: number, waits: readonly Long
   }
 }
 
-function messageOf({ segmentName, lockName }: LongWait): string {
+function messageOf({ segmentName, lockName }: Pick<LongWait, 'segmentName' | 'lockName'>): string {
   return lockName === null
     ? `No agent in segment “${segmentName}” took the step in time (start_within).`
     : `Lock “${lockName}” was not free in time (start_within).`;
