@@ -152,6 +152,8 @@ test('a lock that is not released in time is named, before the run began and aft
     await t.sql`select started_at, completed_at, execution_time_ms from job_runs where id = ${unbegun}`;
   expect(never).toEqual({ startedAt: null, completedAt: expect.any(Date), executionTimeMs: null });
   const message = 'Lock “database” was not free in time (start_within).';
+  const expired = { status: 'timed_out', reason: 'start_within_expired', errorMessage: message };
+  expect(await t.steps(unbegun)).toMatchObject([expired]);
   expect((await t.steps(runId))[1]).toMatchObject({ status: 'timed_out', errorMessage: message });
   expect(await t.run(runId)).toMatchObject({ errorMessage: `Not begun on one host: ${message}` });
 });
