@@ -4,13 +4,18 @@ import {
   agentCapabilities,
   chainLink,
   closeCodes,
+  encodeFrame,
   type Lease,
   type OutputFrame,
 } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { createLog } from '../../log.ts';
+import type { ResumedAttempt } from '../../runs/leases/resume-agent.ts';
 import { chunksPerIndexPage } from '../../store/runs/run-output.ts';
+import { AttemptOutput } from '../leases/attempt-output.ts';
 import { chunk, claim, completion, leased } from '../leases/leased-testing.ts';
 import { chainOf, setupGateway } from '../testing.ts';
+import { ReceivedOutput } from './received-output.ts';
 
 test('output is acknowledged when it is stored, and then the completion, with the next step in the answer', async () => {
   await using t = await leased({ steps: 2 });
@@ -253,4 +258,26 @@ test('output that could not be kept is kept once the server holds the master key
   t.agentSocket.send(completion(t.lease, [frame], { requestId: 'request-2' }));
   expect(await t.agentSocket.next('completed')).toMatchObject({ result: 'settled' });
   expect(await t.steps(t.runId)).toMatchObject([{ outputState: 'complete', outputBytes: 4, advice: null }]);
+});
+
+test('output that can not be stored is logged once for a connection, which it ends, however much had been sent', () => {
+  const results: ((error: Error) => void)[] = [];
+  const logged: string[] = [];
+  const closed: number[] = [];
+  const lease = { step: 1, epoch: 1 } as Lease;
+  const attempt = new AttemptOutput({ step: 1, epoch: 1, ackedSeq: 0 } as unknown as ResumedAttempt);
+  const received = new ReceivedOutput({
+    agent: { agentId: 1, name: 'agent-a', sessionNumber: 1 },
+    attempts: { get: () => attempt },
+    writer: { push: (_, _frame, _digest, done) => results.push(done), queuedBytes: 0 },
+    pace: { outputIsBehind: () => {} },
+    send: () => {},
+    close: (code) => closed.push(code),
+    log: createLog({ level: 'info', plain: false, destination: { write: (line) => logged.push(line) } }),
+  });
+  for (const seq of [1, 2, 3]) received.take(Buffer.from(encodeFrame(chunk(lease, seq, 'x\n'))));
+  for (const done of results) done(new Error('no room'));
+  expect(results).toHaveLength(3);
+  expect(logged).toEqual([expect.stringContaining('output could not be stored')]);
+  expect(closed).toContain(closeCodes.serverRestart);
 });

@@ -32,6 +32,8 @@ export class ReceivedOutput {
   readonly #deps: ReceivedOutputDeps;
   #acks = new Map<string, AttemptOutput>();
   #ackScheduled = false;
+  /** Output that follows on a connection that is ending fails for the same reason, over and over if a disk is full. */
+  #isFailureTold = false;
 
   constructor(deps: ReceivedOutputDeps) {
     this.#deps = deps;
@@ -85,10 +87,12 @@ export class ReceivedOutput {
     const { agent, writer, pace, close, log } = this.#deps;
     if (writer.queuedBytes <= maxQueuedOutputBytes / 2) pace.outputIsBehind(false);
     if (result instanceof Error) {
-      log.error(
-        { agent: agent.name, err: result },
-        'output could not be stored; the agent is disconnected, and sends it again',
-      );
+      if (!this.#isFailureTold)
+        log.error(
+          { agent: agent.name, err: result },
+          'output could not be stored; the agent is disconnected, and sends it again',
+        );
+      this.#isFailureTold = true;
       close(closeCodes.serverRestart, 'output could not be stored; send it again');
       return;
     }
