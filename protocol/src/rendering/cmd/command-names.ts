@@ -81,12 +81,16 @@ export function nameOf(word: Word | undefined): string {
 
 function baseOf(text: string): string {
   const cut = text.replace(/(?<=.)[,;=].*$/s, '');
-  return cut
-    .slice(Math.max(cut.lastIndexOf('\\'), cut.lastIndexOf('/')) + 1)
-    .replace(/^@+/, '')
-    .replace(/[."]+$/, '')
+  return withoutEnd(cut.slice(Math.max(cut.lastIndexOf('\\'), cut.lastIndexOf('/')) + 1).replace(/^@+/, ''))
     .replace(/\.(exe|com|bat|cmd)$/, '')
     .replace(/^(echo|set|call|cd|if|rem|start|goto)[.:+(].*$/, '$1');
+}
+
+/** Cuts off dots and quotes. A pattern would begin anew at each of very many that are not at the end. */
+function withoutEnd(text: string): string {
+  let end = text.length;
+  while (end > 0 && /[."]/.test(text.charAt(end - 1))) end--;
+  return text.slice(0, end);
 }
 
 /** Whether the program is named by a variable: `%COMSPEC%`, `!tool!`, `%1`. */

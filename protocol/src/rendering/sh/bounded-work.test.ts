@@ -83,6 +83,19 @@ test('the largest possible definition is checked for each of them', () => {
   }
 });
 
+/** What is not counted, since it happens within a pattern: with one that begins anew at each character, 10 s and more. */
+test.each([
+  ['ssh.exec', 'a name that ends in no version', `${'1'.repeat(130_000)}x ${value}`],
+  ['ssh.exec', 'braces that are not closed', `${'{'.repeat(130_000)}x ${value}`],
+  ['winrm.exec', 'a name that ends in no version', `${'1'.repeat(130_000)}x ${value}`],
+  ['winrm.exec', 'a name that ends in no dots', `${'.'.repeat(130_000)}x ${value}`],
+])('%s, %s: a long word takes no seconds to check', (type, _, command) => {
+  const config = { command, ...(type === 'winrm.exec' ? { shell: 'cmd' } : {}) };
+  const begunMs = performance.now();
+  checkStep({ type, config }, scopeFor());
+  expect(performance.now() - begunMs).toBeLessThan(5_000);
+});
+
 test('an ordinary script with many placeholders is scanned only a few times', () => {
   const line = `echo ${value} "${'word '.repeat(60)}"\n`;
   const command = line.repeat(200);

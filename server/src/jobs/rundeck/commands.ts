@@ -319,7 +319,7 @@ function configOf(source: Exclude<Source, { kind: 'other' }>, at: string, writin
     const lines = first.startsWith('#!') ? rest : [first, ...rest];
     const options = shebangOptions(first);
     const head = [...(options === '' ? [] : [`set ${options}`]), ...(args === '' ? [] : [`set -- ${args}`])];
-    const command = `${[...head, ...lines].join('\n').replace(/\s+$/, '')}\n`;
+    const command = `${[...head, ...lines].join('\n').trimEnd()}\n`;
     return { command, ...(shell === 'bash' ? { shell } : {}) };
   }
   // In the text of another language, a filled-in value would be code.

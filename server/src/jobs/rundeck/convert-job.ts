@@ -188,8 +188,9 @@ function labelsOf(job: Loose, report: Report): Labels {
     if (text === '') continue;
     const name = text
       .replaceAll(/[^A-Za-z0-9_./-]+/g, '-')
-      .replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '')
-      .slice(0, 63);
+      .replace(/^[^A-Za-z0-9]+/, '')
+      .slice(0, 63)
+      .replace(/[^A-Za-z0-9]+$/, '');
     if (name === '' || ['name', 'host', 'os', 'segment', 'group'].includes(name)) {
       report.dropped('tags', `The tag “${text}” is left out: a label can’t have this name.`);
       continue;
@@ -213,7 +214,8 @@ function categoryOf(job: Loose, report: Report): string | undefined {
     .slice(0, 200)
     .replace(/[\s/]+$/, '');
   if (path === '') return undefined;
-  if (path !== group.replaceAll(/^\/+|\/+$/g, ''))
+  // Of a long one, the pattern would try each slash.
+  if (group.length > 1_000 || path !== group.replaceAll(/^\/+|\/+$/g, ''))
     report.changed('group', `The group became the category ${path}.`);
   return path;
 }

@@ -98,6 +98,13 @@ it('a job with more commands than a job has steps is refused before any of them 
   ]);
 });
 
+it('a megabyte of slashes or dots in a group or a tag is converted', () => {
+  const given = { group: `a${'/'.repeat(1_000_000)}b`, tags: `a${'.'.repeat(1_000_000)}b` };
+  const commands = [{ exec: 'uptime' }];
+  const { definition } = convertRundeckJob({ name: 'Hostile', ...given, sequence: { commands } });
+  expect(definition).toMatchObject({ category: 'a/b', labels: { a: '' } });
+});
+
 // Each of them took minutes where a search began anew at each of its beginnings.
 it.each([
   ["'${a.", (text: string) => ({ exec: text })],
@@ -105,6 +112,7 @@ it.each([
   ['${option.', (text: string) => ({ exec: text })],
   ['${data.', (text: string) => ({ script: text })],
   ['([', (text: string) => logFilter(text)],
+  [' ', (text: string) => ({ script: 'uptime', args: `a${text}b` })],
 ])('a megabyte of “%s” is converted', (piece, commandOf) => {
   const command = commandOf(piece.repeat(1_000_000 / piece.length));
   const { definition } = convertRundeckJob({ name: 'Hostile', sequence: { commands: [command] } });

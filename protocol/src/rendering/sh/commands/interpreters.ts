@@ -433,7 +433,17 @@ const byName = new Map(interpreters.flatMap((each) => each.names.map((name) => [
 /** Returns the row of a command, by its name without the path: `/usr/bin/python3.11` is `python`. */
 export function interpreterOf(command: string): Interpreter | undefined {
   const name = baseName(command);
-  return byName.get(name) ?? byName.get(name.replace(/[-.]?\d[\d.]*$/, ''));
+  return byName.get(name) ?? byName.get(withoutVersion(name));
+}
+
+/** Reads from the end: a pattern would try each of the digits of a name that is 128 KiB long. */
+function withoutVersion(name: string): string {
+  let start = name.length;
+  while (start > 0 && /[\d.]/.test(name.charAt(start - 1))) start--;
+  const digit = name.slice(start).search(/\d/);
+  if (digit < 0) return name;
+  const at = start + digit;
+  return name.slice(0, /[-.]/.test(name.charAt(at - 1)) ? at - 1 : at);
 }
 
 /** Returns the name of a program without its folder, in lower case, and without `.exe`. */

@@ -126,8 +126,9 @@ function programName(word: Word | undefined): string | undefined {
 
 /** `{sh,-c}` and `/bin/s?`: more words than one, or another one. A pattern in a folder's name doesn't matter. */
 function expands(text: string): boolean {
+  const braces = text.slice(text.indexOf('{') + 1, Math.max(text.lastIndexOf('}'), 0));
   return (
-    /\{.*(,|\.\.).*\}/.test(text) ||
+    (text.includes('{') && /,|\.\./.test(braces)) ||
     (/[*?[]/.test(text.slice(text.lastIndexOf('/') + 1)) && !/^\[\[?$/.test(text))
   );
 }
