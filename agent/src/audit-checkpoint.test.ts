@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentMessage } from '@opsconductor/protocol';
@@ -150,6 +150,28 @@ it('logs the same problem once an hour, with what to do about it', async () => {
   clockMs += 3_600_000;
   await offer(kept, await checkpoint(5), []);
   expect(errors).toHaveBeenCalledTimes(2);
+});
+
+it('logs once an hour that its disk refuses checkpoints, and again if it does after it took one', async () => {
+  const kept = await open();
+  const errors = vi.spyOn(log, 'error');
+  await rm(folder, { recursive: true });
+  for (const ms of [0, 5_000, 5_000]) {
+    clockMs += ms;
+    await offer(kept, await checkpoint(5), []);
+  }
+  expect(errors).toHaveBeenCalledTimes(1);
+  clockMs += 3_600_000;
+  await offer(kept, await checkpoint(5), []);
+  expect(errors).toHaveBeenCalledTimes(2);
+  await mkdir(folder);
+  await offer(kept, await checkpoint(5), []);
+  expect(kept.size).toBe(5);
+  await rm(folder, { recursive: true });
+  await offer(kept, await checkpoint(7), proofOf(5, 7));
+  expect(errors).toHaveBeenCalledTimes(3);
+  expect(errors).toHaveBeenLastCalledWith(expect.anything(), expect.stringContaining('could not be stored'));
+  await mkdir(folder);
 });
 
 it('reports the same problem once a minute', async () => {

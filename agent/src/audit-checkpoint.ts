@@ -42,6 +42,7 @@ export class AuditCheckpoint {
   #isDamaged = false;
   #complainedAt = Number.NEGATIVE_INFINITY;
   #logged: { reason: Reason; at: number } | undefined;
+  #failureLoggedAt = Number.NEGATIVE_INFINITY;
   #taking: Promise<void> = Promise.resolve();
 
   private constructor(options: AuditCheckpointOptions) {
@@ -75,13 +76,18 @@ export class AuditCheckpoint {
   take(offer: ServerMessageOf<'audit_checkpoint'>, reply: (message: AgentMessage) => void): Promise<void> {
     this.#taking = this.#taking
       .then(() => this.#take(offer, reply))
-      .catch((error) =>
-        this.#options.log.error(
-          { err: error },
-          'a checkpoint of the audit log could not be stored; the previous one stays, and a newer one is taken at a later heartbeat',
-        ),
-      );
+      .catch((error) => this.#logFailure(error));
     return this.#taking;
+  }
+
+  /** Offers come with heartbeats, and a disk that can't be written may stay so for days. */
+  #logFailure(error: unknown): void {
+    if (this.#now() - this.#failureLoggedAt < logMs) return;
+    this.#failureLoggedAt = this.#now();
+    this.#options.log.error(
+      { err: error },
+      'a checkpoint of the audit log could not be stored; the previous one stays, and a newer one is taken at a later heartbeat',
+    );
   }
 
   async #take(
@@ -94,6 +100,7 @@ export class AuditCheckpoint {
     if (typeof judged === 'object') {
       if (judged.size === this.#held?.size) return;
       await writeFile(this.#options.path, { note: judged.note });
+      this.#failureLoggedAt = Number.NEGATIVE_INFINITY;
       this.#held = judged;
       return;
     }

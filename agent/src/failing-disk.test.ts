@@ -17,6 +17,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { FileCache } from './contents/file-cache.ts';
 import { StagedArtifacts } from './contents/staged-artifacts.ts';
 import { dataDirectory, prepareDataDirectory, removeUnfinishedFiles } from './identity/data-directory.ts';
+import { lockDirectory, lockHolder } from './identity/directory-lock.ts';
 import { readIdentity, saveIdentity, saveKey } from './identity/identity.ts';
 import { readNextKeys } from './identity/next-keys.ts';
 import { OwnKeys } from './identity/own-keys.ts';
@@ -128,6 +129,17 @@ test('a step that can get no directory for artifacts is told why, and giving one
     else expect(problem).toMatchObject({ name: 'TransferError', reason: 'no_space' });
     workingDisk();
   }
+});
+
+test('a lock that the disk does not let go of keeps no agent from ending, nor the next one from starting', async () => {
+  const path = join(await temporaryFolder(), 'lock');
+  const held = await lockDirectory(path);
+  void failAt(1, 'EIO');
+  await held.release();
+  expect(disk.done).toContain('rm');
+  workingDisk();
+  expect(await lockHolder(path)).toBeUndefined();
+  await (await lockDirectory(path)).release();
 });
 
 const starting = (step: number): JournalRecord => ({

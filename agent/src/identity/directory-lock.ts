@@ -71,9 +71,13 @@ export async function lockDirectory(path: string, options: LockOptions = {}): Pr
   return {
     async release() {
       claim.leave();
-      if (nameOf(await readIfExists(path)) === name) await rm(path, { force: true });
-      await claim.remove();
       heldHere.delete(path);
+      try {
+        if (nameOf(await readIfExists(path)) === name) await rm(path, { force: true });
+        await claim.remove();
+      } catch {
+        // The disk can't be written. What is left is taken over once this process has ended.
+      }
     },
   };
 }
