@@ -111,6 +111,23 @@ sshTest(
   },
 );
 
+sshTest('files that a pattern chooses become artifacts named after its directory', async () => {
+  const t = await setupTransfers({}, noPolicy);
+  for (const name of ['logs/a.log', 'logs/b.log', 'logs/c.txt', 'odd/*.log'])
+    await t.put('remote', name, name);
+  for (const [directory, names] of [
+    ['logs', ['logs/a.log', 'logs/b.log']],
+    // A file that has this very name.
+    ['odd', ['odd/*.log']],
+  ] as const) {
+    const { answer, kept } = server(Buffer.alloc(0));
+    const config = { remote_path: join(t.remote, directory, '*.log'), artifact: true };
+    const { outcome } = await t.run('download', config, { askServer: answer });
+    expect(outcome).toMatchObject({ status: 'succeeded' });
+    expect([...kept.keys()].sort()).toEqual(names);
+  }
+});
+
 sshTest('the time of a step covers the sending of its artifacts', async () => {
   const t = await setupTransfers({}, noPolicy);
   await t.put('remote', 'log', 'a line');

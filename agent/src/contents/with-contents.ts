@@ -6,6 +6,7 @@ import { ProgressMeter } from '../sftp/report/progress-meter.ts';
 import { failureOutcome } from '../sftp/report/transfer-outcomes.ts';
 import { TransferReport } from '../sftp/report/transfer-report.ts';
 import { isText } from '../sftp/tree/name-bytes.ts';
+import { isNamePattern } from '../sftp/tree/name-pattern.ts';
 import { shownPath } from '../sftp/tree/shown-path.ts';
 import type { StepContext } from '../steps/step-type.ts';
 import type { FileCache } from './file-cache.ts';
@@ -73,9 +74,10 @@ export async function toArtifacts(
   try {
     const told = { progress: context.transfers.progress.bind(context.transfers), report: held };
     const shown = shownAs({ ...context, transfers: told }, `${directory}/`, 'artifact ');
-    const name = remotePath.split('/').findLast((part) => part !== '' && part !== '~') ?? 'files';
     const policy = { fileRoots: [{ path: directory, mayWrite: true }] };
-    const outcome = shown.outcome(await run(policy, `${directory}/${name}`, shown.context));
+    const outcome = shown.outcome(
+      await run(policy, `${directory}/${artifactsName(remotePath)}`, shown.context),
+    );
     if (outcome.status !== 'succeeded' && outcome.status !== 'failed') {
       artifacts.ended('the step was stopped before it was sent to the server');
       return (transferred?.totals.created ?? 0) === 0
@@ -93,6 +95,15 @@ export async function toArtifacts(
     if (transferred !== undefined) context.transfers.report(artifacts.onlyKept(transferred));
     await release();
   }
+}
+
+/** Artifacts are called as the path is, or its directory if its last part is a pattern. */
+function artifactsName(remotePath: string): string {
+  const [last = 'files', before = 'files'] = remotePath
+    .split('/')
+    .filter((part) => !['', '~', '.', '..'].includes(part))
+    .reverse();
+  return isNamePattern(last) ? `${before}/` : last;
 }
 
 /** Sends the artifacts. Returns the outcome of a failure; undefined if the server has everything. */

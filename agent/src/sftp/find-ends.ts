@@ -1,6 +1,7 @@
 // Finds both ends of a transfer: what the source is, and which name it gets at the destination.
 
 import type { TransferPlan } from './transfer-plan.ts';
+import { type Chosen, chosenBy, isNamePattern } from './tree/name-pattern.ts';
 import { shownPath } from './tree/shown-path.ts';
 import { fileError, TransferError } from './tree/transfer-error.ts';
 import type { Directory, Entry, Place, Tree } from './tree/tree.ts';
@@ -14,6 +15,8 @@ export interface Ends {
   toName: string | undefined;
   /** What already has that name there. */
   there: Entry | undefined;
+  /** If the source’s last part is a pattern: what of `from` is copied. */
+  chosen?: Chosen;
 }
 
 /**
@@ -24,11 +27,12 @@ export async function findEnds(plan: TransferPlan, trees: { local: Tree; remote:
   const isPush = plan.direction === 'push';
   const [sourcePath, path] = isPush ? [plan.localPath, plan.remotePath] : [plan.remotePath, plan.localPath];
   const [sourceTree, tree] = isPush ? [trees.local, trees.remote] : [trees.remote, trees.local];
-  const { from, entry, name } = await findSource(sourceTree, sourcePath, plan);
+  const { from, entry, name, chosen } = await findSource(sourceTree, sourcePath, plan);
   try {
     // Use the name that was asked for: the name of a link's target comes from the source, which may be hostile.
     const file = entry?.kind === 'directory' ? undefined : name;
-    return { from, entry, ...(await findDestination(tree, path, file, plan)) };
+    const ends = { from, entry, ...(await findDestination(tree, path, file, plan)) };
+    return chosen === undefined ? ends : { ...ends, chosen };
   } catch (error) {
     await from.close();
     throw error;
@@ -44,11 +48,13 @@ async function findSource(
   tree: Tree,
   path: string,
   plan: TransferPlan,
-): Promise<Pick<Ends, 'from' | 'entry'> & { name: string | undefined }> {
+): Promise<Pick<Ends, 'from' | 'entry' | 'chosen'> & { name: string | undefined }> {
   const { parent, name } = await tree.locate(path, { write: false, create: false });
   if (name === undefined) return { from: parent, entry: undefined, name };
   try {
     const entry = await parent.look(name);
+    if (entry === undefined && plan.takesPatterns === true && isNamePattern(name))
+      return { from: parent, entry, name: undefined, chosen: chosenBy(name) };
     if (entry === undefined) throw fileError({ code: 'ENOENT' }, tree.where, path, 'found');
     // A path that names a link means what the link leads to.
     const found = entry.kind === 'link' ? await followed(tree, parent, name, path) : { from: parent, entry };

@@ -24,6 +24,9 @@ import { type Mover, type MoverOptions, SmallFiles } from './stream/small-files.
 import { TarDownload } from './stream/tar-download.ts';
 import { TarUpload } from './stream/tar-upload.ts';
 import type { TransferPlan } from './transfer-plan.ts';
+import type { Chosen } from './tree/name-pattern.ts';
+import { shownPath } from './tree/shown-path.ts';
+import { TransferError } from './tree/transfer-error.ts';
 import type { Tree } from './tree/tree.ts';
 
 /** How long a stop waits for requests that are in progress on the target, in ms. */
@@ -173,7 +176,8 @@ class Transfer {
   }
 
   async #copyAndDelete(ends: Ends): Promise<void> {
-    const plan = this.#plan;
+    const { chosen } = ends;
+    const plan = chosen === undefined ? this.#plan : withChosen(this.#plan, chosen);
     const conduct = this.#conduct();
     const listings = new Listings();
     const deletions = await mirrorDeletions(ends, plan, conduct, listings);
@@ -185,6 +189,7 @@ class Transfer {
       listings,
       smallFiles: this.#smallFiles(conduct),
     }).copy(ends);
+    if (chosen?.hasAny() === false) throw nothingMatches(plan);
     this.#meter.counted();
     await deletions.carryOut(this.#report);
   }
@@ -241,6 +246,21 @@ class Transfer {
   #shownPath(path: string): string {
     return this.#end.shownPath?.(path) ?? path;
   }
+}
+
+function withChosen(plan: TransferPlan, chosen: Chosen): TransferPlan {
+  return {
+    ...plan,
+    filter: (path, isDirectory) => chosen.filter(path, isDirectory) && plan.filter(path, isDirectory),
+  };
+}
+
+function nothingMatches({ direction, localPath, remotePath }: TransferPlan): TransferError {
+  return new TransferError({
+    reason: 'path_missing',
+    message: `Nothing matches ${shownPath(direction === 'push' ? localPath : remotePath)}.`,
+    advice: 'Check the path and the pattern at its end.',
+  });
 }
 
 /** Whether small files may be moved together. Checksums, rate limits, owners and dry runs need them one by one. */

@@ -19,6 +19,8 @@ export interface TransferPlan {
   fileMode: number | undefined;
   directoryMode: number | undefined;
   filter: PathFilter;
+  /** Whether the last part of the source is a pattern if nothing there has that name. */
+  takesPatterns?: boolean;
   symlinks: 'copy' | 'skip' | 'follow' | 'fail';
   verify: 'size' | 'checksum';
   resume: boolean;

@@ -1,10 +1,10 @@
 import { type Static, Type } from 'typebox';
-import { artifactField, pathFields, sftpTransferFields } from './transfer-fields.ts';
+import { artifactField, pathFields, sftpTransferFields, sourceFields } from './transfer-fields.ts';
 
 /** Configuration of a step of type `sftp.download`: copies a file or a directory from the target to the agent. */
 export const SftpDownloadConfigSchema = Type.Object(
   {
-    remote_path: pathFields.remote_path,
+    remote_path: sourceFields.remote_path,
     local_path: Type.Optional(pathFields.local_path),
     artifact: artifactField,
     ...sftpTransferFields,

@@ -12,6 +12,9 @@ const Patterns = (title: string, description: string) =>
 const Flag = (defaultValue: boolean, title: string, description: string) =>
   Type.Optional(Type.Boolean({ default: defaultValue, title, description }));
 
+const agentPathText = 'Absolute; inside a directory allowed by the agent’s policy file';
+const targetPathText = 'Absolute, or ~/… for the home directory of the user there';
+
 /** Names of the two ends of a transfer. */
 export const pathFields = {
   local_path: Type.String({
@@ -19,15 +22,23 @@ export const pathFields = {
     maxLength: 4096,
     pattern: agentPathPattern,
     title: 'Path on the agent',
-    description: 'Absolute; inside a directory allowed by the agent’s policy file',
+    description: agentPathText,
   }),
   remote_path: Type.String({
     minLength: 1,
     maxLength: 4096,
     pattern: targetPathPattern,
     title: 'Path on the target',
-    description: 'Absolute, or ~/… for the home directory of the user there',
+    description: targetPathText,
   }),
+};
+
+/** The same, of a source: its last part may be a pattern. */
+const sourceText =
+  'Its last part may contain * and ?: what matches goes into the directory that the other path names.';
+export const sourceFields = {
+  local_path: Type.String({ ...pathFields.local_path, description: `${agentPathText}. ${sourceText}` }),
+  remote_path: Type.String({ ...pathFields.remote_path, description: `${targetPathText}. ${sourceText}` }),
 };
 
 /** Replaces the path on the agent: exactly one of the two must be given (definition/checks/step-problems.ts). */

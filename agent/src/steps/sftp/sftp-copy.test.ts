@@ -119,6 +119,42 @@ async function putTree(t: SftpSetup, top: string): Promise<void> {
     await chmod(join(t.local, path), 0o500 + 0o200 * random(2) + random(0o100));
 }
 
+sshTest('a pattern at the end of the source chooses what goes into a directory', async () => {
+  const t = await setupTransfers();
+  for (const name of ['app-1.tar', 'app-2.tar', 'notes', 'app-old/part', '[x]-1', 'sub/app-3.tar'])
+    await t.put('local', name, Buffer.from(name));
+  const names = async (at: string) => (await treeOf(at)).map((line) => line.split(' ')[0]);
+  const upload = (pattern: string, more: object = {}) =>
+    t.run('upload', { local_path: join(t.local, pattern), remote_path: join(t.remote, 'in'), ...more });
+  expect((await upload('app-?.tar')).outcome).toMatchObject({ status: 'succeeded' });
+  expect(await names(join(t.remote, 'in'))).toEqual(['app-1.tar', 'app-2.tar']);
+  // Directories with all that is in them, less what other patterns leave out; brackets are literal.
+  const some = await upload('app-*', { exclude: ['*-2.tar'] });
+  expect(some.report?.totals).toMatchObject({ created: 1, changed: 1, failed: 0 });
+  await upload('[x]-*');
+  const there = ['[x]-1', 'app-1.tar', 'app-2.tar', 'app-old/', 'app-old/part'];
+  expect(await names(join(t.remote, 'in'))).toEqual(there);
+  expect((await upload('*.zip')).outcome).toMatchObject({
+    status: 'failed',
+    reason: 'path_missing',
+    message: `Nothing matches ${join(t.local, '*.zip')}.`,
+  });
+  expect((await upload('gone/*.zip')).outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
+  // What has this very name is meant.
+  await t.put('local', 'app-*', Buffer.from('itself'));
+  const itself = await upload('app-*', { remote_path: join(t.remote, 'itself') });
+  expect(itself.outcome).toMatchObject({ status: 'succeeded' });
+  expect(await readFile(join(t.remote, 'itself'), 'utf8')).toBe('itself');
+
+  const down = await t.run('download', {
+    remote_path: join(t.remote, 'in/*.tar'),
+    local_path: join(t.local, 'back'),
+    symlinks: 'fail',
+  });
+  expect(down.outcome).toMatchObject({ status: 'succeeded' });
+  expect(await names(join(t.local, 'back'))).toEqual(['app-1.tar', 'app-2.tar']);
+});
+
 sshTest('a tree of 2,000 entries goes up and comes back unchanged', async () => {
   const t = await setupTransfers();
   await putTree(t, 'site');

@@ -9,7 +9,7 @@ export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<S
   return {
     type: 'sftp.download',
     execute: (config, context) => {
-      const plan = copyPlan('pull', config);
+      const plan = { ...copyPlan('pull', config), takesPatterns: true };
       if (config.artifact !== true) return runTransfer(deps, plan, context);
       // Only files become artifacts, and only as many files and bytes as the server keeps. `copy` is what the server
       // sends if the job says nothing.
@@ -17,6 +17,7 @@ export function sftpDownload(deps: TransferDeps, contents: Contents): StepType<S
         ...plan,
         symlinks: plan.symlinks === 'copy' ? 'skip' : plan.symlinks,
         isStaged: true,
+        createDirectories: true,
         maxBytes: limits.maxArtifactBytesPerAttempt,
         maxFiles: limits.maxArtifactsPerAttempt,
       };

@@ -10,7 +10,7 @@ export function sftpUpload(deps: TransferDeps, contents: Contents): StepType<Sft
     type: 'sftp.upload',
     execute: (config, context) => {
       const plan = copyPlan('push', config);
-      if (config.file === undefined) return runTransfer(deps, plan, context);
+      if (config.file === undefined) return runTransfer(deps, { ...plan, takesPatterns: true }, context);
       return fromServerFile(contents, config.file, context, (policy, localPath, shown) =>
         runTransfer({ ...deps, policy }, { ...plan, localPath }, shown),
       );

@@ -6,7 +6,8 @@ import { cutText } from '../../cut-text.ts';
 import type { AgentPolicy } from '../../policy/agent-policy.ts';
 import { transferBetween } from '../../sftp/run-transfer.ts';
 import type { TransferPlan } from '../../sftp/transfer-plan.ts';
-import { type PathFilter, pathFilter } from '../../sftp/tree/path-filter.ts';
+import { type Chosen, chosenBy, isNamePattern } from '../../sftp/tree/name-pattern.ts';
+import { pathFilter } from '../../sftp/tree/path-filter.ts';
 import { WindowsLink } from '../../windows-files/windows-link.ts';
 import { windowsPath } from '../../windows-files/windows-path.ts';
 import { WindowsTree } from '../../windows-files/windows-tree.ts';
@@ -51,7 +52,7 @@ function winrmCopyPlan(config: WinrmCopyConfig): { plan: TransferPlan; chosen: C
   const remotePath = config.remote_path.replaceAll('\\', '/');
   const [source, destination] =
     direction === 'push' ? [config.local_path, remotePath] : [remotePath, config.local_path];
-  const chosen = chosenBy(source);
+  const chosen = sourceOf(source);
   const given = pathFilter(config.include, config.exclude);
   const [localPath, remote] = direction === 'push' ? [chosen.path, destination] : [destination, chosen.path];
   const plan: TransferPlan = {
@@ -78,26 +79,9 @@ function winrmCopyPlan(config: WinrmCopyConfig): { plan: TransferPlan; chosen: C
   return { plan, chosen };
 }
 
-interface Chosen {
-  path: string;
-  filter: PathFilter;
-  /** Whether the filter has matched anything so far. */
-  hasAny(): boolean;
-}
-
-/**
- * Splits a path like `/srv/logs/*.txt` into the directory and a filter for the entries that match the last part.
- * Brackets are literal.
- */
-function chosenBy(path: string): Chosen {
+/** Splits a path like `/srv/logs/*.txt` into the directory and a filter for the entries that match the last part. */
+function sourceOf(path: string): Chosen & { path: string } {
   const last = posix.basename(path);
-  if (!/[*?]/.test(last)) return { path, filter: () => true, hasAny: () => true };
-  const fits = pathFilter([`/${last.replaceAll(/[[\\]/g, '\\$&')}`], ['/*']);
-  let isAny = false;
-  const filter: PathFilter = (each, isDirectory) => {
-    const isChosen = fits(each, isDirectory);
-    isAny ||= isChosen;
-    return isChosen;
-  };
-  return { path: posix.dirname(path), filter, hasAny: () => isAny };
+  if (!isNamePattern(last)) return { path, filter: () => true, hasAny: () => true };
+  return { path: posix.dirname(path), ...chosenBy(last) };
 }
