@@ -115,6 +115,13 @@ test('the data directory of another major version is refused, naming both', asyn
   await expect(t.start()).rejects.toThrow(/made by PostgreSQL 17.*brings PostgreSQL 18/);
 });
 
+test('a copy of the data directory that broke off is told from one of another version', async () => {
+  const t = await setup({ begun: true });
+  await writeFile(join(t.dataDir, 'cluster', 'PG_VERSION'), '');
+
+  await expect(t.start()).rejects.toThrow(`Restore all of ${t.dataDir} again from the backup.`);
+});
+
 test('a second server on the same data directory is refused, in this process or another', async () => {
   const t = await setup({ begun: true });
   const first = await startServerProcess({ dataDir: t.dataDir });

@@ -121,6 +121,11 @@ async function openCluster(
   log: (message: string) => void,
 ): Promise<ClusterPasswords> {
   const major = await clusterMajor(place.cluster);
+  if (major === '') {
+    throw new EmbeddedPostgresError(
+      `The database in ${place.cluster} is not complete: its PG_VERSION is empty, as a copy that broke off leaves it. Restore all of ${place.dataDirectory} again from the backup.`,
+    );
+  }
   if (major !== undefined && major !== String(binaries.major)) {
     throw new EmbeddedPostgresError(
       `The database in ${place.cluster} was made by PostgreSQL ${major}, and this server brings PostgreSQL ` +
