@@ -130,6 +130,13 @@ test('a certificate of another CA is warned of, with both pins, and used for tok
   await t.reload();
   await vi.waitFor(() => expect(t.pins).toEqual([t.second.caPin, t.second.caPin]), { timeout: 10_000 });
   expect(t.warnings).toHaveBeenCalledOnce();
+  // Agents that have pinned the root need not be sent it.
+  const alone = renewed.certPem.replace(t.second.caPem, '');
+  expect(alone).not.toBe(renewed.certPem);
+  await t.write({ ...renewed, certPem: alone });
+  await t.reload();
+  await vi.waitFor(() => expect(t.pins).toHaveLength(3), { timeout: 10_000 });
+  expect(t.warnings).toHaveBeenCalledOnce();
 });
 
 test('files that do not belong together leave the old certificate in use, and are reported once', async () => {

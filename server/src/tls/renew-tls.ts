@@ -54,7 +54,7 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
       current = tls;
       options.onReplaced?.(tls.caPin);
       log.info('the certificate was replaced; new connections use the new one');
-      if (tls.caPin !== former.caPin && hasRoot(former)) {
+      if (isOfAnotherRoot(tls, former)) {
         log.warn(
           { caPin: tls.caPin, formerCaPin: former.caPin },
           'the certificate is from another CA; agents that pinned the former one refuse this server from their next connection on, until each is told of the new one with use-server',
@@ -86,11 +86,17 @@ export function renewTls(options: RenewTlsOptions): () => Promise<void> {
   };
 }
 
-/** Whether the topmost certificate is a root's: agents can pin no other. */
-function hasRoot({ certPem }: RenewableTls): boolean {
-  const last = certPem.slice(certPem.lastIndexOf('-----BEGIN CERTIFICATE-----'));
-  const topmost = new X509Certificate(last);
-  return topmost.checkIssued(topmost);
+/** Whether the former one came with a root, which agents may have pinned, and this one is not of that root. */
+function isOfAnotherRoot(tls: RenewableTls, former: RenewableTls): boolean {
+  if (tls.caPin === former.caPin) return false;
+  const root = topmostOf(former);
+  const isFromRoot = (certificate: X509Certificate) =>
+    certificate.checkIssued(root) && certificate.verify(root.publicKey);
+  return isFromRoot(root) && !isFromRoot(topmostOf(tls));
+}
+
+function topmostOf({ certPem }: RenewableTls): X509Certificate {
+  return new X509Certificate(certPem.slice(certPem.lastIndexOf('-----BEGIN CERTIFICATE-----')));
 }
 
 /** Returns a function that warns, once a day, of a certificate that expires soon or has expired. */
