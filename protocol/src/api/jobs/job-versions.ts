@@ -121,6 +121,7 @@ export const historyKinds = [
   'untagged',
   'channel_set',
   'channel_removed',
+  'deleted',
 ] as const;
 /** One change to a job. Histories are listed newest first. */
 export const JobHistoryEntrySchema = Type.Object({

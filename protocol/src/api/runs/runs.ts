@@ -42,6 +42,11 @@ export const RunSchema = Type.Object({
         'Results that came too late to change an outcome; they are recorded with their steps and attempts',
     }),
   ),
+  isJobDeleted: Type.Optional(
+    Type.Boolean({
+      description: 'Present if the job has been deleted since; its versions can still be read',
+    }),
+  ),
   isTrial: Type.Optional(
     Type.Boolean({
       description: 'Whether it is a trial run of a draft or a template, by someone who may edit it',

@@ -5,6 +5,8 @@ import { unrestricted } from '../../store/people/visibility.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
 import { listJobs } from '../list-jobs.ts';
 import { setupJobs, type TestJobs } from '../testing.ts';
+import { jobHistory } from '../versions/job-history.ts';
+import { getVersion, listVersions } from '../versions/read-versions.ts';
 import { saveJob } from '../versions/save-job.ts';
 import { changeState } from './change-state.ts';
 import { deleteJob } from './delete-job.ts';
@@ -100,12 +102,19 @@ describe('deleting a job', () => {
     expect((await listJobs(t.sql, { search: 'ran', count: true }, unrestricted)).items).toEqual([]);
     const { findRun } = await import('../../store/runs/runs.ts');
     expect(await findRun(t.sql, first)).toMatchObject({ jobName: 'ran', stepNames: ['ask'] });
+    const { items } = await listVersions(t.sql, job.id, {}, unrestricted);
+    expect(items).toMatchObject([{ version: 1 }]);
+    const read = () => getVersion(t, job.id, '1', unrestricted);
+    expect((await read()).definition).toMatchObject({ name: 'ran', steps: [{ name: 'ask' }] });
+    const history = await jobHistory(t.sql, job.id, {}, unrestricted);
+    expect(history.items).toMatchObject([{ kind: 'deleted', summary: 'Deleted' }, { kind: 'created' }]);
     const another = await t.create({ name: 'ran' });
     expect(another.id).not.toBe(job.id);
     await inTransaction(t.sql, (tx) => purgeRun(tx, first));
     expect(await rowsOf(job.id)).toBe(1);
     await inTransaction(t.sql, (tx) => purgeRun(tx, second));
     expect(await rowsOf(job.id)).toBe(0);
+    await expect(read()).rejects.toMatchObject({ code: 'not_found' });
     expect(await rowsOf(another.id)).toBe(1);
   });
 

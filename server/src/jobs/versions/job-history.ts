@@ -20,6 +20,7 @@ const kinds: Record<string, Kind> = {
   'job.untagged': 'untagged',
   'job.channel_set': 'channel_set',
   'job.channel_removed': 'channel_removed',
+  'job.deleted': 'deleted',
 };
 
 /** @throws {AppError} `not_found`. */
@@ -29,7 +30,7 @@ export async function jobHistory(
   { limit = limits.defaultPageItems, cursor }: { limit?: number; cursor?: string },
   reaches: readonly Reach[],
 ): Promise<{ items: JobHistoryEntry[]; nextCursor: string | null }> {
-  await seenJob(sql, jobId, reaches);
+  await seenJob(sql, jobId, reaches, { alsoDeleted: true });
   const before = cursor === undefined ? undefined : decodeCursor(cursor, ['number', 'number'] as const);
   const rows = await listJobHistory(sql, jobId, Object.keys(kinds), { before, limit: limit + 1 });
   const named = await categoriesSeen(sql, rows, reaches);
@@ -97,6 +98,8 @@ function summaryOf(kind: Kind, row: HistoryRow, named: ReadonlySet<unknown> | un
         : `Moved channel “${detail.channel}” from version ${detail.from} to version ${version}`;
     case 'channel_removed':
       return `Deleted channel “${detail.channel}”, which named version ${version}`;
+    case 'deleted':
+      return 'Deleted';
   }
 }
 

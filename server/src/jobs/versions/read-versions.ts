@@ -1,4 +1,4 @@
-// Lists a job's versions, reads one, and compares two.
+// Lists a job's versions, reads one, and compares two. Those of a deleted job can be read as long as runs refer to them.
 import {
   compareDefinitions,
   type JobVersion,
@@ -31,7 +31,7 @@ export async function listVersions(
   { limit = limits.defaultPageItems, cursor }: { limit?: number; cursor?: string },
   reaches: readonly Reach[],
 ): Promise<{ items: JobVersionHead[]; nextCursor: string | null }> {
-  const job = await seenJob(sql, jobId, reaches);
+  const job = await seenJob(sql, jobId, reaches, { alsoDeleted: true });
   const [below] = cursor === undefined ? [job.version + 1] : decodeCursor(cursor, ['number'] as const);
   const rows = await listVersionHeads(sql, jobId, { below, limit: limit + 1 });
   return pageOf(
@@ -52,7 +52,7 @@ export async function getVersion(
   reference: string,
   reaches: readonly Reach[],
 ): Promise<JobVersion> {
-  const job = await seenJob(deps.sql, jobId, reaches);
+  const job = await seenJob(deps.sql, jobId, reaches, { alsoDeleted: true });
   const version = await versionAt(deps.sql, jobId, reference);
   const [head, { definition }] = await Promise.all([
     headAt(deps.sql, jobId, version),
@@ -68,7 +68,7 @@ export async function compareVersions(
   query: { from: string; to?: string },
   reaches: readonly Reach[],
 ): Promise<VersionComparison> {
-  const job = await seenJob(deps.sql, jobId, reaches);
+  const job = await seenJob(deps.sql, jobId, reaches, { alsoDeleted: true });
   const from = await resolveVersion(deps.sql, jobId, query.from, 'query.from');
   const to =
     query.to === undefined ? job.version : await resolveVersion(deps.sql, jobId, query.to, 'query.to');
@@ -90,8 +90,13 @@ async function headAt(sql: Queryable, jobId: number, version: number): Promise<J
 }
 
 /** @throws {AppError} `not_found`. */
-export async function seenJob(sql: Queryable, id: number, reaches: readonly Reach[]): Promise<JobDetailRow> {
-  const job = await findJob(sql, id, reaches);
+export async function seenJob(
+  sql: Queryable,
+  id: number,
+  reaches: readonly Reach[],
+  options: { alsoDeleted?: boolean } = {},
+): Promise<JobDetailRow> {
+  const job = await findJob(sql, id, reaches, options);
   if (job === undefined) throw notFound('Job');
   return job;
 }

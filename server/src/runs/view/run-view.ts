@@ -33,6 +33,7 @@ export function runView(row: RunRecord): Run {
     cancelRequestedAt: iso(row.cancelRequestedAt),
     cancelRequestedBy: row.cancelRequestedBy,
     eventSeq: row.eventSeq,
+    ...(row.isJobDeleted ? { isJobDeleted: true } : {}),
     ...(row.isTrial ? { isTrial: true } : {}),
   };
 }

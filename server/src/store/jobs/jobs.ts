@@ -60,16 +60,21 @@ export async function insertJob(tx: Tx, job: NewJob): Promise<void> {
             ${job.madeFrom?.jobId ?? null}, ${job.madeFrom?.version ?? null})`;
 }
 
-/** Returns a job that is not deleted and lies within the reaches. */
+/**
+ * Returns a job that lies within the reaches.
+ *
+ * @param options.alsoDeleted also one that was deleted and has runs: its versions stay as long as these
+ */
 export async function findJob(
   sql: Queryable,
   id: number,
   reaches: readonly Reach[],
+  { alsoDeleted = false }: { alsoDeleted?: boolean } = {},
 ): Promise<JobDetailRow | undefined> {
   const [row] = await sql<JobDetailRow[]>`
     select ${jobColumns(sql)}, j.state_note, j.made_from_job_id, j.made_from_version
       from jobs j join categories c on c.id = j.category_id left join users u on u.id = j.created_by
-     where j.id = ${id} and j.deleted_at is null and ${jobWithin(sql, reaches)}`;
+     where j.id = ${id} and ${alsoDeleted ? sql`true` : sql`j.deleted_at is null`} and ${jobWithin(sql, reaches)}`;
   return row;
 }
 

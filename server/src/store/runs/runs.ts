@@ -48,6 +48,7 @@ export interface RunRecord extends RunCounts {
   batchEnd: number | null;
   haltedReason: string | null;
   rerunOf: number | null;
+  isJobDeleted: boolean;
   isTrial: boolean;
   /** Whether it was signed. */
   isSigned: boolean;
@@ -67,7 +68,7 @@ export function runColumns(db: Queryable, more = db``) {
     r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
     r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
     c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection, r.priority, r.timeout_s, r.stop_reason, r.locks,
-    r.strategy, r.targets_opened, r.batch_number, r.batch_end, r.halted_reason, r.rerun_of, r.is_trial, r.version_ref, r.reason,
+    r.strategy, r.targets_opened, r.batch_number, r.batch_end, r.halted_reason, r.rerun_of, r.is_trial, j.deleted_at is not null as is_job_deleted, r.version_ref, r.reason,
     r.signed_grant is not null as is_signed ${more}
   from job_runs r
   join jobs j on j.id = r.job_id

@@ -1,6 +1,7 @@
 // Reading runs over HTTP: their target runs, steps, stream and connections.
 import type { Run, RunDetail, RunSteps, SshConnectionPage, TargetRunPage } from '@opsconductor/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { deleteJob } from '../../../jobs/life/delete-job.ts';
 import { chunkOf } from '../../../runs/output/output-testing.ts';
 import { endOf, growRun } from '../../../runs/testing.ts';
 import { setupRunsApp, type TestRunsApp } from './runs-testing.ts';
@@ -26,6 +27,15 @@ test('a run says whether its reader may run its job and cancel the run', async (
   expect(await told(local.token)).toEqual({ mayRun: false, mayCancel: true });
   expect((await t.ask('POST', `executor/cancel/${runId}`, reader)).status).toBe(403);
   expect((await t.ask('POST', `executor/cancel/${runId}`, local)).status).toBe(202);
+});
+
+test('a run of a deleted job says so, and can’t be run again', async () => {
+  const { runId } = await t.endedRun();
+  const { body } = await t.ask('GET', `runs/${runId}`);
+  expect(body).toMatchObject({ mayRun: true });
+  expect(body).not.toHaveProperty('isJobDeleted');
+  await deleteJob(t.sql, (body as RunDetail).jobId, t.caller);
+  expect((await t.ask('GET', `runs/${runId}`)).body).toMatchObject({ mayRun: false, isJobDeleted: true });
 });
 
 describe('the hosts of a large run', () => {

@@ -153,7 +153,8 @@ export function runRoutes(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[]
 }
 
 /** Returns whether the caller passes what a start checks before it looks at targets. */
-function mayRunAgain({ categoryId }: RunRecord, authority: Authority): boolean {
+function mayRunAgain({ categoryId, isJobDeleted }: RunRecord, authority: Authority): boolean {
+  if (isJobDeleted) return false;
   return (['read', 'run'] as const).every((permission) => authority.holdsOnCategory(permission, categoryId));
 }
 
