@@ -21,3 +21,22 @@ test('an invalid message is refused with the place of the fault, but without the
   expect(parsed).toMatchObject({ ok: false, fault: expect.stringMatching(/^challenge/) });
   expect(JSON.stringify(parsed)).not.toContain('swordfish');
 });
+
+test.each(['heartbeatIntervalMs', 'leaseTtlMs'])(
+  'a welcome whose %s is longer than a timer can be is refused',
+  (name) => {
+    const signature = `${'A'.repeat(86)}==`;
+    const welcome = {
+      type: 'welcome',
+      chosenVersion: 1,
+      signature,
+      sessionNumber: 1,
+      generation: 1,
+      generationSignature: signature,
+      heartbeatIntervalMs: 1_000,
+      leaseTtlMs: 3_000,
+    };
+    expect(parseServerMessage(JSON.stringify(welcome)).ok).toBe(true);
+    expect(parseServerMessage(JSON.stringify({ ...welcome, [name]: 2 ** 31 }))).toMatchObject({ ok: false });
+  },
+);

@@ -31,8 +31,9 @@ export const WelcomeSchema = message('welcome', {
   sessionNumber: Type.Integer({ minimum: 1 }),
   generation: Type.Integer({ minimum: 1 }),
   generationSignature: Signature,
-  heartbeatIntervalMs: Type.Integer({ minimum: 100 }),
-  leaseTtlMs: Type.Integer({ minimum: 500 }),
+  /** A timer of Node.js fires at once for more than this. */
+  heartbeatIntervalMs: Type.Integer({ minimum: 100, maximum: 2_147_483_647 }),
+  leaseTtlMs: Type.Integer({ minimum: 500, maximum: 2_147_483_647 }),
   /** From `serverCapabilities`, or a later version's. */
   capabilities: Type.Optional(
     Type.Array(Type.String({ maxLength: 64 }), { maxItems: limits.maxAgentCapabilities }),

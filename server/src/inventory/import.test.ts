@@ -328,6 +328,19 @@ describe('what can’t be imported', () => {
     });
   });
 
+  it('is never answered with a plan that is not found, however many put hosts at the same moment', async () => {
+    const { id } = await createInventory(
+      t.sql,
+      { name: `at once ${t.count}`, format: 'api', segmentId: t.segment.id },
+      t.caller,
+    );
+    const put = (n: number) =>
+      putHosts(t.sql, id, { hosts: [{ name: 'a', host: `10.0.1.${n}` }], apply: { gone: 'keep' } }, t.caller);
+    const results = await Promise.allSettled(Array.from({ length: 20 }, (_, n) => put(n)));
+    const codes = results.map((one) => (one.status === 'fulfilled' ? 'done' : one.reason.code));
+    expect([...new Set(codes)].sort()).toEqual(['conflict', 'done']);
+  });
+
   it('includes files for an inventory of format api, and hosts for one of another format', async () => {
     const api = await createInventory(t.sql, { name: `program ${t.count}`, format: 'api' }, t.caller);
     await expect(t.plan('name\na\n', 'none', api.id)).rejects.toMatchObject({ code: 'invalid' });
