@@ -166,14 +166,21 @@ test('a shell that a step names as its interpreter does not run what its environ
 });
 
 test('a value can not select other files than the step names', () => {
-  const render = (config: object, text: string) =>
-    renderStep({ type: 'winrm.copy', config }, scope, valuesFor({ text }));
+  const render = (type: string, config: object, text: string) =>
+    renderStep({ type, config }, scope, valuesFor({ text }));
   const push = { local_path: '/srv/${{ parameters.text }}/*.zip', remote_path: 'C:\\in' };
   const pull = { local_path: '/srv/in', remote_path: 'C:\\out\\${{ parameters.text }}', direction: 'pull' };
-  for (const config of [push, pull]) {
-    expect(render(config, 'a')).toMatchObject({ rendered: {} });
+  const upload = { local_path: '/srv/${{ parameters.text }}.tar', remote_path: '/in' };
+  const download = { local_path: '/srv/in', remote_path: '~/${{ parameters.text }}' };
+  for (const [type, config] of [
+    ['winrm.copy', push],
+    ['winrm.copy', pull],
+    ['sftp.upload', upload],
+    ['sftp.download', download],
+  ] as const) {
+    expect(render(type, config, 'a')).toMatchObject({ rendered: {} });
     for (const text of ['*', 'a?']) {
-      expect(render(config, text)).toMatchObject({
+      expect(render(type, config, text)).toMatchObject({
         problems: [{ message: expect.stringContaining('has * or ? in it') }],
       });
     }

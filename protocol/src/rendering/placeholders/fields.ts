@@ -40,9 +40,8 @@ export function textFieldsOf(type: string, config: unknown): TextField[] {
 function roleOf(type: string, keys: readonly string[], config: unknown): Omit<TextField, 'keys' | 'text'> {
   const [first, second] = keys;
   if (stepConfigSchema(type) === undefined) return { kind: 'none' };
-  const { interpreter, direction } = Object(config) as { interpreter?: unknown; direction?: unknown };
-  const source = direction === 'pull' ? 'remote_path' : 'local_path';
-  const isPattern = type === 'winrm.copy' && first === source;
+  const { interpreter } = Object(config) as { interpreter?: unknown };
+  const isPattern = first === patternField(type, config);
   if (keys.length === 1 && first === 'local_path') return { kind: 'text', rule: 'agent_path', isPattern };
   if (keys.length === 1 && first === 'remote_path') {
     const rule = type === 'winrm.copy' ? 'windows_target_path' : 'target_path';
@@ -66,6 +65,15 @@ function roleOf(type: string, keys: readonly string[], config: unknown): Omit<Te
     return { kind: 'text', takesJson: true };
   }
   return { kind: 'none' };
+}
+
+/** Returns the field whose last part may be a pattern. */
+function patternField(type: string, config: unknown): 'local_path' | 'remote_path' | undefined {
+  if (type === 'sftp.upload') return 'local_path';
+  if (type === 'sftp.download') return 'remote_path';
+  if (type !== 'winrm.copy') return undefined;
+  const { direction } = Object(config) as { direction?: unknown };
+  return direction === 'pull' ? 'remote_path' : 'local_path';
 }
 
 /** Shells whose scripts are parsed like those of sh, even if a step names them as its interpreter. */
