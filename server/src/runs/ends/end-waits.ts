@@ -20,7 +20,7 @@ export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNew
     const ledger = await RunLedger.open(tx, { runIds: [runId] });
     const run = ledger.run(runId);
     if (run === undefined || isRunEnded(run.status)) return ledger.write();
-    await lockOpenTargetRuns(tx, runId);
+    const targetRuns = await lockOpenTargetRuns(tx, runId);
     await lockWaitingSteps(tx, runId);
     // A step may have been leased since the run was found.
     if (!(await isUnstarted(tx, runId))) return ledger.write();
@@ -37,7 +37,8 @@ export async function endUnstarted(sql: Sql, runId: number): Promise<ProgressNew
             segmentName: only.kind === 'slot' ? only.name : '',
             lockName: only.kind === 'lock' ? only.name : null,
           });
-    await ledger.endUnbegun(runId, { status: 'timed_out', reason: 'start_within_expired', message });
+    const end = { status: 'timed_out', reason: 'start_within_expired', message } as const;
+    await ledger.endUnbegun(runId, end, { running: targetRuns.map(({ id }) => id) });
     return ledger.write();
   });
 }

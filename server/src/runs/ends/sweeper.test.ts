@@ -121,6 +121,22 @@ test('a run whose only lease came back unbegun still has to start in time', asyn
   expect(await t.claim()).toEqual([]);
 });
 
+test('hosts whose lease came back unbegun end with those that never had one, once the run has not started in time', async () => {
+  await using t = await setupSweeper();
+  const runId = await t.start({ targets: 2, steps: 2 });
+  await t.connect(t.agent, { slots: 1 });
+  const lease = await t.claimOne();
+  await markLeased(t.sql, [lease]);
+  await returnLeases(t.sql, [{ stepId: lease.id, ...lease }]);
+  expect(await t.sql`select status from job_run_targets order by id`).toMatchObject([
+    { status: 'running' },
+    { status: 'queued' },
+  ]);
+  await endUnstarted(t.sql, runId);
+  expect(await t.run(runId)).toMatchObject({ status: 'timed_out', completedSteps: 4 });
+  expect((await t.steps(runId)).map(({ reason }) => reason)).toEqual(Array(4).fill('start_within_expired'));
+});
+
 test('a step that is leased just before its run is ended for lateness keeps the run going', async () => {
   await using t = await setupSweeper();
   const runId = await t.start({ targets: 2, steps: 2 });
