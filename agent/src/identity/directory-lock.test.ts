@@ -21,7 +21,9 @@ test('a directory is held by one agent at a time', async () => {
   const lock = await lockDirectory(t.path);
   expect(await lockHolder(t.path)).toBe(process.pid);
   await expect(lockDirectory(t.path)).rejects.toThrow(`process ${process.pid}`);
-  await lock.release();
+  const released = lock.release();
+  await expect(lockDirectory(t.path)).rejects.toThrow(`process ${process.pid}`);
+  await released;
   expect(await lockHolder(t.path)).toBeUndefined();
   await (await lockDirectory(t.path)).release();
 });

@@ -71,12 +71,14 @@ export async function lockDirectory(path: string, options: LockOptions = {}): Pr
   return {
     async release() {
       claim.leave();
-      heldHere.delete(path);
       try {
         if (nameOf(await readIfExists(path)) === name) await rm(path, { force: true });
         await claim.remove();
       } catch {
         // The disk can't be written. What is left is taken over once this process has ended.
+      } finally {
+        // Only now: whoever in this process takes the lock writes the same name into it.
+        heldHere.delete(path);
       }
     },
   };
