@@ -40,7 +40,7 @@ export async function applyPlan(
   { gone }: Static<typeof ApplyPlanRequestSchema>,
   caller: Caller,
 ): Promise<InventoryPlan> {
-  await inTransaction(sql, async (tx) => {
+  return inTransaction(sql, async (tx) => {
     await lockMembership(tx);
     await lockInventory(tx, inventoryId);
     const inventory = await requireSeen(tx, inventoryId, caller);
@@ -71,12 +71,13 @@ export async function applyPlan(
       },
       ...(inventory.segmentId === null ? {} : { scope: { segmentId: inventory.segmentId } }),
     });
+    // Later it may be gone: an inventory keeps only its newest plans.
+    return getPlan(tx, inventoryId, planId, {}, caller);
   }).catch((error) => {
     if (violatedConstraint(error) !== 'targets_segment_id_name_key') throw error;
     const message = 'A target took one of the names meanwhile; plan the import again.';
     throw new AppError('conflict', message, { cause: error });
   });
-  return getPlan(sql, inventoryId, planId, {}, caller);
 }
 
 function refuseUnfit({ appliedAt, isExpired, summary }: PlanRow): void {

@@ -341,6 +341,29 @@ describe('what can’t be imported', () => {
     expect([...new Set(codes)].sort()).toEqual(['conflict', 'done']);
   });
 
+  it('is never an import that was applied, however many planned others before it was answered', async () => {
+    const { id } = await createInventory(
+      t.sql,
+      { name: `crowded ${t.count}`, format: 'api', segmentId: t.segment.id },
+      t.caller,
+    );
+    await t.sql`
+      create function others_plan() returns trigger language plpgsql as
+        $$ begin delete from inventory_plans where id = new.id; return null; end $$`;
+    await t.sql`
+      create constraint trigger others_plan after update of applied_at on inventory_plans
+        initially deferred for each row execute function others_plan()`;
+    try {
+      const hosts = [{ name: 'a', host: '10.0.1.1' }];
+      expect(await putHosts(t.sql, id, { hosts, apply: { gone: 'keep' } }, t.caller)).toMatchObject({
+        appliedAt: expect.any(String),
+        items: [{ action: 'create', name: 'a' }],
+      });
+    } finally {
+      await t.sql`drop function others_plan cascade`;
+    }
+  });
+
   it('includes files for an inventory of format api, and hosts for one of another format', async () => {
     const api = await createInventory(t.sql, { name: `program ${t.count}`, format: 'api' }, t.caller);
     await expect(t.plan('name\na\n', 'none', api.id)).rejects.toMatchObject({ code: 'invalid' });
