@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeSegment } from '../../segments/testing.ts';
 import { rowsRead } from '../../store/database/testing/rows-read.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
+import { findRun } from '../../store/runs/runs.ts';
 import { setupJobs, step, type TestJobs } from '../testing.ts';
 import { jobStatistics } from './job-statistics.ts';
 import { jobHealth, jobsHealth } from './jobs-health.ts';
@@ -58,6 +59,7 @@ describe('statistics of a job', () => {
     });
     expect(byDay).toMatchObject([{ runs: 3, p50Ms: 2000 }]);
     expect(last?.executionTimeMs).toBeNull();
+    expect(await findRun(t.sql, ids[2] ?? 0)).toMatchObject({ executionTimeMs: null });
   });
 
   it('are empty for a job that never ran', async () => {

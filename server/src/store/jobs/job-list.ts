@@ -4,6 +4,7 @@ import type { Reach } from '../../auth/authority.ts';
 import { type Queryable, unprepared } from '../database/connection.ts';
 import { containsPattern, decodeCursor } from '../database/cursor.ts';
 import { type Condition, jobWithin } from '../people/visibility.ts';
+import { executionTimeMs } from '../runs/runs.ts';
 import { type JobRow, jobColumns } from './jobs.ts';
 
 export interface JobFilter {
@@ -99,7 +100,7 @@ async function listPage(
         select coalesce(jsonb_agg(jsonb_build_object(
                  'id', r.id, 'status', r.status,
                  'createdAt', to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                 'executionTimeMs', case when r.started_at is not null then r.execution_time_ms end) order by r.id desc), '[]') as last_runs
+                 'executionTimeMs', ${executionTimeMs(sql)}) order by r.id desc), '[]') as last_runs
           from (select * from job_runs where job_id = j.id order by id desc limit ${maxLastRuns}) r
       ) runs
      order by ${sql.unsafe(order)}`);

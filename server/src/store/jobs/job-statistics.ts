@@ -2,6 +2,7 @@
 // runs costs no more than one with some thousands.
 import type { RunStatus } from '@opsconductor/protocol';
 import type { Queryable } from '../database/connection.ts';
+import { executionTimeMs } from '../runs/runs.ts';
 
 export interface JobStatisticsRow {
   since: Date;
@@ -37,8 +38,7 @@ export async function readJobStatistics(
     with bounds as (
       select clock_timestamp() - make_interval(days => ${days}) as since
     ), newest as materialized (
-      -- Earlier versions wrote 0 for runs that never began.
-      select r.id, r.status, r.created_at, case when r.started_at is not null then r.execution_time_ms end as execution_time_ms
+      select r.id, r.status, r.created_at, ${executionTimeMs(sql)} as execution_time_ms
         from job_runs r where r.job_id = ${jobId} order by r.id desc limit ${maxRuns}
     ), considered as (
       select n.*, n.status in ('queued', 'running', 'cancelling', 'held') as is_open

@@ -60,13 +60,18 @@ export interface RunRecord extends RunCounts {
 
 const maxReruns = 100;
 
+/** SQL: how long run `r` took, in ms; null if it never began, for which earlier versions wrote 0. */
+export function executionTimeMs(db: Queryable) {
+  return db`case when r.started_at is not null then r.execution_time_ms end`;
+}
+
 /** SQL: the columns of `RunRecord` and where they are from, to be followed by a condition on the alias `r`. */
 export function runColumns(db: Queryable, more = db``) {
   return db`r.id, r.job_id, j.name as job_name, j.category_id, k.name as category, r.job_version, r.status, r.max_failures,
     r.output_state, r.targets_total,
     r.targets_running, r.targets_held, r.late_results, r.targets_succeeded, r.targets_failed, r.targets_cancelled, r.targets_timed_out,
     r.targets_unknown, r.total_steps, r.completed_steps, r.failed_steps, u.name as created_by, r.created_at,
-    r.start_by, r.started_at, r.completed_at, r.execution_time_ms, r.error_message, r.cancel_requested_at,
+    r.start_by, r.started_at, r.completed_at, ${executionTimeMs(db)} as execution_time_ms, r.error_message, r.cancel_requested_at,
     c.name as cancel_requested_by, r.event_seq, v.step_names, v.step_types, r.selection, r.priority, r.timeout_s, r.stop_reason, r.locks,
     r.strategy, r.targets_opened, r.batch_number, r.batch_end, r.halted_reason, r.rerun_of, r.is_trial, j.deleted_at is not null as is_job_deleted, r.version_ref, r.reason,
     r.signed_grant is not null as is_signed ${more}
