@@ -361,18 +361,17 @@ test('a heartbeat lists what is held', async () => {
   }
 });
 
-test('an end that the server has recorded is dropped quietly, one that it never heard of with a warning', async () => {
+test('an end that the server has recorded, or another agent reports, is dropped quietly, one that it never heard of with a warning', async () => {
   await using t = await setup();
   const lines: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line) => lines.push(line) });
   const { connection } = await connected(t, { log });
-  connection.send({ type: 'leases', leases: [lease(1), lease(2)] });
-  for (const step of [await t.nextStep(), await t.nextStep()]) {
+  connection.send({ type: 'leases', leases: [lease(1), lease(2), lease(3)] });
+  for (const step of [await t.nextStep(), await t.nextStep(), await t.nextStep()]) {
     await step.context.beforeStart();
     step.end(success);
   }
-  await connection.next('complete');
-  await connection.next('complete');
+  for (let n = 0; n < 3; n += 1) await connection.next('complete');
   connection.cut();
   const second = await t.server.nextSession({
     verdict: ({ step, epoch }) => ({
@@ -381,6 +380,7 @@ test('an end that the server has recorded is dropped quietly, one that it never 
       verdict: 'forget',
       ackedSeq: 0,
       ...(step === 1 ? { settled: true } : {}),
+      ...(step === 3 ? { taken: true } : {}),
     }),
   });
   await second.connection.next('heartbeat'); // the agent has handled the verdicts

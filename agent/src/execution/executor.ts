@@ -204,7 +204,7 @@ export class Executor {
         attempt.taken = taken === true || attempt.takingUp;
         // The server has recorded the end, but its reply was lost with the connection.
         if (settled === true && attempt.completion !== undefined) this.#ends.settle(attempt);
-        else this.#ends.forget(attempt);
+        else this.#ends.forget(attempt, { isTaken: taken === true });
         continue;
       }
       attempt.reconcileOutput(ackedSeq);

@@ -165,14 +165,23 @@ export class AttemptEnds {
     session?.output.offer(attempt.output);
   }
 
-  /** The server wants no more reports about it. */
-  forget(attempt: Attempt): void {
+  /** The server wants no more reports about it; `isTaken`: because another agent makes them. */
+  forget(attempt: Attempt, { isTaken }: { isTaken: boolean }): void {
     attempt.forgotten = true;
     attempt.output.discard();
-    this.#options.log.warn(
-      { step: attempt.step, epoch: attempt.epoch },
-      'the server does not know this attempt any more; its output and outcome are dropped, and a running command continues',
-    );
+    const { log } = this.#options;
+    const { step, epoch } = attempt;
+    if (isTaken) {
+      log.info(
+        { step, epoch },
+        'another agent has taken this command over, with its output and outcome; what this agent kept of it is dropped',
+      );
+    } else {
+      log.warn(
+        { step, epoch },
+        'the server does not know this attempt any more; its output and outcome are dropped, and a running command continues',
+      );
+    }
     // A running command goes on, since nobody asked to end it. Its attempt is dropped when it ends.
     const waits = attempt.toReattach && !attempt.reattaching;
     if (attempt.state === 'finished' || attempt.state === 'interrupted' || waits) this.settle(attempt);
