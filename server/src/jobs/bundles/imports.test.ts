@@ -3,7 +3,9 @@ import { generalCategory } from '@opsconductor/protocol';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { createCategory } from '../../categories/edit-categories.ts';
+import { createLog } from '../../log.ts';
 import { createSiteRule, deleteSiteRule } from '../../site-rules/edit-site-rules.ts';
+import { JobImports } from './job-imports.ts';
 import { CopyNames } from './planning/copy-names.ts';
 import { bundle, job, setupImports, short, type TestImports } from './testing.ts';
 
@@ -15,6 +17,18 @@ afterAll(() => t.close());
 beforeEach(async () => {
   await t.sql`delete from jobs`;
   await t.sql`delete from categories where id <> 1`;
+});
+
+it('an import that another server deletes while its file is read is no error', async () => {
+  const lines: string[] = [];
+  const destination = { write: (line: string) => lines.push(line) };
+  const log = createLog({ level: 'info', plain: false, destination });
+  const reading = new JobImports({ ...t, log });
+  const { id } = await reading.create({}, Buffer.from(bundle(job('new'))), t.caller);
+  await t.imports.remove(id, t.caller);
+  await reading.settled(id);
+  expect(lines).toEqual([]);
+  await expect(reading.get(id, {}, t.caller)).rejects.toThrow('Import not found');
 });
 
 describe('an import that is applied', () => {

@@ -44,7 +44,7 @@ import { convertFile } from './convert-file.ts';
 import { ImportSeal } from './import-seal.ts';
 import { detailOf, headOf, itemOf } from './import-view.ts';
 import { choose } from './planning/choose.ts';
-import { ImportPlanner } from './planning/import-planner.ts';
+import { abandoned, ImportPlanner } from './planning/import-planner.ts';
 import { readFile } from './reading/read-file.ts';
 
 const maxAtOnce = 2;
@@ -327,9 +327,7 @@ export class JobImports {
     }): Promise<void> => {
       if (performance.now() - beatenMs < beatEveryMs) return;
       beatenMs = performance.now();
-      if (!(await beatImport(this.#deps.sql, id, progress))) {
-        throw new AppError('conflict', 'The import was abandoned meanwhile; nothing was changed.');
-      }
+      if (!(await beatImport(this.#deps.sql, id, progress))) throw abandoned();
     };
   }
 }

@@ -9,8 +9,9 @@ import {
 } from '@opsconductor/protocol';
 import type { Caller } from '../../../caller.ts';
 import type { MasterKey } from '../../../credentials/at-rest/master-key.ts';
+import { AppError } from '../../../errors.ts';
 import { loadSiteRules, type SiteRules, siteRuleDetail } from '../../../site-rules/site-rules.ts';
-import type { Sql } from '../../../store/database/connection.ts';
+import { type Sql, violatedConstraint } from '../../../store/database/connection.ts';
 import { templatesNamed } from '../../../store/jobs/job-bundles.ts';
 import { insertImportItems, type JobImportItemRow } from '../../../store/jobs/job-imports.ts';
 import { encodeDefinition, maxDefinitionBytes } from '../../definition/seal-definition.ts';
@@ -34,6 +35,10 @@ export interface PlannedImport {
   newCategories: string[];
   categoryIds: number[];
   jobsTotal: number;
+}
+
+export function abandoned(): AppError {
+  return new AppError('conflict', 'The import was abandoned meanwhile; nothing was changed.');
 }
 
 export class ImportPlanner {
@@ -98,7 +103,13 @@ export class ImportPlanner {
       rows.push(await this.#plan(job, entry, existing.get(entry.definition.name)));
       await setImmediate();
     }
-    await insertImportItems(this.#deps.sql, this.#target.importId, rows);
+    try {
+      await insertImportItems(this.#deps.sql, this.#target.importId, rows);
+    } catch (error) {
+      // It was deleted, by another server perhaps, while its file was being read here.
+      if (violatedConstraint(error) === 'job_import_items_import_id_fkey') throw abandoned();
+      throw error;
+    }
   }
 
   /** Returns the plan as a whole, after all jobs were taken. */
