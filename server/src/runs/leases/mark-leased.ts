@@ -30,7 +30,7 @@ export async function markLeased(
     for (const lease of live) {
       const target = byId.get(lease.targetRunId);
       if (target === undefined || ledger.run(lease.jobRunId) === undefined) continue;
-      ledger.markStarted(lease.jobRunId);
+      ledger.markStarted(target, lease.leasedAt);
       if (target.status === 'queued') ledger.changeTargetRun(target, 'running');
       changes.set(lease.id, {
         jobRunId: lease.jobRunId,

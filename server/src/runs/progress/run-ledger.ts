@@ -144,11 +144,17 @@ export class RunLedger {
     if (isStepFailed(status)) row.failedSteps += steps;
   }
 
-  /** Records that a step of the run was leased, which starts the run if it was queued. */
-  markStarted(runId: number): void {
-    const entry = this.#entry(runId);
-    entry.row.startedAt ??= this.now;
-    if (entry.row.status === 'queued') this.#setRunStatus(entry, 'running');
+  /**
+   * Records that a step of the target run was leased, which starts its run if that was queued. Both count from the first
+   * lease, not from this transaction: a short step has ended by the time its lease is recorded.
+   */
+  markStarted(target: TargetRunRow, leasedAt: Date | null): void {
+    const entry = this.#entry(target.jobRunId);
+    const { row } = entry;
+    const at = leasedAt ?? this.now;
+    if (row.startedAt === null || at < row.startedAt) row.startedAt = at;
+    target.startedAt ??= afterBatchBegan(row, at);
+    if (row.status === 'queued') this.#setRunStatus(entry, 'running');
   }
 
   wakeSegment(segmentId: number): void {
@@ -442,6 +448,12 @@ export class RunLedger {
       cleaning.map((target) => ({ ...targetRunValues(target), status: 'running' as const })),
     );
   }
+}
+
+/** A target run that begins now belongs to the open batch, even if it was leased in the millisecond of its beginning. */
+function afterBatchBegan({ batchBeganAt }: Pick<RunRow, 'batchBeganAt'>, at: Date): Date {
+  if (batchBeganAt === null || at > batchBeganAt) return at;
+  return new Date(batchBeganAt.getTime() + 1);
 }
 
 /** Counts a failure among those of the batches before the open one, if the target run began in one of them. */

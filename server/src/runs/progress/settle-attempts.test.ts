@@ -279,6 +279,32 @@ test('an end reports a start that was not recorded before, but never from before
   expect(event?.change.steps).toMatchObject([told, told]);
 });
 
+test.each(['recorded before', 'not recorded before'])(
+  'a run and its hosts have taken the time since their first lease, which was %s',
+  async (recorded) => {
+    await using t = await setupRuns();
+    const runId = await t.start({ targets: 2 });
+    const [early, late] = await t.claim();
+    if (early === undefined || late === undefined) throw new Error('two steps were to be leased');
+    await t.sql`update job_run_steps set leased_at = leased_at - interval '5 seconds' where id = ${early.id}`;
+    await t.sql`update job_run_steps set leased_at = leased_at - interval '2 seconds' where id = ${late.id}`;
+    if (recorded === 'recorded before') {
+      await markLeased(t.sql, [late]);
+      await markLeased(t.sql, [early]);
+    }
+    await t.settle(endOf(late), endOf(early));
+    const [run] = await t.sql`
+      select r.execution_time_ms, r.started_at = min(date_trunc('milliseconds', st.leased_at)) as at_lease
+      from job_runs r join job_run_steps st on st.job_run_id = r.id where r.id = ${runId} group by r.id`;
+    expect(run?.atLease).toBe(true);
+    expect(run?.executionTimeMs).toBeGreaterThanOrEqual(5000);
+    const hosts = await t.sql`
+      select tr.started_at = date_trunc('milliseconds', st.leased_at) as at_lease
+      from job_run_targets tr join job_run_steps st on st.target_run_id = tr.id where tr.job_run_id = ${runId}`;
+    expect(hosts).toEqual([{ atLease: true }, { atLease: true }]);
+  },
+);
+
 test('a step that a policy file refuses is in the audit log, with the agent and its words', async () => {
   await using t = await setupRuns();
   const runId = await t.start();

@@ -129,7 +129,7 @@ export class StepProgress {
   /** Handles the end of a running step's live attempt. */
   attemptEnded(step: StepRow, result: AttemptResult): void {
     const { outcome } = result;
-    this.#ledger.markStarted(step.jobRunId);
+    this.#ledger.markStarted(this.targetRun(step), step.leasedAt);
     this.writes.endAttempt(step, result);
     // An agent that was given up may have gone on with what was leased to follow the step.
     const along =
