@@ -137,6 +137,11 @@ test('a certificate of another CA is warned of, with both pins, and used for tok
   await t.reload();
   await vi.waitFor(() => expect(t.pins).toHaveLength(3), { timeout: 10_000 });
   expect(t.warnings).toHaveBeenCalledOnce();
+  // Nobody can have pinned the root of one that came without.
+  await t.write(t.first);
+  await t.reload();
+  await vi.waitFor(() => expect(t.pins).toHaveLength(4), { timeout: 10_000 });
+  expect(t.warnings).toHaveBeenCalledOnce();
 });
 
 test('files that do not belong together leave the old certificate in use, and are reported once', async () => {

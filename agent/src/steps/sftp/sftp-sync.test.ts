@@ -76,6 +76,17 @@ sshTest('more deletions than allowed end the step before anything is changed', a
   expect(await names(t.destination)).toEqual(['a', 'b', 'c']);
 });
 
+sshTest(
+  'a sync takes no pattern: what its name matches is not the whole, so that all else would be deleted',
+  async () => {
+    const t = await setupSync();
+    await t.put('remote', 'site/theirs', 'x');
+    const { outcome } = await t.sync({ local_path: join(t.source, '*') });
+    expect(outcome).toMatchObject({ status: 'failed', reason: 'path_missing' });
+    expect(await names(t.destination)).toEqual(['theirs']);
+  },
+);
+
 sshTest('a dry run reports what it would do and does nothing', async () => {
   const t = await setupSync();
   await t.put('remote', 'site/gone', 'x');

@@ -213,6 +213,25 @@ describe('the SSH connections of a run', () => {
     expect((await connections(runId)).items).toMatchObject([{ sessionId: 'same', commandsExecuted: 2 }]);
   });
 
+  test('are listed to a reader of a part as far as they carried that part', async () => {
+    const runId = await t.start({ targets: 2 });
+    const leases = await t.claim();
+    await t.settle(...leases.map((lease) => endOf(lease, over(`ssh-${lease.id}`))));
+    const [mine] = await t.sql<{ id: number; targetId: number }[]>`
+      select id, target_id from job_run_targets where job_run_id = ${runId} order by id`;
+    const [group] = await t.sql<{ id: number }[]>`
+      insert into target_groups (name) values ('mine') returning id`;
+    await t.sql`
+      insert into target_group_members (target_group_id, target_id) values (${group?.id ?? 0}, ${mine?.targetId ?? 0})`;
+    const reader = await t.app.user('eve', []);
+    const path = `runs/${runId}/ssh-connections`;
+    await t.sql`
+      insert into role_grants (user_id, role, target_group_id) values (${reader.id}, 'viewer', ${group?.id ?? 0})`;
+    t.app.authenticator.forgetUser(reader.id);
+    expect(await t.ask('GET', path, reader)).toMatchObject({ body: { items: [{ targetRunId: mine?.id }] } });
+    expect((await connections(runId)).items).toHaveLength(2);
+  });
+
   test('do not exist for a step that never got one, and are deleted with their run', async () => {
     const { runId: without } = await t.endedRun();
     expect(await connections(without)).toEqual({ items: [], nextCursor: null });
