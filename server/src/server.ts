@@ -69,6 +69,9 @@ const tlsIntervalMs = 60_000;
 const migrateWithinMs = 60_000;
 const migrateAgainMs = 1_000;
 
+/** What is to be closed when the server stops, the last one first. */
+type Closers = (() => Promise<unknown>)[];
+
 /** Whom the start tells how it goes; `say` prints progress for a person. */
 interface Told {
   log: Log;
@@ -89,7 +92,7 @@ export async function startServer(
   }: { handshakeSettings?: HandshakeSettings; checksAtFirstUse?: boolean } = {},
 ): Promise<RunningServer> {
   tuneHeap();
-  const closers: (() => Promise<unknown>)[] = [];
+  const closers: Closers = [];
   const stop = async () => {
     for (const close of closers.splice(0).reverse()) await close();
   };
@@ -97,19 +100,7 @@ export async function startServer(
     // Runs while the database starts, when this process is idle anyway.
     const prepared = checksAtFirstUse ? Promise.resolve() : prepareDefinitionChecks();
     closers.push(() => prepared);
-    const embedded = await openDatabase(config, say);
-    if (embedded !== undefined) closers.push(() => embedded.stop());
-    const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
-    const queue = connectQueue(sql, { max: queueConnections });
-    closers.push(() => Promise.all([sql, queue].map((pool) => pool.end({ timeout: 2 }))));
-    const migrations = await readMigrations(paths.migrations);
-    const applied = await migrateWhenThere(sql, migrations, embedded).catch((error: unknown) => {
-      throw databaseRefusal(error, config.databaseUrl);
-    });
-    if (applied.length > 0) say(appliedWords(applied));
-    const newerSchema = await newerSchemaWords(sql, migrations);
-    if (newerSchema !== undefined) say(newerSchema);
-
+    const { embedded, sql, queue, migrations } = await openDatabase(config, paths, say, closers);
     const installation = await openInstallation(sql, config.masterKeyFile);
     await signRaisedRosters({ sql, log, ...installation });
     const isNew = await bootstrapAdministrator({
@@ -122,24 +113,7 @@ export async function startServer(
     // Before the routes are made, because they contain its port. It may have become busy since it was tried.
     const listener = await Listener.start({ ...config.listen, tls });
     closers.push(() => listener.close());
-    let caPin = tls?.caPin;
-    if (tls !== undefined) {
-      const server = listener.server as unknown as HttpsServer;
-      closers.push(
-        renewTls({
-          server,
-          current: tls,
-          load: () => openTls(config),
-          log,
-          intervalMs: tlsIntervalMs,
-          publicHost: config.publicUrl === undefined ? undefined : new URL(config.publicUrl).hostname,
-          onReplaced: (pin) => {
-            caPin = pin;
-          },
-          onExpiry: (validTo) => metrics.setCertificateExpiry(validTo),
-        }),
-      );
-    }
+    const caPin = keepRenewed(config, { tls, listener, metrics, log }, closers);
     const scheme = tls === undefined ? 'http' : 'https';
     const localUrl = `${scheme}://${localHost(config.listen.address)}:${listener.port}`;
     const url = config.publicUrl ?? `${scheme}://${publicHost(config.listen.address)}:${listener.port}`;
@@ -157,7 +131,7 @@ export async function startServer(
       },
       publicUrl: url,
       identity: config.identity,
-      caPin: () => caPin,
+      caPin,
       caPem: tls?.caPem,
       console: await loadConsole(paths.console),
       agentBundle: async () => paths.agentBundle,
@@ -212,7 +186,35 @@ export async function startServer(
   }
 }
 
+/** Starts or reaches the database, and brings its schema up to this build. */
 async function openDatabase(
+  config: Config,
+  paths: ServerPaths,
+  say: (message: string) => void,
+  closers: Closers,
+): Promise<{
+  embedded: EmbeddedPostgres | undefined;
+  sql: Sql;
+  queue: Sql;
+  migrations: readonly Migration[];
+}> {
+  const embedded = await startEmbedded(config, say);
+  if (embedded !== undefined) closers.push(() => embedded.stop());
+  const sql = connect(config.databaseUrl ?? embedded?.url ?? '', { max: poolConnections });
+  const queue = connectQueue(sql, { max: queueConnections });
+  closers.push(() => Promise.all([sql, queue].map((pool) => pool.end({ timeout: 2 }))));
+  const migrations = await readMigrations(paths.migrations);
+  const applied = await migrateWhenThere(sql, migrations, embedded).catch((error: unknown) => {
+    throw databaseRefusal(error, config.databaseUrl);
+  });
+  if (applied.length > 0) say(appliedWords(applied));
+  const newerSchema = await newerSchemaWords(sql, migrations);
+  if (newerSchema !== undefined) say(newerSchema);
+  return { embedded, sql, queue, migrations };
+}
+
+/** Returns nothing if the database is an external one. */
+async function startEmbedded(
   config: Config,
   say: (message: string) => void,
 ): Promise<EmbeddedPostgres | undefined> {
@@ -267,6 +269,36 @@ async function openTls(config: Config): Promise<Tls | undefined> {
   if (config.listen.address !== '0.0.0.0' && config.listen.address !== '::')
     names.push(config.listen.address);
   return loadOrCreateServerTls({ directory: join(config.dataDir, 'tls'), hostNames: [...new Set(names)] });
+}
+
+/** Puts each new certificate into use. Returns a function that returns the pin of its CA, undefined without TLS. */
+function keepRenewed(
+  config: Config,
+  {
+    tls,
+    listener,
+    metrics,
+    log,
+  }: { tls: Tls | undefined; listener: Listener; metrics: ServerMetrics; log: Log },
+  closers: Closers,
+): () => string | undefined {
+  let caPin = tls?.caPin;
+  if (tls !== undefined) {
+    const stop = renewTls({
+      server: listener.server as unknown as HttpsServer,
+      current: tls,
+      load: () => openTls(config),
+      log,
+      intervalMs: tlsIntervalMs,
+      publicHost: config.publicUrl === undefined ? undefined : new URL(config.publicUrl).hostname,
+      onReplaced: (pin) => {
+        caPin = pin;
+      },
+      onExpiry: (validTo) => metrics.setCertificateExpiry(validTo),
+    });
+    closers.push(stop);
+  }
+  return () => caPin;
 }
 
 function localHost(address: string): string {

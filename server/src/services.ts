@@ -9,52 +9,18 @@ import { AuditSealer } from './audit/sealing/sealer.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { defaultIdentitySettings, type IdentitySettings } from './auth/identity-deps.ts';
 import type { Installation } from './auth/installation/open-installation.ts';
-import { EnrollmentLimits } from './auth/limits/enrollment-limits.ts';
 import { rateLimitKeyOf } from './auth/limits/rate-limiter.ts';
 import { SignInLimits } from './auth/limits/sign-in-limits.ts';
 import { AgentContents } from './files/agent-contents.ts';
 import type { HandshakeSettings } from './gateway/connections/handshake.ts';
 import { Gateway } from './gateway/gateway.ts';
+import { allRoutes } from './http/all-routes.ts';
 import { createApp } from './http/app.ts';
 import { type Access, isKnownHost } from './http/client.ts';
 import { presentedToken } from './http/presented-token.ts';
 import { RequestLimits } from './http/request-limits.ts';
 import type { RouteSpec } from './http/route.ts';
-import { auditRoutes } from './http/routes/audit.ts';
 import type { Console } from './http/routes/console.ts';
-import { credentialRoutes } from './http/routes/credentials.ts';
-import { fileRoutes } from './http/routes/files.ts';
-import { categoryRoutes } from './http/routes/jobs/categories.ts';
-import { jobBundleRoutes } from './http/routes/jobs/job-bundles.ts';
-import { jobVersionRoutes } from './http/routes/jobs/job-versions.ts';
-import { jobRoutes } from './http/routes/jobs/jobs.ts';
-import { schemaRoutes } from './http/routes/jobs/schemas.ts';
-import { siteRuleRoutes } from './http/routes/jobs/site-rules.ts';
-import { metricsRoutes } from './http/routes/metrics.ts';
-import { grantRoutes } from './http/routes/people/grants.ts';
-import { identityRoutes } from './http/routes/people/identity.ts';
-import { userGroupRoutes } from './http/routes/people/user-groups.ts';
-import { userRoutes } from './http/routes/people/users.ts';
-import { decisionRoutes } from './http/routes/runs/decisions.ts';
-import { queueRoutes } from './http/routes/runs/queue.ts';
-import { runEndRoutes } from './http/routes/runs/run-ends.ts';
-import { type RunEventsDeps, runEventRoutes } from './http/routes/runs/run-events.ts';
-import { runPreparationRoutes } from './http/routes/runs/run-preparation.ts';
-import { runStartRoutes } from './http/routes/runs/run-starts.ts';
-import { runRoutes } from './http/routes/runs/runs.ts';
-import { sshConnectionRoutes } from './http/routes/runs/ssh-connections.ts';
-import { stepOutputRoutes } from './http/routes/runs/step-output.ts';
-import { agentEnrollmentRoutes } from './http/routes/segments/agent-enrollment.ts';
-import { agentRoutes } from './http/routes/segments/agents.ts';
-import { segmentRosterRoutes } from './http/routes/segments/segment-rosters.ts';
-import { segmentSettingsRoutes } from './http/routes/segments/segment-settings.ts';
-import { segmentRoutes } from './http/routes/segments/segments.ts';
-import { hostScanRoutes } from './http/routes/targets/host-scans.ts';
-import { hostTrustRoutes } from './http/routes/targets/host-trust.ts';
-import { inventoryRoutes } from './http/routes/targets/inventories.ts';
-import { selectTargetsRoutes } from './http/routes/targets/select-targets.ts';
-import { targetGroupRoutes } from './http/routes/targets/target-groups.ts';
-import { targetRoutes } from './http/routes/targets/targets.ts';
 import { sessionCookie } from './http/session-cookie.ts';
 import { JobImports } from './jobs/bundles/job-imports.ts';
 import type { Asker } from './listener/listener.ts';
@@ -148,7 +114,8 @@ const defaultStoredBytes = 50 * 1024 ** 3;
 export function createServices(options: ServiceOptions): Services {
   const { sql, queue, installation, log } = options;
   const now = options.now ?? (() => new Date());
-  const { masterKey } = installation;
+  const { masterKey, installationId } = installation;
+  const detectsSecrets = options.detectsSecrets ?? false;
   const serverId = randomUUID();
   const stopping = new AbortController();
   // Every live stream adds a listener.
@@ -168,31 +135,14 @@ export function createServices(options: ServiceOptions): Services {
   const onStored = (bytes: number) => metrics.countOutput(bytes);
   const writer = new OutputWriter({ sql: queue, appends, keys, hub, onStored });
   const contacts = new ContactNotes({ sql: queue, log });
-  const builder = new LeaseBuilder({
-    sql: queue,
-    masterKey,
-    detectsSecrets: options.detectsSecrets ?? false,
-  });
+  const builder = new LeaseBuilder({ sql: queue, masterKey, detectsSecrets });
   const settings = options.identity ?? defaultIdentitySettings;
-  const authenticator = new Authenticator({
-    sql,
-    now,
-    sessionIdleMs: settings.session.idleMs,
-    sessionAbsoluteMs: settings.session.absoluteMs,
-    // If this fails, the other servers find out when their cached entries expire.
-    tell: (notice) =>
-      void tellForgotten(sql, notice).catch((error: unknown) =>
-        log.warn(
-          { err: error },
-          'other servers could not be told whose rights have changed; they notice when their cached entries expire',
-        ),
-      ),
-  });
+  const authenticator = authenticatorOf({ sql, now, log }, settings);
   const gateway = new Gateway({
     sql: queue,
     contacts,
     identity: {
-      installationId: installation.installationId,
+      installationId,
       serverId,
       serverKey: installation.serverKey.publicKey,
       serverPrivateKey: installation.serverKey.privateKey,
@@ -209,9 +159,8 @@ export function createServices(options: ServiceOptions): Services {
     onEnded: (ended) => metrics.countEnded(ended),
     checkpoints: new CheckpointFeed({ sql, installation, log }),
     takeKeyGeneration: (agentId, offer) =>
-      takeKeyGeneration({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
-    takeNewKeys: (agentId, offer) =>
-      takeNewKeys({ sql, masterKey, installationId: installation.installationId }, agentId, offer),
+      takeKeyGeneration({ sql, masterKey, installationId }, agentId, offer),
+    takeNewKeys: (agentId, offer) => takeNewKeys({ sql, masterKey, installationId }, agentId, offer),
     behindTlsProxy: options.access.behindTlsProxy,
     onForget: (notice) => (notice === undefined ? authenticator.forgetAll() : authenticator.heard(notice)),
     isAllowedHost: (host) => host !== undefined && isKnownHost(host, options.access),
@@ -227,76 +176,35 @@ export function createServices(options: ServiceOptions): Services {
   const housekeeper = new Housekeeper({ sql, log, retention: options.retention });
   const sealer = auditSealer(options);
   const siteRuleChecker = new SiteRuleChecker({ sql, masterKey, log });
-  const cookie = sessionCookie({ installationId: installation.installationId, https: options.access.https });
-  const identity = { sql, now, authenticator, signInLimits: new SignInLimits(now), settings };
-  const people = { ...identity, publicUrl: options.publicUrl };
-  const publish = gateway.publish.bind(gateway);
-  const events: RunEventsDeps = {
-    sql,
-    hub,
-    keys,
-    stopping: stopping.signal,
-    onForgotten: (listener) => authenticator.onForgotten(listener),
-  };
+  const cookie = sessionCookie({ installationId, https: options.access.https });
   const imports = new JobImports({ sql, masterKey, log });
-  const routes = [
-    ...identityRoutes({ ...identity, cookie }),
-    ...userRoutes(people),
-    ...userGroupRoutes(people),
-    ...grantRoutes(people),
-    ...segmentRoutes({
-      ...options,
-      masterKey,
-      installationId: installation.installationId,
+  const routes = allRoutes({
+    queue,
+    installation,
+    people: {
+      sql,
       now,
-      session: settings.session,
-    }),
-    ...agentRoutes({ sql, masterKey, installationId: installation.installationId }),
-    ...agentEnrollmentRoutes({
+      authenticator,
+      signInLimits: new SignInLimits(now),
+      settings,
+      publicUrl: options.publicUrl,
+    },
+    cookie,
+    enrollment: options,
+    events: {
       sql,
-      masterKey,
-      identity: installation,
-      limits: new EnrollmentLimits(now),
-    }),
-    // Before the routes at targets/:id, which would take `labels` for an id.
-    ...selectTargetsRoutes({ sql, masterKey }),
-    ...targetRoutes({ sql, agents: gateway }),
-    ...targetGroupRoutes({ sql }),
-    ...segmentSettingsRoutes({ sql }),
-    ...segmentRosterRoutes({ sql, installationId: installation.installationId }),
-    ...hostScanRoutes({ sql }),
-    ...hostTrustRoutes({ sql }),
-    ...credentialRoutes({ sql }),
-    ...categoryRoutes({ sql, masterKey, forgetEverybody: () => authenticator.forgetEverybody() }),
-    ...inventoryRoutes({ sql }),
-    // Before the routes at jobs/:id, which would take `export` for an id.
-    ...jobBundleRoutes({ sql, masterKey, imports }),
-    ...jobRoutes({ sql, masterKey, detectsSecrets: options.detectsSecrets ?? false }),
-    ...jobVersionRoutes({ sql, masterKey }),
-    ...runPreparationRoutes({ sql, masterKey, identity: installation }),
-    ...schemaRoutes(),
-    ...siteRuleRoutes({ sql, masterKey }),
-    ...decisionRoutes({ sql, publish }),
-    ...runStartRoutes({
-      sql,
-      queue,
-      masterKey,
-      identity: installation,
+      hub,
       keys,
-      publish,
-      events,
-      claims: gateway,
-    }),
-    ...runEndRoutes({ sql, publish }),
-    ...runRoutes({ sql, masterKey }),
-    ...sshConnectionRoutes({ sql }),
-    ...stepOutputRoutes({ sql, keys }),
-    ...runEventRoutes(events),
-    ...fileRoutes({ sql, masterKey, keys, maxStoredBytes }),
-    ...queueRoutes({ sql }),
-    ...metricsRoutes({ sql, metrics }),
-    ...auditRoutes({ sql, installation, now }),
-  ];
+      stopping: stopping.signal,
+      onForgotten: (listener) => authenticator.onForgotten(listener),
+    },
+    agents: gateway,
+    publish: gateway.publish.bind(gateway),
+    imports,
+    metrics,
+    maxStoredBytes,
+    detectsSecrets,
+  });
   const app = createApp({
     routes,
     log,
@@ -316,13 +224,7 @@ export function createServices(options: ServiceOptions): Services {
   });
   return {
     app,
-    askerOf: (request) => {
-      const presented = presentedToken(request.headers, cookie.name);
-      const userId = presented && authenticator.lastOwner(presented.via, presented.token);
-      if (userId !== undefined)
-        return { isKnown: true, name: String(userId), by: `${presented?.via} ${presented?.token}` };
-      return { isKnown: false, name: rateLimitKeyOf(peerAddress(request, options.access.behindTlsProxy)) };
-    },
+    askerOf: askers(authenticator, cookie.name, options.access),
     routes,
     gateway,
     sweeper,
@@ -346,6 +248,41 @@ export function createServices(options: ServiceOptions): Services {
       await Promise.all([writer.close(), appends.end()]);
       await sealer.stop();
     },
+  };
+}
+
+function authenticatorOf(
+  { sql, now, log }: { sql: Sql; now: () => Date; log: Log },
+  { session }: IdentitySettings,
+): Authenticator {
+  return new Authenticator({
+    sql,
+    now,
+    sessionIdleMs: session.idleMs,
+    sessionAbsoluteMs: session.absoluteMs,
+    // If this fails, the other servers find out when their cached entries expire.
+    tell: (notice) =>
+      void tellForgotten(sql, notice).catch((error: unknown) =>
+        log.warn(
+          { err: error },
+          'other servers could not be told whose rights have changed; they notice when their cached entries expire',
+        ),
+      ),
+  });
+}
+
+/** Returns a function that says who is asking. */
+function askers(
+  authenticator: Authenticator,
+  cookieName: string,
+  { behindTlsProxy }: Pick<Access, 'behindTlsProxy'>,
+): Services['askerOf'] {
+  return (request) => {
+    const presented = presentedToken(request.headers, cookieName);
+    const userId = presented && authenticator.lastOwner(presented.via, presented.token);
+    if (userId !== undefined)
+      return { isKnown: true, name: String(userId), by: `${presented?.via} ${presented?.token}` };
+    return { isKnown: false, name: rateLimitKeyOf(peerAddress(request, behindTlsProxy)) };
   };
 }
 

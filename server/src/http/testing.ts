@@ -117,7 +117,9 @@ export async function wholeTable(): Promise<RouteSpec[]> {
   const anything: unknown = new Proxy(() => anything, { get: () => anything });
   const names = await readdir(import.meta.dirname, { recursive: true });
   const modules = names.filter(
-    (name) => /^(routes\/([a-z-]+\/)?)?[a-z-]+\.ts$/.test(name) && name !== 'route-table.ts',
+    (name) =>
+      /^(routes\/([a-z-]+\/)?)?[a-z-]+\.ts$/.test(name) &&
+      !['route-table.ts', 'all-routes.ts'].includes(name),
   );
   const tables: RouteSpec[] = [];
   for (const name of modules) {
