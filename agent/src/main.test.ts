@@ -274,3 +274,9 @@ test('an agent is not told to use another installation, or an address at which n
   expect(await nobody.stderr).toContain('http://127.0.0.1:1 refused the connection');
   expect(await readFile(data.identity, 'utf8')).toBe(before);
 });
+
+test('an empty --data is refused: keys would be made in the folder that the caller stands in', async () => {
+  const { exited, stderr } = run(['run', '--data', '']);
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).toContain('It is empty: name a folder, or leave the option out.');
+});

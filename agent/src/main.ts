@@ -62,6 +62,13 @@ void buildProgram(config, log)
     process.exitCode = exitCodes.failed;
   });
 
+/** An empty path is a variable of the caller that was not set, and would mean the folder that the caller stands in. */
+function folderFromHere(path: string): string {
+  if (path.trim() === '')
+    throw new InvalidArgumentError('It is empty: name a folder, or leave the option out.');
+  return fromHere(path);
+}
+
 function buildProgram(config: Config, log: Logger): Command {
   const program = new Command(typedCommand())
     .description('Runs the steps that an OpsConductor server leases to it. It only ever dials out.')
@@ -70,7 +77,7 @@ function buildProgram(config: Config, log: Logger): Command {
   const dataOption = [
     '--data <directory>',
     'folder of this agent’s keys, journal and stored output',
-    fromHere,
+    folderFromHere,
     config.defaultDataDirectory,
   ] as const;
   program

@@ -99,6 +99,13 @@ test('all wrong values are reported together, each with its name, what was found
   expect(problems.join()).not.toMatch(/hunter2|too-short/);
 });
 
+test('a flag whose value is empty, as that of an unset shell variable, is reported: as a path it would be this folder', () => {
+  for (const flag of ['--data', '--audit-checkpoints'])
+    expect(problemsOf([`${flag}=`])).toEqual([expect.stringMatching(`^${flag}: found ""; allowed: a f`)]);
+  expect(problemsOf(['--data', ' '])).toEqual(['--data: found " "; allowed: a folder']);
+  expect(problemsOf([], { OPSCONDUCTOR_DATA: '' })).toEqual([]);
+});
+
 test('a flag without its value, or a misspelled one with a value, is reported', () => {
   expect(problemsOf(['--port'])).toEqual(['--port <number>: the value is missing']);
   const misspelled = ['--prot: there is no such flag; did you mean --port?'];

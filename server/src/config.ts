@@ -80,9 +80,12 @@ export function readConfig(argv: readonly string[], env: Environment): Config {
     publicUrlOf,
     'an http or https URL without path: https://opsconductor.example.com',
   );
-  const dataDir = resolve(
-    flags.data ?? read.variable('OPSCONDUCTOR_DATA') ?? join(repositoryRoot, '.opsconductor'),
-  );
+  const dataDir =
+    read.text(
+      { flag: '--data', variable: 'OPSCONDUCTOR_DATA', given: flags.data },
+      (path) => resolve(path),
+      'a folder',
+    ) ?? join(repositoryRoot, '.opsconductor');
   const address =
     read.text(
       { flag: '--listen', variable: 'OPSCONDUCTOR_LISTEN', given: flags.listen },

@@ -33,7 +33,8 @@ export class SettingReader {
   ): T | undefined {
     const text = given ?? this.variable(variable);
     if (text === undefined) return undefined;
-    const value = parse(text.trim());
+    // A flag with nothing behind it is a variable of the caller that was not set. As a path it would mean this folder.
+    const value = text.trim() === '' ? undefined : parse(text.trim());
     if (value === undefined)
       this.problems.push(
         `${given === undefined ? variable : flag}: found ${JSON.stringify(text)}; allowed: ${allowed}`,
