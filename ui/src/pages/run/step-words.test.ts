@@ -139,7 +139,7 @@ describe('a step in words', () => {
   });
 
   it('does not call output complete if its end is unknown', () => {
-    const heard = { isCutOff: false, isUnheard: false };
+    const heard = { isCutOff: false, isUnheard: false, isLeased: true };
     expect(outputWords('complete', heard)).toBe('complete, no gaps');
     expect(outputWords('complete', { ...heard, isCutOff: true })).toBe(
       'as far as its agent received it; it may have printed more',
@@ -147,6 +147,10 @@ describe('a step in words', () => {
     expect(outputWords('gapped', { ...heard, isCutOff: true })).toBe('with gaps; it may have printed more');
     expect(outputWords('open', heard)).toBe('complete so far');
     expect(outputWords('open', { ...heard, isUnheard: true })).toBe('as far as its agent sent it');
+  });
+
+  it('says nothing about the output of a step that never had any', () => {
+    expect(outputWords('open', { isCutOff: false, isUnheard: false, isLeased: false })).toBe('');
   });
 
   it('says once that an unknown step’s agent may come back, and no longer after it has reported', () => {

@@ -87,11 +87,12 @@ export function shortReason(step: Step): string {
   return step.reason === null ? 'failed' : reasonWord(step.reason);
 }
 
-/** How complete the shown output is. */
+/** How complete the shown output is; empty for a step that was never leased and so has none. */
 export function outputWords(
   state: OutputState,
-  { isCutOff, isUnheard }: { isCutOff: boolean; isUnheard: boolean },
+  { isCutOff, isUnheard, isLeased }: { isCutOff: boolean; isUnheard: boolean; isLeased: boolean },
 ): string {
+  if (!isLeased) return '';
   const more = isCutOff ? '; it may have printed more' : '';
   switch (state) {
     case 'open':
