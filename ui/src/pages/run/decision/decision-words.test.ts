@@ -8,6 +8,7 @@ import {
   decideWords,
   groupKey,
   nowWords,
+  waitWords,
 } from './decision-words.ts';
 
 const heldStep = (id: number) => ({
@@ -77,6 +78,12 @@ it('the cause depends on the reason, and a reason without wording is named', () 
   expect(causeWords(group(1, { agentName: null, reason: 'supervisor_lost' }))).toBe(
     'Its agent was cut off while step 3, apply, ran (supervisor lost).',
   );
+});
+
+it('only an agent that went silent is said to be able to report a result itself', () => {
+  expect(waitWords({ reason: 'agent_silent' })).toMatch(/^If the agent returns first, its result decides;/);
+  for (const reason of ['agent_restarted', 'agent_revoked', 'connection_lost', null])
+    expect(waitWords({ reason })).toBe('If nobody decides by');
 });
 
 it('questions differ by step, agent and reason, and by nothing else', () => {

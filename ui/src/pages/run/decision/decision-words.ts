@@ -79,6 +79,16 @@ export function causeWords({ agentName, reason, stepNumber, stepName }: HeldGrou
   }
 }
 
+/**
+ * What ends the wait: `If neither happens by`. Only an agent that went silent may still report a result; in other cases
+ * an agent has already reported that it doesn't know, or is gone.
+ */
+export function waitWords({ reason }: Pick<HeldGroup, 'reason'>): string {
+  return reason === 'agent_silent'
+    ? 'If the agent returns first, its result decides; if neither happens by'
+    : 'If nobody decides by';
+}
+
 /** Maximum number of steps that a request may name. */
 const maxNamed = 100;
 
