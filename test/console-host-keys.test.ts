@@ -60,7 +60,7 @@ test('a known_hosts file is planned by line before it is imported, and an author
   await page.getByRole('button', { name: /^unusable 1$/ }).waitFor();
   await page.getByRole('button', { name: /^no target 1$/ }).waitFor();
   await page.getByRole('button', { name: 'Import: accept 1 key of 1 target' }).click();
-  await page.getByText('Imported').waitFor();
+  await page.getByText('Imported 1 key of 1 target accepted.').waitFor();
 
   await page.goto(`${c.url}/targets/host-trust`);
   await page.getByRole('button', { name: 'Trust an authority…' }).click();

@@ -1,6 +1,6 @@
 import type { HostScanItem } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import { acceptable, isPickable, selectionWords, sharedWords } from './scan-words.ts';
+import { acceptable, importWords, isPickable, selectionWords, sharedWords } from './scan-words.ts';
 
 const key = { keyType: 'ssh-ed25519', accepted: false, revoked: false, sharedBy: 0, sharedWith: [] };
 const item = (finding: HostScanItem['finding'], keys: object[]) =>
@@ -34,4 +34,11 @@ it('says how targets were selected, and which targets share a key', () => {
   expect(sharedWords({ ...key, fingerprint: '', sharedBy: 5, sharedWith: ['a', 'b', 'c'] })).toBe(
     'shared with a, b, c and 2 more',
   );
+});
+
+it('says what an import of known_hosts will do, and once it is done, what it has done', () => {
+  const counts = { accept: 2, authority: 1, revoke: 1, known: 4, conflict: 0, no_target: 0, unusable: 0 };
+  const plan = { counts, targets: 1 } as unknown as Parameters<typeof importWords>[0];
+  expect(importWords(plan, false)).toBe('accept 2 keys of 1 target, trust 1 authority, revoke 1 key');
+  expect(importWords(plan, true)).toBe('2 keys of 1 target accepted, 1 authority trusted, 1 key revoked');
 });

@@ -3,6 +3,7 @@ import type {
   HostScan,
   HostScanItem,
   KnownHostsAction,
+  KnownHostsPlan,
   RunSelection,
   ScanFinding,
 } from '@opsconductor/protocol';
@@ -134,3 +135,21 @@ export const lineLooks: Readonly<Record<KnownHostsAction, { look: string; word: 
   no_target: { look: 'skipped', word: 'no target' },
   known: { look: 'succeeded', word: 'known' },
 };
+
+/** What an import of known_hosts does, or has done: `2 keys of 1 target accepted, 1 key revoked`. */
+export function importWords(
+  { counts, targets }: Pick<KnownHostsPlan, 'counts' | 'targets'>,
+  done: boolean,
+): string {
+  const { accept, authority, revoke } = counts;
+  const keys = `${counted(accept, 'key')} of ${counted(targets, 'target')}`;
+  const authorities = counted(authority, 'authority', 'authorities');
+  const revoked = counted(revoke, 'key');
+  return [
+    accept > 0 && (done ? `${keys} accepted` : `accept ${keys}`),
+    authority > 0 && (done ? `${authorities} trusted` : `trust ${authorities}`),
+    revoke > 0 && (done ? `${revoked} revoked` : `revoke ${revoked}`),
+  ]
+    .filter((words) => words !== false)
+    .join(', ');
+}
