@@ -196,6 +196,8 @@ test('a save that came second shows both sides, and merges them', async ({ skip 
   await dialog.getByText(/“Disks are full”/).waitFor();
   expect(await dialog.getByRole('region', { name: 'What they changed' }).textContent()).toContain('Daily');
   expect(await dialog.getByRole('region', { name: 'What you changed' }).textContent()).toContain('echo new');
+  const keep = dialog.getByRole('button', { name: 'Keep mine, drop theirs' });
+  expect(await keep.getAttribute('title')).toBe('2 changes of theirs are overwritten');
   await dialog.getByRole('radio', { name: /^yours/ }).check();
   await dialog.getByRole('button', { name: 'Merge' }).click();
   await page.keyboard.press('Control+s');
