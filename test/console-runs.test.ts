@@ -171,6 +171,36 @@ test('a run is run again on all of its hosts: until they are read nobody is offe
   expect(faults).toEqual([]);
 });
 
+test('an ended run is purged after a question; another browser that shows it is told that it is gone', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const gate = await c.system.gate();
+  const { id } = await c.system.run([`echo up; ${gate.wait}`]);
+  const [mine, other] = [await c.signedIn(), await c.signedIn()];
+  for (const { page } of [mine, other]) {
+    await page.goto(`${c.url}/runs/${id}`);
+    await page.locator('.lines').getByText('up').waitFor();
+    expect(await page.getByRole('button', { name: 'Purge…' }).count()).toBe(0);
+  }
+  await gate.open();
+  const { page } = mine;
+  await page.getByRole('button', { name: 'Purge…' }).click();
+  await page.getByRole('button', { name: 'Keep it' }).click();
+  expect((await c.system.api.get(`/api/v1/runs/${id}`)).status).toBe(200);
+  await page.getByRole('button', { name: 'Purge…' }).click();
+  await page.getByRole('button', { name: `Purge run ${id}` }).click();
+  await page.waitForURL(`${c.url}/runs`);
+  await page.getByRole('heading', { name: 'Runs', exact: true }).waitFor();
+  expect(await page.getByText(`run ${id}`, { exact: true }).count()).toBe(0);
+  expect((await c.system.api.get(`/api/v1/runs/${id}`)).status).toBe(404);
+  // Who wants to purge it, too, is told.
+  await other.page.getByRole('button', { name: 'Purge…' }).click();
+  await other.page.getByRole('button', { name: `Purge run ${id}` }).click();
+  await other.page.getByText(`Run ${id} not found.`).waitFor();
+  expect(mine.faults).toEqual([]);
+});
+
 test('a reload in the midst of a run keeps the output whole, and it goes on live', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();

@@ -89,6 +89,11 @@ export function cancelRun(id: number, force = false): Promise<Run> {
   return request('POST', apiPaths.cancelRun(id, force ? { force } : {}));
 }
 
+/** Deletes a run that has ended, with all that it printed and kept. */
+export function purgeRun(id: number): Promise<void> {
+  return request('DELETE', apiPaths.run(id, { purge: true }));
+}
+
 /** Cancels one host of a run; with `force`, without waiting for any agent. */
 export function cancelTargetRun(id: number, targetRunId: number, force = false): Promise<TargetRun> {
   return request('POST', apiPaths.cancelTargetRun(id, targetRunId, force ? { force } : {}));

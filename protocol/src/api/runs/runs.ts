@@ -221,6 +221,9 @@ export const RunDetailSchema = Type.Object({
       description: 'Whether the caller may cancel it, or decide its held steps; only in `GET`',
     }),
   ),
+  mayPurge: Type.Optional(
+    Type.Boolean({ description: 'Whether the caller may purge it once it has ended; only in `GET`' }),
+  ),
   steps: Type.Array(
     Type.Object({ stepNumber: Type.Integer(), name: Type.String(), stepType: Type.String() }),
     {

@@ -63,6 +63,7 @@ export const runDetailExample = {
   eventId: '9',
   mayRun: true,
   mayCancel: true,
+  mayPurge: false,
   steps: [
     { stepNumber: 1, name: 'restart', stepType: 'ssh.exec' },
     { stepNumber: 2, name: 'check', stepType: 'ssh.exec' },

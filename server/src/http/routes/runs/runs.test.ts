@@ -12,19 +12,19 @@ beforeEach(async () => {
 });
 afterEach(() => t[Symbol.asyncDispose]());
 
-test('a run says whether its reader may run its job and cancel the run', async () => {
+test('a run says whether its reader may run its job, and cancel and purge the run', async () => {
   const runId = await t.start();
   const told = async (token?: string) => {
     const { body } = await t.ask('GET', `runs/${runId}`, token === undefined ? {} : { token });
-    const { mayRun, mayCancel } = body as RunDetail;
-    return { mayRun, mayCancel };
+    const { mayRun, mayCancel, mayPurge } = body as RunDetail;
+    return { mayRun, mayCancel, mayPurge };
   };
   const reader = await t.app.user('eve', ['viewer']);
   const local = await t.app.user('lea', ['viewer']);
   await t.sql`insert into role_grants (user_id, role, segment_id) values (${local.id}, 'operator', ${t.segmentId})`;
-  expect(await told()).toEqual({ mayRun: true, mayCancel: true });
-  expect(await told(reader.token)).toEqual({ mayRun: false, mayCancel: false });
-  expect(await told(local.token)).toEqual({ mayRun: false, mayCancel: true });
+  expect(await told()).toEqual({ mayRun: true, mayCancel: true, mayPurge: true });
+  expect(await told(reader.token)).toEqual({ mayRun: false, mayCancel: false, mayPurge: false });
+  expect(await told(local.token)).toEqual({ mayRun: false, mayCancel: true, mayPurge: false });
   expect((await t.ask('POST', `executor/cancel/${runId}`, reader)).status).toBe(403);
   expect((await t.ask('POST', `executor/cancel/${runId}`, local)).status).toBe(202);
 });

@@ -74,7 +74,12 @@ export function runRoutes(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[]
           runDetail(deps, seen),
           mayDirectRun(sql, seen.run, principal),
         ]);
-        return { ...detail, mayRun: mayRunAgain(seen.run, principal.authority), mayCancel };
+        return {
+          ...detail,
+          mayRun: mayRunAgain(seen.run, principal.authority),
+          mayCancel,
+          mayPurge: mayCancel && principal.authority.holdsOnCategory('runs.purge', seen.run.categoryId),
+        };
       },
     }),
     route({
