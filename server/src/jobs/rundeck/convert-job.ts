@@ -8,13 +8,9 @@ import {
   limits,
   type StepDefinition,
 } from '@opsconductor/protocol';
-import {
-  type CommandContext,
-  type ConvertedStep,
-  convertCommand,
-  dataKeysOf,
-  usesPowerShell,
-} from './commands.ts';
+import { usesPowerShell } from './command-source.ts';
+import { type CommandContext, type ConvertedStep, convertCommand } from './commands.ts';
+import { dataKeysOf } from './log-data.ts';
 import { asBoolean, asDescription, asList, asName, asObject, asText, type Loose } from './loose.ts';
 import { convertOptions } from './options.ts';
 import { Report, type RundeckFinding } from './report.ts';
