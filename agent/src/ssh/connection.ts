@@ -221,6 +221,7 @@ function channelRefused(cause: unknown): SshError {
   });
 }
 
+/** Returns the error of a connection that was lost while a session was being opened on it. */
 export function connectionLost(cause: unknown): SshError {
   return new SshError({
     reason: 'connection_lost',

@@ -43,6 +43,7 @@ export function hostKeyFingerprint(blob: Buffer): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }
 
+/** Reads a host key or host certificate as it is on the wire. */
 export function offeredHostKey(blob: Buffer): OfferedHostKey {
   return { line: `${keyType(blob)} ${blob.toString('base64')}`, fingerprint: hostKeyFingerprint(blob) };
 }

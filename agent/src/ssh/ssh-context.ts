@@ -1,6 +1,7 @@
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { SshConnection } from './connection.ts';
 
+/** Returns what an outcome says about the connection that was used. */
 export function sshContext(pooled: {
   connection: SshConnection;
   reused: boolean;

@@ -21,6 +21,7 @@ export function isRefusedLogin(error: unknown): boolean {
   return error instanceof SshError && (refusals.has(error.reason) || isRefusedByJumpHost(error));
 }
 
+/** Whether it was a jump host on the way that refused the login, not the target. */
 export function isRefusedByJumpHost({ reason, cause }: SshError): boolean {
   return reason === 'jump_host_failed' && isRefusedLogin(cause);
 }

@@ -10,6 +10,7 @@ export async function isConnectedElsewhere(sql: Sql, segmentId: number, serverId
   return rows.length > 0;
 }
 
+/** Asks all servers for something that only an agent of the segment can do; the one that has such an agent answers. */
 export async function ask(
   sql: Sql,
   question: { id: string; segmentId: number; request: unknown },
@@ -28,6 +29,7 @@ export async function takeAsk(sql: Sql, id: string, serverId: string): Promise<u
   return rows[0]?.request;
 }
 
+/** Stores the answer and wakes the server that asked. An ask that is gone by now is left alone. */
 export async function answerAsk(sql: Sql, id: string, answer: unknown): Promise<void> {
   await sql`
     with answered as (update agent_asks set answer = ${sql.json(answer as never)} where id = ${id})

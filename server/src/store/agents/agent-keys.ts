@@ -11,6 +11,7 @@ export interface KeyChangeRow {
   wraps: { generation: number; wrapped: string }[];
 }
 
+/** Notes that the agent is to replace its keys, until it has done so. */
 export async function wantNewKeys(tx: Tx, agentId: number): Promise<void> {
   await tx`update agents set new_keys_wanted_at = clock_timestamp() where id = ${agentId}`;
 }

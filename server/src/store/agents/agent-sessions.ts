@@ -33,6 +33,7 @@ export async function lockAgents(
     from agents where id = any(${ids as number[]}::bigint[]) order by id for update ${wait ? tx`` : tx`skip locked`}`;
 }
 
+/** Returns what a signature of the agent is checked against; also of an agent that is disabled or revoked. */
 export async function findAgentKey(
   db: Queryable,
   id: number,
@@ -257,6 +258,7 @@ export async function renewSessions(
   return new Map(rows.map((row) => [row.agentId, row.unknownAfterS]));
 }
 
+/** Notes that the agent takes nothing more in this session. */
 export async function setDraining(sql: Sql, agentId: number, sessionNumber: number): Promise<void> {
   await sql`update agent_sessions set draining = true where agent_id = ${agentId} and session_number = ${sessionNumber}`;
 }

@@ -47,6 +47,7 @@ export async function insertAgent(
   return row.id;
 }
 
+/** Returns an agent in any state, also a revoked one. */
 export async function findAgent(sql: Queryable, id: number): Promise<AgentRow | undefined> {
   const [row] = await sql<AgentRow[]>`select ${sql(columns)} from agents where id = ${id}`;
   return row;

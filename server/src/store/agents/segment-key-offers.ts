@@ -29,6 +29,7 @@ export async function listOffers(sql: Queryable, segmentId: number): Promise<Seg
      where o.segment_id = ${segmentId} and o.generation > s.key_generation order by o.generation, o.agent_id`;
 }
 
+/** Deletes the offers of this generation and of earlier ones. */
 export async function deleteOffers(tx: Tx, segmentId: number, upTo: number): Promise<void> {
   await tx`delete from segment_key_offers where segment_id = ${segmentId} and generation <= ${upTo}`;
 }

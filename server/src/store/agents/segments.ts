@@ -90,6 +90,7 @@ export interface SegmentContents {
   runs: number[];
 }
 
+/** Counts what belongs to a segment. Lock that first, so that nothing is added meanwhile. */
 export async function segmentContents(
   sql: Queryable,
   id: number,
@@ -240,6 +241,7 @@ interface NewRoster {
   recoveryKey?: string | null | undefined;
 }
 
+/** Replaces the roster of a segment. One without a recovery key takes the former recovery key away. */
 export async function storeRoster(
   tx: Tx,
   segmentId: number,

@@ -48,6 +48,7 @@ export async function takeUnsealed(
   };
 }
 
+/** Returns how many rows of the audit log have no position yet. */
 export async function countUnsealed(sql: Queryable): Promise<number> {
   const [row] = await sql<{ n: number }[]>`select count(*) as n from audit_unsealed`;
   return row?.n ?? 0;
@@ -73,6 +74,7 @@ export interface NodeRow {
   hash: Uint8Array;
 }
 
+/** Stores nodes of the tree, whose hashes have 32 bytes each. Fails if one of them is there. */
 export async function insertNodes(tx: Tx, nodes: readonly NodeRow[]): Promise<void> {
   if (nodes.length === 0) return;
   await tx`
@@ -159,6 +161,7 @@ export async function sizeSealedBefore(sql: Queryable, days: number): Promise<nu
   return row?.size;
 }
 
+/** Notes that the rows below this position are removed; `note` says so, signed. */
 export async function insertRetentionNote(tx: Tx, below: number, note: string): Promise<void> {
   await tx`insert into audit_retention (below, note) values (${below}, ${note})`;
 }

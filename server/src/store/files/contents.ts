@@ -14,6 +14,7 @@ export interface ContentRow {
   dataKey: string;
 }
 
+/** Makes the content of a file or an artifact, which has the same id, without any part yet. */
 export async function insertContent(
   tx: Tx,
   content: { id: string; owner: 'file' | 'artifact'; size: number; dataKey: string },

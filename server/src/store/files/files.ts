@@ -141,6 +141,7 @@ export async function deleteFile(tx: Tx, id: string): Promise<void> {
   await tx`delete from files where id = ${id}`;
 }
 
+/** Counts the files of a category, without those of the categories below it. */
 export async function countFilesIn(tx: Tx, categoryId: number): Promise<number> {
   const [row] = await tx<{ count: number }[]>`
     select count(*)::int as count from files where category_id = ${categoryId}`;

@@ -31,6 +31,7 @@ export async function insertHostTrust(
   return rows.length > 0;
 }
 
+/** Deletes one entry and returns what it was; `undefined` if the segment has none of this id. */
 export async function deleteHostTrust(
   tx: Tx,
   segmentId: number,

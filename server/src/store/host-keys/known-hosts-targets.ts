@@ -9,6 +9,7 @@ export interface SegmentTarget {
   port: number;
 }
 
+/** Returns the targets of a segment with the ports that apply to them, inherited ones too, by id. */
 export async function targetsOfSegment(sql: Queryable, segmentId: number): Promise<SegmentTarget[]> {
   return sql<SegmentTarget[]>`
     select t.id, t.name, t.host, coalesce(t.port, (${mergedSettings(sql)} ->> 'port')::int, 22) as port

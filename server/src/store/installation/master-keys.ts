@@ -24,6 +24,7 @@ export async function noteServerKeys(
   return row?.masterKeyId;
 }
 
+/** Forgets which master keys a server that stops has had, and those of servers that were not seen for a day. */
 export async function forgetServerKeys(sql: Queryable, serverId: string): Promise<void> {
   await sql`
     delete from server_master_keys

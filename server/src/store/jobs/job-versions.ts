@@ -13,6 +13,10 @@ export interface JobVersionRow {
   dataKey: string;
 }
 
+/**
+ * Stores a version of a job and holds the files that it names. `definition` is encrypted, `checksum` is of its plain
+ * text.
+ */
 export async function insertJobVersion(
   tx: Tx,
   version: {
@@ -129,6 +133,7 @@ function namesWhere(sql: Queryable, condition: ReturnType<Queryable>) {
       from job_version_names n left join users s on s.id = n.set_by where ${condition})`;
 }
 
+/** Returns what a tag or channel of the job names; `undefined` if there is none of this name. */
 export async function findVersionName(
   sql: Queryable,
   jobId: number,

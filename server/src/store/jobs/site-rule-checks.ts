@@ -39,6 +39,7 @@ export async function staleJobs(
      order by j.id limit ${limit}`;
 }
 
+/** Stores the results, for jobs that are still there. Results that are the same as before are not written. */
 export async function saveChecks(
   tx: Tx,
   checks: readonly {

@@ -145,6 +145,7 @@ export async function jobsToHoldById(sql: Queryable, ids: readonly number[]): Pr
   return sql<HeldJobRow[]>`${selectHeld(sql)} where j.id = any(${ids as number[]}::bigint[]) order by j.id`;
 }
 
+/** SQL: jobs, also deleted ones, with their current version; to be followed by a condition on the alias `j`. */
 export function selectHeld(sql: Queryable) {
   return sql`
     select j.id, j.name, j.version, j.state, c.name as category, j.labels, j.is_template, j.data_key, j.updated_at::text as updated_at,

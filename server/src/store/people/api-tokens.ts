@@ -57,6 +57,7 @@ export async function findExpiry(sql: Queryable, tokenHash: Buffer, now: Date): 
   return rows[0]?.expiresAt;
 }
 
+/** Notes that a token was used. A later use that is already noted, by another server perhaps, stays. */
 export async function touchApiToken(sql: Queryable, id: number, now: Date, address: string): Promise<void> {
   await sql`
     update api_tokens set last_used_at = ${now}, last_used_address = ${address}
@@ -131,6 +132,7 @@ export async function deleteApiToken(
   return rows[0];
 }
 
+/** Deletes the tokens of a user that had expired before this time. */
 export async function deleteExpiredApiTokens(sql: Queryable, userId: number, before: Date): Promise<void> {
   await sql`delete from api_tokens where user_id = ${userId} and expires_at < ${before}`;
 }

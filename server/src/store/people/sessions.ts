@@ -54,6 +54,7 @@ export async function insertSession(sql: Queryable, session: NewSession): Promis
   return rows[0]?.id ?? 0;
 }
 
+/** Notes that a session was used. A later use that is already noted, by another server perhaps, stays. */
 export async function touchSession(sql: Queryable, id: number, now: Date, address: string): Promise<void> {
   await sql`update sessions set last_seen_at = ${now}, address = ${address} where id = ${id} and last_seen_at < ${now}`;
 }
@@ -126,6 +127,7 @@ export async function deleteOtherSessions(
   return result.count;
 }
 
+/** Deletes sessions that have lasted too long, or were idle for too long. */
 export async function deleteExpiredSessions(sql: Queryable, now: Date, limits: SessionLimits): Promise<void> {
   await sql`delete from sessions s where not ${isOpen(sql, now, limits)}`;
 }

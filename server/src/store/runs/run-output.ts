@@ -383,6 +383,7 @@ export async function deleteOutputOn(tx: Tx, day: string, runIds: readonly numbe
     where o.attempt_day = ${day}::date and o.job_run_step_id = x.id`);
 }
 
+/** Makes the partitions of output that are missing, from yesterday to 14 days ahead. */
 export async function makeOutputPartitions(sql: Sql): Promise<void> {
   await sql`select make_output_partitions((now() at time zone 'UTC')::date - 1, 16)`;
 }

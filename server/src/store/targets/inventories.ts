@@ -40,6 +40,7 @@ export async function updateInventory(tx: Tx, id: number, inventory: InventoryFi
            where id = ${id}`;
 }
 
+/** Whether any target came from this inventory. */
 export async function hasTargets(sql: Queryable, id: number): Promise<boolean> {
   return (await sql`select 1 from targets where inventory_id = ${id} limit 1`).length > 0;
 }

@@ -29,6 +29,7 @@ export function segmentsWithReadySteps(db: Queryable) {
           where st.segment_id = g.id and st.status = 'ready' and st.not_before <= (select clock_timestamp()) limit 1)`;
 }
 
+/** SQL: the segments of the runs that a claim is restricted to, with the generations of their keys. */
 export function segmentsOf(db: Queryable, { runs }: ClaimAmong) {
   const ids = [...new Set(runs.map(({ segmentId }) => segmentId))];
   return db`
@@ -88,6 +89,7 @@ export function candidateRuns(db: Queryable) {
       where demand.total > 0`;
 }
 
+/** SQL: the runs that a claim is restricted to, in the form of those that it would look for; needs the CTE `demand`. */
 export function givenRuns(db: Queryable, { runs }: ClaimAmong) {
   const column = (key: keyof ClaimAmong['runs'][number]) => runs.map((run) => run[key]);
   return db`

@@ -49,6 +49,7 @@ export function leaseDetailColumns(db: Queryable) {
     c.id as credential_id, c.version as credential_version, c.kind as credential_kind, r.signed_grant is not null as is_signed`;
 }
 
+/** SQL: what the columns of a lease are read from, joined to the step `st`. */
 export function leaseDetailJoins(db: Queryable) {
   return db`join job_runs r on r.id = st.job_run_id
     join job_run_targets tr on tr.id = st.target_run_id ${reachJoins(db)}`;

@@ -80,6 +80,7 @@ async function freeLocksOf(tx: Tx, targetRuns: Condition, apart: boolean): Promi
   }
 }
 
+/** Forgets locks that nobody holds and that were not used for a long time. */
 export async function forgetUnusedLocks(tx: Tx): Promise<void> {
   await tx`
     delete from locks l where l.used_at < clock_timestamp() - make_interval(days => ${unusedDays})

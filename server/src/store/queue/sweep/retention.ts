@@ -70,6 +70,7 @@ export async function expiredPartitions(sql: Sql, now: Date): Promise<{ name: st
     order by 1`;
 }
 
+/** Drops a partition if it is there. Fails with 55P03 if others use it for longer than 2 s. */
 export async function dropPartition(tx: Tx, name: string): Promise<void> {
   await tx.unsafe(`set local lock_timeout = '${lockTimeout}'`);
   await tx`drop table if exists ${tx(name)}`;

@@ -25,6 +25,7 @@ export async function heldSteps(db: Queryable, reaches: readonly Reach[]): Promi
   return row?.held ?? 0;
 }
 
+/** Counts the runs that are going on. Those that wait for a decision (`held`) are not among them. */
 export async function openRunCounts(
   db: Queryable,
 ): Promise<{ queued: number; running: number; cancelling: number }> {

@@ -107,6 +107,7 @@ export interface PartIdentity {
   digest: string;
 }
 
+/** Returns which part of a run lies within the reaches; with no targets if none of it does. */
 export async function identifyPart(
   db: Queryable,
   runId: number,

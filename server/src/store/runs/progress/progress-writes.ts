@@ -185,6 +185,7 @@ export async function closeAllWaiting(
   return row ?? { steps: 0, events: 0, ids: [] };
 }
 
+/** Writes these fields of target runs, which are locked. */
 export async function writeTargetRuns(
   tx: Tx,
   rows: readonly Pick<TargetRunRow, 'id' | 'status' | 'firstFailure' | 'startedAt' | 'completedAt'>[],

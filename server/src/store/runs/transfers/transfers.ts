@@ -56,6 +56,7 @@ export interface TransferRecord {
   completedAt: Date | null;
 }
 
+/** Returns the totals of all files of an attempt; `undefined` if it reported none. */
 export async function findTransferTotals(
   db: Queryable,
   { stepId, epoch }: { stepId: number; epoch: number },
@@ -65,6 +66,7 @@ export async function findTransferTotals(
   return row?.totals;
 }
 
+/** Returns the files of an attempt that have a row of their own, in order; `names` are encrypted. */
 export async function listTransferRows(
   db: Queryable,
   { stepId, epoch }: { stepId: number; epoch: number },
