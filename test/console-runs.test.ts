@@ -84,7 +84,7 @@ test('a run is started, its output is read live, and the page goes along with th
   expect(await drawnLines(page)).toEqual([{ number: 1, text: 'hello' }]);
   await page.locator('.title').getByText('failed').waitFor();
 
-  await page.getByRole('button', { name: 'show…' }).click();
+  await page.getByRole('button', { name: 'SSH connections…' }).click();
   const dialog = page.getByRole('dialog', { name: /^SSH connections of run / });
   await dialog.getByRole('cell', { name: '14 B', exact: true }).waitFor();
   const [host, , , ...carried] = await dialog.getByRole('cell').allInnerTexts();
