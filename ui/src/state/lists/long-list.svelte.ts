@@ -17,7 +17,7 @@ interface ReadPage<T> {
 
 export class LongList<T extends { id: number }> {
   /** What the previous list showed; it stays on the screen until this one is read. */
-  readonly #stale: { rows: readonly T[] | undefined; total: number } | undefined;
+  readonly #stale: { items: readonly T[] | undefined; total: number } | undefined;
   #pages = $state.raw<readonly ReadPage<T>[]>();
   #total = $state<number>();
   readonly #items = $derived(this.#pages?.flatMap((page) => page.items));
@@ -36,12 +36,12 @@ export class LongList<T extends { id: number }> {
   constructor(read: Read<T>, before?: LongList<T> | undefined) {
     this.#read = read;
     this.#stale = untrack(() =>
-      before === undefined ? undefined : { rows: before.rows, total: before.total },
+      before === undefined ? undefined : { items: before.items, total: before.total },
     );
   }
 
-  get rows(): readonly T[] | undefined {
-    return this.#items ?? this.#waiting?.rows;
+  get items(): readonly T[] | undefined {
+    return this.#items ?? this.#waiting?.items;
   }
   /** Total over all pages, as of the last reading of the first one. */
   get total(): number {
@@ -63,7 +63,7 @@ export class LongList<T extends { id: number }> {
   async load(): Promise<void> {
     this.loading = true;
     const grey = setTimeout(() => {
-      this.slow = this.rows === undefined;
+      this.slow = this.items === undefined;
     }, 400);
     await this.#trying(
       async () => {

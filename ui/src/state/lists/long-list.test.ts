@@ -30,18 +30,18 @@ function served(size: number) {
     mend: () => (broken = undefined),
   };
 }
-const ids = (list: InstanceType<typeof LongList<Target>>) => list.rows?.map(({ id }) => id);
+const ids = (list: InstanceType<typeof LongList<Target>>) => list.items?.map(({ id }) => id);
 
 describe('a list of many', () => {
   it('reads one page, says how many there are, and reads more when asked', async () => {
     const server = served(500);
     const list = new LongList<Target>(server.read);
     await list.load();
-    expect([list.rows?.length, list.total, list.more]).toEqual([200, 500, true]);
+    expect([list.items?.length, list.total, list.more]).toEqual([200, 500, true]);
     await list.loadMore();
     await list.loadMore();
     await list.loadMore();
-    expect([list.rows?.length, list.more]).toEqual([500, false]);
+    expect([list.items?.length, list.more]).toEqual([500, false]);
     expect(ids(list)).toEqual(server.names);
     expect(server.asked).toEqual([undefined, '1990', '3990']);
   });
@@ -73,9 +73,9 @@ describe('a list of many', () => {
     const before = new LongList<Target>(served(3).read);
     await before.load();
     const list = new LongList<Target>(served(2).read, before);
-    expect([list.rows?.length, list.total, list.more]).toEqual([3, 3, false]);
+    expect([list.items?.length, list.total, list.more]).toEqual([3, 3, false]);
     await list.load();
-    expect([list.rows?.length, list.total]).toEqual([2, 2]);
+    expect([list.items?.length, list.total]).toEqual([2, 2]);
   });
 
   it('keeps what it shows when refreshing fails', async () => {
@@ -84,7 +84,7 @@ describe('a list of many', () => {
     await list.load();
     server.breakDown();
     await list.look(0, 10);
-    expect(list.rows).toHaveLength(20);
+    expect(list.items).toHaveLength(20);
     expect(list.error?.code).toBe('offline');
   });
 
@@ -95,10 +95,10 @@ describe('a list of many', () => {
     server.breakDown();
     const list = new LongList<Target>(server.read, before);
     await list.load();
-    expect([list.rows, list.total, list.trouble?.code]).toEqual([undefined, 0, 'offline']);
+    expect([list.items, list.total, list.trouble?.code]).toEqual([undefined, 0, 'offline']);
     server.mend();
     await list.look(0, 30);
-    expect([list.rows?.length, list.total, list.trouble]).toEqual([2, 2, undefined]);
+    expect([list.items?.length, list.total, list.trouble]).toEqual([2, 2, undefined]);
   });
 
   it('keeps what was shown if a filter is refused, which is not retried', async () => {
@@ -109,7 +109,7 @@ describe('a list of many', () => {
     const list = new LongList<Target>(server.read, before);
     await list.load();
     await list.look(0, 30);
-    expect([list.rows?.length, list.trouble?.code, server.asked.length]).toEqual([3, 'invalid', 1]);
+    expect([list.items?.length, list.trouble?.code, server.asked.length]).toEqual([3, 'invalid', 1]);
   });
 
   it('says of a passing failure that it is retried, if its page looks at intervals', async () => {
@@ -133,17 +133,17 @@ describe('a list of many', () => {
     await list.load();
     server.mend();
     await list.again();
-    expect(list.rows).toHaveLength(200);
+    expect(list.items).toHaveLength(200);
     server.breakDown();
     await list.loadMore();
     server.mend();
     await list.again();
-    expect([list.rows?.length, list.error]).toEqual([400, undefined]);
+    expect([list.items?.length, list.error]).toEqual([400, undefined]);
     server.breakDown();
     await list.look(0, 10);
     server.mend();
     await list.again();
-    expect([list.rows?.length, list.error]).toEqual([400, undefined]);
+    expect([list.items?.length, list.error]).toEqual([400, undefined]);
   });
 
   it('shows a changed target and drops a deleted one at once', async () => {
@@ -151,7 +151,7 @@ describe('a list of many', () => {
     await list.load();
     list.put({ id: 10, name: 'renamed' } as Target);
     list.drop(0);
-    expect(list.rows?.map(({ name }) => name)).toEqual(['renamed', 'web-20']);
+    expect(list.items?.map(({ name }) => name)).toEqual(['renamed', 'web-20']);
     expect(list.total).toBe(2);
   });
 });
