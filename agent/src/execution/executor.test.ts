@@ -4,8 +4,10 @@ import { gunzipSync } from 'node:zlib';
 import { chainLink, closeCodes, type OutputFrame } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
+import type { StepContext } from '../steps/step-type.ts';
 import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
+import type { KnownStepTypes } from './step/known-step-types.ts';
 
 async function connected(t: AgentSetup, options: Parameters<AgentSetup['start']>[0] = {}) {
   const agent = await t.start(options);
@@ -92,6 +94,46 @@ test('a leased step is begun, its output sent, and its outcome reported after th
     'chunk',
     'complete',
   ]);
+});
+
+test('an agent that is to stop first removes what a settled attempt kept on its target', async () => {
+  await using t = await setup();
+  let tellBegun: () => void = () => undefined;
+  const removalBegan = new Promise<void>((resolve) => {
+    tellBegun = resolve;
+  });
+  let endRemoval: () => void = () => undefined;
+  const removal = new Promise<void>((resolve) => {
+    endRemoval = resolve;
+  });
+  const stepTypes: KnownStepTypes = new Map([
+    [
+      'test.step',
+      {
+        async execute(_: unknown, context: StepContext) {
+          await context.beforeStart({ survivesWith: {} });
+          return success;
+        },
+        remove() {
+          tellBegun();
+          return removal;
+        },
+        configProblem: () => undefined,
+      },
+    ],
+  ]);
+  const { agent, connection } = await connected(t, { stepTypes });
+  connection.send({ type: 'leases', leases: [lease(1)] });
+  await settle(connection);
+  await removalBegan;
+  let isDrained = false;
+  const drained = agent.drain().then(() => {
+    isDrained = true;
+  });
+  await connection.next('agent_drain');
+  expect(isDrained).toBe(false);
+  endRemoval();
+  await drained;
 });
 
 test('a settled attempt leaves neither spool nor journal entry', async () => {

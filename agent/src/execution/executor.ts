@@ -343,11 +343,12 @@ export class Executor {
   }
 
   /**
-   * Resolves when nothing is executing and the server has confirmed every end. A server that does not accept this agent
-   * confirms nothing: the ends stay on disk.
+   * Resolves when nothing is executing, the server has confirmed every end, and what these attempts kept on their targets
+   * is removed. A server that does not accept this agent confirms nothing: the ends stay on disk.
    */
   async idle(): Promise<void> {
     await Promise.race([this.#attempts.idle(), this.#stillAndRefused()]);
+    await this.#ends.removed();
   }
 
   async #stillAndRefused(): Promise<void> {

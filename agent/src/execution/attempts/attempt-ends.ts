@@ -53,6 +53,8 @@ const joinWithinMs = 5;
 
 export class AttemptEnds {
   readonly #options: AttemptEndsOptions;
+  /** What is being removed from targets. None of these rejects. */
+  readonly #removals = new Set<Promise<void>>();
 
   constructor(options: AttemptEndsOptions) {
     this.#options = options;
@@ -209,12 +211,20 @@ export class AttemptEnds {
       );
     });
     this.#options.onSettled(removed);
-    removeFromTarget(attempt, this.#options).catch((error: unknown) => {
-      log.warn(
-        { err: error, step, epoch },
-        'temporary files of this attempt could not be removed from its target',
-      );
-    });
+    const removal = removeFromTarget(attempt, this.#options)
+      .catch((error: unknown) => {
+        log.warn(
+          { err: error, step, epoch },
+          'temporary files of this attempt could not be removed from its target',
+        );
+      })
+      .finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+  }
+
+  /** Resolves when nothing is being removed from a target. */
+  async removed(): Promise<void> {
+    while (this.#removals.size > 0) await Promise.all(this.#removals);
   }
 
   /** Drops what was prepared for an attempt that never began. */
