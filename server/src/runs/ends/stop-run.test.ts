@@ -256,5 +256,6 @@ test('a run past its timeout asks nobody about held steps, stops running steps, 
   ]);
   await t.settle(endOf(cleaning));
   expect(await statuses()).toEqual([...first, 'timed_out', 'cancelled', 'succeeded', ...third]);
+  expect((await t.steps(runId)).slice(6).map((step) => step.reason)).toEqual(Array(3).fill('run_timeout'));
   expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 9 });
 });

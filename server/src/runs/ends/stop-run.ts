@@ -14,6 +14,7 @@ import {
   type WaitingStep,
   waitingStepsOf,
 } from '../../store/runs/progress/progress-rows.ts';
+import { reasonsOfWaiting } from '../../store/runs/progress/progress-writes.ts';
 import type { RunLedger } from '../progress/run-ledger.ts';
 import { StepProgress } from '../progress/step-progress.ts';
 
@@ -112,7 +113,7 @@ async function stop(
     status,
   );
   const unbegun = idle.filter((target) => !begun.has(target.id));
-  await ledger.closeWaiting(runId, unbegun, { status });
+  await ledger.closeWaiting(runId, unbegun, { status, reason: reasonsOfWaiting[status] });
   for (const target of unbegun) ledger.changeTargetRun(target, target.firstFailure ?? status);
   for (const target of targetRuns) if (busy.has(target.id)) ledger.changeTargetRun(target, 'cancelling');
   await progress.writes.closeSuccessors();

@@ -360,9 +360,9 @@ export class RunLedger {
   async closeWaiting(
     runId: number,
     targetRuns: readonly Pick<TargetRunRow, 'id'>[],
-    end: { status: 'cancelled' | 'timed_out'; reason?: string; message?: string },
+    end: { status: 'cancelled' | 'timed_out'; reason: string | null; message?: string },
   ): Promise<void> {
-    const { status, reason = null, message = null } = end;
+    const { status, reason, message = null } = end;
     const entry = this.#entry(runId);
     const { row } = entry;
     const run = row.status === 'cancelling' ? { run: { status: row.status } } : {};

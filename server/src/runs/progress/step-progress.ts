@@ -11,6 +11,7 @@ import {
   type TargetRunRow,
   type WaitingStep,
 } from '../../store/runs/progress/progress-rows.ts';
+import { reasonsOfWaiting } from '../../store/runs/progress/progress-writes.ts';
 import { outcomeText, runError } from '../clean-text.ts';
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
 import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from './follow-step.ts';
@@ -219,7 +220,7 @@ export class StepProgress {
   ): RunStatus | undefined {
     const later = waiting.map((step) => ({ ...step, when: this.#rulesOf(step).when }));
     const course = cleanUp((target.firstFailure as StepEnd | null) ?? status, later, true);
-    for (const { step } of course.closed) this.writes.close(step, status, null);
+    for (const { step } of course.closed) this.writes.close(step, status, reasonsOfWaiting[status]);
     if (course.next !== undefined) {
       this.#ledger.setFirstFailure(target, course.firstFailure);
       this.writes.makeReady(course.next, true);

@@ -12,6 +12,7 @@ import {
   closeWaitingSteps,
   makeReady,
   type NextLease,
+  reasonsOfWaiting,
   reviveSkipped,
   type SettledStep,
   writeNextLeases,
@@ -168,12 +169,12 @@ export class StepWrites {
   close(step: WaitingStep, status: Closed, reason: string | null): void {
     this.#closed.push({ id: step.id, status, reason });
     this.#ledger.countStepEnds(step.jobRunId, status);
-    this.#ledger.noteStep(step.jobRunId, { id: step.id, status });
+    this.#ledger.noteStep(step.jobRunId, { id: step.id, status, reason });
   }
 
   /** Closes a step that was leased ahead of its turn, which can't come any more. Its agent will not begin it. */
   closeAhead(step: StepRow, status: Closed): void {
-    const reason = status === 'skipped' ? 'predecessor' : null;
+    const reason = reasonsOfWaiting[status];
     this.#closed.push({ id: step.id, status, reason });
     this.#ledger.countStepEnds(step.jobRunId, status);
     this.#ledger.noteStep(step.jobRunId, {
@@ -243,7 +244,7 @@ export class StepWrites {
     const closing = [...this.#closeAll].map(async ([status, targetRunIds]) => {
       for (const closed of await closeWaitingSteps(this.#tx, targetRunIds, { status, but })) {
         this.#ledger.countStepEnds(closed.jobRunId, status);
-        this.#ledger.noteStep(closed.jobRunId, { id: closed.id, status });
+        this.#ledger.noteStep(closed.jobRunId, { id: closed.id, status, reason: reasonsOfWaiting[status] });
       }
     });
     await Promise.all(closing);

@@ -105,6 +105,7 @@ test('a run past its timeout ends waiting steps and stops running ones; both hav
   expect((await t.steps(runId)).map((step) => step.status)).toEqual(Array(4).fill('timed_out'));
   const told = 'The run’s timeout of 60 s had passed.';
   expect((await t.steps(runId))[0]).toMatchObject({ reason: 'run_timeout', errorMessage: told });
+  expect((await t.steps(runId)).map((step) => step.reason)).toEqual(Array(4).fill('run_timeout'));
   expect(await t.run(runId)).toMatchObject({ status: 'timed_out', errorMessage: told });
 });
 

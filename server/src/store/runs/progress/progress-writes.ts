@@ -134,16 +134,23 @@ export async function returnUnbegun(
   return new Map(rows.map(({ id, status }) => [id, status]));
 }
 
+/** Why a step ends with this status that had not begun when its target run ended or was stopped. */
+export const reasonsOfWaiting = {
+  skipped: 'predecessor',
+  cancelled: null,
+  timed_out: 'run_timeout',
+} as const;
+
 /** Gives the status to all steps of these target runs that still wait, except `but`, and returns them. */
 export async function closeWaitingSteps(
   tx: Tx,
   targetRunIds: readonly number[],
-  { status, but }: { status: 'skipped' | 'cancelled' | 'timed_out'; but: readonly number[] },
+  { status, but }: { status: keyof typeof reasonsOfWaiting; but: readonly number[] },
 ): Promise<{ id: number; jobRunId: number }[]> {
   if (targetRunIds.length === 0) return [];
   return tx<{ id: number; jobRunId: number }[]>`
     update job_run_steps set status = ${status}, completed_at = clock_timestamp(),
-      reason = ${status === 'skipped' ? 'predecessor' : null}, output_state = 'complete'
+      reason = ${reasonsOfWaiting[status]}, output_state = 'complete'
     where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'ready')
       and id <> all(${but as number[]}::bigint[])
     returning id, job_run_id`;
