@@ -25,7 +25,12 @@ export async function purgeEndedRun(sql: Sql, runId: number, caller: Caller): Pr
       throw new MissingPermission(caller, 'runs.purge', `category “${run.category}”`);
     }
     if (!isRunEnded(run.status)) {
-      throw new AppError('conflict', `Run ${runId} is still ${run.status}: cancel it first, then purge it.`);
+      throw new AppError(
+        'conflict',
+        run.status === 'cancelling'
+          ? `Run ${runId} is being cancelled: wait for its end, or force the cancel, then purge it.`
+          : `Run ${runId} is still ${run.status}: cancel it first, then purge it.`,
+      );
     }
     await purgeRun(tx, runId);
     await recordAudit(tx, {

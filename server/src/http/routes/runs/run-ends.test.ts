@@ -148,6 +148,20 @@ describe('a purge', () => {
     expect(await rowsOf()).toEqual(before);
   });
 
+  test('of a run that is being cancelled says to wait or to force that, not to cancel it', async () => {
+    const runId = await t.start();
+    await t.claimOne();
+    expect((await t.request('DELETE', `runs/${runId}`)).status).toBe(202);
+    expect(await t.ask('DELETE', `runs/${runId}?purge=true`)).toMatchObject({
+      status: 409,
+      body: {
+        error: {
+          message: `Run ${runId} is being cancelled: wait for its end, or force the cancel, then purge it.`,
+        },
+      },
+    });
+  });
+
   test('requested several times at once is done once: one request succeeds, the others find nothing', async () => {
     const { runId } = await t.endedRun();
     const replies = await Promise.all(
