@@ -169,6 +169,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   }
 }
 
+/** Puts the parts together. Nothing is recovered or connected yet. */
 async function wire(
   options: AgentOptions,
   policy: CurrentPolicy,
@@ -179,7 +180,7 @@ async function wire(
   const { log, clock = systemClock } = options;
   const slots = () =>
     Math.min(options.slots ?? limits.defaultSlots, policy.rules.parallelism ?? limits.maxSlots);
-  const { installationId, segmentId } = identity;
+  const { installationId } = identity;
   const data = dataDirectory(options.dataDir);
   const monotonicMs = () => clock.monotonicMs();
   const deadline = new LeaseDeadline(clock);
@@ -189,27 +190,10 @@ async function wire(
     now: () => new Date(clock.wallMs()),
     onRefusal: (refusal) => refusals.note(refusal),
   });
-  const ownKeys = await OwnKeys.open({ data, identity, log });
-  const segmentKeys = await SegmentKeys.open({
+  const { ownKeys, segmentKeys, opener, secrets } = await openKeys(options, identity, {
     data,
-    identity,
-    log,
-    onRoster: (roster) => ownKeys.named(rosterMember(roster, identity.agentId)),
-  });
-  const opener = new CredentialOpener({
-    installationId,
-    segmentId,
+    guard,
     monotonicMs,
-    segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
-    policy: guard,
-    sources: new SourceReader({ policy: guard, monotonicMs, environment: options.environment ?? {} }),
-  });
-  const secrets = new RunSecrets({
-    installationId,
-    segmentId,
-    monotonicMs,
-    segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
-    newestKey: () => segmentKeys.newest(),
   });
   const winrmPolicy: WinrmPolicy = {
     allowUnverified: () =>
@@ -306,6 +290,38 @@ async function wire(
     log,
   });
   return { executor, holder, refusals };
+}
+
+/** Opens what the agent has keys for: its own keys and its segment's, and with these credentials and secret values. */
+async function openKeys(
+  { environment = {}, log }: Pick<AgentOptions, 'environment' | 'log'>,
+  identity: Identity,
+  { data, guard, monotonicMs }: { data: DataDirectory; guard: PolicyGuard; monotonicMs: () => number },
+): Promise<{ ownKeys: OwnKeys; segmentKeys: SegmentKeys; opener: CredentialOpener; secrets: RunSecrets }> {
+  const { installationId, segmentId } = identity;
+  const ownKeys = await OwnKeys.open({ data, identity, log });
+  const segmentKeys = await SegmentKeys.open({
+    data,
+    identity,
+    log,
+    onRoster: (roster) => ownKeys.named(rosterMember(roster, identity.agentId)),
+  });
+  const opener = new CredentialOpener({
+    installationId,
+    segmentId,
+    monotonicMs,
+    segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
+    policy: guard,
+    sources: new SourceReader({ policy: guard, monotonicMs, environment }),
+  });
+  const secrets = new RunSecrets({
+    installationId,
+    segmentId,
+    monotonicMs,
+    segmentPrivateKey: (generation) => segmentKeys.privateKey(generation),
+    newestKey: () => segmentKeys.newest(),
+  });
+  return { ownKeys, segmentKeys, opener, secrets };
 }
 
 function connect(
