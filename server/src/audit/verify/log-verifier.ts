@@ -126,7 +126,7 @@ export class LogVerifier {
       if (checkpoint.size <= this.#size) continue;
       this.#find(
         'truncated',
-        `The log ends after ${this.#size} rows. Checkpoint ${checkpoint.number} of ${checkpoint.sealedAt}, kept elsewhere, covers ${checkpoint.size}: the last ${checkpoint.size - this.#size} were cut off, or the whole database is from an earlier time.${this.#options.isExport ? ' Or it was exported before that checkpoint: export again, and compare.' : ''}`,
+        `The log ends after ${this.#size} rows. Checkpoint ${checkpoint.number} of ${checkpoint.sealedAt}, kept elsewhere, covers ${checkpoint.size}: ${checkpoint.size - this.#size === 1 ? 'the last one was' : `the last ${checkpoint.size - this.#size} were`} cut off, or the whole database is from an earlier time.${this.#options.isExport ? ' Or it was exported before that checkpoint: export again, and compare.' : ''}`,
       );
     }
   }

@@ -54,7 +54,7 @@ describe('a log that nobody touched', () => {
     await t.write('g');
     const verifier = await verify();
     expect(verifier.findings).toEqual([]);
-    expect(verifier.remarks).toEqual(['1 rows are not sealed yet and not protected.']);
+    expect(verifier.remarks).toEqual(['1 row is not sealed yet and not protected.']);
   });
 
   it('continues in another cluster after a dump and restore, whatever its transaction numbers', async () => {
@@ -262,7 +262,7 @@ describe('compared with a checkpoint that was kept elsewhere', () => {
     expect(await findings()).toEqual([]);
     const found = await findings(kept);
     expect(found).toMatchObject([{ kind: 'truncated' }]);
-    expect(found[0]?.message).toContain('the last 1 were cut off');
+    expect(found[0]?.message).toContain('the last one was cut off');
   });
 
   it('a database that was rolled back and written to again is found', async () => {

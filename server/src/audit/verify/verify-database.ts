@@ -57,7 +57,7 @@ async function checkUnsealed(sql: Sql, verifier: LogVerifier): Promise<void> {
     });
   if (count > missing.length)
     verifier.remarks.push(
-      `${count - missing.length} rows are not sealed yet and not protected${(oldestAgeS ?? 0) > maxUnsealedAgeS ? `; the oldest has waited for ${Math.round(oldestAgeS ?? 0)} s: no server is sealing` : ''}.`,
+      `${count - missing.length === 1 ? '1 row is' : `${count - missing.length} rows are`} not sealed yet and not protected${(oldestAgeS ?? 0) > maxUnsealedAgeS ? `; the oldest has waited for ${Math.round(oldestAgeS ?? 0)} s: no server is sealing` : ''}.`,
     );
 }
 

@@ -70,9 +70,7 @@ describe('an export of the whole log', () => {
     const verifier = await verifyLines(await exported(), [kept?.note ?? '']);
     expect(verifier.findings).toEqual([]);
     expect(verifier.rows).toBe(5);
-    expect(verifier.remarks).toEqual([
-      '1 rows were not sealed yet when they were exported: they are not proven.',
-    ]);
+    expect(verifier.remarks).toEqual(['1 row was not sealed yet when it was exported: it is not proven.']);
   });
 
   it('verifies after retention', async () => {

@@ -140,7 +140,9 @@ class ExportReader {
     if (!this.#hasEnded) verifier.find({ kind: 'truncated', message: 'The file is truncated.' });
     if (this.#unsealed > 0)
       verifier.remarks.push(
-        `${this.#unsealed} rows were not sealed yet when they were exported: they are not proven.`,
+        this.#unsealed === 1
+          ? '1 row was not sealed yet when it was exported: it is not proven.'
+          : `${this.#unsealed} rows were not sealed yet when they were exported: they are not proven.`,
       );
     if (!this.#isExcerpt) verifier.end();
     else
