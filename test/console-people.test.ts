@@ -190,6 +190,37 @@ test('who may see nothing of a place is told which permission shows more, and no
   expect(faults).toEqual([]);
 });
 
+test('what is granted on a category shows in the whole list of jobs, without a reload', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const category = await api.made<Made>('/api/v1/categories', { name: 'late' });
+  await makeJob('Greet much later', 'late');
+  const user = await makeUser('ruth');
+  const scope = { kind: 'segment', id: c.system.segmentId };
+  await api.made('/api/v1/grants', { userId: user.id, role: 'operator', scope });
+  const { page, faults } = await c.signedInAs('ruth');
+  await page.getByText('No jobs that you may see').waitFor();
+  await page.goto(`${c.url}/files`);
+  await page.getByText('No files that you may see').waitFor();
+  await page.clock.install();
+  await page.goto(`${c.url}/jobs`);
+  await page.getByText('No jobs that you may see').waitFor();
+  await api.made('/api/v1/grants', {
+    userId: user.id,
+    role: 'operator',
+    scope: { kind: 'category', id: category.id },
+  });
+  // Late enough for the page to ask again what its user may do, too early for it to read the categories again anyway.
+  await page.clock.fastForward(16_000);
+  await page.getByRole('link', { name: 'Greet much later' }).waitFor();
+  await page.getByRole('button', { name: /^Run/ }).waitFor();
+  await page
+    .getByRole('navigation', { name: 'Jobs by category' })
+    .getByText('late', { exact: true })
+    .waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('who makes a segment without the right to enroll agents there is not shown how to', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const user = await makeUser('mara');
