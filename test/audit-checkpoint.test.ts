@@ -66,7 +66,8 @@ test('an agent keeps the newest checkpoint, which proves that the database was r
   await rollBack(t, earlier);
   const { code, output } = await verify(t);
   expect(code).toBe(1);
-  expect(output).toContain(`covers ${size}: the last ${size - earlier} were cut off`);
+  const rows = size - earlier === 1 ? 'one was' : `${size - earlier} were`;
+  expect(output).toContain(`covers ${size}: the last ${rows} cut off`);
 
   await t.server.start();
   await t.agent.start();
