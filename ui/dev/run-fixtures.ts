@@ -167,6 +167,7 @@ function runOf(
     eventId: '100',
     mayRun: true,
     mayCancel: true,
+    mayPurge: true,
     selection: null,
     priority: 0,
     timeoutS: null,
