@@ -51,6 +51,7 @@ const accepted: [string, string][] = [
   ],
   [`Write-Output ${text} > "C:\\log\\${text}.txt"`, 'Write-Output ${OPS_1} > "C:\\log\\${OPS_1}.txt"'],
   [`# iex\nWrite-Output ${text} # iex`, '# iex\nWrite-Output ${OPS_1} # iex'],
+  [`iex \`\n; Write-Output ${text}`, 'iex `\n; Write-Output ${OPS_1}'],
   [
     `function Show($it) { Write-Output $it }\nShow ${text}`,
     'function Show($it) { Write-Output $it }\nShow ${OPS_1}',
@@ -134,9 +135,13 @@ const scripts = fc
  * Within a command, PowerShell ends an argument before a dot that white space follows (`GetMemberAccessOperator` of its
  * tokenizer). The other parser looks for a member's name on the next line, and so takes that line for a part of the
  * command. In the same way it looks there for what `-split` splits, which to a command is the name of a parameter, and
- * for what `!` negates, which to a command is an argument.
+ * for what `!` negates, which to a command is an argument. A continued line is white space to PowerShell, so that a
+ * semicolon at the beginning of the next line ends the command; the other parser takes it for an argument. A backtick
+ * right after a word continues no line but escapes its end, which becomes a part of the word (`ScanGenericToken`); the
+ * other parser ends the word there. In the same way `*"` begins a word with a string in it, where `<#` is text and not,
+ * as to the other parser, a comment.
  */
-const readsOtherwise = /[\w)\]}"']\.\s|(-split|!)\s*\n/;
+const readsOtherwise = /[\w)\]}"']\.\s|(-split|!)\s*\n|`\n\s*;|\S`\n|\S"[^"]*<#/;
 
 test('accepted placeholders become references that expand, and are not arguments of anything that runs them', () => {
   const numRuns = Number(process.env.SUBSTITUTION_RUNS ?? 8_000);
