@@ -206,7 +206,7 @@ test('a data directory that is named from where the agent is started has its who
   expect(await doctor.stdout).toContain(` ${root} can be written`);
 });
 
-test('doctor finds a server that does not answer, and status names the agent', async () => {
+test('doctor finds a server that does not answer, and one that refuses its agent', async () => {
   await using t = await setup();
   const { data } = t.directory;
   const well = run(['doctor', '--data', data.root]);
@@ -233,10 +233,31 @@ test('doctor finds a server that does not answer, and status names the agent', a
   const ill = run(['doctor', '--data', data.root]);
   expect(await ill.exited).toEqual([1, null]);
   expect(await ill.stdout).toMatch(/FAIL .* refused the connection/);
-  const status = run(['status', '--data', data.root]);
-  expect(await status.exited).toEqual([0, null]);
-  expect(await status.stdout).toMatch(/agent +agent-one \(id 7\)/);
-  expect(await status.stdout).toMatch(/running +no/);
+});
+
+test('the exit code of status tells an agent that runs from one that is stopped, not enrolled, or can’t be read', async () => {
+  await using t = await setup();
+  const { data } = t.directory;
+  const status = async () => {
+    const asked = run(['status', '--data', data.root]);
+    return { exit: (await asked.exited)[0], said: (await asked.stdout) + (await asked.stderr) };
+  };
+  expect(await status()).toEqual({
+    exit: 3,
+    said: expect.stringMatching(/agent +agent-one \(id 7\)[\s\S]*running +no/),
+  });
+  const agent = run(['run', '--data', data.root]);
+  await t.server.nextSession();
+  expect(await status()).toEqual({
+    exit: 0,
+    said: expect.stringMatching(new RegExp(`running +yes, process ${agent.child.pid}\n`)),
+  });
+  agent.child.kill('SIGTERM');
+  await agent.exited;
+  await writeFile(data.identity, 'not what enrollment wrote');
+  expect(await status()).toEqual({ exit: 1, said: expect.stringContaining('identity.json is damaged') });
+  await rm(data.identity);
+  expect(await status()).toEqual({ exit: 4, said: expect.stringContaining('Not enrolled') });
 });
 
 test('a stopped agent is told that its server has another address, and connects there with the keys it has', async () => {

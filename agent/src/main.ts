@@ -32,8 +32,16 @@ import { agentCommand, fromHere, typedCommand } from './typed-command.ts';
 import { agentVersion } from './version.ts';
 import { visible, visibleText } from './visible.ts';
 
-/** Wrong usage also exits with 1, as commander does. 78 (EX_CONFIG of sysexits) asks a supervisor not to restart. */
-const exitCodes = { failed: 1, quarantined: 78 } as const;
+/**
+ * Wrong usage also exits with 1, as commander does. 78 (EX_CONFIG of sysexits) asks a supervisor not to restart. 3 and 4
+ * are only of `status`, as of that of any service: it does not run, and nobody can tell.
+ */
+const exitCodes = { failed: 1, notRunning: 3, notEnrolled: 4, quarantined: 78 } as const;
+const statusCodes = {
+  running: 0,
+  stopped: exitCodes.notRunning,
+  notEnrolled: exitCodes.notEnrolled,
+} as const;
 const drainGraceMs = 30_000;
 
 const config = readConfig();
@@ -166,10 +174,12 @@ function buildProgram(config: Config, log: Logger): Command {
     });
   program
     .command('status')
-    .description('show what this agent is and whether it runs')
+    .description('show what this agent is and whether it runs, which its exit code says too')
     .option(...dataOption)
     .action(async (options: { data: string }) => {
-      process.stdout.write(`${(await describeStatus(options.data)).join('\n')}\n`);
+      const { state, lines } = await describeStatus(options.data);
+      process.stdout.write(`${lines.join('\n')}\n`);
+      process.exitCode = statusCodes[state];
     });
   program
     .command('doctor')

@@ -59,17 +59,22 @@ export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGene
   if (refusal !== undefined) yield { ok: false, ...explainRefusal(refusal) };
 }
 
-/** Describes what an agent is and does, in lines of text. */
-export async function describeStatus(dataDir: string): Promise<string[]> {
+export interface Status {
+  state: 'running' | 'stopped' | 'notEnrolled';
+  /** What the agent is and does. */
+  lines: string[];
+}
+
+export async function describeStatus(dataDir: string): Promise<Status> {
   const data = dataDirectory(dataDir);
   const identity = await readPublicIdentity(data);
-  if (identity === undefined)
-    return [
-      `Not enrolled: ${data.identity} does not exist. Run "${agentCommand()} enroll", or name the right directory with --data.`,
-    ];
+  if (identity === undefined) {
+    const line = `Not enrolled: ${data.identity} does not exist. Run "${agentCommand()} enroll", or name the right directory with --data.`;
+    return { state: 'notEnrolled', lines: [line] };
+  }
   const holder = await lockHolder(data.lock);
   const journal = await readIfExists(data.journal);
-  return [
+  const lines = [
     `agent      ${identity.agentName} (id ${identity.agentId})`,
     `segment    ${identity.segmentName} (id ${identity.segmentId})`,
     `server     ${identity.server}`,
@@ -81,6 +86,7 @@ export async function describeStatus(dataDir: string): Promise<string[]> {
     ...(await describeAuditCheckpoint(data)),
     ...(await describeRefusals(data)),
   ];
+  return { state: holder === undefined ? 'stopped' : 'running', lines };
 }
 
 function attempts(count: number): string {
