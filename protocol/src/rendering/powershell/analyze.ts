@@ -168,9 +168,9 @@ class PowershellAnalysis {
         if (item.kind === 'hole' && item.where === 'bare') this.#verdicts.refuse(item, 'printed');
     }
     const parts = commandsOf(statement);
-    const commands = parts.map((part) =>
+    const commands = parts.map((part, index) =>
       runsOf(part)
-        .map((run, at) => this.#run(run, within === '@{' && at === 0))
+        .map((run, at) => this.#run(run, within === '@{' && index === 0 && at === 0))
         .at(-1),
     );
     const last = commands.findLastIndex((known) => known?.interpreter !== undefined);
