@@ -138,10 +138,10 @@ const scripts = fc
  * for what `!` negates, which to a command is an argument. A continued line is white space to PowerShell, so that a
  * semicolon at the beginning of the next line ends the command; the other parser takes it for an argument. A backtick
  * right after a word continues no line but escapes its end, which becomes a part of the word (`ScanGenericToken`); the
- * other parser ends the word there. In the same way `*"` begins a word with a string in it, where `<#` is text and not,
- * as to the other parser, a comment.
+ * other parser ends the word there. In a string `<#` is text; to the other parser it may be a comment, after a backtick
+ * for example.
  */
-const readsOtherwise = /[\w)\]}"']\.\s|(-split|!)\s*\n|`\n\s*;|\S`\n|\S"[^"]*<#/;
+const readsOtherwise = /[\w)\]}"']\.\s|(-split|!)\s*\n|`\n\s*;|\S`\n|"[^"]*<#/;
 
 test('accepted placeholders become references that expand, and are not arguments of anything that runs them', () => {
   const numRuns = Number(process.env.SUBSTITUTION_RUNS ?? 8_000);
