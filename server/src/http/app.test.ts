@@ -189,9 +189,11 @@ describe('bodies', () => {
       400,
     );
     expect(notUtf8.message).toBe('The request body is not UTF-8.');
+    expect(notUtf8.details).toMatchObject([{ path: '', allowed: 'UTF-8 (RFC 3629)' }]);
     const deep = `${'['.repeat(65)}${']'.repeat(65)}`;
     const nested = await refusal(await t.request('POST', '/api/v1/echo', { token: author, body: deep }), 400);
     expect(nested.message).toContain('nested deeper than 64');
+    expect(nested.details).toMatchObject([{ path: '', allowed: expect.stringContaining('64') }]);
     const withNul = await t.request('POST', '/api/v1/echo', { token: author, json: { name: 'a\0b' } });
     expect((await refusal(withNul, 400)).details?.[0]?.path).toBe('name');
   });
@@ -252,6 +254,17 @@ describe('paths and queries', () => {
     expect((await refusal(twice, 400)).details?.[0]?.path).toBe('query.limit');
     const proto = await t.request('GET', '/api/v1/things/1?__proto__=5', { token: viewer });
     await refusal(proto, 400);
+    for (const query of ['=5', 'limit=5&=', '%3D=5&=x=y']) {
+      const nameless = await t.request('GET', `/api/v1/things/1?${query}`, { token: viewer });
+      expect((await refusal(nameless, 400)).details).toContainEqual({
+        path: 'query',
+        message: 'Has a value without a name.',
+        allowed: 'name=value',
+      });
+    }
+    // Nothing is given by these.
+    for (const query of ['', '&', 'limit=5&&', 'limit=5&'])
+      expect((await t.request('GET', `/api/v1/things/1?${query}`, { token: viewer })).status).toBe(200);
   });
 
   test('mistakes in path, query and body are reported together', async () => {

@@ -377,6 +377,9 @@ function readQuery(context: Context, problems: ErrorDetail[]): Record<string, st
       problems.push({ path: `query.${name}`, message: 'Is given more than once.', allowed: 'one value' });
     else once[name] = values[0] ?? '';
   }
+  // Hono leaves out a value without a name.
+  if (/^\?=|&=/.test(new URL(context.req.url).search))
+    problems.push({ path: 'query', message: 'Has a value without a name.', allowed: 'name=value' });
   return once;
 }
 

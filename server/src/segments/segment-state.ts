@@ -89,12 +89,20 @@ export async function storeWrap(tx: Tx, wrap: PeerWrap): Promise<boolean> {
 
 const wrapBytes = 1 + 32 + 32 + 16;
 
-/** @throws {AppError} `invalid`. */
-export function requireWrap(wrapped: string): void {
+/**
+ * `path`: where the request has it.
+ * @throws {AppError} `invalid`.
+ */
+export function requireWrap(wrapped: string, path = 'wrapped'): void {
   try {
-    decodeBase64(wrapped, wrapBytes, 'wrapped');
+    decodeBase64(wrapped, wrapBytes, path);
   } catch (cause) {
     const message = `A wrapped segment key is base64 of ${wrapBytes} bytes.`;
-    throw new AppError('invalid', message, { cause, details: [{ path: 'wrapped', message }] });
+    throw new AppError('invalid', message, { cause, details: [{ path, message }] });
   }
+}
+
+/** @throws {AppError} `invalid`, for the first of `wraps` that is none. */
+export function requireWraps(wraps: readonly { wrapped: string }[]): void {
+  for (const [at, { wrapped }] of wraps.entries()) requireWrap(wrapped, `wraps[${at}].wrapped`);
 }

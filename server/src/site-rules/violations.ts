@@ -27,6 +27,8 @@ interface Deps {
 interface PageQuery {
   limit?: number;
   cursor?: string;
+  /** Where the request has the cursor; in its query by default. */
+  cursorField?: string;
 }
 
 /** @throws {AppError} `not_found`. */
@@ -45,12 +47,12 @@ export async function violationsOf(
 export async function findViolations(
   { sql, masterKey }: Deps,
   rule: SiteRuleText,
-  { limit = limits.defaultPageItems, cursor }: PageQuery,
+  { limit = limits.defaultPageItems, cursor, cursorField }: PageQuery,
   reaches: readonly Reach[],
 ): Promise<SiteRuleViolationPage> {
   const compiled = compileSiteRule(rule);
   const page: SiteRuleViolationPage = { items: [], looked: 0, inScope: 0, nextCursor: null };
-  let after = cursor === undefined ? 0 : decodeCursor(cursor, ['number'] as const)[0];
+  let after = cursor === undefined ? 0 : decodeCursor(cursor, ['number'] as const, cursorField)[0];
   while (page.looked < limits.maxJobsLookedAt) {
     const jobs = await jobsToHold(sql, { after, limit: portion }, reaches);
     for (const job of jobs) {

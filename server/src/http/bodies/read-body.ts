@@ -147,8 +147,11 @@ async function parseJson(bytes: Uint8Array, takesYaml: boolean): Promise<unknown
   const shape = await jsonShape(text, maxDepth);
   if (text.length > longText) await setImmediate();
   if (shape === 'sound') return value;
-  if (shape === 'too_deep')
-    throw new AppError('invalid', `The request body is nested deeper than ${maxDepth} levels.`);
+  if (shape === 'too_deep') {
+    const message = `The request body is nested deeper than ${maxDepth} levels.`;
+    const allowed = `at most ${maxDepth} levels of objects and lists`;
+    throw new AppError('invalid', message, { details: [{ path: '', message, allowed }] });
+  }
   const read = readJsonValue(text);
   const details = 'problems' in read ? read.problems : [];
   throw new AppError('invalid', `The request body is ambiguous: ${details[0]?.message ?? ''}`, { details });
@@ -172,6 +175,7 @@ function decodeText(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new AppError('invalid', 'The request body is not UTF-8.');
+    const message = 'The request body is not UTF-8.';
+    throw new AppError('invalid', message, { details: [{ path: '', message, allowed: 'UTF-8 (RFC 3629)' }] });
   }
 }

@@ -26,7 +26,7 @@ import { type Tx, violatedConstraint } from '../../store/database/connection.ts'
 import { inTransaction } from '../../store/database/transaction.ts';
 import type { AgentDeps } from '../agents/disable-agent.ts';
 import { publishRoster } from '../publish-roster.ts';
-import { requireWrap } from '../segment-state.ts';
+import { requireWraps } from '../segment-state.ts';
 
 /**
  * Takes keys that an agent has made. The same keys again change nothing. If the agent has replaced its keys too often
@@ -39,7 +39,7 @@ export async function takeNewKeys(
   agentId: number,
   offer: Omit<AgentMessageOf<'new_keys'>, 'type'>,
 ): Promise<void> {
-  for (const { wrapped } of offer.wraps) requireWrap(wrapped);
+  requireWraps(offer.wraps);
   const change = {
     agentId,
     signingKey: Buffer.from(decodeBase64(offer.signingKey, publicKeyBytes, 'signingKey')),

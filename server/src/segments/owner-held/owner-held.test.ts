@@ -263,6 +263,13 @@ test('agents are asked once to wrap for the recovery key, and the recovered key 
   expect(await give(agentId)).toEqual({ stored: [] });
   await expect(give(b.enrolled.agentId, 2)).rejects.toThrow('no generation 2');
   await expect(give(999_999)).rejects.toThrow('not active in this segment');
+  const wraps = [
+    { generation: 1, wrapped },
+    { generation: 2, wrapped: 'AAAA' },
+  ];
+  await expect(
+    giveRecovered(t.sql, segment.id, { agentId: b.enrolled.agentId, wraps }, t.caller),
+  ).rejects.toMatchObject({ code: 'invalid', details: [{ path: 'wraps[1].wrapped' }] });
   // With another recovery key, what was wrapped for the previous one is useless.
   const other = encodeBase64((await generateEncryptionKeyPair()).publicKey);
   await take(segment, root, { ...roster, number: 2, recoveryKey: other });

@@ -11,7 +11,7 @@ import { findSegment, listSegmentKeys, notifySegmentChanged } from '../../store/
 import type { Queryable, Sql, Tx } from '../../store/database/connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { segmentFor } from '../segment-for.ts';
-import { requireWrap } from '../segment-state.ts';
+import { requireWrap, requireWraps } from '../segment-state.ts';
 
 /**
  * Stores the segment key that an agent has wrapped for the recovery key. Each agent that has the key does so: nobody can
@@ -68,7 +68,7 @@ export async function giveRecovered(
   caller: Caller,
 ): Promise<{ stored: number[] }> {
   await segmentFor(sql, segmentId, 'agents.manage', caller);
-  for (const { wrapped } of request.wraps) requireWrap(wrapped);
+  requireWraps(request.wraps);
   return inTransaction(sql, async (tx) => {
     const agent = await findAgent(tx, request.agentId);
     if (agent?.segmentId !== segmentId || agent.state !== 'active') {

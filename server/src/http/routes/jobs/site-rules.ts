@@ -145,7 +145,12 @@ function violationRoutes(deps: SiteRuleRouteDeps): RouteSpec[] {
       handle: async ({ body, principal }) => {
         const { rule: asked, ...page } = body;
         const rule = await readSiteRule(deps.sql, asked, 'rule.');
-        return findViolations(deps, rule, page, principal.authority.reach('read'));
+        return findViolations(
+          deps,
+          rule,
+          { ...page, cursorField: 'cursor' },
+          principal.authority.reach('read'),
+        );
       },
     }),
   ];
