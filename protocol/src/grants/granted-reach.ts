@@ -34,7 +34,7 @@ async function grantedPlace({ jumps, ...place }: LeaseTarget): Promise<Reach['ta
     target: jump.target,
     credential: await grantedCredential(jump.credential),
   }));
-  return { ...place, jumps: await Promise.all(way) } as Reach['target'];
+  return { ...place, jumps: await Promise.all(way) };
 }
 
 async function grantedCredential({

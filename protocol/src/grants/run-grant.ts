@@ -1,7 +1,8 @@
 // What a signer allows one run to do: which version of which job, with which values, on which targets as they are
 // reached now, by which agents, until when. Each target has its own statement, so that a lease contains no target but
 // its own.
-import { type Static, Type } from 'typebox';
+import { type Static, type TSchema, Type } from 'typebox';
+import type { LeaseJump, LeaseTarget } from '../agent/lease.ts';
 import { Closed, Id } from '../api/schema-parts.ts';
 import { limits } from '../limits.ts';
 
@@ -34,12 +35,42 @@ const GrantedCredentialSchema = Closed({
   kind: Type.String({ maxLength: 64 }),
   sha256: Sha256,
 });
+/** Each field of a target in a lease is signed; their values are checked where the lease itself is. */
+const place = {
+  id: Id,
+  name: Type.String(),
+  host: Type.String(),
+  port: Type.Integer(),
+  hostKeys: Type.Optional(Type.Array(Type.String())),
+  hostAuthorities: Type.Optional(Type.Array(Type.Object({ key: Type.String(), hosts: Type.String() }))),
+  revokedHostKeys: Type.Optional(Type.Array(Type.String())),
+  username: Type.Optional(Type.String()),
+  connectTimeoutS: Type.Optional(Type.Integer()),
+  keepaliveIntervalS: Type.Optional(Type.Integer()),
+  algorithms: Type.Optional(Type.String()),
+  maxConnections: Type.Optional(Type.Integer()),
+} satisfies Record<keyof LeaseJump['target'], TSchema>;
+const grantedTarget = {
+  ...place,
+  jumps: Type.Optional(
+    Type.Array(Type.Object({ target: Type.Object(place), credential: GrantedCredentialSchema })),
+  ),
+  winrm: Type.Optional(
+    Type.Object({
+      transport: Type.String(),
+      authentication: Type.String(),
+      certificateCheck: Type.String(),
+      principal: Type.Optional(Type.String()),
+      ca: Type.Optional(Type.String()),
+    }),
+  ),
+} satisfies Record<keyof LeaseTarget, TSchema>;
 /** How some steps reach their target, and with which credential. */
 const GrantedReachSchema = Closed({
   /** Numbers of the steps. */
   steps: Type.Array(Type.Integer({ minimum: 1, maximum: limits.maxStepsPerJob }), { minItems: 1 }),
-  /** As in a lease, with SHA-256 instead of sealed parts. */
-  target: Type.Object({ id: Id, name: Type.String(), host: Type.String(), port: Type.Integer() }),
+  /** As in a lease, with SHA-256 instead of sealed parts. Open, because what is added to leases later is signed too. */
+  target: Type.Object(grantedTarget),
   credential: GrantedCredentialSchema,
   /** Credential of the user that the command runs as, if that isn't the login user. */
   runAs: Type.Optional(GrantedCredentialSchema),

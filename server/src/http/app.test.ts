@@ -382,7 +382,10 @@ test('an answer that differs from the description of its route is an error if re
       handle,
     });
   const json = { status: 200, schema: Type.Object({ id: Type.Integer() }) } as const;
+  const open = { status: 200, schema: Type.Object({}, { additionalProperties: true }) } as const;
   const app = await setupApp(() => [
+    answering('unnamed', json, () => ({ id: 1, name: 'one' })),
+    answering('open', open, () => ({ id: 1, name: 'one' })),
     answering('value', json, () => ({ id: '1' })),
     answering('own-answer', json, () => Response.json({ id: '1' })),
     answering('status', json, () => Response.json({ id: 1 }, { status: 201 })),
@@ -395,9 +398,21 @@ test('an answer that differs from the description of its route is an error if re
   ]);
   try {
     const statuses: Record<string, number> = {};
-    for (const path of ['value', 'own-answer', 'status', 'type', 'body', 'refusal', 'well'])
+    for (const path of [
+      'unnamed',
+      'open',
+      'value',
+      'own-answer',
+      'status',
+      'type',
+      'body',
+      'refusal',
+      'well',
+    ])
       statuses[path] = (await app.request('GET', `/api/v1/${path}`)).status;
     expect(statuses).toEqual({
+      unnamed: 500,
+      open: 200,
       value: 500,
       'own-answer': 500,
       status: 500,

@@ -1,6 +1,6 @@
 // Describes what a grant allows to the person who is asked to sign it: all of it, and nothing that a terminal could
 // take for a command. The server that wrote the draft may be hostile.
-import type { JobDefinition, LeaseTarget } from '@opsconductor/protocol';
+import type { JobDefinition } from '@opsconductor/protocol';
 import type { GrantDraft, GrantedTarget } from '@opsconductor/protocol/grants';
 import { stringify } from 'yaml';
 import { visible } from '../../visible.ts';
@@ -35,7 +35,7 @@ function describeTarget({ segment, segmentId, agentId, os, labels, reaches }: Gr
   const agent = agentId === undefined ? 'any agent' : `agent ${agentId} alone`;
   const named = reaches[0]?.target.name ?? '';
   const ways = reaches.map(({ target, steps, ...opens }) => {
-    const { id: _, name, ...place } = target as LeaseTarget;
+    const { id: _, name, ...place } = target;
     return reaches.length === 1
       ? yamlLines({ ...place, ...opens })
       : [`steps ${steps.join(', ')}:`, ...yamlLines({ name, ...place, ...opens })];

@@ -6,7 +6,7 @@ import { notFound } from '../../../errors.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
 const tag = 'schemas';
-const JsonSchemaReply = Type.Object({}, { description: 'JSON Schema 2020-12' });
+const JsonSchemaReply = Type.Object({}, { description: 'JSON Schema 2020-12', additionalProperties: true });
 
 export function schemaRoutes(): RouteSpec[] {
   const job = jobJsonSchema();

@@ -10,6 +10,7 @@ import { decisionRoutes } from './decisions.ts';
 import { queueRoutes } from './queue.ts';
 import { runEndRoutes } from './run-ends.ts';
 import { type RunEventsDeps, runEventRoutes } from './run-events.ts';
+import { runPreparationRoutes } from './run-preparation.ts';
 import { runStartRoutes } from './run-starts.ts';
 import { runRoutes } from './runs.ts';
 import { sshConnectionRoutes } from './ssh-connections.ts';
@@ -45,6 +46,7 @@ export async function setupRunsApp(options: { keepAliveMs?: number } = {}): Prom
       };
       return [
         ...decisionRoutes({ sql, publish }),
+        ...runPreparationRoutes({ sql, masterKey, identity }),
         ...runStartRoutes({ sql, masterKey, identity, keys, publish, events }),
         ...runEndRoutes({ sql, publish }),
         ...runRoutes({ sql, masterKey }),
