@@ -321,6 +321,49 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   expect(faults).toEqual([]);
 });
 
+test('of a deleted job, what its runs have done can be read until the last of them is purged', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const job = await jobOf('Sweep', [{ name: 'sweep', command: 'echo by hand' }]);
+  const run = { targetIds: [c.system.targetId] };
+  const { id } = await c.system.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, run);
+  await c.system.api.runEnds(id);
+  await saveVersion(job, [{ name: 'sweep', command: 'echo by broom' }], 1);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/${job.id}`);
+  await page.getByRole('button', { name: 'Delete…' }).waitFor();
+  expect((await c.system.api.send('DELETE', `/api/v1/jobs/${job.id}`)).status).toBe(204);
+
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.getByText(`run ${id}, of a deleted job`).waitFor();
+  await page.locator('.meta').getByRole('link', { name: '1', exact: true }).click();
+  await page.getByRole('region', { name: 'Definition of version 1' }).getByText('echo by hand').waitFor();
+  await page.getByText(/^Deleted .+ by .+\./).waitFor();
+  await page.getByRole('heading', { name: 'Sweep', level: 1 }).waitFor();
+  expect(await page.title()).toBe('Sweep (deleted) · OpsConductor');
+  await page.getByRole('link', { name: 'Compare with 2' }).click();
+  await page.getByText('echo by broom').first().waitFor();
+  const parts = page.getByRole('navigation', { name: 'Parts of the job' });
+  await parts.getByRole('link', { name: 'Versions' }).click();
+  await page.getByRole('link', { name: 'Version 2', exact: true }).waitFor();
+  await parts.getByRole('link', { name: 'History' }).click();
+  await page.getByRole('region', { name: 'History' }).getByText('Saved version 2').waitFor();
+  await parts.getByRole('link', { name: 'Definition' }).click();
+  await page.getByRole('region', { name: 'Definition of version 2, the last' }).waitFor();
+  expect(await page.getByRole('button', { name: /^(Roll back|Name|Run|Move|Delete)/ }).count()).toBe(0);
+
+  await page.getByRole('link', { name: 'Its runs' }).click();
+  await page
+    .getByRole('link', { name: /^Sweep/ })
+    .first()
+    .waitFor();
+  expect((await c.system.api.send('DELETE', `/api/v1/runs/${id}?purge=true`)).status).toBe(204);
+  await page.goto(`${c.url}/jobs/${job.id}/versions/1`);
+  await page.getByRole('heading', { name: `There is no job ${job.id}` }).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('a run shows what it was given and what its steps hand on; a secret is in no part of it', async ({
   skip,
 }) => {
