@@ -1,5 +1,6 @@
 // Segments, agents and enrollment tokens in the console.
 import type { EnrollmentTokenReply } from '@opsconductor/protocol';
+import { encodeBase64, generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
 
@@ -50,6 +51,35 @@ test('a segment that has nothing is deleted once confirmed, and is kept while so
   await dialog.getByRole('button', { name: 'Delete mistyped' }).click();
   await page.getByRole('region', { name: 'Segment mistyped' }).waitFor({ state: 'detached' });
   expect((await api.get(`/api/v1/segments/${segmentId}`)).status).toBe(404);
+  expect(faults).toEqual([]);
+});
+
+test('whether an owner-held segment could be recovered is told beside it, with what its owner does', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const ownerRoot = encodeBase64((await generateSigningKeyPair()).publicKey);
+  const made = await c.system.api.made<{ id: number }>('/api/v1/segments', { name: 'vault', ownerRoot });
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('region', { name: 'Segment dmz' }).waitFor();
+  expect(await page.getByRole('button', { name: 'Recovery of dmz' }).count()).toBe(0);
+  await page.getByRole('button', { name: 'Recovery of vault' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Recovery of vault' });
+  await dialog.getByText('It has no recovery key.').waitFor();
+  await dialog.getByText('key make vault-recovery.key --purpose recovery').waitFor();
+  expect(await dialog.getByText('When all of its agents are lost').count()).toBe(0);
+
+  // Named in the roster meanwhile: the open dialog says so.
+  const key = { recoveryKey: encodeBase64(new Uint8Array(32)) };
+  await c.system.sql`update segments set ${c.system.sql(key)} where id = ${made.id}`;
+  await dialog.getByText('It has a recovery key, but no segment key yet.').waitFor();
+  await dialog.getByText('When all of its agents are lost').click();
+  await dialog.getByText(/recovery use vault --agent NEW-AGENT/).waitFor();
+  await page.keyboard.press('Escape');
+  await eventually(() =>
+    page.getByRole('button', { name: 'Recovery of vault' }).evaluate((one) => one.matches(':focus')),
+  ).toBe(true);
   expect(faults).toEqual([]);
 });
 

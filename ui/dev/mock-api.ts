@@ -127,6 +127,8 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       ? fail(response, 404, 'not_found', 'Agent not found.')
       : json(response, 200, detail);
   }
+  if (/^GET \/segments\/\d+\/recovery$/.test(route))
+    return json(response, 200, { recoveryKey: 'bW9jaw==', wraps: [{ generation: 1, wrapped: 'bW9jaw==' }] });
   const segmentRoute = /^\/segments\/(\d+)(\/unknown-after)?$/.exec(path);
   if (segmentRoute !== null) {
     const segment = segmentsOf(scenario).find(({ id }) => id === Number(segmentRoute[1]));

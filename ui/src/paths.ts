@@ -242,6 +242,7 @@ export const apiPaths = {
   unknownAfter: (segmentId: number) => `${root}/segments/${segmentId}/unknown-after`,
   enrollmentTokens: (segmentId: number) => `${root}/segments/${segmentId}/enrollment-tokens`,
   enrollmentToken: (segmentId: number, id: number) => `${root}/segments/${segmentId}/enrollment-tokens/${id}`,
+  segmentRecovery: (segmentId: number) => `${root}/segments/${segmentId}/recovery`,
   sealingKey: (segmentId: number) => `${root}/segments/${segmentId}/sealing-key`,
   agents: (query: Query = {}) => withQuery(`${root}/agents`, query),
   agent: (id: number) => `${root}/agents/${id}`,

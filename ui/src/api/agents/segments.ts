@@ -5,6 +5,7 @@ import type {
   SealingKey,
   Segment,
   SegmentQuery,
+  SegmentRecovery,
   SegmentSettings,
 } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
@@ -68,6 +69,11 @@ export function putSegmentSettings(
 
 export function putUnknownAfter(id: number, unknownAfter: number): Promise<Segment> {
   return request('PUT', apiPaths.unknownAfter(id), { body: { unknownAfter } });
+}
+
+/** Returns what is kept for the recovery key of a segment whose root its owner holds. */
+export function fetchRecovery(segmentId: number, signal?: AbortSignal): Promise<SegmentRecovery> {
+  return request('GET', apiPaths.segmentRecovery(segmentId), { signal });
 }
 
 export function createEnrollmentToken(segmentId: number): Promise<EnrollmentTokenReply> {

@@ -2,6 +2,7 @@
 import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { longDuration } from '../../format/duration.ts';
 import { byteSize, count, counted, listed } from '../../format/quantity.ts';
+import { isKeyMissing } from './recovery-words.ts';
 
 export interface Words {
   /** The status whose shape and color it gets. */
@@ -130,6 +131,7 @@ export function consequencesOf(
     ...misunderstood,
     ...lostRosterOf(segment, agents, server),
     ...toSignOf(segment, server),
+    ...missingKeyOf(segment, agents),
     ...rotationsOf(segment, agents),
   ];
 }
@@ -208,6 +210,17 @@ function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
       lead: 'Its owner must sign the next roster.',
       text: `It waits for ${waits.join(', ')}.${compare} On the owner’s machine:`,
       command: `node scripts/opsconductor.mjs segment roster sign ${name}${options} --key ROOT-KEY --server ${server}`,
+    },
+  ];
+}
+
+function missingKeyOf(segment: Segment, agents: readonly Agent[]): Consequence[] {
+  if (!isKeyMissing(segment, agents)) return [];
+  return [
+    {
+      look: 'held',
+      lead: 'None of its connected agents has the segment key.',
+      text: 'Nothing can run here until an agent that has it connects, or its owner gives it back with the recovery key.',
     },
   ];
 }
