@@ -46,7 +46,7 @@ describe('the state of a recovery', () => {
   it('that is complete asks for a proof, as the server can’t know whether the wraps open', () => {
     expect(stateOf('key', [1, 1, 2])).toMatchObject({
       look: 'succeeded',
-      lead: 'All 2 generations of the segment key are wrapped.',
+      lead: 'All 2 generations of the segment key are wrapped for the recovery key.',
       commands: [
         'node scripts/opsconductor.mjs recovery prove dmz --key ROOT-KEY --server https://ops.example.com --recovery RECOVERY-KEY',
       ],

@@ -43,13 +43,13 @@ export function recoveryState(
       text: 'No agent has wrapped it for the recovery key. Each agent that has it does so when it next connects to the server.',
       commands: [],
     };
+  const isOne = keyGeneration === 1;
   return {
     look: 'succeeded',
-    lead:
-      keyGeneration === 1
-        ? 'The segment key is wrapped.'
-        : `All ${keyGeneration} generations of the segment key are wrapped.`,
-    text: 'Whether they open, only the recovery key can tell. On the owner’s machine, prove it now, after each new generation, and whenever you check your backups:',
+    lead: isOne
+      ? 'The segment key is wrapped for the recovery key.'
+      : `All ${keyGeneration} generations of the segment key are wrapped for the recovery key.`,
+    text: `Whether ${isOne ? 'it opens' : 'they open'}, only the recovery key can tell. On the owner’s machine, prove it now, after each new generation, and whenever you check your backups:`,
     commands: [`${program} recovery prove ${name} ${at} --recovery RECOVERY-KEY`],
   };
 }
