@@ -109,6 +109,36 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   expect(faults).toEqual([]);
 });
 
+test('credentials that expire soon are counted in the head, and listed by their day; others say theirs', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, segmentId } = c.system;
+  const dayIn = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
+  const days = { 'aged soon': 20, 'aged sooner': 3, 'aged later': 300 };
+  for (const [name, inDays] of Object.entries(days)) {
+    const id = await storeCredential(api, segmentId, name, passwordSecret('deploy', 'correct horse'));
+    expect((await api.put(`/api/v1/credentials/${id}`, { expiresOn: dayIn(inDays) })).status).toBe(200);
+  }
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/credentials`);
+  await page.getByText(`expires ${dayIn(300)}`, { exact: true }).waitFor();
+  await page.getByRole('link', { name: /2 expire within 30 days$/ }).click();
+  await page.getByRole('button', { name: 'Edit aged sooner' }).waitFor();
+  await eventually(() => page.locator('tbody .named b').allTextContents()).toEqual(
+    expect.not.arrayContaining(['aged later']),
+  );
+  const listed = await page.locator('tbody .named b').allTextContents();
+  expect(listed.filter((name) => name.startsWith('aged'))).toEqual(['aged sooner', 'aged soon']);
+  // The address keeps the filter, and a search among them keeps it, too.
+  await page.reload();
+  await page.getByRole('button', { name: 'Edit aged soon', exact: true }).waitFor();
+  expect(await page.getByRole('button', { name: 'Edit aged later' }).count()).toBe(0);
+  await page.getByRole('link', { name: 'Show all' }).click();
+  await page.getByRole('button', { name: 'Edit aged later' }).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('before a credential is deleted it is said who gives it, and which jobs fail without it', async ({
   skip,
 }) => {

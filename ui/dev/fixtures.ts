@@ -188,7 +188,7 @@ export const credentials: Credential[] = [
   targetCount: targetCount as number,
   createdAt: ago((at + 1) * 5 * 24 * hour),
   createdBy: 'admin',
-  expiresOn: null,
+  expiresOn: [null, ago(-12 * 24 * hour), ago(-200 * 24 * hour)][at]?.slice(0, 10) ?? null,
 }));
 
 const definitions = [

@@ -40,6 +40,8 @@ let scenario = 'full';
 let signedIn = true;
 let who = 'admin';
 
+const expiresBy = (day: string | null) => (one: { expiresOn: string | null }) =>
+  day === null || (one.expiresOn !== null && one.expiresOn <= day);
 const page = <T>(items: T[]) => ({ items: scenario === 'empty' ? [] : items, nextCursor: null });
 
 async function api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
@@ -185,7 +187,7 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     case 'GET /targets':
       return json(response, 200, targetPage(url.searchParams, isEmpty));
     case 'GET /credentials':
-      return json(response, 200, page(credentials));
+      return json(response, 200, page(credentials.filter(expiresBy(url.searchParams.get('expiresBy')))));
     case 'GET /executor/overview':
       return json(response, 200, overview(scenario === 'empty'));
     default:

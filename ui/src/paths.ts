@@ -147,8 +147,9 @@ export const paths = {
   hostTrust: (query: { segmentId?: number | undefined } = {}) => withQuery('/targets/host-trust', query),
   agents: (query: AgentsQuery = {}) => withQuery('/agents', { ...query }),
   agent: (id: number) => `/agents/${id}`,
-  credentials: (query: { toRotate?: true; segmentId?: number | undefined; search?: string } = {}) =>
-    withQuery('/credentials', query),
+  credentials: (
+    query: { toRotate?: true; expiring?: true; segmentId?: number | undefined; search?: string } = {},
+  ) => withQuery('/credentials', query),
   categories: () => '/categories',
   files: () => '/files',
   people: (query: PeopleQuery = {}) => withQuery('/people', { ...query }),

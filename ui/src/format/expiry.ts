@@ -2,12 +2,37 @@
 import { counted } from './quantity.ts';
 
 const dayMs = 86_400_000;
-/** Days before the expiry from which it is shown. */
-const warnDays = 30;
+/** Days before the expiry from which it asks for attention. */
+export const warnDays = 30;
 
 export interface Expiry {
   word: string;
   state: 'failed' | 'partial';
+}
+
+/** The last day whose expiries ask for attention now, as in `expiresOn`. */
+export function lastWarnedDay(nowMs: number): string {
+  return new Date((Math.floor(nowMs / dayMs) + warnDays) * dayMs).toISOString().slice(0, 10);
+}
+
+/** How many of those that ask for attention are beyond their day, and how many are not yet; undefined if there are none. */
+export function expiriesOf(
+  expiresOn: readonly (string | null)[],
+  nowMs: number,
+  more = false,
+): Expiry | undefined {
+  const near = expiresOn.flatMap((day) => expiryOf(day, nowMs) ?? []);
+  const expired = near.filter(({ state }) => state === 'failed').length;
+  if (near.length === 0) return undefined;
+  const plus = more ? '+' : '';
+  const soon = near.length - expired;
+  const parts = [
+    ...(expired === 0 ? [] : [`${expired}${soon === 0 ? plus : ''} expired`]),
+    ...(soon === 0
+      ? []
+      : [`${soon}${plus} ${soon === 1 && !more ? 'expires' : 'expire'} within ${warnDays} days`]),
+  ];
+  return { word: parts.join(', '), state: expired > 0 ? 'failed' : 'partial' };
 }
 
 /**

@@ -11,7 +11,7 @@ export function listCredentials(
 }
 
 export function listCredentialsByPage(
-  query: PageQuery & { segmentId?: number | undefined; toRotate?: true; search?: string },
+  query: PageQuery & { segmentId?: number | undefined; toRotate?: true; expiresBy?: string; search?: string },
   signal?: AbortSignal,
 ): Promise<Page<Credential>> {
   return request('GET', apiPaths.credentials(query), { signal });
