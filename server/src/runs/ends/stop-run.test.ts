@@ -242,7 +242,7 @@ test('a run past its timeout asks nobody about held steps, stops running steps, 
   const statuses = async () => (await t.steps(runId)).map((step) => step.status);
   // Nothing runs beside what may still be going on, and where nothing has begun, there is nothing to clean up.
   const [first, third] = [
-    ['unknown', 'cancelled', 'cancelled'],
+    ['unknown', 'timed_out', 'timed_out'],
     ['timed_out', 'timed_out', 'timed_out'],
   ];
   expect(await statuses()).toEqual([...first, 'running', 'pending', 'pending', ...third]);
@@ -255,7 +255,38 @@ test('a run past its timeout asks nobody about held steps, stops running steps, 
     { stepId: held.id, epoch: 1, agentId: held.agentId },
   ]);
   await t.settle(endOf(cleaning));
-  expect(await statuses()).toEqual([...first, 'timed_out', 'cancelled', 'succeeded', ...third]);
-  expect((await t.steps(runId)).slice(6).map((step) => step.reason)).toEqual(Array(3).fill('run_timeout'));
+  expect(await statuses()).toEqual([...first, 'timed_out', 'timed_out', 'succeeded', ...third]);
+  // Each that was ended by the timeout says so, whatever had become of the steps before it.
+  const ended = (await t.steps(runId)).filter((step) => step.status === 'timed_out');
+  expect(ended.map((step) => step.reason)).toEqual(Array(7).fill('run_timeout'));
   expect(await t.run(runId)).toMatchObject({ status: 'failed', completedSteps: 9 });
 });
+
+test.each([
+  ['plain', [{}, {}]],
+  ['with steps that run whatever happened', [{}, { when_status: 'success' }, { when_status: 'always' }]],
+] as const)(
+  'a late success of a step of a run that was ended by its timeout does not make up for steps that never ran (%s)',
+  async (_, rules) => {
+    await using t = await setupRuns();
+    const runId = await t.start({ targets: 2, rules, job: { timeout: 60 } });
+    const [lost, other] = await t.claim();
+    if (lost === undefined || other === undefined) throw new Error('not leased');
+    await timeOutRun(t.sql, runId);
+    await t.settle(givenUp(lost));
+    const mine = async () => {
+      const steps = (await t.steps(runId)).slice(0, rules.length);
+      return steps.map(({ status, reason }) => [status, reason]);
+    };
+    const never = rules.slice(1).map(() => ['timed_out', 'run_timeout']);
+    expect(await mine()).toEqual([['unknown', 'agent_silent'], ...never]);
+    await t.settle(endOf(lost, success));
+    expect(await mine()).toEqual([['succeeded', null], ...never]);
+    const [target] = await t.sql`select status from job_run_targets where id = ${lost.targetRunId}`;
+    expect(target).toEqual({ status: 'timed_out' });
+    await t.settle(endOf(other, { status: 'cancelled', reason: 'cancelled' }));
+    const cleaning = await t.claim();
+    await t.settle(...cleaning.map((step) => endOf(step)));
+    expect(await t.run(runId)).toMatchObject({ status: 'timed_out', completedSteps: 2 * rules.length });
+  },
+);

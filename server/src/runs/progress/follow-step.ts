@@ -1,8 +1,12 @@
 // Decides what follows in a target run when one of its steps has ended, by the `when_status` of the later steps. Pure.
 import type { RunStatus, StepStatus, WhenStatus } from '@opsconductor/protocol';
+import { reasonsOfWaiting } from '../../store/runs/progress/progress-writes.ts';
 
 /** The ways in which a step can end and be followed by another step. */
 export type StepEnd = Extract<StepStatus, 'succeeded' | 'failed' | 'timed_out' | 'cancelled' | 'unknown'>;
+
+/** How steps that wait end in a run or target run that is being stopped. */
+export type Stopped = 'cancelled' | 'timed_out';
 
 export interface LaterStep {
   id: number;
@@ -15,7 +19,11 @@ export interface Course<S extends LaterStep> {
   /** Whether `next` cleans up: it follows a failure, so cancelling the run doesn't stop it. */
   isCleanUp: boolean;
   /** Steps that will never run. */
-  closed: { step: S; status: 'skipped' | 'cancelled'; reason: 'predecessor' | 'when_status' | null }[];
+  closed: {
+    step: S;
+    status: 'skipped' | Stopped;
+    reason: 'when_status' | (typeof reasonsOfWaiting)['skipped' | Stopped];
+  }[];
   /** The outcome that the target run will have, if that is decided; `null` while everything has gone well. */
   firstFailure: StepEnd | null;
   /** The status that the target run ends with, if nothing follows. */
@@ -25,20 +33,21 @@ export interface Course<S extends LaterStep> {
 /**
  * @param later steps after the one that ended which are still waiting, in order.
  * @param firstFailure how the first step that failed ended, if one failed before this one.
+ * @param stopped if the run or target run is being stopped.
  */
 export function followStep<S extends LaterStep>(
   ended: StepEnd,
   {
     later,
     firstFailure,
-    cancelling,
-  }: { later: readonly S[]; firstFailure: StepEnd | null; cancelling: boolean },
+    stopped,
+  }: { later: readonly S[]; firstFailure: StepEnd | null; stopped: Stopped | null },
 ): Course<S> {
   if (ended === 'succeeded' && firstFailure === null) {
     const next = later.find((step) => step.when !== 'failure');
     if (next === undefined)
       return finish('succeeded', null, later, { status: 'skipped', reason: 'when_status' });
-    if (!cancelling) {
+    if (stopped === null) {
       return {
         next,
         isCleanUp: false,
@@ -49,21 +58,21 @@ export function followStep<S extends LaterStep>(
         end: undefined,
       };
     }
-    return cleanUp('cancelled', later, cancelling);
+    return cleanUp(stopped, later, stopped);
   }
   const first = firstFailure ?? ended;
   // The step may still be going on, and nothing may run at the same time.
-  if (ended === 'unknown') return finish(first, first, later, closing(cancelling));
-  return cleanUp(first, later, cancelling);
+  if (ended === 'unknown') return finish(first, first, later, closing(stopped));
+  return cleanUp(first, later, stopped);
 }
 
 /** Returns what follows in a target run after a failure, or if it has begun and is stopped while it waits. */
 export function cleanUp<S extends LaterStep>(
   first: StepEnd,
   later: readonly S[],
-  cancelling: boolean,
+  stopped: Stopped | null,
 ): Course<S> {
-  const how = closing(cancelling);
+  const how = closing(stopped);
   const next = later.find((step) => step.when !== 'success');
   if (next === undefined) return finish(first, first, later, how);
   const closed = later.slice(0, later.indexOf(next)).map((step) => ({ step, ...how }));
@@ -74,15 +83,16 @@ export function cleanUp<S extends LaterStep>(
 export function giveUpCleanUp<S extends LaterStep>(
   first: StepEnd,
   later: readonly S[],
-  cancelling: boolean,
+  stopped: Stopped | null,
 ): Course<S> {
-  return finish(first, first, later, closing(cancelling));
+  return finish(first, first, later, closing(stopped));
 }
 
 type Closing = Pick<Course<LaterStep>['closed'][number], 'status' | 'reason'>;
 
-function closing(cancelling: boolean): Closing {
-  return cancelling ? { status: 'cancelled', reason: null } : { status: 'skipped', reason: 'predecessor' };
+function closing(stopped: Stopped | null): Closing {
+  const status = stopped ?? 'skipped';
+  return { status, reason: reasonsOfWaiting[status] };
 }
 
 function finish<S extends LaterStep>(

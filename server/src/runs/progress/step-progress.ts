@@ -1,6 +1,12 @@
 // What one transaction does to the steps of runs: it ends, holds or retries them and moves their target runs on.
 // Changes are collected first and written together. The caller locks runs, target runs and steps.
-import { isRunEnded, limits, type RunStatus, type StepOutcome } from '@opsconductor/protocol';
+import {
+  isRunEnded,
+  limits,
+  type RunStatus,
+  type StepOutcome,
+  type StepStatus,
+} from '@opsconductor/protocol';
 import { plainRules, type StepRules } from '../../jobs/definition/step-rules.ts';
 import type { Tx } from '../../store/database/connection.ts';
 import { endedAttempts } from '../../store/queue/attempts/step-attempts.ts';
@@ -11,10 +17,16 @@ import {
   type TargetRunRow,
   type WaitingStep,
 } from '../../store/runs/progress/progress-rows.ts';
-import { reasonsOfWaiting } from '../../store/runs/progress/progress-writes.ts';
 import { outcomeText, runError } from '../clean-text.ts';
 import { type AfterAttempt, afterAttempt } from './after-attempt.ts';
-import { type Course, cleanUp, followStep, giveUpCleanUp, type StepEnd } from './follow-step.ts';
+import {
+  type Course,
+  cleanUp,
+  followStep,
+  giveUpCleanUp,
+  type StepEnd,
+  type Stopped,
+} from './follow-step.ts';
 import { isBeingCancelled, type RunLedger, stoppedStatus } from './run-ledger.ts';
 import {
   type AttemptName,
@@ -202,9 +214,9 @@ export class StepProgress {
       return;
     }
     const target = this.targetRun(step);
-    const cancelling = this.#isCancelling(step);
     const first = (target.firstFailure as StepEnd | null) ?? 'timed_out';
-    this.#take(target, giveUpCleanUp(first, this.#laterOf(step), cancelling), cancelling, undefined);
+    const course = giveUpCleanUp(first, this.#laterOf(step), this.#stoppedAs(step));
+    this.#take(target, course, this.#isCancelling(step), undefined);
   }
 
   /** Runs a held step again. */
@@ -213,14 +225,10 @@ export class StepProgress {
   }
 
   /** Stops an idle target run that has begun: the next clean-up step still runs, the steps before it are closed. */
-  stopIdle(
-    target: TargetRunRow,
-    waiting: readonly WaitingStep[],
-    status: 'cancelled' | 'timed_out',
-  ): RunStatus | undefined {
+  stopIdle(target: TargetRunRow, waiting: readonly WaitingStep[], status: Stopped): RunStatus | undefined {
     const later = waiting.map((step) => ({ ...step, when: this.#rulesOf(step).when }));
-    const course = cleanUp((target.firstFailure as StepEnd | null) ?? status, later, true);
-    for (const { step } of course.closed) this.writes.close(step, status, reasonsOfWaiting[status]);
+    const course = cleanUp((target.firstFailure as StepEnd | null) ?? status, later, status);
+    for (const closed of course.closed) this.writes.close(closed.step, closed.status, closed.reason);
     if (course.next !== undefined) {
       this.#ledger.setFirstFailure(target, course.firstFailure);
       this.writes.makeReady(course.next, true);
@@ -297,12 +305,12 @@ export class StepProgress {
       return;
     }
     const later = this.#laterOf(step);
-    // Steps that were cancelled while the outcome was unknown stay cancelled.
-    const wasCancelled = status === 'succeeded' && later.some((other) => other.status === 'cancelled');
-    const course = followStep(wasCancelled ? 'cancelled' : status, {
+    // Steps that were stopped while the outcome was unknown stay so, and the target run ends as they did.
+    const stoppedLater = later.map((other) => other.status).find(isStopped);
+    const course = followStep(status === 'succeeded' ? (stoppedLater ?? status) : status, {
       later: later.filter((other) => other.status === 'pending'),
       firstFailure: target.firstFailure as StepEnd | null,
-      cancelling,
+      stopped: this.#stoppedAs(step),
     });
     this.#take(target, course, cancelling, nextFor);
   }
@@ -350,16 +358,15 @@ export class StepProgress {
       else this.#lease(next, nextFor);
       return;
     }
-    const run = this.#ledger.run(step.jobRunId);
-    const stopped = run === undefined ? 'cancelled' : stoppedStatus(run, target);
-    const how = cancelling ? stopped : 'skipped';
+    const stopped = this.#stoppedAs(step);
+    const how = stopped ?? 'skipped';
     this.#taking.delete(target.id);
     for (const later of this.#leasedAfter(step)) {
       if (hasBegun(later)) this.#endAlong(later, outOfTurn(later));
       else this.writes.closeAhead(later, how);
     }
     this.writes.closeAll(target, how);
-    this.#ledger.endTargetRun(target, status === 'succeeded' ? stopped : status);
+    this.#ledger.endTargetRun(target, status === 'succeeded' ? (stopped ?? 'cancelled') : status);
   }
 
   /** Undoes what was concluded while the outcome was unknown: the target run goes on, and skipped steps wait again. */
@@ -416,6 +423,17 @@ export class StepProgress {
   #isCancelling(step: Pick<StepRow, 'jobRunId' | 'targetRunId'>): boolean {
     return isBeingCancelled(this.#ledger.run(step.jobRunId), this.targetRun(step));
   }
+
+  /** How what waits in the target run ends, if it is being stopped. */
+  #stoppedAs(step: Pick<StepRow, 'jobRunId' | 'targetRunId'>): Stopped | null {
+    if (!this.#isCancelling(step)) return null;
+    const run = this.#ledger.run(step.jobRunId);
+    return run === undefined ? 'cancelled' : stoppedStatus(run, this.targetRun(step));
+  }
+}
+
+function isStopped(status: StepStatus): status is Stopped {
+  return status === 'cancelled' || status === 'timed_out';
 }
 
 /**

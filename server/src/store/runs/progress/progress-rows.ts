@@ -260,7 +260,7 @@ export async function lockUnrunSteps(tx: Tx, targetRunIds: readonly number[]): P
   return tx<WaitingStep[]>`
     select ${waitingStepColumns(tx)}
     from job_run_steps
-    where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'skipped', 'cancelled')
+    where target_run_id = any(${targetRunIds as number[]}::bigint[]) and status in ('pending', 'skipped', 'cancelled', 'timed_out')
     order by id for update`;
 }
 
