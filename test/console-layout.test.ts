@@ -231,6 +231,7 @@ test('no page is wider or taller than the window, from 1440 to 320 px wide: only
     ...[
       'jobs/rules/new',
       'runs',
+      'runs/queue',
       'runs/4127',
       'runs/5000',
       'runs/6300',

@@ -484,7 +484,20 @@ test('a run that waits says why and leads to where something can be done, until 
   await ended(page, 'cancelled');
   await page.goto(`${c.url}/runs/${id}`);
   await why.waitFor();
+  // The queue says the same of the segment, and that nothing else has to do with it.
+  await page.getByRole('link', { name: 'Runs', exact: true }).first().click();
+  await page.getByRole('link', { name: 'Queue', exact: true }).click();
+  const dmz = page.getByRole('row', { name: /^dmz / });
+  await dmz.getByText(/^no agent for /).waitFor();
+  await page
+    .getByRole('list', { name: 'What is stuck' })
+    .getByText(/^Segment “dmz”: 1 step is ready, but no agent .* is offline\.$/)
+    .waitFor();
+  await page.getByRole('row', { name: /^elsewhere idle/ }).waitFor();
   await c.system.agent.start();
+  await page.getByText('nothing is stuck').waitFor();
+  await dmz.getByText('idle').waitFor();
+  await page.goto(`${c.url}/runs/${id}`);
   await ended(page, 'succeeded');
   await eventually(() => why.count()).toBe(0);
   expect(faults).toEqual([]);

@@ -8,7 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
-import type { ExecutorOverview, Segment } from '@opsconductor/protocol';
+import type { ExecutorOverview, ExecutorStatus, Segment } from '@opsconductor/protocol';
 import { createAnswer, editedJob, saveAnswer } from './editor-api.ts';
 import { enrollmentToken, revokeToken, unusedTokens } from './enrollment-api.ts';
 import { filesAnswer } from './files-api.ts';
@@ -186,6 +186,8 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       return json(response, 200, agentPage(url.searchParams, scenario));
     case 'GET /targets':
       return json(response, 200, targetPage(url.searchParams, isEmpty));
+    case 'GET /executor/status':
+      return json(response, 200, queue(isEmpty));
     case 'GET /credentials':
       return json(response, 200, page(credentials.filter(expiresBy(url.searchParams.get('expiresBy')))));
     case 'GET /executor/overview':
@@ -193,6 +195,29 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
     default:
       return fail(response, 404, 'not_found', 'There is no such path on this server.');
   }
+}
+
+function queue(isEmpty: boolean): ExecutorStatus {
+  const stuckSince = new Date(Date.now() - 126 * 60_000).toISOString();
+  const segments = segmentsOf(scenario).map(({ id, name, health, waitingSteps }) => {
+    const isUp = health === 'healthy' || health === 'degraded';
+    return {
+      ...{ id, name, ready: waitingSteps, running: isUp ? id * 3 : 0, ableAgents: isUp ? id : 0 },
+      ...{ freeSlots: isUp ? 40 - id * 3 : 0, stuckSince: health === 'offline' ? stuckSince : null },
+    };
+  });
+  return {
+    status: isEmpty ? 'ok' : 'degraded',
+    steps: { ready: 14, running: 9, held: 3 },
+    runs: { queued: 2, running: 3, cancelling: 0 },
+    oldestReadyMs: isEmpty ? null : 126 * 60_000,
+    segments,
+    problems: isEmpty
+      ? []
+      : [
+          `Segment “plant-north”: 11 steps are ready, but no agent has been able to take them since ${stuckSince}. Agent plant-north-a is offline.`,
+        ],
+  };
 }
 
 /** Makes the overview; with `isEmpty`, no step is held. */

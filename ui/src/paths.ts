@@ -126,6 +126,7 @@ export const paths = {
   newJob: (query: { from?: number; category?: string | undefined; template?: true } = {}) =>
     withQuery('/jobs/new', query),
   runs: (query: RunsQuery = {}) => withQuery('/runs', { ...query }),
+  queue: () => '/runs/queue',
   run: (id: number, place: RunPlace = {}) => {
     const { lines, ...query } = place;
     const path = withQuery(`/runs/${id}`, { ...query });
@@ -330,5 +331,6 @@ export const apiPaths = {
   receivedContent: (id: string) => `${root}/files/${encodeURIComponent(id)}/received`,
   finishFile: (id: string) => `${root}/files/${encodeURIComponent(id)}/finish`,
   fileUses: (id: string) => `${root}/files/${encodeURIComponent(id)}/uses`,
+  executorStatus: () => `${root}/executor/status`,
   executorOverview: () => `${root}/executor/overview`,
 };

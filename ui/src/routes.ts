@@ -21,6 +21,7 @@ export type PageName =
   | 'edit-job'
   | 'runs'
   | 'run'
+  | 'queue'
   | 'targets'
   | 'target-groups'
   | 'target-group'
@@ -74,6 +75,7 @@ const table: readonly (readonly [RegExp, PageName])[] = [
   [/^\/jobs\/([1-9][0-9]{0,14})\/statistics$/, 'job-statistics'],
   [/^\/jobs\/([1-9][0-9]{0,14})\/edit$/, 'edit-job'],
   [/^\/runs$/, 'runs'],
+  [/^\/runs\/queue$/, 'queue'],
   [/^\/runs\/([1-9][0-9]{0,14})$/, 'run'],
   [/^\/targets$/, 'targets'],
   [/^\/targets\/groups$/, 'target-groups'],
@@ -125,6 +127,7 @@ export const pageNeeds: Readonly<Partial<Record<PageName, Permission>>> = {
   'edit-job': 'jobs.edit',
   runs: 'read',
   run: 'read',
+  queue: 'read',
   targets: 'read',
   'target-groups': 'read',
   'target-group': 'read',

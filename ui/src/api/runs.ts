@@ -4,6 +4,7 @@ import type {
   Decided,
   DecideRequest,
   ExecutorOverview,
+  ExecutorStatus,
   HeldSteps,
   OutputPage,
   RerunRequest,
@@ -148,6 +149,10 @@ export function fetchOutput(
   signal?: AbortSignal,
 ): Promise<OutputPage> {
   return request('GET', apiPaths.stepOutput(runId, stepId, { format: 'chunks', ...range }), { signal });
+}
+
+export function fetchExecutorStatus(signal?: AbortSignal): Promise<ExecutorStatus> {
+  return request('GET', apiPaths.executorStatus(), { signal });
 }
 
 export function fetchExecutorOverview(signal?: AbortSignal): Promise<ExecutorOverview> {

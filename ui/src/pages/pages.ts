@@ -37,6 +37,7 @@ const loaders: Readonly<Record<Exclude<PageName, 'sign-in' | 'not-found'>, () =>
   'edit-job': ofOne(() => import('../editor/JobEditor.svelte')),
   runs: plain(() => import('./runs/RunsPage.svelte')),
   run: ofOne(() => import('./run/RunPage.svelte')),
+  queue: plain(() => import('./runs/QueuePage.svelte')),
   targets: plain(() => import('./targets/TargetsPage.svelte')),
   inventories: plain(() => import('./inventories/InventoriesPage.svelte')),
   'new-inventory': plain(() => import('./inventories/NewInventoryPage.svelte')),

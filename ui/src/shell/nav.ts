@@ -11,7 +11,7 @@ export interface NavItem {
 }
 
 const navItems: readonly NavItem[] = [
-  { label: 'Runs', href: paths.runs(), pages: ['runs', 'run'] },
+  { label: 'Runs', href: paths.runs(), pages: ['runs', 'run', 'queue'] },
   {
     label: 'Jobs',
     href: paths.jobs(),
