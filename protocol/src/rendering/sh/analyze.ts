@@ -375,7 +375,8 @@ class ShellAnalysis {
     }
     const isLoop = command.what === 'for';
     if (isLoop && command.name !== undefined) this.#refuseSpecial(command.name, command.at);
-    for (const word of command.words) this.#words.word(word, { mayBeOption: isLoop, unsplit: !isLoop });
+    for (const word of command.words)
+      this.#words.word(word, { mayBeOption: isLoop, unsplit: !isLoop, isLooped: isLoop });
     for (const list of command.lists) this.#list(list);
   }
 

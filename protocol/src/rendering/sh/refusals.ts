@@ -113,6 +113,10 @@ export const reasons = {
     why: 'stands unquoted, so that its spaces split it and its * is expanded',
     fix: () => `Put it in double quotes: "$name".`,
   },
+  unquoted_output: {
+    why: 'goes into $(…) outside of quotes, so that spaces split what comes of it and * is expanded',
+    fix: () => 'Put it in double quotes: "$(…)"; or take one piece after the other: for each in $(…).',
+  },
   comment: {
     why: 'stands in a comment, where it has no effect',
     fix: () => `Take it out of the comment, or write ${'$$'}{{ for the text.`,

@@ -44,6 +44,11 @@ const expansions: Refused[] = [
   ['echo $((1⟦${{ parameters.count }}))', 'touches other text in arithmetic', 'Put an operator between them'],
   ['echo $[⟦${{ parameters.count }}]', 'stands in $[…]', 'Write $(('],
   ['x=T; rm ⟦$x', 'stands unquoted', 'Put it in double quotes'],
+  ['x=T; rm ${y:-⟦$x}', 'stands unquoted', 'Put it in double quotes'],
+  ['env x=$(echo ⟦T)', 'goes into $(…) outside of quotes', 'or take one piece after the other'],
+  ['tar xf a.tar $(basename ⟦T)', 'goes into $(…) outside of quotes', 'Put it in double quotes: "$(…)"'],
+  ['x=T; rm ${y:-$(basename "⟦$x")}', 'goes into $(…) outside of quotes', ''],
+  ['x=T; rm ⟦`basename "$x"`', 'goes into $(…) outside of quotes', ''],
 ];
 
 const commands: Refused[] = [
@@ -51,6 +56,12 @@ const commands: Refused[] = [
   ['"⟦T" now', 'decides which command runs', 'Name the commands yourself'],
   ['sudo -u root ⟦T', 'decides which command runs', 'Name the commands yourself'],
   ['env A=b ⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['env a.b=c ⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['env x=- = "a⟦T"', 'decides which command runs', 'Name the commands yourself'],
+  ['sudo =1 ⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['command time x= ⟦T', 'decides which command runs', 'Name the commands yourself'],
+  ['command time ! ⟦T', 'decides which command runs', ''],
+  ['command time x=⟦T id', 'decides which command runs', 'Name the commands yourself'],
   ['nsenter -t 1 sh -c "⟦T"', 'an argument of nsenter', 'environment'],
   ['ip netns exec blue bash -c "⟦T"', 'an argument of ip', 'environment'],
   ['xterm -e "⟦T"', 'an argument of xterm', 'environment'],

@@ -12,6 +12,8 @@ export interface WordOptions {
   isPath?: boolean;
   /** The value of an assignment, or another place where the shell doesn't split words. */
   unsplit?: boolean;
+  /** A word of `for x in …`, of which a loop may use one piece after the other. */
+  isLooped?: boolean;
   /** `NAME=…` or `NAME[…]=…`, whose brackets are no pattern. */
   isAssignment?: boolean;
 }
@@ -75,7 +77,7 @@ export class WordChecks {
   /** Any part of a word other than a placeholder. */
   segment(segment: Segment, options: WordOptions): void {
     if (segment.kind === 'parameter') this.#parameter(segment, options);
-    else if (segment.kind === 'command') this.#substitution(segment);
+    else if (segment.kind === 'command') this.#substitution(segment, options);
     else if (segment.kind === 'arithmetic') this.arithmetic(segment.inner);
     else if (segment.kind === 'array') {
       for (const { segments } of segment.words)
@@ -92,7 +94,7 @@ export class WordChecks {
     }
   }
 
-  #parameter(segment: Segment & { kind: 'parameter' }, { unsplit }: WordOptions): void {
+  #parameter(segment: Segment & { kind: 'parameter' }, { unsplit = false }: WordOptions): void {
     const { holds } = this.#holders;
     const { name, operator = [], prefix, quoting, at } = segment;
     for (const source of inSegments(operator, holds)) {
@@ -104,10 +106,12 @@ export class WordChecks {
       this.#verdicts.refuseAll(inSegments(operator, holds), 'operator');
     if (/^(\[|:(?![-=+?]))/.test(text))
       this.#verdicts.refuseAll(namesIn(operator, this.#holders.holds), 'operator');
+    // `${y:-$x}` is split where `$y` would be.
+    const isWhole = unsplit || quoting !== 'bare';
     for (const inner of operator)
-      if (inner.kind !== 'hole') this.segment(inner, { mayBeOption: false, unsplit: true });
+      if (inner.kind !== 'hole') this.segment(inner, { mayBeOption: false, unsplit: isWhole });
     const holder = this.#holders.get(name);
-    if (isIndirect(segment) && holder === undefined && quoting === 'bare' && unsplit !== true)
+    if (isIndirect(segment) && holder === undefined && !isWhole)
       this.#verdicts.refuseAll(inSegments([segment], holds), 'unquoted');
     if (holder === undefined) return;
     const variable: Source = { kind: 'variable', name, at };
@@ -115,8 +119,7 @@ export class WordChecks {
     if (isIndirect(segment)) this.#verdicts.refuse(variable, 'indirect');
     else if (/^@[A-Za-z]/.test(text)) this.#verdicts.refuse(variable, 'operator');
     else if (
-      quoting === 'bare' &&
-      unsplit !== true &&
+      !isWhole &&
       prefix === undefined &&
       // A folder that exists.
       !/^(OLD)?PWD$/.test(name)
@@ -125,13 +128,16 @@ export class WordChecks {
     }
   }
 
-  #substitution(segment: Segment & { kind: 'command' }): void {
-    if (segment.holes === undefined) {
-      this.#list(segment.body);
-      return;
+  #substitution(segment: Segment & { kind: 'command' }, { unsplit, isLooped }: WordOptions): void {
+    const { body, holes, quoting, style } = segment;
+    for (const at of holes ?? []) this.#verdicts.refuse({ kind: 'hole', at }, 'backtick');
+    if (quoting === 'bare' && unsplit !== true && isLooped !== true && style !== 'process') {
+      for (const source of inSegments([segment], this.#holders.holds))
+        if (source.kind === 'variable' || !this.#verdicts.isNumber(source.at))
+          this.#verdicts.refuse(source, 'unquoted_output');
     }
-    for (const at of segment.holes) this.#verdicts.refuse({ kind: 'hole', at }, 'backtick');
-    this.#verdicts.within(segment.at, () => this.#list(segment.body));
+    if (holes === undefined) this.#list(body);
+    else this.#verdicts.within(segment.at, () => this.#list(body));
   }
 
   /** What stands in `$((…))`, or in a command that is arithmetic. */

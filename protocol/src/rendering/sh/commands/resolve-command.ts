@@ -51,6 +51,7 @@ function followWrappers(words: readonly Word[]): Resolved {
     if ('word' in next) {
       return { name, index, leading, obstacle: { ...next, wrapper: baseName(name) } };
     }
+    if (wrapper.readsAssignments === true) leading.push(...next.assignments);
     // Nothing left to run: `exec >file`, `env`.
     if (next.index >= words.length) return { name, index: next.index, leading };
     index = next.index;
@@ -62,7 +63,8 @@ function behind(
   words: readonly Word[],
   from: number,
   wrapper: Wrapper,
-): { index: number } | { word: Word; why: 'shell' | 'unknown_option' } {
+): { index: number; assignments: number[] } | { word: Word; why: 'shell' | 'unknown_option' } {
+  const assignments: number[] = [];
   let positionals = wrapper.positionals ?? 0;
   let index = from + 1;
   let optionsEnded = false;
@@ -82,11 +84,19 @@ function behind(
       continue;
     }
     if (text === wrapper.alone && literalOf(word) === text) continue;
-    if (wrapper.takesAssignments === true && /^[A-Za-z_]\w*=/.test(text)) continue;
+    if (wrapper.assignment?.test(textOf(word)) === true) {
+      assignments.push(index);
+      continue;
+    }
     if (positionals === 0) break;
     positionals -= 1;
   }
-  return { index };
+  return { index, assignments };
+}
+
+/** The literal text of a word, whatever stands between it. */
+function textOf({ segments }: Word): string {
+  return segments.map((segment) => (segment.kind === 'text' ? segment.text : '$')).join('');
 }
 
 /** Returns how many more words an option takes; `undefined` for an unknown one. */

@@ -9,8 +9,13 @@ export interface Wrapper {
   long?: readonly string[];
   /** Number of words before the command, such as the seconds of `timeout`. */
   positionals?: number;
-  /** Whether `NAME=value` may precede the command. */
-  takesAssignments?: boolean;
+  /**
+   * Matches words before the command that set a variable. Programs look for a `=` only; whether it is a name that stands
+   * in front of it doesn't matter to them.
+   */
+  assignment?: RegExp;
+  /** Whether such a word is expanded a second time. */
+  readsAssignments?: boolean;
   /** Options that pass a text to a shell. */
   toShell?: RegExp;
   /** A word before the command that is an option without a letter. */
@@ -32,7 +37,7 @@ export const wrappers: Readonly<Record<string, Wrapper>> = {
       'host=',
       'prompt=',
     ],
-    takesAssignments: true,
+    assignment: /^[^/].*=|^=/s,
     toShell: /^(-[A-Za-z]*[sie]|--(shell|login|edit))$/,
   },
   doas: { short: 'nu:C:L', toShell: /^-[A-Za-z]*s$/ },
@@ -51,14 +56,21 @@ export const wrappers: Readonly<Record<string, Wrapper>> = {
   env: {
     short: 'i0vu:C:',
     long: ['ignore-environment', 'null', 'debug', 'unset=', 'chdir='],
-    takesAssignments: true,
+    assignment: /=/,
     alone: '-',
     toShell: /^(-[A-Za-z0]*S.*|--split-string.*)$/,
   },
   command: { short: 'pvV' },
   builtin: none,
   exec: { short: 'cla:' },
-  time: { short: 'pvf:o:a', long: ['format=', 'output=', 'append', 'portability', 'verbose'] },
+  // As a builtin of mksh, behind `command`.
+  time: {
+    short: 'pvf:o:a',
+    long: ['format=', 'output=', 'append', 'portability', 'verbose'],
+    assignment: /^[A-Za-z_][\w[\]]*\+?=/,
+    alone: '!',
+    readsAssignments: true,
+  },
   busybox: none,
   toybox: none,
   chroot: { short: '', long: ['userspec=', 'groups=', 'skip-chdir'], positionals: 1 },
