@@ -289,6 +289,16 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   await page.getByRole('button', { name: 'Roll back to version 1' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Save as version 3' }).click();
   await page.getByRole('link', { name: 'Version 3', exact: true }).waitFor();
+  // An old version can’t be corrected: who rolls back is told which rule refuses it, and what to do instead.
+  const rule = { name: 'Closed', condition: 'job.name != "Report"', message: 'Reports are frozen' };
+  const { id: ruleId } = await c.system.api.made<{ id: number }>('/api/v1/site-rules', rule);
+  await page.getByRole('button', { name: 'Roll back to version 2' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Save as version 4' }).click();
+  const refusal = page.getByRole('dialog').getByRole('alert');
+  await refusal.getByText(/Site rule “Closed”: Reports are frozen\. Edit the job instead, or ask/).waitFor();
+  expect(await refusal.textContent()).not.toContain('Correct it');
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  expect((await c.system.api.send('DELETE', `/api/v1/site-rules/${ruleId}`)).status).toBe(204);
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('button', { name: 'YAML', exact: true }).click();
   const text = page.getByRole('region', { name: 'Definition as YAML' });

@@ -115,7 +115,15 @@ describe('a site rule', () => {
     // An unchanged definition is not saved, so it is not checked.
     expect((await t.change(before.id, {})).isNewVersion).toBe(false);
     await expect(t.change(before.id, { description: 'v3' })).rejects.toMatchObject(refused);
-    await expect(rollBack(t, before.id, { version: 1 }, t.caller)).rejects.toMatchObject(refused);
+    await expect(rollBack(t, before.id, { version: 1 }, t.caller)).rejects.toMatchObject({
+      ...refused,
+      // A version can't be corrected: it says which rule, and what to do instead.
+      message: expect.stringMatching(
+        new RegExp(
+          `^Version 1 breaks what site rules ask of jobs by now, so it can’t be restored unchanged: Site rule “${strict.name}”: .* Edit the job instead, or ask somebody who may change site rules `,
+        ),
+      ),
+    });
     expect((await t.get(before.id)).version).toBe(2);
     expect((await t.change(before.id, { timeout: 60 }, { note: 'bounded' })).isNewVersion).toBe(true);
   });

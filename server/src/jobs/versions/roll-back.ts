@@ -37,7 +37,9 @@ export async function rollBack(
       });
     }
     const { definition: stored } = await loadJobVersion({ sql: tx, masterKey: deps.masterKey }, id, restores);
-    refuseOutdated(stored, restores);
+    refuseUnrestorable(restores, 'is not valid under today’s rules', 'Edit the job instead.', () =>
+      validateDefinition(stored),
+    );
     name = stored.name;
     const version = await saveVersion(tx, deps.masterKey, { job, stored, note, restores }, caller);
     if (version === undefined) {
@@ -48,7 +50,13 @@ export async function rollBack(
     }
     const { category, labels } = job;
     const rules = await loadSiteRules(tx);
-    const warnings = rules.refuseBroken({ definition: { ...stored, category, labels }, note });
+    const held = { definition: { ...stored, category, labels }, note };
+    const warnings = refuseUnrestorable(
+      restores,
+      'breaks what site rules ask of jobs by now',
+      'Edit the job instead, or ask somebody who may change site rules (with the permission site_rules.edit).',
+      () => rules.refuseBroken(held),
+    );
     return { version, restores, warnings };
   }).catch((error) => {
     throw nameTaken(error, name);
@@ -62,13 +70,17 @@ export async function rollBack(
   };
 }
 
-/** What was valid when it was saved may be invalid now. */
-function refuseOutdated(definition: unknown, version: number): void {
+/**
+ * Adds to a refusal that the version itself can't be corrected, and what to do instead. What was valid when it was saved
+ * may be invalid now.
+ */
+function refuseUnrestorable<T>(version: number, why: string, instead: string, check: () => T): T {
   try {
-    validateDefinition(definition);
+    return check();
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'invalid') throw error;
-    const message = `Version ${version} is not valid under today’s rules, so it can’t be restored unchanged: ${error.message}`;
+    const reason = /[.!?]$/.test(error.message) ? error.message : `${error.message}.`;
+    const message = `Version ${version} ${why}, so it can’t be restored unchanged: ${reason} ${instead}`;
     throw new AppError('invalid', message, { cause: error, details: error.details });
   }
 }

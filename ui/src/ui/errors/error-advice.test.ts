@@ -43,6 +43,13 @@ it('adds nothing to a conflict, whose message says what is in the way', () => {
   expect(adviceFor(new ApiError('conflict', 'No answer.', { mayBeDone: true }))).toContain('Check whether');
 });
 
+it('tells nobody to correct what can’t be corrected where they are', () => {
+  const refused = new ApiError('invalid', 'Version 1 breaks a rule. Edit the job instead.');
+  expect(adviceFor(refused)).toBe('Correct it and try again.');
+  expect(adviceFor(refused, undefined, false)).toBeUndefined();
+  expect(adviceFor(new ApiError('forbidden', 'No.'), undefined, false)).toContain('Ask an administrator');
+});
+
 it.each(['offline', 'unavailable', 'rate_limited'] as const)(
   'the console says that it tries again only where it does: %s',
   (code) => {

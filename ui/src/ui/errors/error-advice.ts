@@ -24,8 +24,11 @@ export function leadFor({ mayBeDone }: ApiError, failed: string, lost = lostAnsw
   return mayBeDone ? lost.what : failed;
 }
 
-/** Returns undefined if the message says all that can be said. */
-export function adviceFor(error: ApiError, lost = lostAnswer): string | undefined {
+/**
+ * Returns undefined if the message says all that can be said.
+ * @param isCorrectable whether what was refused can be corrected where this is shown
+ */
+export function adviceFor(error: ApiError, lost = lostAnswer, isCorrectable = true): string | undefined {
   if (error.mayBeDone) return lost.advice;
   switch (error.code) {
     case 'offline':
@@ -50,7 +53,7 @@ export function adviceFor(error: ApiError, lost = lostAnswer): string | undefine
     case 'too_large':
       return 'Make it smaller.';
     case 'invalid':
-      return 'Correct it and try again.';
+      return isCorrectable ? 'Correct it and try again.' : undefined;
     default:
       return error.requestId === undefined
         ? 'Try again. If it fails again, reload the page.'
