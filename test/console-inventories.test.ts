@@ -69,6 +69,33 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   expect(faults).toEqual([]);
 });
 
+test('what another person plans and applies shows on the page of the inventory, without a reload', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { api, segmentId } = c.system;
+  const path = '/api/v1/inventories';
+  const fields = { name: 'shared list', format: 'csv', segmentId };
+  const { id } = await api.made<{ id: number }>(path, fields);
+  const planned = (name: string) => {
+    const files = [{ path: 'hosts.csv', content: `name,host\n${name},10.0.0.7\n` }];
+    return api.made<{ id: string }>(`${path}/${id}/plan`, { files });
+  };
+  const { page, faults } = await c.signedIn();
+  await page.clock.install();
+  await page.goto(`${c.url}/targets/inventories/${id}`);
+  await page.getByText('None yet.').waitFor();
+  const first = await planned('db-1');
+  await page.clock.fastForward(16_000);
+  await page.getByRole('link', { name: /^Planned .* 1 to create/ }).click();
+  await page.getByRole('button', { name: 'Apply to 1 target' }).waitFor();
+  await api.made(`${path}/${id}/plans/${first.id}/apply`, { gone: 'keep' });
+  await page.clock.fastForward(16_000);
+  await page.getByText('1 created.').waitFor();
+  expect(await page.getByRole('button', { name: 'Apply to 1 target' }).count()).toBe(0);
+  expect(faults).toEqual([]);
+});
+
 test('an import whose plan got no answer goes on with the inventory that was made for it', async ({
   skip,
 }) => {
