@@ -96,6 +96,9 @@ const hostileValues = [
     '>(mk7)',
     '$[r[$(mk7)]]',
     'i=r[$(mk7)]',
+    'x mk7',
+    ' mk7 x',
+    '=x mk7',
   ],
 ];
 
