@@ -9,6 +9,7 @@ import { runsOption } from './commands/options-that-run.ts';
 import { refusedArguments } from './commands/refused-arguments.ts';
 import { commandBehind, resolveCommand } from './commands/resolve-command.ts';
 import { namesThatRun } from './commands/special-names.ts';
+import { variablesSet } from './commands/variables-set.ts';
 import { Holders, isExec } from './holders.ts';
 import { readScript } from './reading/read-script.ts';
 import {
@@ -226,7 +227,7 @@ class ShellAnalysis {
         this.#verdicts.refuseAll(inSegments(word.segments, holds), 'option_that_runs');
       this.#argument(word, false);
     });
-    for (const { name, at } of variablesSet(words)) this.#refuseSpecial(name, at);
+    for (const { name, at } of variablesSet(words)) if (name !== undefined) this.#refuseSpecial(name, at);
     // What an alias stands for is not followed.
     const isAlias = resolved.leading.some((index) =>
       this.#holders.aliases.has(literalOf(words[index]) ?? ''),
@@ -402,15 +403,6 @@ class ShellAnalysis {
   #isNumeric(word: Word): boolean {
     return this.#strings(inSegments(word.segments, this.#holders.holds)).length === 0;
   }
-}
-
-/** Variables that `read`, `mapfile`, `printf -v` and `getopts` set. */
-function variablesSet(words: readonly Word[]): { name: string; at: number }[] {
-  const { name = '', index } = resolveCommand(words);
-  if (!/^(read|mapfile|readarray|printf|getopts)$/.test(name)) return [];
-  return words
-    .slice(index + 1)
-    .map((word) => ({ name: literalOf(word)?.replace(/^-v|\[.*$/gs, '') ?? '', at: word.at }));
 }
 
 const isDeclaration = /^(declare|typeset|local|readonly|export|integer)$/;

@@ -2,6 +2,7 @@
 // the order of commands, so that loops and functions need no special treatment.
 
 import { commandBehind, resolveCommand } from './commands/resolve-command.ts';
+import { variablesSet } from './commands/variables-set.ts';
 import {
   anyVariable,
   bareText,
@@ -44,6 +45,9 @@ const functionInput: Place = '|function';
 /** Input that is opened for all later commands: `exec 3<file`. */
 const openedInput: Place = '|exec';
 
+/** A variable whose name only the run of the script decides, so that it may be any: `read "$name"`. */
+const unnamed: Place = '|unnamed';
+
 const everyVariable = () => true;
 
 export class Holders {
@@ -85,7 +89,8 @@ export class Holders {
   holds = (name: string): boolean => this.get(name) !== undefined;
 
   get(name: string): Holder | undefined {
-    return this.#held.get(placeOf(name));
+    const place = placeOf(name);
+    return this.#held.get(place) ?? (isVariable.test(place) ? this.#held.get(unnamed) : undefined);
   }
 
   #follow(): void {
@@ -100,7 +105,9 @@ export class Holders {
     this.#held.set(place, { label });
     this.#fresh.push(place);
     // `$_` is the last argument of whatever ran before.
-    if (/^\w+$/.test(place) && place !== '_') this.#hold(anyVariable, label);
+    if (place === unnamed || (isVariable.test(place) && place !== '_')) this.#hold(anyVariable, label);
+    if (place !== unnamed) return;
+    for (const from of this.#flows.keys()) if (isVariable.test(from)) this.#hold(from, label);
   }
 
   /** Everything in the sources flows to the place. */
@@ -239,26 +246,21 @@ export class Holders {
       for (const word of arguments_) this.#assignment(word);
     }
     for (const word of words.slice(0, index)) this.#assignment(word);
-    if (name === 'printf' && /^-v/.test(literalOf(arguments_[0]) ?? '')) {
-      this.#flow(
-        inWords(arguments_.slice(2), everyVariable),
-        literalOf(arguments_[1])?.replace(/\[.*$/s, ''),
-      );
+    for (const { name: set } of variablesSet(words)) {
+      const place = set === undefined ? unnamed : placeOf(set);
+      if (name === 'printf') this.#flow(inWords(arguments_, everyVariable), place);
+      else this.#connect(name === 'getopts' ? 'OPTARG' : input, place);
     }
-    if (/^(read|mapfile|readarray)$/.test(name)) {
-      for (const word of arguments_) {
-        const read = literalOf(word)?.replace(/\[.*$/s, '');
-        if (read !== undefined) this.#connect(input, placeOf(read));
-      }
-      this.#connect(input, name === 'read' ? 'REPLY' : 'MAPFILE');
-    }
+    if (/^(read|mapfile|readarray)$/.test(name)) this.#connect(input, name === 'read' ? 'REPLY' : 'MAPFILE');
   }
 
   #assignment(word: Word): void {
-    const name = /^([A-Za-z_]\w*)(?:\+?=|$)/.exec(literalStart(word))?.[1];
+    const start = literalStart(word);
+    const name = /^([A-Za-z_]\w*)(?:\+?=|$)/.exec(start)?.[1];
+    if (isNamedByRun(word)) this.#flow(inSegments(word.segments, everyVariable), unnamed);
     if (name === undefined) return;
     const isSubscript = word.segments[1]?.kind === 'group';
-    if (!isSubscript && !/^[A-Za-z_]\w*\+?=/.test(literalStart(word))) return;
+    if (!isSubscript && !/^[A-Za-z_]\w*\+?=/.test(start)) return;
     this.#flow(inSegments(word.segments, everyVariable), name);
   }
 }
@@ -267,6 +269,19 @@ export class Holders {
 export function isExec(command: Command): boolean {
   return command.kind === 'simple' && literalOf(command.words[0]) === 'exec';
 }
+
+/** `export "$name=value"` */
+function isNamedByRun(word: Word): boolean {
+  const at = word.segments.findIndex(({ kind }) => kind !== 'text');
+  const kind = word.segments[at]?.kind;
+  return (
+    (kind === 'parameter' || kind === 'command') &&
+    /^\w*$/.test(literalStart(word)) &&
+    word.segments.slice(at).some((segment) => segment.kind === 'text' && segment.text.includes('='))
+  );
+}
+
+const isVariable = /^\w+$/;
 
 function placeOf(name: string): Place {
   return /^([1-9]\d*|[@*])$/.test(name) ? positional : name;

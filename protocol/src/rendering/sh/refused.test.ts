@@ -205,6 +205,13 @@ const elsewhere: Refused[] = [
   ['k=T; x=$(declare -p k); sh -c "⟦$x"', 'is an argument of sh', 'environment'],
   ['k=T; x=$(set | grep k=); sh -c "⟦$x"', 'is an argument of sh', 'environment'],
   ['printf -v \'r[0]\' %s T; sh -c "⟦${r[0]}"', 'is an argument of sh', 'environment'],
+  ["printf -v'r[0]' %s T; sh -c \"⟦${r[0]}\"", 'is an argument of sh', 'environment'],
+  ['printf -vr %s T; eval "⟦$r"', 'is an argument of eval', 'environment'],
+  ['printf -v r[0] %s T; eval "⟦$r"', 'is an argument of eval', 'environment'],
+  ['printf -v "r$n" %s T; eval "⟦$q"', 'is an argument of eval', 'environment'],
+  ['read -ar <f; echo T >f; eval "⟦$r"', 'is an argument of eval', 'environment'],
+  ['echo T | while read "r$i"; do eval "⟦$q"; done', 'is an argument of eval', 'environment'],
+  ['export $n=T; eval "⟦$q"', 'is an argument of eval', 'environment'],
   ['echo T >file; read -r x <file; sh -c "⟦$x"', 'is an argument of sh', 'environment'],
   ['echo T | tee ./file; eval "$(cat ⟦file)"', 'The file file, which holds', 'environment'],
   ['echo T >>"$d/a"; x=$(<"$d/a"); sh -c "⟦$x"', 'is an argument of sh', 'environment'],
@@ -333,6 +340,7 @@ test.each([
   'for name in a b; do eval "v=\\$$name"; echo "$v" T; done',
   '[[ "T" =~ ^([a-z]+)$ ]] && echo "${BASH_REMATCH[1]}"',
   'while getopts ab: o; do case $o in b) echo "$OPTARG" ;; esac; done; ls -- "T"',
+  'x=T; sudo -u "$x" id; sh -c "$y"; printf -v "r$n" %s 1; read "q$n" <f; eval "$r1"',
 ])('accepted: %s', (text) => {
   const command = text.replaceAll('T', (_, at: number) => (isPlaceholder(text, at) ? T : 'T'));
   expect(checkStep({ type: 'ssh.exec', config: { command } }, scopeFor())).toEqual([]);
