@@ -205,7 +205,7 @@ const elsewhere: Refused[] = [
   ['k=T; x=$(declare -p k); sh -c "⟦$x"', 'is an argument of sh', 'environment'],
   ['k=T; x=$(set | grep k=); sh -c "⟦$x"', 'is an argument of sh', 'environment'],
   ['printf -v \'r[0]\' %s T; sh -c "⟦${r[0]}"', 'is an argument of sh', 'environment'],
-  ["printf -v'r[0]' %s T; sh -c \"⟦${r[0]}\"", 'is an argument of sh', 'environment'],
+  ['printf -v\'r[0]\' %s T; sh -c "⟦${r[0]}"', 'is an argument of sh', 'environment'],
   ['printf -vr %s T; eval "⟦$r"', 'is an argument of eval', 'environment'],
   ['printf -v r[0] %s T; eval "⟦$r"', 'is an argument of eval', 'environment'],
   ['printf -v "r$n" %s T; eval "⟦$q"', 'is an argument of eval', 'environment'],
