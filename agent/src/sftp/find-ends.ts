@@ -91,7 +91,9 @@ export async function findDestination(
   fileName: string | undefined,
   { createDirectories, dryRun }: TransferPlan,
 ): Promise<Pick<Ends, 'to' | 'toName' | 'there'>> {
-  const options = { write: !dryRun, create: createDirectories && !dryRun };
+  const create = createDirectories && (dryRun ? 'planned' : true);
+  // A dry run writes nothing, but says what the policy would refuse.
+  const options = { write: true, create } as const;
   const endsInSlash = path.endsWith('/');
   // A slash at the end puts a file into that directory; for a directory, the path is its name in any case.
   if (endsInSlash && fileName !== undefined) {

@@ -155,7 +155,7 @@ class Transfer {
     let ends: Ends | undefined;
     try {
       // Checked first: what the policy forbids needs no connection.
-      await this.#local.check(plan.localPath, plan.direction === 'pull' && !plan.dryRun);
+      await this.#local.check(plan.localPath, plan.direction === 'pull');
       await end.open();
       await context.beforeStart();
       this.#beganMs = performance.now();

@@ -21,7 +21,7 @@ export class WindowsTree implements Tree {
     const name = parts.pop();
     const parent = new WindowsDirectory(this.#link, parts.reduce(joined, root));
     const found = await parent.self();
-    if (found === undefined && create) await parent.makeSelf();
+    if (found === undefined && create === true) await parent.makeSelf();
     else if (found === undefined) throw fileError({ code: 'ENOENT' }, this.where, parent.path, 'found');
     else if (found.kind === 'file') throw fileError({ code: 'ENOTDIR' }, this.where, parent.path, 'entered');
     return { parent, name };

@@ -70,7 +70,7 @@ export class ItemCopy {
 
   /** Copies a file, unless what is there stays or is the same already. */
   async file(item: Item): Promise<void> {
-    const { plan, report, progress } = this.#options;
+    const { plan, conduct, report, progress } = this.#options;
     const { entry, from, to, toName, there } = item;
     refusePlace(there, toName);
     if (there !== undefined && !mayReplace(plan.overwrite, entry, there)) {
@@ -84,6 +84,8 @@ export class ItemCopy {
       return;
     }
     if (plan.dryRun) {
+      // What can't be read is found out only by opening it.
+      await withRetries(conduct, async () => (await from.openSource(entry.name)).close());
       report.count(there === undefined ? 'created' : 'changed');
       report.done(() => ({ ...this.#parts.rowOf(item), status: 'planned' }));
       return;

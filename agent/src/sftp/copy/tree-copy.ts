@@ -324,7 +324,6 @@ export class TreeCopy {
     const isNew = there === undefined;
     if (isNew) {
       if (!plan.dryRun) await withRetries(conduct, () => makeIfMissing(to, toName, fillMode));
-      else report.done(() => ({ ...this.#row(item), status: 'planned' }));
       report.count('directories');
     }
     const attributes = directoryAttributes(plan, entry, there);

@@ -4,6 +4,7 @@ import { type FileHandle, open, realpath } from 'node:fs/promises';
 import type { AgentPolicy } from '../../policy/agent-policy.ts';
 import { type FileRoot, isInside } from '../../policy/file-roots.ts';
 import { agentCommand } from '../../typed-command.ts';
+import { PlannedDirectory } from '../tree/planned-directory.ts';
 import { partsOf } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';
 import { fileError, TransferError } from '../tree/transfer-error.ts';
@@ -35,7 +36,13 @@ export class LocalTree implements Tree {
     const name = inside.pop();
     try {
       for (const part of inside) {
-        if (create && (await parent.look(part)) === undefined) await parent.make(part, 0o755);
+        if (create !== false && (await parent.look(part)) === undefined) {
+          if (create === 'planned') {
+            await parent.close();
+            return { parent: new PlannedDirectory(plain.slice(0, plain.lastIndexOf('/'))), name };
+          }
+          await parent.make(part, 0o755);
+        }
         const next = await parent.enter(part);
         await parent.close();
         parent = next;

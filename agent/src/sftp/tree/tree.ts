@@ -134,8 +134,8 @@ export interface Tree {
 export interface LocateOptions {
   /** Whether something will be written there. */
   write: boolean;
-  /** Whether to make missing directories above it. */
-  create: boolean;
+  /** Whether to make missing directories above it. `planned`: a dry run doesn't, but goes on as if it had. */
+  create: boolean | 'planned';
 }
 
 export interface Place {
