@@ -186,6 +186,20 @@ test('the host is read from where HTTP specifies it; additional names can be all
   expect(await raw(head(`${length}Host: 127.0.0.1\r\n`, 'evil.example'), body)).not.toContain('200 OK');
 });
 
+test.each([
+  ['without Host', 'GET /api/v1/mine HTTP/1.0\r\n\r\n'],
+  ['with a Host that is none', 'GET /api/v1/mine HTTP/1.1\r\nHost: a b/c\r\n\r\n'],
+  ['with an URL that is none', 'GET http://[::1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'],
+  ['with no path', 'OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'],
+])('a request %s is refused in the form of the API’s errors', async (_, text) => {
+  const [told = '', body = ''] = (await raw(text)).split('\r\n\r\n');
+  expect(told).toContain('400 Bad Request');
+  expect(told).toMatch(/content-type: application\/json/i);
+  const { error } = JSON.parse(body);
+  expect(error).toMatchObject({ code: 'invalid', message: expect.stringContaining('its header Host') });
+  expect(told).toContain(error.requestId);
+});
+
 test('a small refused body may arrive long after its answer, and the connection stays open', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   onTestFinished(() => void vi.useRealTimers());

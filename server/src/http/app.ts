@@ -80,7 +80,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.notFound(async (context) => {
     const requestId = context.get('requestId');
     const page = isApi(context) ? undefined : await deps.console.answer(context.req.raw);
-    const hint = context.req.path.endsWith('/') ? ' Leave out the slash at the end.' : '';
+    const hint = /.\/$/.test(context.req.path) ? ' Leave out the slash at the end.' : '';
     const nothing = () => new AppError('not_found', `There is no such path on this server.${hint}`);
     return finish(deps, context, page ?? errorReply(nothing(), requestId, deps.log), requestId);
   });

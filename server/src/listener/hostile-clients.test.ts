@@ -72,7 +72,7 @@ const half = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf';
 const okWhenRead: RequestListener = (request, response) =>
   void request.resume().once('end', () => ok(request, response));
 
-const toUpgrade = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n';
+const toUpgrade = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 
 test.each([
   ['its request', '', get],

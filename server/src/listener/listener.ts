@@ -10,6 +10,7 @@ import {
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { AnsweredBodies, type AnsweredBodyLimits, answeredBodyLimits } from './answered-bodies.ts';
+import { isUnheard, requestClass } from './asked-upgrades.ts';
 import { type Asked, endFaultyClients } from './end-faulty-clients.ts';
 import { FairTurns } from './fair-turns.ts';
 import { refuse } from './refusals.ts';
@@ -92,6 +93,10 @@ export class Listener {
       bodies: new AnsweredBodies(bodies),
       mostWaiting,
     });
+    // An answer that was still to come would end up among the frames.
+    const IncomingMessage = requestClass(({ socket }) => requests.asked(socket) === undefined);
+    // What Node itself answers without the header Host has no body; the app refuses it too.
+    const options = { ...slow, highWaterMark, IncomingMessage, requireHostHeader: false };
     const secure =
       tls &&
       createHttpsServer(
@@ -100,12 +105,11 @@ export class Listener {
           key: tls.keyPem,
           minVersion: 'TLSv1.2',
           handshakeTimeout: tlsHandshakeMs,
-          ...slow,
-          highWaterMark,
+          ...options,
         },
         requests.listener,
       );
-    const server = (secure ?? createHttpServer({ ...slow, highWaterMark }, requests.listener)) as Server;
+    const server = (secure ?? createHttpServer(options, requests.listener)) as Server;
     // Without this listener, Node would answer without a body.
     server.on('checkExpectation', requests.refuseExpectation);
     endFaultyClients(server, (socket) => requests.asked(socket));
@@ -168,6 +172,8 @@ class RequestSwitch {
   readonly #bodies: AnsweredBodies;
   /** Weak, because Node reports no end for requests that wait on a connection that breaks. */
   readonly #turns = new WeakMap<Socket, Turns>();
+  /** Connections that end with the answer to their last request; whatever looks like another one is none. */
+  readonly #ending = new WeakSet<Socket>();
 
   constructor(of: { unread: UnreadAnswers; bodies: AnsweredBodies; mostWaiting: number }) {
     this.#unread = of.unread;
@@ -182,7 +188,10 @@ class RequestSwitch {
   }
 
   readonly listener: RequestListener = (request, response) => {
-    if (this.#isClosing) response.shouldKeepAlive = false;
+    if (this.#ending.has(request.socket)) return;
+    const isLast = isUnheard(request);
+    if (isLast) this.#ending.add(request.socket);
+    if (isLast || this.#isClosing) response.shouldKeepAlive = false;
     this.#bodies.watch(request, response);
     this.#inTurn(request.socket, response, () => {
       const { isKnown, name, by } = this.#askerOf(request);

@@ -20,8 +20,12 @@ const refusals: Record<Status, { code: ErrorCode; message: string }> = {
   },
 };
 
-function refusalOf(status: Status): { body: string; headers: Record<string, string> } {
-  const { code, message } = refusals[status];
+/** Returns the answer with this status, with its usual message or another. */
+export function refusalOf(
+  status: Status,
+  message = refusals[status].message,
+): { body: string; headers: Record<string, string> } {
+  const { code } = refusals[status];
   const requestId = randomBytes(9).toString('base64url');
   const body: ErrorBody = { error: { code, message, requestId } };
   const text = JSON.stringify(body);
