@@ -51,6 +51,28 @@ test('no character of the program makes V8 store it with two bytes per character
   expect(await readFile(program, 'utf8')).not.toMatch(/[^\0-\xff]/);
 });
 
+test('a command whose output nobody reads, or that can’t be written, does its work without a stack trace', async () => {
+  await using t = await setup();
+  const status = ['status', '--data', t.directory.data.root];
+  const unread = run(status);
+  unread.stdout.catch(() => undefined);
+  unread.child.stdout.destroy();
+  const [code] = await unread.exited;
+  expect(code).toBe(3);
+  expect(await unread.stderr).toBe('');
+  const full = run(['--'], {}, ['/bin/sh', '-c', `"$1" "$2" ${status.join(' ')} >/dev/full`, 'sh']);
+  expect(await full.exited).toEqual([3, null]);
+  expect(await full.stderr).toMatch(
+    /^error: What the command says can't be written: ENOSPC.*\n.*elsewhere\.\n$/,
+  );
+});
+
+test('a wrong argument that an error repeats controls no terminal', async () => {
+  const { exited, stderr } = run(['status', '--\x1b[31mred']);
+  expect(await exited).toEqual([1, null]);
+  expect(await stderr).not.toContain('\x1b');
+});
+
 test('an agent that is not enrolled says what to run', async () => {
   await using t = await setup();
   await t.directory.remove();

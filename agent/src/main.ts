@@ -24,6 +24,7 @@ import { letHeapGrow } from './heap-growth.ts';
 import { dataDirectory } from './identity/data-directory.ts';
 import { fingerprintOf } from './identity/identity.ts';
 import { createLog, type Logger, logLevels } from './log.ts';
+import { watchOutput } from './lost-output.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
@@ -54,6 +55,7 @@ if (!logLevels.includes(config.logLevel)) {
 // A log that can't be written (its disk is full, its reader has gone) must not end the agent. Later lines are written
 // again once they can be.
 process.stderr.on('error', () => {});
+watchOutput(exitCodes.failed);
 const log = createLog({ plain: process.stderr.isTTY, level: config.logLevel });
 process.on('unhandledRejection', (error) => {
   log.fatal({ err: error }, 'unhandled error (a bug, please report it); the agent ends with exit code 1');
@@ -81,7 +83,9 @@ function buildProgram(config: Config, log: Logger): Command {
   const program = new Command(typedCommand())
     .description('Runs the steps that an OpsConductor server leases to it. It only ever dials out.')
     .version(agentVersion)
-    .showHelpAfterError();
+    .showHelpAfterError()
+    // Wrong arguments are repeated in errors, and may be names that a server told.
+    .configureOutput({ outputError: (text, write) => write(`${visibleText(text.trimEnd())}\n`) });
   const dataOption = [
     '--data <directory>',
     'folder of this agent’s keys, journal and stored output',

@@ -3,6 +3,7 @@ import { SealingError } from '@opsconductor/protocol/sealing';
 import { Command } from 'commander';
 import { AgentError } from './agent-error.ts';
 import { readConfig } from './config.ts';
+import { watchOutput } from './lost-output.ts';
 import { addCredentialCommands } from './owner/credentials/credential-commands.ts';
 import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
@@ -13,12 +14,15 @@ import { agentVersion } from './version.ts';
 import { visible, visibleText } from './visible.ts';
 
 const config = readConfig();
+watchOutput();
 const say = (line: string) => process.stdout.write(`${visible(line)}\n`);
 
 const program = new Command(typedCommand())
   .description('For owners of segments: keys that no server has, and what is signed and sealed with them.')
   .version(agentVersion)
-  .showHelpAfterError('(--help shows the usage)');
+  .showHelpAfterError('(--help shows the usage)')
+  // Wrong arguments are repeated in errors, and may be names that a server told.
+  .configureOutput({ outputError: (text, write) => write(`${visibleText(text.trimEnd())}\n`) });
 addKeyCommands(program, say);
 addSegmentCommands(program, config, say);
 addCredentialCommands(program, config, say);
