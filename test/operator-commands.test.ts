@@ -79,6 +79,28 @@ test('restored does all its work even if nobody reads its output', async () => {
   }
 });
 
+test.each([
+  ['audit', 3],
+  ['keys', 1],
+] as const)(
+  '%s ends no differently if nobody reads its output, and says so if that can not be written',
+  async (name, lostCode) => {
+    const program = await bundleOf(name);
+    const ended = (to: string) =>
+      run(
+        'bash',
+        ['-c', `"${process.execPath}" "${program}" --help ${to}; echo "ended with \${PIPESTATUS[0]}"`],
+        {
+          cwd,
+        },
+      );
+    expect(await ended('| true')).toEqual({ stdout: 'ended with 0\n', stderr: '' });
+    const { stdout, stderr } = await ended('> /dev/full');
+    expect(stdout).toBe(`ended with ${lostCode}\n`);
+    expect(stderr).toMatch(/^error: what the command says can't be written: ENOSPC.*\n.*elsewhere\.\n$/);
+  },
+);
+
 const commandsOnData = [
   { name: 'keys', args: ['status'] },
   { name: 'restored', args: [] },
