@@ -208,12 +208,14 @@ class ShellAnalysis {
     if (resolved.obstacle !== undefined) {
       const { why, wrapper } = resolved.obstacle;
       const said =
-        why === 'shell'
-          ? { why: 'hands it to a shell with this option', fix: `Use ${wrapper} with the command itself.` }
-          : {
-              why: `has an option here that OpsConductor does not know, so that it can't be told which command it runs`,
-              fix: `Set the value in the environment of the step and hand it on by its name, or leave the option out.`,
-            };
+        why === 'expands'
+          ? { why: 'expands its arguments a second time in mksh', fix: 'Write time first, or /usr/bin/time.' }
+          : why === 'shell'
+            ? { why: 'hands it to a shell with this option', fix: `Use ${wrapper} with the command itself.` }
+            : {
+                why: `has an option here that OpsConductor does not know, so that it can't be told which command it runs`,
+                fix: `Set the value in the environment of the step and hand it on by its name, or leave the option out.`,
+              };
       this.#verdicts.refuseInterpreter(inWords(words, holds), wrapper, said, false);
     }
     for (const index of resolved.leading) {

@@ -59,9 +59,8 @@ const commands: Refused[] = [
   ['env a.b=c ⟦T', 'decides which command runs', 'Name the commands yourself'],
   ['env x=- = "a⟦T"', 'decides which command runs', 'Name the commands yourself'],
   ['sudo =1 ⟦T', 'decides which command runs', 'Name the commands yourself'],
-  ['command time x= ⟦T', 'decides which command runs', 'Name the commands yourself'],
-  ['command time ! ⟦T', 'decides which command runs', ''],
-  ['command time x=⟦T id', 'decides which command runs', 'Name the commands yourself'],
+  ['command time ls ⟦T', 'expands its arguments a second time in mksh', 'Write time first'],
+  ['\\time ls ⟦T', 'expands its arguments a second time in mksh', '/usr/bin/time'],
   ['nsenter -t 1 sh -c "⟦T"', 'an argument of nsenter', 'environment'],
   ['ip netns exec blue bash -c "⟦T"', 'an argument of ip', 'environment'],
   ['xterm -e "⟦T"', 'an argument of xterm', 'environment'],
@@ -340,6 +339,7 @@ test.each([
   'for name in a b; do eval "v=\\$$name"; echo "$v" T; done',
   '[[ "T" =~ ^([a-z]+)$ ]] && echo "${BASH_REMATCH[1]}"',
   'while getopts ab: o; do case $o in b) echo "$OPTARG" ;; esac; done; ls -- "T"',
+  'time -p ls T; time -f %e ls T; sudo time ls T; /usr/bin/time ls T',
   'x=T; sudo -u "$x" id; sh -c "$y"; printf -v "r$n" %s 1; read "q$n" <f; eval "$r1"',
 ])('accepted: %s', (text) => {
   const command = text.replaceAll('T', (_, at: number) => (isPlaceholder(text, at) ? T : 'T'));

@@ -1,6 +1,6 @@
 // Determines the program that a command finally runs: behind `sudo -u x`, `timeout 5`, `env A=b`, whatever its path.
 
-import { anyVariable, literalOf, literalStart, type Word } from '../reading/syntax.ts';
+import { anyVariable, bareText, literalOf, literalStart, type Word } from '../reading/syntax.ts';
 import { baseName, interpreterOf } from './interpreters.ts';
 import { type Wrapper, wrappers } from './wrappers.ts';
 
@@ -11,8 +11,8 @@ export interface Resolved {
   index: number;
   /** Preceding words that name or select a program: only literal text may stand there. */
   leading: number[];
-  /** An option that passes a text to a shell, or that is unknown here. */
-  obstacle?: { word: Word; wrapper: string; why: 'shell' | 'unknown_option' };
+  /** An option that passes a text to a shell or that is unknown here, or a builtin that expands its arguments again. */
+  obstacle?: { word: Word; wrapper: string; why: 'shell' | 'unknown_option' | 'expands' };
 }
 
 /** Cache, because a command is looked at several times; its words never change. */
@@ -47,11 +47,17 @@ function followWrappers(words: readonly Word[]): Resolved {
     if (name === undefined || wrapper === undefined) {
       return { ...(name === undefined ? {} : { name }), index, leading };
     }
+    if (name === 'time' && isBuiltin(words, leading))
+      return {
+        name,
+        index,
+        leading,
+        obstacle: { word: words[index] as Word, wrapper: name, why: 'expands' },
+      };
     const next = behind(words, index, wrapper);
     if ('word' in next) {
       return { name, index, leading, obstacle: { ...next, wrapper: baseName(name) } };
     }
-    if (wrapper.readsAssignments === true) leading.push(...next.assignments);
     // Nothing left to run: `exec >file`, `env`.
     if (next.index >= words.length) return { name, index: next.index, leading };
     index = next.index;
@@ -59,12 +65,18 @@ function followWrappers(words: readonly Word[]): Resolved {
   return { index, leading };
 }
 
+/** Whether `command`, `builtin` or a quote hides from the shell that a word is one of its own. */
+function isBuiltin(words: readonly Word[], leading: readonly number[]): boolean {
+  const names = leading.map((index) => literalOf(words[index]) ?? '');
+  const isPlain = bareText(words[leading.at(-1) ?? 0]) !== undefined;
+  return names.length === 1 ? !isPlain : names.slice(0, -1).every((name) => /^(command|builtin)$/.test(name));
+}
+
 function behind(
   words: readonly Word[],
   from: number,
   wrapper: Wrapper,
-): { index: number; assignments: number[] } | { word: Word; why: 'shell' | 'unknown_option' } {
-  const assignments: number[] = [];
+): { index: number } | { word: Word; why: 'shell' | 'unknown_option' } {
   let positionals = wrapper.positionals ?? 0;
   let index = from + 1;
   let optionsEnded = false;
@@ -84,14 +96,11 @@ function behind(
       continue;
     }
     if (text === wrapper.alone && literalOf(word) === text) continue;
-    if (wrapper.assignment?.test(textOf(word)) === true) {
-      assignments.push(index);
-      continue;
-    }
+    if (wrapper.assignment?.test(textOf(word)) === true) continue;
     if (positionals === 0) break;
     positionals -= 1;
   }
-  return { index, assignments };
+  return { index };
 }
 
 /** The literal text of a word, whatever stands between it. */

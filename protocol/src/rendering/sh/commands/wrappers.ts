@@ -14,8 +14,6 @@ export interface Wrapper {
    * in front of it doesn't matter to them.
    */
   assignment?: RegExp;
-  /** Whether such a word is expanded a second time. */
-  readsAssignments?: boolean;
   /** Options that pass a text to a shell. */
   toShell?: RegExp;
   /** A word before the command that is an option without a letter. */
@@ -63,14 +61,7 @@ export const wrappers: Readonly<Record<string, Wrapper>> = {
   command: { short: 'pvV' },
   builtin: none,
   exec: { short: 'cla:' },
-  // As a builtin of mksh, behind `command`.
-  time: {
-    short: 'pvf:o:a',
-    long: ['format=', 'output=', 'append', 'portability', 'verbose'],
-    assignment: /^[A-Za-z_][\w[\]]*\+?=/,
-    alone: '!',
-    readsAssignments: true,
-  },
+  time: { short: 'pvf:o:a', long: ['format=', 'output=', 'append', 'portability', 'verbose'] },
   busybox: none,
   toybox: none,
   chroot: { short: '', long: ['userspec=', 'groups=', 'skip-chdir'], positionals: 1 },
