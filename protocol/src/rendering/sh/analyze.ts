@@ -242,8 +242,9 @@ class ShellAnalysis {
       const word = words[index];
       if (word !== undefined) this.#words.word(word, { mayBeOption: false, unsplit: true });
     }
-    const { code } = command;
-    if (code !== undefined) this.#verdicts.within(command.at, () => this.#list(code));
+    const { code, inputCode = [] } = command;
+    for (const list of code === undefined ? inputCode : [code, ...inputCode])
+      this.#verdicts.within(command.at, () => this.#list(list));
   }
 
   #arguments(name: string | undefined, words: readonly Word[]): void {

@@ -194,6 +194,7 @@ export function* inCommand(command: Command, holds: Holds): Generator<Source> {
     if (printsFiles.test(nameOf(command)) || copiesFiles.test(nameOf(command)))
       for (const word of command.words.slice(1)) yield* inFile(word, holds);
     if (command.code !== undefined) yield* inBackticks(command.code, [], command.at, holds);
+    for (const code of command.inputCode ?? []) yield* inBackticks(code, [], command.at, holds);
     for (const name of [...printedBy(command), outputPlace(nameOf(command))])
       if (holds(name)) yield { kind: 'variable', name, at: command.at };
     return;
@@ -274,6 +275,7 @@ export function* listsIn(command: Command): Generator<List> {
   }
   if (command.kind === 'simple') {
     if (command.code !== undefined) yield command.code;
+    yield* command.inputCode ?? [];
     return;
   }
   yield* listsInSegments(command.arithmetic);

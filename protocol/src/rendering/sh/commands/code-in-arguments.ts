@@ -35,8 +35,9 @@ function codeOfCommand(words: readonly Word[], isBash: boolean): CodeInArguments
   if (name === undefined) return undefined;
   const rest = words.slice(index + 1);
   const given = literalOf(rest[0]) === '--' ? rest.slice(1) : rest;
-  if (name === 'eval') return codeOf(given, { name, isBash, hasOwnArguments: false });
-  if (name === 'trap') return codeOf(given.slice(0, 1), { name, isBash, hasOwnArguments: false });
+  const by = { name, isBash, hasOwnArguments: false };
+  if (name === 'eval') return codeOf(segmentsOf(given), ' ', by);
+  if (name === 'trap') return codeOf(segmentsOf(given.slice(0, 1)), ' ', by);
   const shell = shellIn(words, index, name);
   if (shell === undefined) return undefined;
   const at = words.findIndex(
@@ -44,7 +45,7 @@ function codeOfCommand(words: readonly Word[], isBash: boolean): CodeInArguments
   );
   if (at < 0) return undefined;
   const called = literalOf(words[shell]) ?? name;
-  return codeOf(words.slice(at + 1, at + 2), {
+  return codeOf(segmentsOf(words.slice(at + 1, at + 2)), ' ', {
     name: called,
     isBash: baseName(called) === 'bash',
     hasOwnArguments: true,
@@ -59,22 +60,33 @@ function shellIn(words: readonly Word[], index: number, name: string): number | 
   return at < 0 || !/^-/.test(literalOf(words[at + 1]) ?? '') ? undefined : at;
 }
 
-/** Programs that hand what follows their -c to a shell. */
-const handsToShell: ReadonlySet<string> = new Set(['su', 'runuser', 'sg', 'script']);
+/** Programs that hand what follows their -c, or their input, to a shell. */
+export const handsToShell: ReadonlySet<string> = new Set(['su', 'runuser', 'sg', 'script']);
 
-function isShell(name: string): boolean {
+/** Whether a program is a shell, by its name with or without a folder. */
+export function isShell(name: string): boolean {
   return interpreterOf(name)?.names.includes('dash') === true;
 }
 
-function codeOf(
-  words: readonly Word[],
+function segmentsOf(words: readonly Word[]): (readonly Segment[])[] {
+  return words.map(({ segments }) => segments);
+}
+
+/**
+ * Returns the shell text that these make together; undefined if there are none.
+ *
+ * @param between What stands between two of them.
+ */
+export function codeOf(
+  texts: readonly (readonly Segment[])[],
+  between: string,
   by: Pick<CodeInArguments, 'name' | 'isBash' | 'hasOwnArguments'>,
 ): CodeInArguments | undefined {
-  if (words.length === 0) return undefined;
+  if (texts.length === 0) return undefined;
   let isWhole = true;
-  const isAnsi = words.some(({ segments }) => segments.some((segment) => isUnclear(segment, by.isBash)));
-  const text = words
-    .map(({ segments }) =>
+  const isAnsi = texts.some((segments) => segments.some((segment) => isUnclear(segment, by.isBash)));
+  const text = texts
+    .map((segments) =>
       segments
         .map((segment) => {
           if (segment.kind === 'text' && segment.quoting !== 'ansi') return segment.text;
@@ -83,7 +95,7 @@ function codeOf(
         })
         .join(''),
     )
-    .join(' ');
+    .join(between);
   return { text, isAnsi, isWhole, ...by };
 }
 

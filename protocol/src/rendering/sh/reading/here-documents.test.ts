@@ -37,8 +37,8 @@ test('several of one line follow each other, whatever stands between their comma
 
 test('the text is expanded unless the delimiter is quoted', () => {
   expect(bodies('cat <<E\n$x $(ls) \uFDD0\nE')).toEqual(['<parameter> <command> _\n']);
-  expect(bodies("cat <<'E'\n$x $(ls) \uFDD0\nE")).toEqual(['_']);
-  expect(bodies('cat <<\\E\n$x \uFDD0\nE')).toEqual(['_']);
+  expect(bodies("cat <<'E'\n$x $(ls) \uFDD0\nE")).toEqual(['$x $(ls) _\n']);
+  expect(bodies('cat <<\\E\n$x \uFDD0\nE')).toEqual(['$x _\n']);
 });
 
 test('one whose end depends on the shell makes the script unreadable', () => {

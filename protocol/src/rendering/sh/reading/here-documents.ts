@@ -79,8 +79,16 @@ function endOf(
 
 function plainSegments(text: string, from: number, end: number): Segment[] {
   const segments: Segment[] = [];
+  let begin = from;
+  const add = (until: number) => {
+    if (until > begin)
+      segments.push({ kind: 'text', text: text.slice(begin, until), quoting: 'single', at: begin });
+  };
   for (let at = text.indexOf(holeMark, from); at >= 0 && at < end; at = text.indexOf(holeMark, at + 1)) {
+    add(at);
     segments.push({ kind: 'hole', quoting: 'single', at });
+    begin = at + 1;
   }
+  add(end);
   return segments;
 }

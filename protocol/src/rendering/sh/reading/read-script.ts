@@ -1,6 +1,8 @@
 // Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
 // what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
-import { codeIn } from '../commands/code-in-arguments.ts';
+import { type CodeInArguments, codeIn } from '../commands/code-in-arguments.ts';
+import { codeInInput } from '../commands/code-in-input.ts';
+import { listsIn } from '../sources.ts';
 import { Nesting, Unreadable } from './nesting.ts';
 import {
   bareText,
@@ -30,7 +32,10 @@ export function readScript(text: string, isBash: boolean): Script {
   const nesting = new Nesting();
   const shared = { text, commented, nesting, readBefore: new Map(), isBash, hasOwnArguments: false };
   try {
-    return { list: new ScriptReader(shared).whole(), commented };
+    const reader = new ScriptReader(shared);
+    const list = reader.whole();
+    reader.readInputs(list);
+    return { list, commented };
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
     return { list: { pipelines: [] }, commented, unreadable: { at: error.at, why: error.message } };
@@ -78,8 +83,7 @@ class ScriptReader {
   }
 
   /** What the command runs as shell text. */
-  #code(words: readonly Word[], at: number): List | undefined {
-    const code = codeIn(words, this.#shared.isBash);
+  #code(code: CodeInArguments | undefined, at: number): List | undefined {
     if (code === undefined) return undefined;
     if (code.isAnsi) throw new Unreadable(`the text for ${code.name} is in $'…'`, at);
     try {
@@ -92,6 +96,21 @@ class ScriptReader {
       if (/[$`]/.test(code.text) || (code.isWhole && /[[(]/.test(code.text)))
         throw new Unreadable(`in the text for ${code.name}: ${error.message}`, at);
       return undefined;
+    }
+  }
+
+  /** Adds what commands read as shell text. Here-documents stand behind the commands that read them. */
+  readInputs({ pipelines }: List): void {
+    for (const { commands } of pipelines) {
+      for (const [index, command] of commands.entries()) {
+        if (command.kind === 'simple' && command.words.length > 0) {
+          const inputCode = codeInInput(command, commands[index - 1], this.#shared.isBash)
+            .map((code) => this.#code(code, command.at))
+            .filter((list) => list !== undefined);
+          if (inputCode.length > 0) command.inputCode = inputCode;
+        }
+        for (const list of listsIn(command)) this.readInputs(list);
+      }
     }
   }
 
@@ -434,7 +453,7 @@ class ScriptReader {
         this.#tokens.at,
       );
     }
-    const code = this.#code(command.words, at);
+    const code = this.#code(codeIn(command.words, this.#shared.isBash), at);
     if (code !== undefined) command.code = code;
     return command;
   }

@@ -71,6 +71,8 @@ export interface Simple {
   redirects: Redirect[];
   /** What it runs as shell text, if its author wrote that there: `eval '…'`, `sh -c '…'`, `trap '…'`. */
   code?: List;
+  /** The same for what it reads: `sh <<'END'`, `echo '…' | sh`. */
+  inputCode?: List[];
   at: number;
 }
 export interface Compound {
