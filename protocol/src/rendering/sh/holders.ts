@@ -140,8 +140,9 @@ export class Holders {
         this.functions.set(command.name, command);
       return;
     }
-    const { name: first = '', index } = resolveCommand(command.words);
-    const given = command.words.slice(index + 1);
+    const words = certainPart(command.words);
+    const { name: first = '', index } = resolveCommand(words);
+    const given = words.slice(index + 1);
     const rest = given.map((word) => literalStart(word));
     if (first === 'alias')
       for (const [name] of rest.flatMap((word) => [...word.matchAll(/^[^=]+(?==)/g)])) this.aliases.add(name);
@@ -222,9 +223,7 @@ export class Holders {
       if (name !== undefined && passesInput(word)) this.#connect(input, name);
     }
     this.#flow(inWords(command.words, everyVariable), '_');
-    const resolved = resolveCommand(command.words);
-    const words = resolved.name === undefined ? commandBehind(command.words, resolved) : command.words;
-    this.#called(words, input);
+    this.#called(certainPart(command.words), input);
   }
 
   #called(words: readonly Word[], input: Place | undefined): void {
@@ -263,6 +262,12 @@ export class Holders {
     if (!isSubscript && !/^[A-Za-z_]\w*\+?=/.test(start)) return;
     this.#flow(inSegments(word.segments, everyVariable), name);
   }
+}
+
+/** Without what only the run of the script decides: `$SUDO declare -i n`. */
+function certainPart(words: readonly Word[]): readonly Word[] {
+  const resolved = resolveCommand(words);
+  return resolved.name === undefined ? commandBehind(words, resolved) : words;
 }
 
 /** `exec` without a command opens files for all that follows. */

@@ -217,6 +217,7 @@ const elsewhere: Refused[] = [
   ["x=T; export x; echo 'rm $x' | ⟦sh", 'stands unquoted', ''],
   ["x=T; export x; { echo a; printf '%s\\n' 'rm $x'; } | ⟦$SUDO sh", 'stands unquoted', ''],
   ["x=T; export x; echo '$'x | ⟦xargs -n1 sh -c", 'decides which command runs', ''],
+  ['read c <<< T; $(true) declare -i b; ⟦b=c', 'is not a number and stands in arithmetic', ''],
   ['export $n=T; eval "⟦$q"', 'is an argument of eval', 'environment'],
   ['echo T >file; read -r x <file; sh -c "⟦$x"', 'is an argument of sh', 'environment'],
   ['echo T | tee ./file; eval "$(cat ⟦file)"', 'The file file, which holds', 'environment'],
