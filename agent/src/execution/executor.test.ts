@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
-import { chainLink, closeCodes, type OutputFrame } from '@opsconductor/protocol';
+import { chainLink, closeCodes, type Lease, type OutputFrame } from '@opsconductor/protocol';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import type { StepContext } from '../steps/step-type.ts';
-import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
+import { type AgentSetup, lease, rendering, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
+import { Mailbox } from '../testing/mailbox.ts';
 import type { KnownStepTypes } from './step/known-step-types.ts';
 
 async function connected(t: AgentSetup, options: Parameters<AgentSetup['start']>[0] = {}) {
@@ -135,6 +136,61 @@ test('an agent that is to stop first removes what a settled attempt kept on its 
   endRemoval();
   await drained;
 });
+
+test.each<[string, Partial<Lease>, { survivesWith: object } | undefined, { command: boolean }]>([
+  ['a command that outlives its agent', {}, { survivesWith: { kept: 1 } }, { command: true }],
+  [
+    'the file of a command’s outputs',
+    {
+      config: { become: { method: 'sudo', user: 'app' }, command: 'secret' },
+      rendering: rendering({ outputs: { id: { file: true } } }),
+    },
+    undefined,
+    { command: false },
+  ],
+])(
+  'of an agent that is killed before it has removed it, the next process removes what was kept on the target: %s',
+  async (_, more, how, { command }) => {
+    await using t = await setup();
+    const removals = new Mailbox<{ kept: unknown; config: unknown; become: unknown }>();
+    const stepTypesOf = (removal: Promise<void>): KnownStepTypes =>
+      new Map([
+        [
+          'test.step',
+          {
+            async execute(__: unknown, context: StepContext) {
+              await context.beforeStart(how as never);
+              return success;
+            },
+            remove(onTarget: { become?: unknown }, kept: unknown, config: unknown) {
+              removals.put({ kept, config, become: onTarget.become });
+              return removal;
+            },
+            configProblem: () => undefined,
+          },
+        ],
+      ]) as never;
+    const first = await connected(t, { stepTypes: stepTypesOf(new Promise(() => {})) });
+    first.connection.send({ type: 'leases', leases: [lease(1, more)] });
+    await settle(first.connection);
+    const asked = await removals.take(() => true);
+    expect(asked.kept).toMatchObject({ command, outputFile: !command });
+    await first.agent.stop();
+
+    const settled = ({ step, epoch }: { step: number; epoch: number }) =>
+      ({ step, epoch, verdict: 'forget', ackedSeq: 0, settled: true }) as const;
+    const second = await t.start({ stepTypes: stepTypesOf(Promise.resolve()) });
+    const { resume } = await t.server.nextSession({ verdict: settled });
+    expect(resume.attempts).toMatchObject([{ step: 1, state: 'finished' }]);
+    const again = await removals.take(() => true);
+    expect(again).toMatchObject({ kept: asked.kept, become: asked.become });
+    expect(JSON.stringify(again.config)).not.toContain('secret');
+    await second.drain();
+    await second.stop();
+    await t.start({ stepTypes: stepTypesOf(Promise.resolve()) });
+    expect((await t.server.nextSession()).resume).toMatchObject({ attempts: [], journalIntact: true });
+  },
+);
 
 test('a settled attempt leaves neither spool nor journal entry', async () => {
   await using t = await setup();

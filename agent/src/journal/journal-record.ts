@@ -45,6 +45,8 @@ const JournalRecordSchema = Type.Union([
     /** Secret outputs are sealed. */
     handsOn: Type.Optional(Type.Record(Type.String(), HandedOnSchema)),
     transfers: Type.Optional(TransferReportSchema),
+    /** What it takes to remove its output file from the target, of a command that did not outlive its process. */
+    leaves: Type.Optional(LeaseSchema),
   }),
   /** Over: the server has the end, or the attempt never began and was handed back. */
   Type.Object({ is: Type.Literal('settled'), ...attempt }),

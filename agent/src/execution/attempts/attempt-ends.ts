@@ -17,7 +17,7 @@ import type { Followers } from './followers.ts';
 import type { HeldAttempts } from './held-attempts.ts';
 import { tellLostOutput } from './lost-output.ts';
 import { finishedRecord } from './recover-attempts.ts';
-import { removeFromTarget } from './remove-from-target.ts';
+import { leftOnTarget, removeFromTarget } from './remove-from-target.ts';
 import type { SettledLeases } from './settled-leases.ts';
 
 export interface AttemptEndsOptions {
@@ -203,7 +203,6 @@ export class AttemptEnds {
     session?.output.forget(attempt.output);
     session?.output.release(attempt.output.inFlightBytes);
     const { step, epoch } = attempt;
-    journal.note({ is: 'settled', step, epoch });
     const removed = attempt.output.remove().catch((error: unknown) => {
       log.warn(
         { err: error, spool: attemptKey(attempt) },
@@ -211,6 +210,10 @@ export class AttemptEnds {
       );
     });
     this.#options.onSettled(removed);
+    if (leftOnTarget(attempt) === undefined) {
+      journal.note({ is: 'settled', step, epoch });
+      return;
+    }
     const removal = removeFromTarget(attempt, this.#options)
       .catch((error: unknown) => {
         log.warn(
@@ -218,7 +221,12 @@ export class AttemptEnds {
           'temporary files of this attempt could not be removed from its target',
         );
       })
-      .finally(() => this.#removals.delete(removal));
+      .finally(() => {
+        // Not before: of an agent that is killed meanwhile, the next process finds the attempt, hears from the server that
+        // it is settled, and removes what is left.
+        journal.note({ is: 'settled', step, epoch });
+        this.#removals.delete(removal);
+      });
     this.#removals.add(removal);
   }
 

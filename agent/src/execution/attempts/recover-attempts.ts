@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { StepOutcome } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { Journal } from '../../journal/journal.ts';
-import type { JournalRecord } from '../../journal/journal-record.ts';
+import type { FinishedRecord, JournalRecord } from '../../journal/journal-record.ts';
 import { attemptKey, type JournaledAttempt } from '../../journal/replay.ts';
 import {
   isSetAside,
@@ -14,10 +14,11 @@ import {
   tellUnreadable,
   type UnreadableSpool,
 } from '../../spool/open-spool.ts';
-import { hasOutputFile, hasPrintedOutputs } from '../step/step-outputs.ts';
+import { hasOutputFile, hasPrintedOutputs, toRemoveFiles } from '../step/step-outputs.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { AttemptOutputs } from './attempt-outputs.ts';
 import { withLoss } from './lost-output.ts';
+import { leftOnTarget } from './remove-from-target.ts';
 
 export interface RecoverOptions {
   journal: Journal;
@@ -61,8 +62,16 @@ export function finishedRecord(
   const more = {
     ...(handsOn === undefined ? {} : { handsOn }),
     ...(transfers === undefined ? {} : { transfers }),
+    ...leavesOf(attempt, outcome),
   };
   return { is: 'finished', step, epoch, requestId, interrupted, outcome, output: kept, ...more };
+}
+
+/** The lease of a command that outlives its process was recorded when it began. */
+function leavesOf(attempt: Attempt, outcome: StepOutcome): Pick<FinishedRecord, 'leaves'> {
+  if (attempt.survivingSince !== undefined) return {};
+  const left = leftOnTarget(attempt, outcome);
+  return left === undefined ? {} : { leaves: toRemoveFiles(left.lease) };
 }
 
 async function recoverAttempt(
@@ -76,10 +85,11 @@ async function recoverAttempt(
   const { spool, chunks, base = before, unreadable } = await openSpool(path, (before?.seq ?? 0) + 1, names);
   const keepsEnds = survives !== undefined && hasPrintedOutputs(survives);
   const output = outputs.goOn(journaled, spool, { base, recovered: chunks, keepsEnds });
-  const lease = survives === undefined ? {} : { lease: survives };
+  const known = survives ?? finished?.leaves;
+  const lease = known === undefined ? {} : { lease: known };
   const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
   attempt.collector = takenOver?.collector;
-  attempt.hasOutputFile = survives !== undefined && hasOutputFile(survives);
+  attempt.hasOutputFile = survives === undefined ? known !== undefined : hasOutputFile(survives);
   if (survives !== undefined) attempt.survivingSince = new Date(startedAt ?? Date.now());
   if (survives !== undefined && finished === undefined) {
     if (unreadable !== undefined) logUnreadable(log, attempt, unreadable, 'it is read again from the target');

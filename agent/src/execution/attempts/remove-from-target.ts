@@ -6,6 +6,19 @@ import { becomeIn } from '../step/execute-step.ts';
 import type { KnownStepTypes } from '../step/known-step-types.ts';
 import type { Attempt } from './attempt.ts';
 
+/** Returns what an attempt that is over leaves on its target; undefined if that is nothing of ours to remove. */
+export function leftOnTarget(
+  { lease, taken, completion, survivingSince, hasOutputFile }: Attempt,
+  outcome = completion?.outcome,
+): { lease: Lease; command: boolean; outputFile: boolean } | undefined {
+  // Another agent continues it.
+  if (taken || lease === undefined) return undefined;
+  const command = survivingSince !== undefined;
+  // An `unknown` command may still be running there: its file is removed once that is known.
+  const outputFile = hasOutputFile && (command || outcome?.status !== 'unknown');
+  return command || outputFile ? { lease, command, outputFile } : undefined;
+}
+
 /** @throws an error without secrets if the target could not be reached or could not remove it. */
 export async function removeFromTarget(
   attempt: Attempt,
@@ -15,13 +28,9 @@ export async function removeFromTarget(
     openCredential(lease: Lease): Promise<UsableCredential>;
   },
 ): Promise<void> {
-  const { lease, completion } = attempt;
-  // Another agent continues it.
-  if (attempt.taken) return;
-  const command = attempt.survivingSince !== undefined;
-  // An `unknown` command may still be running there: its file is removed once that is known.
-  const outputFile = attempt.hasOutputFile && (command || completion?.outcome.status !== 'unknown');
-  if (lease === undefined || !(command || outputFile)) return;
+  const left = leftOnTarget(attempt);
+  if (left === undefined) return;
+  const { lease, command, outputFile } = left;
   const { credential, target, checkAddresses, secrets } = await deps.openCredential(lease);
   const onTarget = {
     marker: attempt.marker(deps.installationId),

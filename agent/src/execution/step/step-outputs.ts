@@ -34,6 +34,12 @@ export function withoutValues(lease: Lease, config: unknown): Lease {
   return { ...bare, config, rendering: { ...rest, values, scope } };
 }
 
+/** Returns the part of a lease that is needed to remove the step's files from its target. The credential stays sealed. */
+export function toRemoveFiles({ rendering: _, grant: __, config, ...bare }: Lease): Lease {
+  const { become } = Object(config) as { become?: unknown };
+  return { ...bare, config: become === undefined ? {} : { become } };
+}
+
 function outputsOf(rendering: Lease['rendering']): StepOutput[] {
   return Object.values(rendering?.outputs ?? {});
 }
