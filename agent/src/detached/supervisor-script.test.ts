@@ -1,7 +1,15 @@
 // The scripts in the shells that are /bin/sh somewhere, without SSH.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -102,6 +110,30 @@ test.each(shells)('%s ends a command whose output nothing keeps from the first m
   ] as const)
     expect(await start(shell, 'echo out', { change })).toEqual({ order: told });
 });
+
+test.each(shells)(
+  'the more processes a host has, the less often a command is measured there, in %s',
+  async (shell) => {
+    const folder = mkdtempSync(join(tmpdir(), 'opsconductor-proc-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [proc, slept] = [join(folder, 'proc'), join(folder, 'slept')];
+    for (let pid = 1; pid <= 600; pid += 1) {
+      mkdirSync(join(proc, String(pid)), { recursive: true });
+      writeFileSync(join(proc, `${pid}/stat`), `${pid} (x) S 1 ${pid} ${pid}${' 7'.repeat(46)}\n`);
+    }
+    const told = await start(shell, `until [ "$(wc -l <${slept})" -ge 12 ]; do sleep 0.1; done`, {
+      change: (text) =>
+        text
+          .replace('/proc/[0-9]', `${proc}/[0-9]`)
+          .replace('sleep $every &', 'sleep 0.01 &')
+          .replace('t=$((t + every))', `$&; echo $every >>${slept}`),
+    });
+    expect(told['order']).toContain('0 ');
+    // Every two seconds, and after 20 s every five, which are enough for 600 processes.
+    const waits = readFileSync(slept, 'utf8').split('\n').slice(0, 12);
+    expect(waits).toEqual([...Array<string>(10).fill('2'), '5', '5']);
+  },
+);
 
 test('a supervisor that is done is not waited for, though it has not gone yet', async () => {
   const stays = 'echo over >over; echo >&4\nwhile [ -d "$d" ]; do sleep 0.1; done';

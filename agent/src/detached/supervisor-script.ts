@@ -16,6 +16,12 @@ const keptBytes = 32 * 1024 * 1024;
 /** Above this many pieces, small ones are gathered for a tenth of a second, so that the index of pieces stays small. */
 const gatherAbovePieces = 2_000_000;
 
+/**
+ * How many processes of the host are looked at in each second to measure a command, on average: for each, its shell takes
+ * some 50 microseconds.
+ */
+const readPerSecond = 256;
+
 export interface DetachedStart {
   /** Name of the attempt's directory. */
   name: string;
@@ -222,18 +228,18 @@ note "$1 0"; echo >&4
 collect 1 & c1=$!
 collect 2 & c2=$!
 measure() {
-s=; trap '[ -z "$s" ] || kill $s; exit' TERM; k=; most=0; t=0
+s=; trap '[ -z "$s" ] || kill $s; exit' TERM; k=; most=0; t=0; every=0.2
 while kill -0 $$ && [ ! -e used ]; do
-t=$((t + 1)); every=1; [ $t -ne 1 ] || every=0.2; [ $t -le 20 ] || every=5
 sleep $every & s=$!; wait $s || { sleep 1 & s=$!; wait $s; }; s=
+every=1
 [ -n "$k" ] || { read -r w k <report && [ "$w" = start ]; } || { k=; [ -n "$w" ] || { kill -0 $c1 && kill -0 $c2; } || kill -9 $c; continue; }
-now=0
-for f in /proc/[0-9]*/stat; do
+now=0; set -- /proc/[0-9]*/stat; n=$#
+for f; do
 read -r line <"$f" || continue
-line=\${line##*) }; set -- $line
-[ "$4" != "$k" ] || now=$((now + \${22}))
+case $line in *" $k "*) line=\${line##*) }; set -- $line; [ "$4" != "$k" ] || now=$((now + \${22}));; esac
 done
 [ $now -le $most ] || { most=$now; echo $most >memory; }
+[ $t -lt 20 ] || every=5; [ $n -le $((every * ${readPerSecond})) ] || every=$((n / ${readPerSecond})); t=$((t + every))
 done; }
 opened() { while kill -0 $$ && [ -p 1 ] && [ -p 2 ]; do true 3<>1 5<>2; sleep 1; done; }
 exec 5<script
