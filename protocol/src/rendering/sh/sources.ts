@@ -136,12 +136,15 @@ function nameOf({ words }: Pick<Simple, 'words'>): string {
 /** Variables that a command prints without a `$`: `printenv NAME`, `declare -p`. */
 function printedBy({ words }: Simple): readonly string[] {
   if (words.length === 0) return [];
-  const [name, ...rest] = words.map(literalOf);
+  const { name, index } = resolveCommand(words);
+  // `env a=b` without a command
+  if (name === 'env' && index >= words.length) return [anyVariable];
+  const rest = words.slice(index + 1).map(literalOf);
   const names = rest.filter((text) => text === undefined || !text.startsWith('-'));
   const options = rest.some((text) => text?.startsWith('-') === true);
   const isPrinted =
     name === 'printenv' ||
-    (/^(env|set)$/.test(name ?? '') && rest.length === 0) ||
+    (name === 'set' && rest.length === 0) ||
     (/^(declare|typeset|export|readonly)$/.test(name ?? '') && (options || rest.length === 0));
   if (!isPrinted) return [];
   return names.length === 0 ? [anyVariable] : names.map((each) => each ?? anyVariable);

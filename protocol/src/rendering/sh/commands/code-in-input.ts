@@ -6,19 +6,15 @@ import { type CodeInArguments, codeOf, handsToShell, isShell } from './code-in-a
 import { baseName } from './interpreters.ts';
 import { commandBehind, resolveCommand } from './resolve-command.ts';
 
-/** Words or bodies of here-documents, each with the text that it begins. */
-type Texts = (readonly Segment[])[];
+/** Words, or bodies of here-documents, one line or more each. */
+export type Texts = readonly (readonly Segment[])[];
 
 /**
- * Returns the shell texts that a command reads.
+ * Returns the shell texts that a command runs from its input.
  *
- * @param upstream The command before it in its pipeline.
+ * @param inputs What it reads, by `inputsOf` it or of what stands around it.
  */
-export function codeInInput(
-  command: Simple,
-  upstream: Command | undefined,
-  isBash: boolean,
-): CodeInArguments[] {
+export function codeInInput(command: Simple, inputs: readonly Texts[], isBash: boolean): CodeInArguments[] {
   const resolved = resolveCommand(command.words);
   const words = resolved.name === undefined ? commandBehind(command.words, resolved) : command.words;
   const reader = readerOf(words);
@@ -28,7 +24,7 @@ export function codeInInput(
     isBash: baseName(reader) === 'bash' || (isBash && /^(\.|source)$/.test(reader)),
     hasOwnArguments: !/^(\.|source)$/.test(reader),
   };
-  return [...inputsOf(command), ...substituted(words), ...givenBy(command, upstream)].flatMap((texts) => {
+  return [...inputs, ...substituted(words)].flatMap((texts) => {
     const code = codeOf(texts, '\n', by);
     return code === undefined ? [] : [code];
   });
@@ -61,7 +57,9 @@ function isInput(word: Word | undefined): boolean {
   );
 }
 
-function inputsOf({ redirects }: Command): Texts[] {
+/** What redirections give a command to read; undefined without any. */
+export function inputsOf({ redirects }: Command): Texts[] | undefined {
+  if (!redirects.some(({ operator }) => operator.startsWith('<'))) return undefined;
   return redirects.flatMap(({ operator, word, body }) => {
     if (body !== undefined) return [[body.segments]];
     if (operator === '<<<') return [[word.segments]];
@@ -79,17 +77,12 @@ function substituted(words: readonly Word[]): Texts[] {
     );
 }
 
-function givenBy({ redirects }: Command, upstream: Command | undefined): Texts[] {
-  if (upstream === undefined || redirects.some(({ operator }) => operator.startsWith('<'))) return [];
-  return [printedBy(upstream)];
-}
-
 /** What a command prints, if that stands in the script. */
-function printedBy(command: Command): Texts {
+export function printedBy(command: Command): Texts {
   if (command.kind === 'compound') return command.lists.flatMap(printedByList);
   const { name, index } = resolveCommand(command.words);
   const rest = command.words.slice(index + 1);
-  if (name === 'cat') return inputsOf(command).flat();
+  if (name === 'cat') return (inputsOf(command) ?? []).flat();
   if (name === 'printf') return rest.map(({ segments }) => segments);
   if (name !== 'echo') return [];
   const from = rest.findIndex((word) => !/^-[neE]+$/.test(literalOf(word) ?? ''));

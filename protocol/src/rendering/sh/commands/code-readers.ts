@@ -168,7 +168,8 @@ function* scriptsRunBy(list: List): Generator<string> {
   }
 }
 
-function* outputsOf({ words, redirects }: Command): Generator<List> {
+/** Yields the commands of `>(…)` in a command, which read what it prints. */
+export function* outputsOf({ words, redirects }: Command): Generator<List> {
   for (const { segments } of [...words, ...redirects.map(({ word }) => word)])
     for (const segment of segments)
       if (segment.kind === 'command' && segment.isOutput === true) yield segment.body;

@@ -1,7 +1,8 @@
 // Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
 // what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
 import { type CodeInArguments, codeIn } from '../commands/code-in-arguments.ts';
-import { codeInInput } from '../commands/code-in-input.ts';
+import { codeInInput, inputsOf, printedBy, type Texts } from '../commands/code-in-input.ts';
+import { outputsOf } from '../commands/code-readers.ts';
 import { listsIn } from '../sources.ts';
 import { Nesting, Unreadable } from './nesting.ts';
 import {
@@ -99,19 +100,33 @@ class ScriptReader {
     }
   }
 
-  /** Adds what commands read as shell text. Here-documents stand behind the commands that read them. */
-  readInputs({ pipelines }: List): void {
+  /**
+   * Adds what commands read as shell text. Here-documents stand behind the commands that read them.
+   *
+   * @param inputs What the first command of each pipeline reads.
+   */
+  readInputs({ pipelines }: List, inputs: readonly Texts[] = []): void {
     for (const { commands } of pipelines) {
-      for (const [index, command] of commands.entries()) {
-        if (command.kind === 'simple' && command.words.length > 0) {
-          const inputCode = codeInInput(command, commands[index - 1], this.#shared.isBash)
-            .map((code) => this.#code(code, command.at))
-            .filter((list) => list !== undefined);
-          if (inputCode.length > 0) command.inputCode = inputCode;
-        }
-        for (const list of listsIn(command)) this.readInputs(list);
+      let given = inputs;
+      for (const command of commands) {
+        const read = inputsOf(command) ?? given;
+        if (command.kind === 'simple' && command.words.length > 0) this.#readInput(command, read);
+        const printed = [printedBy(command), ...(isTee(command) ? read : [])];
+        const outputs = new Set(outputsOf(command));
+        for (const list of outputs) this.readInputs(list, printed);
+        const parts = new Set(command.kind === 'compound' ? command.lists : []);
+        for (const list of listsIn(command))
+          if (!outputs.has(list)) this.readInputs(list, parts.has(list) ? read : []);
+        given = printed;
       }
     }
+  }
+
+  #readInput(command: Simple, read: readonly Texts[]): void {
+    const inputCode = codeInInput(command, read, this.#shared.isBash)
+      .map((code) => this.#code(code, command.at))
+      .filter((list) => list !== undefined);
+    if (inputCode.length > 0) command.inputCode = inputCode;
   }
 
   whole(): List {
@@ -457,6 +472,10 @@ class ScriptReader {
     if (code !== undefined) command.code = code;
     return command;
   }
+}
+
+function isTee({ words: [first] }: Command): boolean {
+  return literalOf(first) === 'tee';
 }
 
 const emptyCompound: Omit<Compound, 'what' | 'at'> = {
