@@ -13,6 +13,8 @@ const whichArguments: Record<Interpreter['arguments'], string> = {
   all: 'all',
   script: 'up to a script file that is named literally',
   after: 'after certain words',
+  program: 'up to the word that names the command; then those of that command',
+  subcommand: 'the same, after certain words; without one of them only the first word',
   format: 'the format; all, if it has conversions other than %s',
   number: 'all that are not numbers',
   name: 'all, except after `NAME=`',

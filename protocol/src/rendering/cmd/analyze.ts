@@ -188,7 +188,7 @@ class CmdAnalysis {
 
   #arguments(name: string, words: readonly Word[], command: Command): void {
     if (name === 'rem') for (const { at } of holesIn(words)) this.#refuse(at, 'comment');
-    const reread = name === 'call' || name === 'goto' ? reasons[name] : interpreterReason(name);
+    const reread = name === 'call' || name === 'goto' ? reasons[name] : interpreterReason(name, words);
     if (reread !== undefined) this.#refuseWords(words, command, reread);
     // `path …` is `set PATH=…`; `ftype …` says what opens a file.
     if (name === 'path' || name === 'ftype') this.#refuseWords(words, command, reasons.special_name);

@@ -1,6 +1,6 @@
 // Which command a line of a batch script names, and whether what it gets is read as code.
 import { powershellInterpreters } from '../powershell/commands.ts';
-import { interpreterOf } from '../sh/commands/interpreters.ts';
+import { interpreterOf, runsSomething } from '../sh/commands/interpreters.ts';
 import type { Reason } from '../sites/verdicts.ts';
 import { textOfWord, type Word } from './read-batch.ts';
 
@@ -44,18 +44,45 @@ export function headOf(words: readonly Word[], onCondition: (from: number) => vo
   return words.length;
 }
 
-/** Returns why no value may be an argument of this program, if it reads them as code. */
-export function interpreterReason(name: string): Reason | undefined {
+/**
+ * Returns why no value may be an argument of this program, if it reads them as code.
+ *
+ * @param words Its arguments, if they are known.
+ */
+export function interpreterReason(name: string, words?: readonly Word[]): Reason | undefined {
   const found = interpreterOf(name);
-  const why = interpreters.get(name) ?? (found?.arguments === 'test' ? undefined : found?.why);
+  const isHarmless =
+    found === undefined ||
+    found.arguments === 'test' ||
+    (words !== undefined && !runsSomething(found, words.map(plainText)));
+  const why = interpreters.get(name) ?? (isHarmless ? undefined : found.why);
   if (why === undefined || builtIns.has(name)) return undefined;
   return {
     why: `is an argument of ${name}, which ${why}`,
     fix: () => 'Set it in the environment of the step, where the program finds it by its name.',
   };
 }
-/** Names of built-in commands of cmd.exe that mean something else in a Unix shell. */
-const builtIns = new Set(['set', 'echo', 'exit', 'break', 'find', 'more', 'type', 'print', 'title']);
+/** The text of a word if all of it is known. */
+function plainText(word: Word): string | undefined {
+  const text = textOfWord(word).toLowerCase();
+  return word.pieces.every(({ kind }) => kind === 'text') && !/[%!]/.test(text)
+    ? text.replaceAll('"', '')
+    : undefined;
+}
+
+/** Names of commands of Windows that mean something else in a Unix shell. */
+const builtIns = new Set([
+  'set',
+  'echo',
+  'exit',
+  'break',
+  'find',
+  'more',
+  'type',
+  'print',
+  'title',
+  'convert',
+]);
 
 /** Commands that cmd.exe recognizes however they are written: `call:part`, `start/b`. */
 const ownWords = new Set('call goto start for if do else set rem echo exit cd title'.split(' '));

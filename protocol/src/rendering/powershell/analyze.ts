@@ -268,7 +268,7 @@ class PowershellAnalysis {
     const alias = written.toLowerCase();
     const meant = aliases.has(alias) ? aliases.get(alias) : written;
     if (meant === undefined) return this.#unknown(items);
-    const known = { ...commandOf(meant, functions), name: written };
+    const known = { ...commandOf(meant, functions, items.map(wordOf)), name: written };
     if (known.interpreter !== undefined) {
       this.#refuseInterpreter(items, known, `is an argument of ${written}`);
       return known;

@@ -1,5 +1,5 @@
 // What PowerShell commands do with a value, by their names. Published in docs/substitution.md.
-import { interpreterOf } from '../sh/commands/interpreters.ts';
+import { interpreterOf, runsSomething } from '../sh/commands/interpreters.ts';
 
 /** Verbs that cmdlets begin with; any other word with a dash may be the name of a program. */
 const verbs = new Set(
@@ -334,15 +334,22 @@ export interface KnownCommand {
 /** Cmdlets that give commands other names. */
 export const makesAlias: ReadonlySet<string> = new Set(['set-alias', 'new-alias']);
 
-/** @param functions Functions of the script itself, in lowercase. */
-export function commandOf(written: string, functions: ReadonlySet<string>): KnownCommand {
+/**
+ * @param functions Functions of the script itself, in lowercase.
+ * @param words Its arguments; undefined are those that aren't plain words.
+ */
+export function commandOf(
+  written: string,
+  functions: ReadonlySet<string>,
+  words: readonly (string | undefined)[],
+): KnownCommand {
   const whole = written.toLowerCase();
   if (functions.has(whole)) return { name: written, kind: 'cmdlet' };
   const base = whole.slice(Math.max(whole.lastIndexOf('\\'), whole.lastIndexOf('/')) + 1);
   const program = base.replace(/\.(exe|com)$/, '');
   const isProgram = base !== program;
   const name = isProgram ? program : Object.hasOwn(aliases, base) ? (aliases[base] as string) : base;
-  const interpreter = interpretersByName.get(name) ?? interpreterOfOthers(name);
+  const interpreter = interpretersByName.get(name) ?? interpreterOfOthers(name, words);
   const kind = isProgram ? 'exe' : isCmdlet(name) ? 'cmdlet' : 'any';
   return { name: written, kind, ...(interpreter === undefined ? {} : { interpreter }) };
 }
@@ -353,13 +360,17 @@ export function nameOf(written: string): string {
   return Object.hasOwn(aliases, base) ? (aliases[base] as string) : base;
 }
 
-function interpreterOfOthers(name: string): Pick<PowershellInterpreter, 'why' | 'fix'> | undefined {
+function interpreterOfOthers(
+  name: string,
+  words: readonly (string | undefined)[],
+): Pick<PowershellInterpreter, 'why' | 'fix'> | undefined {
   if (/^invoke-/.test(name) && !harmlessInvoke.has(name)) {
     return { why: 'may run it', fix: 'Write the command that it runs, with the value as its argument.' };
   }
   if (isCmdlet(name)) return undefined;
   const found = interpreterOf(name);
   if (found === undefined || found.arguments === 'test' || found.names.includes('printf')) return undefined;
+  if (!runsSomething(found, words)) return undefined;
   return { why: found.why, fix: byName };
 }
 

@@ -63,6 +63,7 @@ describe('accepted', () => {
     '& "C:\\Program Files\\tool.exe" --name «T»',
     '& "$env:ProgramFiles\\tool\\tool.exe" "--name=«T»"',
     'git.exe clone -- «T»',
+    'npm.exe install «T»',
     'Start-Process setup.exe -ArgumentList "/q" -Wait\nWrite-Output «T»',
     'Get-Process | Where-Object { $_.Name -eq «T» } | Stop-Process',
     'switch («T») { "a" { 1 } default { exit 2 } }',

@@ -4,10 +4,11 @@
 import type { Analysis, Hole } from '../sites/sites.ts';
 import { checkTest } from './check-test.ts';
 import { type CodeReader, CodeReaders } from './commands/code-readers.ts';
+import { launchedBy } from './commands/commands-behind.ts';
 import { type Interpreter, interpreterOf } from './commands/interpreters.ts';
 import { runsOption } from './commands/options-that-run.ts';
 import { refusedArguments } from './commands/refused-arguments.ts';
-import { commandBehind, resolveCommand } from './commands/resolve-command.ts';
+import { commandBehind, type Resolved, resolveCommand } from './commands/resolve-command.ts';
 import { namesThatRun } from './commands/special-names.ts';
 import { variablesSet } from './commands/variables-set.ts';
 import { Holders, isExec } from './holders.ts';
@@ -205,35 +206,16 @@ class ShellAnalysis {
     const { words } = command;
     if (words.length === 0) return;
     const resolved = resolveCommand(words);
-    if (resolved.obstacle !== undefined) {
-      const { why, wrapper } = resolved.obstacle;
-      const said =
-        why === 'expands'
-          ? { why: 'expands its arguments a second time in mksh', fix: 'Write time first, or /usr/bin/time.' }
-          : why === 'shell'
-            ? { why: 'hands it to a shell with this option', fix: `Use ${wrapper} with the command itself.` }
-            : {
-                why: `has an option here that OpsConductor does not know, so that it can't be told which command it runs`,
-                fix: `Set the value in the environment of the step and hand it on by its name, or leave the option out.`,
-              };
-      this.#verdicts.refuseInterpreter(inWords(words, holds), wrapper, said, false);
-    }
-    for (const index of resolved.leading) {
-      const word = words[index];
-      if (word !== undefined) this.#verdicts.refuseAll(inSegments(word.segments, holds), 'command');
-    }
-    const before = words.slice(0, resolved.index).filter((_, index) => !resolved.leading.includes(index));
-    before.forEach((word, index) => {
-      const wrapper = literalOf(words[resolved.leading.at(-2) ?? 0]);
-      if (runsOption(wrapper, word, before[index - 1]))
-        this.#verdicts.refuseAll(inSegments(word.segments, holds), 'option_that_runs');
-      this.#argument(word, false);
-    });
+    this.#wrappers(words, resolved);
+    for (const [index, word] of words.slice(0, resolved.index).entries())
+      if (!resolved.leading.includes(index)) this.#argument(word, false);
     for (const { name, at } of variablesSet(words)) if (name !== undefined) this.#refuseSpecial(name, at);
     // What an alias stands for is not followed.
     const isAlias = resolved.leading.some((index) =>
       this.#holders.aliases.has(literalOf(words[index]) ?? ''),
     );
+    // What such a command does with a value tells an author more than that it is launched.
+    this.#launched(words);
     this.#arguments(isAlias ? undefined : resolved.name, words.slice(resolved.index + 1));
     const behind = commandBehind(words, resolved);
     const called = resolveCommand(behind);
@@ -247,7 +229,47 @@ class ShellAnalysis {
       this.#verdicts.within(command.at, () => this.#list(list));
   }
 
-  #arguments(name: string | undefined, words: readonly Word[]): void {
+  /** What is in front of the command that is run in the end. */
+  #wrappers(words: readonly Word[], { obstacle, leading, index: end }: Resolved): void {
+    const { holds } = this.#holders;
+    if (obstacle !== undefined) {
+      const { why, wrapper } = obstacle;
+      const said =
+        why === 'expands'
+          ? { why: 'expands its arguments a second time in mksh', fix: 'Write time first, or /usr/bin/time.' }
+          : why === 'shell'
+            ? { why: 'hands it to a shell with this option', fix: `Use ${wrapper} with the command itself.` }
+            : {
+                why: `has an option here that OpsConductor does not know, so that it can't be told which command it runs`,
+                fix: `Set the value in the environment of the step and hand it on by its name, or leave the option out.`,
+              };
+      this.#verdicts.refuseInterpreter(inWords(words, holds), wrapper, said, false);
+    }
+    for (const index of leading) {
+      const word = words[index];
+      if (word !== undefined) this.#verdicts.refuseAll(inSegments(word.segments, holds), 'command');
+    }
+    const before = words.slice(0, end).filter((_, index) => !leading.includes(index));
+    const wrapper = literalOf(words[leading.at(-2) ?? 0]);
+    before.forEach((word, index) => {
+      if (runsOption(wrapper, word, before[index - 1]))
+        this.#verdicts.refuseAll(inSegments(word.segments, holds), 'option_that_runs');
+    });
+  }
+
+  /** `nsenter -t 1 awk …`: the command behind it, wherever it may begin. */
+  #launched(words: readonly Word[]): void {
+    const launched = launchedBy(words);
+    if (launched === undefined)
+      this.#verdicts.refuseAll(inWords(words, this.#holders.holds), 'unknown_command');
+    for (const command of launched ?? []) {
+      const resolved = resolveCommand(command);
+      this.#wrappers(command, resolved);
+      this.#refusedArguments(resolved.name, command.slice(resolved.index + 1));
+    }
+  }
+
+  #refusedArguments(name: string | undefined, words: readonly Word[]): void {
     const { holds } = this.#holders;
     if (name === undefined) {
       this.#verdicts.refuseAll(inWords(words, holds), 'unknown_command');
@@ -264,18 +286,22 @@ class ShellAnalysis {
           this.#verdicts.refuse(source, reason);
         }
       } else if (interpreter !== undefined) {
-        const refused = refusedArguments(interpreter, words, (word) => this.#isNumeric(word));
+        const refused = refusedArguments(name, interpreter, words, (word) => this.#isNumeric(word));
         for (const word of refused) {
           this.#verdicts.refuseInterpreter(inSegments(word.segments, holds), name, interpreter, false);
         }
       } else if (!this.#holders.functions.has(name)) this.#programBehind(name, words);
     }
+    for (const [index, word] of words.entries())
+      if (runsOption(name, word, words[index - 1]))
+        this.#verdicts.refuseAll(inSegments(word.segments, holds), 'option_that_runs');
+  }
+
+  #arguments(name: string | undefined, words: readonly Word[]): void {
+    this.#refusedArguments(name, words);
     if (name !== undefined) this.#expressions(name, words);
     let optionsEnded = false;
     words.forEach((word, index) => {
-      if (runsOption(name, word, words[index - 1])) {
-        this.#verdicts.refuseAll(inSegments(word.segments, holds), 'option_that_runs');
-      }
       const isFree = name === 'printf' && index > 0;
       this.#argument(word, !optionsEnded && !isFree);
       if (literalStart(word) === '--' && word.segments.length === 1) optionsEnded = true;

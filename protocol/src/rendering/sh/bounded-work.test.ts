@@ -34,6 +34,9 @@ const hostile: Record<string, (size: number) => string> = {
   'quotes without end': (size) => `echo ${value} ${filled('"$(', size)}`,
   'backticks in backticks': (size) => `echo ${value} ${filled('`\\`', size)}`,
   'wrappers of wrappers': (size) => `${filled('sudo ', size)}${value}`,
+  'launchers of launchers': (size) => `${filled('fakeroot ', size)}${value}`,
+  'a launcher with many options': (size) => `fakeroot ${filled('-x fakeroot ', size)}${value}`,
+  'commands of launchers': (size) => filled(`fakeroot -x nice ls ${value}; `, size),
   'one output into many files': (size) => `echo ${value}${numbered(size, (at) => ` >f${at}`, '')}\n. ./f0`,
   'one command that writes many files': (size) =>
     `echo ${value} | tee${numbered(size, (at) => ` f${at}`, '')}\n. ./f0`,

@@ -9,6 +9,7 @@ import {
   type Word,
 } from '../reading/syntax.ts';
 import { commandsIn, fileOf, filesWritten, listsIn } from '../sources.ts';
+import { launchedBy } from './commands-behind.ts';
 import { type Interpreter, interpreterOf } from './interpreters.ts';
 import { resolveCommand } from './resolve-command.ts';
 
@@ -128,7 +129,20 @@ export class CodeReaders {
     return own.reader === undefined ? this.#ofLists(listsIn(command), new Set(own.calls)) : own;
   }
 
+  /** Of a command, and of those that it launches. */
   #ofWords(words: readonly Word[]): Within {
+    const launched = launchedBy(words);
+    const calls: string[] = [];
+    for (const command of [words, ...(launched ?? [])]) {
+      const { reader, calls: more } = this.#ofCommand(command);
+      if (reader !== undefined) return { reader, calls: [] };
+      calls.push(...more);
+    }
+    if (launched !== undefined) return { calls };
+    return { reader: { name: literalOf(words[0]) ?? 'a command', why: 'may run it' }, calls: [] };
+  }
+
+  #ofCommand(words: readonly Word[]): Within {
     if (words.length === 0) return { calls: [] };
     const { name, index, leading, obstacle } = resolveCommand(words);
     const isAlias = leading.some((at) => this.#aliases.has(literalOf(words[at]) ?? ''));
@@ -157,15 +171,18 @@ export class CodeReaders {
 function* scriptsRunBy(list: List): Generator<string> {
   for (const command of commandsIn(list)) {
     if (command.kind !== 'simple' || command.words.length === 0) continue;
-    const { name, index } = resolveCommand(command.words);
-    const called = fileOf(command.words[index]);
-    if (called !== undefined && name?.includes('/') === true) yield called;
-    const interpreter = name === undefined ? undefined : interpreterOf(name);
-    if (interpreter?.arguments !== 'script' && interpreter?.names.includes('.') !== true) continue;
-    const script = command.words.slice(index + 1).find((word) => !/^[-+]/.test(literalOf(word) ?? ''));
-    const file = fileOf(script);
-    if (file !== undefined) yield file;
+    for (const words of [command.words, ...(launchedBy(command.words) ?? [])]) yield* scriptsNamedIn(words);
   }
+}
+
+function* scriptsNamedIn(words: readonly Word[]): Generator<string> {
+  const { name, index } = resolveCommand(words);
+  const called = fileOf(words[index]);
+  if (called !== undefined && name?.includes('/') === true) yield called;
+  const interpreter = name === undefined ? undefined : interpreterOf(name);
+  if (interpreter?.arguments !== 'script' && interpreter?.names.includes('.') !== true) return;
+  const file = fileOf(words.slice(index + 1).find((word) => !/^[-+]/.test(literalOf(word) ?? '')));
+  if (file !== undefined) yield file;
 }
 
 /** Yields the commands of `>(…)` in a command, which read what it prints. */

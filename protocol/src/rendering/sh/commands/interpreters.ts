@@ -1,5 +1,6 @@
 // Programs whose arguments or input are code, or the name of a variable: a value there would be run, however well it is
 // quoted. Published as a table in docs/substitution.md; it can't list every program there is.
+import { launchers } from './launchers.ts';
 
 /**
  * Which arguments are affected.
@@ -7,6 +8,9 @@
  * - `all`: each of them.
  * - `script`: those up to a script file that is named literally; the rest belong to that script.
  * - `after`: those after one of the words in `after`.
+ * - `program`: those up to the word that names the command it runs, and all behind one of the words in `after`; the
+ *   command's own are looked up by its name. See `commands-behind.ts`.
+ * - `subcommand`: the same, if there is a subcommand that runs a command.
  * - `format`: the first one.
  * - `number`: those that are not numbers.
  * - `name`: the part before the `=` of `NAME=value`.
@@ -18,6 +22,8 @@ export type WhichArguments =
   | 'all'
   | 'script'
   | 'after'
+  | 'program'
+  | 'subcommand'
   | 'format'
   | 'number'
   | 'name'
@@ -28,7 +34,7 @@ export type WhichArguments =
 export interface Interpreter {
   names: readonly string[];
   arguments: WhichArguments;
-  /** For `after`. */
+  /** For `after`, `program` and `subcommand`. */
   after?: RegExp;
   /** For `script`: options that may precede the script file and don't contain a program. */
   harmless?: RegExp;
@@ -42,6 +48,15 @@ export interface Interpreter {
 
 const shellFlags = /^([-+][abefhkmnpuvxCE]+|--(norc|noprofile|posix))$/;
 const viaEnvironment = 'Set it in the environment of the step and read it there';
+
+const runsByItself = `${viaEnvironment}, or run the command by itself.`;
+const shellName = /^(.*\/)?(sh|bash|dash|ash|ksh|mksh|zsh|yash|csh|tcsh|fish|busybox|ssh|eval)$/;
+
+function namesOfLaunchers(haveSubcommands: boolean): string[] {
+  return Object.keys(launchers).filter(
+    (name) => (launchers[name]?.subcommands !== undefined) === haveSubcommands,
+  );
+}
 
 export const interpreters: readonly Interpreter[] = [
   {
@@ -99,7 +114,7 @@ export const interpreters: readonly Interpreter[] = [
     fix: 'Use sudo -u user command, or connect as that user.',
   },
   {
-    names: ['xargs', 'parallel'],
+    names: ['xargs', 'parallel', 'sem'],
     arguments: 'all',
     input: 'code',
     why: 'splits it and makes arguments or commands of it',
@@ -213,6 +228,10 @@ export const interpreters: readonly Interpreter[] = [
       'view',
       'emacs',
       'nano',
+      'pico',
+      'joe',
+      'micro',
+      'mcedit',
       'less',
       'more',
       'man',
@@ -291,43 +310,109 @@ export const interpreters: readonly Interpreter[] = [
     why: 'runs it as shell text later',
   },
   {
-    names: ['watch', 'script', 'scriptreplay', 'entr', 'socat', 'gosu', 'dbus-send', 'machinectl'],
+    names: [
+      ...['watch', 'watchexec', 'script', 'scriptreplay', 'entr', 'hyperfine', 'socat', 'gosu'],
+      ...['dbus-send', 'gdbus', 'busctl', 'machinectl'],
+    ],
     arguments: 'all',
     input: 'code',
     why: 'may run it, or hand it to something that does',
   },
   {
-    names: [
-      ...['nsenter', 'ip', 'setarch', 'linux32', 'linux64', 'fakeroot', 'fakechroot', 'dbus-run-session'],
-      ...[
-        'xvfb-run',
-        'unbuffer',
-        'chronic',
-        'start-stop-daemon',
-        'daemonize',
-        'prlimit',
-        'numactl',
-        'cgexec',
-      ],
-      ...[
-        'su-exec',
-        'chpst',
-        'setuidgid',
-        's6-setuidgid',
-        'pkexec',
-        'firejail',
-        'bwrap',
-        'tini',
-        'dumb-init',
-      ],
-      ...['rlwrap', 'ltrace', 'valgrind', 'perf', 'hyperfine', 'capsh', 'runcon', 'xterm', 'npx', 'vagrant'],
-    ],
-    arguments: 'after',
-    after:
-      /^(.*\/)?(sh|bash|dash|ash|ksh|mksh|zsh|fish|busybox|exec|ssh|eval|-e|-S|-c|--exec|--startas|env|sudo)$/,
+    names: namesOfLaunchers(false),
+    arguments: 'program',
+    after: shellName,
     input: 'data',
     why: 'runs the command that its arguments name',
-    fix: `${viaEnvironment}, or run the command by itself.`,
+    fix: runsByItself,
+  },
+  {
+    names: namesOfLaunchers(true),
+    arguments: 'subcommand',
+    after: shellName,
+    input: 'data',
+    why: 'runs the command that its arguments name',
+    fix: runsByItself,
+  },
+  {
+    names: ['ip'],
+    arguments: 'after',
+    // It takes any beginning of its words.
+    after: /^(e|ex|exe|exec)$/,
+    input: 'code',
+    why: 'runs what follows exec',
+    fix: runsByItself,
+  },
+  {
+    names: ['capsh', 'vagrant'],
+    arguments: 'after',
+    after: /^(--|==|-c|--command|ssh|winrm)$/,
+    input: 'code',
+    why: 'hands it to a shell',
+    fix: runsByItself,
+  },
+  {
+    names: ['start-stop-daemon', 'dialog'],
+    arguments: 'after',
+    after: /^(-[A-Za-z]*[ax]|--exec|--startas|--prgbox)$/,
+    input: 'data',
+    why: 'runs the command that such an option names',
+    fix: runsByItself,
+  },
+  {
+    names: ['cmake'],
+    arguments: 'after',
+    after: /^(-P|-C|env|time|chdir)$/,
+    input: 'data',
+    why: 'runs what follows -P, -C and -E env',
+    fix: runsByItself,
+  },
+  {
+    names: ['bwrap', 'xterm', 'uxterm', 'rxvt', 'urxvt', 'gnome-terminal', 'konsole', 'x-terminal-emulator'],
+    arguments: 'all',
+    input: 'code',
+    why: 'runs the command that its arguments name',
+    fix: runsByItself,
+  },
+  {
+    names: ['run-parts', 'logrotate', 'run-mailcap', 'see', 'xdg-open', 'emacsclient', 'ldd'],
+    arguments: 'all',
+    input: 'data',
+    why: 'runs what it names, or what is written in it',
+  },
+  {
+    names: ['bpftrace', 'stap', 'dtrace', 'gs', 'ghostscript'],
+    arguments: 'all',
+    input: 'code',
+    why: 'runs it as a program',
+    fix: `${viaEnvironment}.`,
+  },
+  {
+    names: ['tex', 'latex', 'pdftex', 'pdflatex', 'xetex', 'xelatex', 'luatex', 'lualatex', 'latexmk'],
+    arguments: 'all',
+    input: 'code',
+    why: 'takes it for a program, which can run commands',
+  },
+  {
+    names: ['convert', 'magick', 'mogrify', 'identify', 'composite', 'montage', 'conjure'],
+    arguments: 'all',
+    input: 'data',
+    why: 'takes the beginning of a file name for the name of a format, some of which run commands',
+    fix: 'Copy the file to a name of your own first: cp -- "…" ./input.',
+  },
+  {
+    names: ['ftp', 'lftp', 'tnftp', 'smbclient'],
+    arguments: 'all',
+    input: 'code',
+    why: 'takes what follows ! for a command',
+  },
+  {
+    names: ['sops'],
+    arguments: 'after',
+    after: /^exec-(env|file)$/,
+    input: 'data',
+    why: 'hands it to a shell',
+    fix: runsByItself,
   },
   {
     names: ['mail', 'mailx', 'mutt', 's-nail'],
@@ -433,11 +518,21 @@ const byName = new Map(interpreters.flatMap((each) => each.names.map((name) => [
 /** Returns the row of a command, by its name without the path: `/usr/bin/python3.11` is `python`. */
 export function interpreterOf(command: string): Interpreter | undefined {
   const name = baseName(command);
-  return byName.get(name) ?? byName.get(withoutVersion(name));
+  return byName.get(name) ?? byName.get(isLoader.test(name) ? 'ld.so' : withoutVersion(name));
+}
+
+/** The dynamic linker: `ld-linux-x86-64.so.2`, `ld-2.31.so`, `ld-musl-x86_64.so.1`. */
+const isLoader = /^ld(64)?(-[^/]*)?\.so(\.\d+)?$/;
+
+/** Whether a command runs something with these arguments, of which those are undefined that aren't known. */
+export function runsSomething(interpreter: Interpreter, texts: readonly (string | undefined)[]): boolean {
+  if (interpreter.arguments !== 'subcommand') return true;
+  const known = interpreter.names.flatMap((name) => launchers[name]?.subcommands ?? []);
+  return texts[0] === undefined || texts.some((text) => text !== undefined && known.includes(text));
 }
 
 /** Reads from the end: a pattern would try each of the digits of a name that is 128 KiB long. */
-function withoutVersion(name: string): string {
+export function withoutVersion(name: string): string {
   let start = name.length;
   while (start > 0 && /[\d.]/.test(name.charAt(start - 1))) start--;
   const digit = name.slice(start).search(/\d/);

@@ -13,6 +13,10 @@ test.each([
   ['git', 'core.pager=less', '-c'],
   ['git', '--template=/x', undefined],
   ['split', '--filter=cat', undefined],
+  ['gcc-12', 'time', '-wrapper'],
+  ['tcpdump', 'gzip', '-nz'],
+  ['tar', 'zstd', 'cIf'],
+  ['apt-get', 'DPkg::Pre-Invoke::=ls', '-o'],
   ['a-program-that-nobody-knows', 'vi', '--editor'],
   [undefined, '--command=ls', undefined],
 ])('%s: %s behind %s is a command', (name, text, before) => {
@@ -25,6 +29,10 @@ test.each([
   ['tar', 'a.tar', '--to-command=cat'],
   ['tar', '--exclude=--to-command', undefined],
   ['split', 'cat', '--bytes=1'],
+  ['tcpdump', 'port', '-zgzip'],
+  ['tar', 'Images/x', 'a.tar'],
+  ['apt-get', 'Acquire::http::Proxy=http://a', '-o'],
+  ['dnf', '--setopt=proxy=http://a', undefined],
 ])('%s: %s behind %s is none', (name, text, before) => {
   expect(runsOption(name, word(text), before === undefined ? undefined : word(before))).toBe(false);
 });

@@ -1,6 +1,7 @@
 // Determines in which arguments of an interpreter no value may stand.
 
 import { literalOf, literalStart, type Word } from '../reading/syntax.ts';
+import { commandsBehind, launcherOf } from './commands-behind.ts';
 import type { Interpreter } from './interpreters.ts';
 
 /** Formats whose conversions take text as it is; all others are evaluated by some shells. */
@@ -11,6 +12,7 @@ const plainFormat = /^(?:[^%]|%%|%-?\d*(?:\.\d+)?[sbqc])*$/s;
  * @param isNumeric whether a word is a number in any case, which is harmless in a format
  */
 export function refusedArguments(
+  name: string,
   interpreter: Interpreter,
   words: readonly Word[],
   isNumeric: (word: Word) => boolean,
@@ -20,9 +22,12 @@ export function refusedArguments(
       return words;
     case 'script':
       return words.slice(0, scriptAt(interpreter, words));
-    case 'after': {
-      const at = words.findIndex((word) => interpreter.after?.test(literalOf(word) ?? '') === true);
-      return at < 0 ? [] : words.slice(at);
+    case 'after':
+      return wordsAfter(interpreter, words);
+    case 'program':
+    case 'subcommand': {
+      const { refused, starts } = commandsBehind(launcherOf(name) ?? {}, words);
+      return starts.length === 0 ? refused : [...refused, ...wordsAfter(interpreter, words)];
     }
     case 'format':
       return refusedOfPrintf(words, isNumeric);
@@ -37,6 +42,11 @@ export function refusedArguments(
     case 'test':
       return [];
   }
+}
+
+function wordsAfter({ after }: Interpreter, words: readonly Word[]): readonly Word[] {
+  const at = words.findIndex((word) => after?.test(literalOf(word) ?? '') === true);
+  return at < 0 ? [] : words.slice(at);
 }
 
 /** Returns the index after the script file; the number of words if none is named. */

@@ -109,7 +109,11 @@ function textOf({ segments }: Word): string {
 }
 
 /** Returns how many more words an option takes; `undefined` for an unknown one. */
-function optionTakes(text: string, isLiteral: boolean, { short, long = [] }: Wrapper): number | undefined {
+export function optionTakes(
+  text: string,
+  isLiteral: boolean,
+  { short, long = [] }: Pick<Wrapper, 'short' | 'long'>,
+): number | undefined {
   if (text.startsWith('--')) {
     const [name = '', value] = text.slice(2).split('=', 2);
     if (value !== undefined) return long.includes(name) || long.includes(`${name}=`) ? 0 : undefined;
@@ -129,7 +133,7 @@ function optionTakes(text: string, isLiteral: boolean, { short, long = [] }: Wra
 }
 
 /** Returns the program that a word names, if known: literal text, or a literal end after a variable for the folder. */
-function programName(word: Word | undefined): string | undefined {
+export function programName(word: Word | undefined): string | undefined {
   const literal = literalOf(word);
   if (word === undefined || word.segments.some((segment) => segment.quoting === 'ansi')) return undefined;
   const bare = word.segments.map((each) =>
