@@ -284,6 +284,8 @@ const launched: Refused[] = [
   ['fakeroot tar -I ⟦T -xf a.tar', 'an option that names a command', 'Write that command itself'],
   ['echo ⟦T | fakeroot sh', 'goes into the input of sh', 'environment'],
   ['echo ⟦T | ip netns exec blue sh', 'goes into the input of ip', 'environment'],
+  ['x=T; export x; ⟦fakeroot bash <<\'E\'\neval "$x"\nE', 'is an argument of eval', 'environment'],
+  ['x=T; export x; ⟦fakeroot su -c \'eval "$x"\'', 'is an argument of eval', 'environment'],
   ['cat >run.sh <<E\n⟦T\nE\nfakeroot ./run.sh', 'which the script runs', 'environment'],
   ['ip netns e blue ⟦T', 'runs what follows exec', 'by itself'],
   ['start-stop-daemon -S -x ⟦T', 'runs the command that such an option names', 'by itself'],

@@ -2,6 +2,7 @@
 // script, so values that they hold must be followed into it.
 
 import { anyVariable, literalOf, type Segment, type Word } from '../reading/syntax.ts';
+import { launchedBy } from './commands-behind.ts';
 import { baseName, interpreterOf } from './interpreters.ts';
 import { commandBehind, resolveCommand } from './resolve-command.ts';
 
@@ -25,9 +26,12 @@ export interface CodeInArguments {
 export function codeIn(words: readonly Word[], isBash: boolean): CodeInArguments | undefined {
   if (words.length < 2) return undefined;
   const resolved = resolveCommand(words);
-  return resolved.name === undefined
-    ? codeOfCommand(commandBehind(words, resolved), isBash)
-    : codeOfCommand(words, isBash);
+  const named = resolved.name === undefined ? commandBehind(words, resolved) : words;
+  for (const command of [named, ...(launchedBy(named) ?? [])]) {
+    const code = codeOfCommand(command, isBash);
+    if (code !== undefined) return code;
+  }
+  return undefined;
 }
 
 function codeOfCommand(words: readonly Word[], isBash: boolean): CodeInArguments | undefined {

@@ -3,6 +3,7 @@
 import type { Command, List, Segment, Simple, Word } from '../reading/syntax.ts';
 import { literalOf } from '../reading/syntax.ts';
 import { type CodeInArguments, codeOf, handsToShell, isShell } from './code-in-arguments.ts';
+import { launchedBy } from './commands-behind.ts';
 import { baseName } from './interpreters.ts';
 import { commandBehind, resolveCommand } from './resolve-command.ts';
 
@@ -17,7 +18,7 @@ export type Texts = readonly (readonly Segment[])[];
 export function codeInInput(command: Simple, inputs: readonly Texts[], isBash: boolean): CodeInArguments[] {
   const resolved = resolveCommand(command.words);
   const words = resolved.name === undefined ? commandBehind(command.words, resolved) : command.words;
-  const reader = readerOf(words);
+  const reader = [words, ...(launchedBy(words) ?? [])].map(readerOf).find((name) => name !== undefined);
   if (reader === undefined) return [];
   const by = {
     name: reader,
