@@ -91,7 +91,9 @@ export function commandsBehind(launcher: Launcher, words: readonly Word[]): Behi
       refused.push(word);
       if (!awaitsSubcommand) positionals -= 1;
     } else if (awaitsSubcommand) {
-      if (launcher.subcommands?.includes(name) === true) awaitsSubcommand = false;
+      const { subcommands, prefixes = {} } = launcher;
+      if (subcommands?.includes(name) === true) awaitsSubcommand = false;
+      else if (Object.hasOwn(prefixes, name)) isDoubtful = prefixes[name] === 1;
       else if (!wasDoubtful) return { refused, starts };
     } else if (starts.length > 0 || launcher.subcommands?.includes(name) !== true) {
       const isPositional = positionals > 0 && !wasDoubtful;

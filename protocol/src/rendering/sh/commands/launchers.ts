@@ -8,6 +8,8 @@ export interface Launcher extends Partial<Pick<Wrapper, 'short' | 'long' | 'posi
   mayLackPositionals?: true;
   /** Words behind which it runs a command, also two of them; without one of them, it runs none. */
   subcommands?: readonly string[];
+  /** Words that may precede such a word, with the number of their own arguments. */
+  prefixes?: Readonly<Record<string, 0 | 1>>;
   /** Those of the known options whose value does have a say. */
   decisive?: RegExp;
   /** Options with which it runs nothing. */
@@ -148,13 +150,13 @@ export const launchers: Readonly<Record<string, Launcher>> = {
   },
   npm: packages,
   pnpm: packages,
-  yarn: packages,
-  yarnpkg: packages,
+  yarn: { ...packages, prefixes: { workspace: 1, workspaces: 0, foreach: 0 } },
+  yarnpkg: { ...packages, prefixes: { workspace: 1, workspaces: 0, foreach: 0 } },
   pipenv: behind('run'),
   poetry: behind('run'),
   pdm: behind('run'),
   hatch: behind('run'),
-  uv: behind('run'),
+  uv: { subcommands: ['run'], prefixes: { tool: 0 } },
   conda: environments,
   mamba: environments,
   micromamba: environments,
@@ -164,7 +166,7 @@ export const launchers: Readonly<Record<string, Launcher>> = {
   rbenv: behind('exec'),
   pyenv: behind('exec'),
   asdf: behind('exec'),
-  composer: behind('exec', 'run', 'run-script'),
+  composer: { subcommands: ['exec', 'run', 'run-script'], prefixes: { global: 0 } },
   direnv: { subcommands: ['exec'], positionals: 1 },
   mise: { subcommands: ['exec', 'x', 'run', 'r'], positionals: beforeDashes },
   flatpak: behind('run'),

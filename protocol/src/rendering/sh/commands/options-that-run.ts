@@ -39,6 +39,7 @@ const rows: readonly (readonly [names: readonly string[], options: RegExp, harml
     ['gcc', 'g++', 'cc', 'c++', 'cpp', 'gfortran', 'clang', 'clang++'],
     /^(-wrapper|--?specs|-B|-fplugin|-fpass-plugin|-load|-Xlinker|-Wl,|-fuse-ld|--ld-path|--config)/,
   ],
+  [['go'], /^--?(exec|toolexec|vettool)(=|$)/],
   [['zip'], /^(-[0-9A-Za-z]*TT|--unzip-command(=|$))/],
   [
     ['openvpn'],
