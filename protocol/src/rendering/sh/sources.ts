@@ -50,10 +50,11 @@ export function* inSegments(segments: readonly Segment[], holds: Holds): Generat
   }
 }
 
-/** Yields variables whose names are written in an expression, where they need no `$`. */
+/** Yields variables whose names are written in an expression, where they need no `$`; also in `${y:-x}`. */
 export function* namesIn(segments: readonly Segment[], holds: Holds): Generator<Source> {
   for (const segment of segments) {
     if (segment.kind === 'text') yield* namesInText(segment.text, segment.at, holds);
+    else if (segment.kind === 'parameter') yield* namesIn(segment.operator ?? [], holds);
   }
 }
 

@@ -155,9 +155,8 @@ export class WordChecks {
         } else this.#verdicts.accept(segment.at, { as: 'number', mayBeOption: false, isPath: false });
         return;
       }
-      if (segment.kind === 'text')
-        this.#verdicts.refuseAll(namesIn([segment], this.#holders.holds), 'arithmetic');
-      else this.#refuseVariables(segment);
+      this.#verdicts.refuseAll(namesIn([segment], this.#holders.holds), 'arithmetic');
+      if (segment.kind !== 'text') this.#refuseVariables(segment);
       this.segment(segment, { mayBeOption: false, unsplit: true });
     });
   }
