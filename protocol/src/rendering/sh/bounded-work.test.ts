@@ -45,6 +45,14 @@ const hostile: Record<string, (size: number) => string> = {
   'shells inside one another': (size) => nested('{ ', '} | sh; ', filled('y=$x\n', size)),
   'functions inside one another that write files': (size) =>
     nested('f() { ', '} >f; ', filled('y=$x\n', size)),
+  'a here-document that many shells read': (size) =>
+    `x=${value}\n{ ${filled('sh;', size / 2)} } <<'E'\n${'a;'.repeat(size / 4)}\nE`,
+  'here-documents for shells inside one another': (size) =>
+    `x=${value}\n${numbered(1_400, (at) => `sh <<'E${at}'`)}\n${filled('echo "$x"\n', size)}${numbered(1_400, (at, of) => `E${of - at - 1}`)}\n`,
+  'an output that many shells read': (size) =>
+    `x=${value}\necho ${filled('a ', size)}| tee ${filled('>(sh) ', size)}`,
+  'an output that goes on from tee to tee': (size) =>
+    `x=${value}\necho ${filled('a ', size)}${filled('| tee >(sh) ', size)}`,
 };
 
 const generators = Object.getPrototypeOf(function* () {}).prototype as Generator;

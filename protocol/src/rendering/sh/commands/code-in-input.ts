@@ -9,13 +9,18 @@ import { commandBehind, resolveCommand } from './resolve-command.ts';
 
 /** Words, or bodies of here-documents, one line or more each. */
 export type Texts = readonly (readonly Segment[])[];
+/** What a command reads; made only for those that are shells. */
+export type Inputs = () => readonly Texts[];
+
+/** Cache, because several commands may read the same. */
+const printed = new WeakMap<Command, Texts>();
 
 /**
  * Returns the shell texts that a command runs from its input.
  *
- * @param inputs What it reads, by `inputsOf` it or of what stands around it.
+ * @param inputs What it reads.
  */
-export function codeInInput(command: Simple, inputs: readonly Texts[], isBash: boolean): CodeInArguments[] {
+export function codeInInput(command: Simple, inputs: Inputs, isBash: boolean): CodeInArguments[] {
   const resolved = resolveCommand(command.words);
   const words = resolved.name === undefined ? commandBehind(command.words, resolved) : command.words;
   const reader = [words, ...(launchedBy(words) ?? [])].map(readerOf).find((name) => name !== undefined);
@@ -25,7 +30,7 @@ export function codeInInput(command: Simple, inputs: readonly Texts[], isBash: b
     isBash: baseName(reader) === 'bash' || (isBash && /^(\.|source)$/.test(reader)),
     hasOwnArguments: !/^(\.|source)$/.test(reader),
   };
-  return [...inputs, ...substituted(words)].flatMap((texts) => {
+  return [...inputs(), ...substituted(words)].flatMap((texts) => {
     const code = codeOf(texts, '\n', by);
     return code === undefined ? [] : [code];
   });
@@ -58,9 +63,13 @@ function isInput(word: Word | undefined): boolean {
   );
 }
 
-/** What redirections give a command to read; undefined without any. */
-export function inputsOf({ redirects }: Command): Texts[] | undefined {
-  if (!redirects.some(({ operator }) => operator.startsWith('<'))) return undefined;
+/** Whether redirections give a command something to read. */
+export function hasInput({ redirects }: Command): boolean {
+  return redirects.some(({ operator }) => operator.startsWith('<'));
+}
+
+/** What they give it. */
+export function inputsOf({ redirects }: Command): Texts[] {
   return redirects.flatMap(({ operator, word, body }) => {
     if (body !== undefined) return [[body.segments]];
     if (operator === '<<<') return [[word.segments]];
@@ -80,10 +89,18 @@ function substituted(words: readonly Word[]): Texts[] {
 
 /** What a command prints, if that stands in the script. */
 export function printedBy(command: Command): Texts {
+  const before = printed.get(command);
+  if (before !== undefined) return before;
+  const texts = textsPrintedBy(command);
+  printed.set(command, texts);
+  return texts;
+}
+
+function textsPrintedBy(command: Command): Texts {
   if (command.kind === 'compound') return command.lists.flatMap(printedByList);
   const { name, index } = resolveCommand(command.words);
   const rest = command.words.slice(index + 1);
-  if (name === 'cat') return (inputsOf(command) ?? []).flat();
+  if (name === 'cat') return inputsOf(command).flat();
   if (name === 'printf') return rest.map(({ segments }) => segments);
   if (name !== 'echo') return [];
   const from = rest.findIndex((word) => !/^-[neE]+$/.test(literalOf(word) ?? ''));

@@ -1,7 +1,7 @@
 // Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
 // what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
 import { type CodeInArguments, codeIn } from '../commands/code-in-arguments.ts';
-import { codeInInput, inputsOf, printedBy, type Texts } from '../commands/code-in-input.ts';
+import { codeInInput, hasInput, type Inputs, inputsOf, printedBy } from '../commands/code-in-input.ts';
 import { outputsOf } from '../commands/code-readers.ts';
 import { listsIn } from '../sources.ts';
 import { Nesting, Unreadable } from './nesting.ts';
@@ -30,7 +30,7 @@ const closers = new Set(['then', 'elif', 'else', 'fi', 'do', 'done', 'esac', '}'
  */
 export function readScript(text: string, isBash: boolean): Script {
   const commented: number[] = [];
-  const nesting = new Nesting();
+  const nesting = new Nesting(text.length);
   const shared = { text, commented, nesting, readBefore: new Map(), isBash, hasOwnArguments: false };
   try {
     const reader = new ScriptReader(shared);
@@ -105,27 +105,31 @@ class ScriptReader {
    *
    * @param inputs What the first command of each pipeline reads.
    */
-  readInputs({ pipelines }: List, inputs: readonly Texts[] = []): void {
+  readInputs({ pipelines }: List, inputs: Inputs = nothing): void {
     for (const { commands } of pipelines) {
       let given = inputs;
       for (const command of commands) {
-        const read = inputsOf(command) ?? given;
+        const read = hasInput(command) ? () => inputsOf(command) : given;
         if (command.kind === 'simple' && command.words.length > 0) this.#readInput(command, read);
-        const printed = [printedBy(command), ...(isTee(command) ? read : [])];
+        const writes = isTee(command) ? read : () => [printedBy(command)];
         const outputs = new Set(outputsOf(command));
-        for (const list of outputs) this.readInputs(list, printed);
+        for (const list of outputs) this.readInputs(list, writes);
         const parts = new Set(command.kind === 'compound' ? command.lists : []);
         for (const list of listsIn(command))
-          if (!outputs.has(list)) this.readInputs(list, parts.has(list) ? read : []);
-        given = printed;
+          if (!outputs.has(list)) this.readInputs(list, parts.has(list) ? read : nothing);
+        given = writes;
       }
     }
   }
 
-  #readInput(command: Simple, read: readonly Texts[]): void {
-    const inputCode = codeInInput(command, read, this.#shared.isBash)
-      .map((code) => this.#code(code, command.at))
-      .filter((list) => list !== undefined);
+  #readInput(command: Simple, read: Inputs): void {
+    const { isBash, nesting } = this.#shared;
+    const inputCode: List[] = [];
+    for (const code of codeInInput(command, read, isBash)) {
+      nesting.reread(code.text.length, command.at);
+      const list = this.#code(code, command.at);
+      if (list !== undefined) inputCode.push(list);
+    }
     if (inputCode.length > 0) command.inputCode = inputCode;
   }
 
@@ -473,6 +477,8 @@ class ScriptReader {
     return command;
   }
 }
+
+const nothing: Inputs = () => [];
 
 function isTee({ words: [first] }: Command): boolean {
   return literalOf(first) === 'tee';
