@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createLog, outliveOutput } from './log.ts';
 import { DatabaseLost } from './store/database/database-lost.ts';
 
@@ -68,4 +68,71 @@ test('of a lost database only what was met is logged, as everything meets it', (
   const { err } = JSON.parse(logged(false, (log) => log.warn({ err: lost }, 'x')));
   expect(err).toEqual({ type: 'DatabaseLost', message: 'connect refused', code: 'ECONNREFUSED' });
   expect(logged(true, (log) => log.warn({ err: lost }, 'x'))).toMatch(/warn {2}x\n {2}connect refused\n$/);
+});
+
+describe('while the database is away', () => {
+  const refused = () => new DatabaseLost(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }));
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** Logs what two parts of the server that need the database every second say of it, for some seconds. */
+  function awayFor(seconds: number) {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLog({
+      level: 'info',
+      plain: false,
+      destination: { write: (line) => lines.push(JSON.parse(line)) },
+    });
+    for (let at = 0; at < seconds; at += 1) {
+      log.error({ err: refused() }, 'steps could not be claimed');
+      log
+        .child({ part: 'sweeper' })
+        .warn({ err: new Error('no', { cause: refused() }) }, 'ending runs failed');
+      vi.advanceTimersByTime(1_000);
+    }
+    return { lines, log };
+  }
+
+  test('each message is logged once, then once a minute with how many were left out, and then that it is back', () => {
+    const { lines } = awayFor(150);
+    expect(lines.map(({ msg, leftOut }) => [msg, leftOut])).toEqual([
+      ['steps could not be claimed', undefined],
+      ['ending runs failed', undefined],
+      ['steps could not be claimed', 59],
+      ['ending runs failed', 59],
+      ['steps could not be claimed', 59],
+      ['ending runs failed', 59],
+    ]);
+    vi.advanceTimersByTime(29_000);
+    expect(lines).toHaveLength(7);
+    expect(lines[6]).toMatchObject({ level: 'warn', leftOut: 294, awayS: 149 });
+    expect(lines[6]?.['msg']).toMatch(/^the database answers again/);
+    vi.advanceTimersByTime(3_600_000);
+    expect(lines).toHaveLength(7);
+  });
+
+  test('what was met next time is logged at once again', () => {
+    const { lines, log } = awayFor(2);
+    vi.advanceTimersByTime(30_000);
+    log.error({ err: refused() }, 'steps could not be claimed');
+    expect(lines.map(({ msg }) => msg)).toEqual([
+      'steps could not be claimed',
+      'ending runs failed',
+      expect.stringMatching(/^the database answers again/),
+      'steps could not be claimed',
+    ]);
+  });
+
+  test('all other lines are logged, and what callers were answered, whose request ids may be asked for', () => {
+    const { lines, log } = awayFor(1);
+    for (const requestId of ['r1', 'r2']) log.warn({ err: refused(), requestId }, 'request failed');
+    for (let n = 0; n < 2; n += 1) log.error({ err: new Error('a bug') }, 'steps could not be claimed');
+    for (let n = 0; n < 2; n += 1) log.warn('the disk is nearly full');
+    expect(lines).toHaveLength(8);
+  });
 });

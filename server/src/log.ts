@@ -2,6 +2,7 @@
 // line of defense; nothing should log them in the first place. A message says what happened and, after a semicolon, what
 // the server does about it or what to do. It begins in lower case, has no final period, and leaves ids to the fields.
 import { type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
+import { LostDatabaseLines } from './lost-database-lines.ts';
 import { isDatabaseLost } from './store/database/database-lost.ts';
 
 export type Log = Logger;
@@ -36,12 +37,21 @@ export function createLog(options: LogOptions): Log {
   const stream: DestinationStream = {
     write: (line) => void destination.write(options.plain ? plainLine(line) : line),
   };
-  return pino(
+  const lost = new LostDatabaseLines((told) =>
+    log.warn(told, 'the database answers again; lines that only repeated that it did not were left out'),
+  );
+  const log = pino(
     {
       level: options.level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       serializers: { err: errorToLog },
+      hooks: {
+        logMethod(line, method) {
+          const passed = lost.pass(line);
+          if (passed !== undefined) method.apply(this, passed as typeof line);
+        },
+      },
       formatters: { level: (label) => ({ level: label }) },
       redact: {
         paths: secretNames.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]),
@@ -50,6 +60,7 @@ export function createLog(options: LogOptions): Log {
     },
     stream,
   );
+  return log;
 }
 
 /**
