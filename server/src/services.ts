@@ -217,6 +217,7 @@ export function createServices(options: ServiceOptions): Services {
     checkReplies: options.checkReplies ?? false,
     probes: {
       notReady: async () => (isDraining ? ['it is stopping'] : whatIsMissing(options)),
+      isOutputRefused: () => writer.isFull,
       caPem: options.caPem,
       agentBundle: options.agentBundle,
     },

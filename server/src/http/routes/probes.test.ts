@@ -9,11 +9,13 @@ let t: TestApp;
 let folder: string;
 let problems: string[] = [];
 let hangs: Promise<string[]> | undefined;
+let isOutputRefused = false;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'opsconductor-probes-'));
   t = await setupApp(() => [], {
     probes: {
       notReady: () => hangs ?? Promise.resolve(problems),
+      isOutputRefused: () => isOutputRefused,
       readyWithinMs: 20,
       caPem: '-----BEGIN CERTIFICATE-----\n',
       agentBundle: async () => join(folder, 'agent.mjs'),
@@ -32,6 +34,19 @@ test('a live process is healthy; it is ready when nothing is missing, and does n
   const notReady = await t.request('GET', '/readyz');
   expect([notReady.status, await notReady.text()]).toEqual([503, 'not ready\n']);
   expect((await t.request('GET', '/healthz')).status).toBe(200);
+});
+
+test('a server that can not store output says so, and stays in use: all else works, and another has the same database', async () => {
+  problems = [];
+  isOutputRefused = true;
+  const degraded = await t.request('GET', '/readyz');
+  expect([degraded.status, await degraded.text()]).toEqual([
+    200,
+    'ready, but degraded: output can not be stored\n',
+  ]);
+  isOutputRefused = false;
+  const ready = await t.request('GET', '/readyz');
+  expect([ready.status, await ready.text()]).toEqual([200, 'ready\n']);
 });
 
 test('a database that does not answer keeps no probe waiting', async () => {

@@ -8,6 +8,8 @@ import { answerHeldBytes } from '../answers/held-bytes.ts';
 export interface ProbeDeps {
   /** Returns what keeps this server from working, in words; empty if nothing does. */
   notReady(): Promise<readonly string[]>;
+  /** Whether this server works except that output of runs can't be stored; false by default. */
+  isOutputRefused?(): boolean;
   /** How long `/readyz` waits for `notReady`; 3 s by default. */
   readyWithinMs?: number;
   /** Certificate of the private CA as PEM, if one is in use. */
@@ -33,7 +35,10 @@ export function probeAnswers(deps: ProbeDeps): [path: string, answer: Answer][] 
   ];
 }
 
-/** Answers 503 to keep load balancers away. What is wrong is in the log and the console; it is not for everyone. */
+/**
+ * Answers 503 to keep load balancers away. What is wrong is in the log and the console; it is not for everyone. A server
+ * that has no room for output still shows and stops runs, and every other one has the same database: it stays in use.
+ */
 class Readiness {
   readonly #deps: ProbeDeps;
   /** The check in progress, shared by all probes, so that they don't pile up when the database hangs. */
@@ -48,7 +53,10 @@ class Readiness {
       this.#looking = undefined;
     });
     const problems = await within(this.#looking, this.#deps.readyWithinMs ?? defaultReadyWithinMs);
-    return problems?.length === 0 ? text('ready\n') : text('not ready\n', 503);
+    if (problems?.length !== 0) return text('not ready\n', 503);
+    return this.#deps.isOutputRefused?.() === true
+      ? text('ready, but degraded: output can not be stored\n')
+      : text('ready\n');
   }
 }
 

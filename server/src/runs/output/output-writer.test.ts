@@ -365,3 +365,23 @@ test('without a separate connection for output, the connections of the pool stor
   expect(await t.stored(lease)).toEqual([1, 2]);
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 2, outputBytes: 2 }]);
 });
+
+test('while the disk of the database has no room for output, the writer says so, until some is stored again', async () => {
+  await using t = await setupOutput();
+  await t.start();
+  const lease = await t.claimOne();
+  expect(t.writer.isFull).toBe(false);
+  await t.sql.unsafe(`
+    create function no_room() returns trigger language plpgsql as
+      $$ begin raise 'could not extend file: No space left on device' using errcode = '53100'; end $$;
+    create trigger no_room before insert on run_output for each row execute function no_room()`);
+  try {
+    expect(await t.send(lease, chunkOf(lease, 1, 'a'))).toMatchObject([{ code: '53100' }]);
+    expect(t.writer.isFull).toBe(true);
+  } finally {
+    await t.sql.unsafe('drop function no_room cascade');
+  }
+  // The agent sends it again.
+  expect(await t.send(lease, chunkOf(lease, 1, 'a'))).toEqual(['stored']);
+  expect(t.writer.isFull).toBe(false);
+});

@@ -4,6 +4,7 @@
 import type { OutputFrame } from '@opsconductor/protocol';
 import { atRestOverheadBytes, sealAtRest } from '../../credentials/at-rest/seal-at-rest.ts';
 import { type Sql, sqlState, type Tx } from '../../store/database/connection.ts';
+import { isDatabaseFull } from '../../store/database/database-lost.ts';
 import { type BinaryQueryable, NotDialled } from '../../store/database/driver/binary-connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
@@ -54,6 +55,8 @@ const maxBatchBytes = 512 * 1024;
 const maxBatchChunks = 256;
 /** The most that is published at a time before it is on disk. */
 const maxAheadBytes = 16 * 1024;
+/** Agents send what was refused again every second; after this long, there is nothing to be stored any more. */
+const refusedForMs = 60_000;
 const uniqueViolation = '23505';
 const deadlockDetected = '40P01';
 
@@ -72,6 +75,8 @@ export class OutputWriter {
   #memory: Buffer | undefined;
   #writing: Promise<void> | undefined;
   #closed = false;
+  /** When a batch was refused last, by `performance.now()`, and none has been stored since. */
+  #refusedMs: number | undefined;
 
   /**
    * @param deps.appends connection for the common case, in which chunks are the next ones of live attempts.
@@ -94,6 +99,11 @@ export class OutputWriter {
   /** Bytes in memory that wait to be stored. Above its limit, the gateway stops reading from agents. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Whether the database has no room for output. What needs none goes on. */
+  get isFull(): boolean {
+    return this.#refusedMs !== undefined && performance.now() < this.#refusedMs + refusedForMs;
   }
 
   /** Takes a chunk with the SHA-256 of its bytes. */
@@ -145,9 +155,11 @@ export class OutputWriter {
       outcome = error instanceof Error ? error : new Error(String(error));
     }
     for (const chunk of batch) this.#queuedBytes -= chunk.frame.bytes.length;
+    if (isDatabaseFull(outcome)) this.#refusedMs = performance.now();
     if (!(outcome instanceof Error)) {
       const results = outcome;
       const stored = batch.filter((chunk) => results.get(chunk) === 'stored');
+      if (stored.length > 0) this.#refusedMs = undefined;
       this.#onStored?.(stored.reduce((bytes, { frame }) => bytes + frame.rawLength, 0));
       this.#hub.publishChunks(liveChunks(stored));
     }
