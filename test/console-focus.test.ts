@@ -291,3 +291,20 @@ test('a decision is taken by keyboard: each answer is described by what it means
   await expect.poll(() => focused(page), { timeout: 20_000 }).toBe('h1 Patch web tier');
   await close(page);
 });
+
+test('a dialog begins at the first field that can be changed, and at the choice that is made', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await open('targets');
+  await page.getByRole('button', { name: /^dmz-web-03/ }).press('Enter');
+  // A target stays in its segment.
+  await page.getByRole('button', { name: 'Edit…', exact: true }).press('Enter');
+  const nameOf = () => page.evaluate('document.activeElement.labels?.[0]?.textContent.trim()');
+  await expect.poll(nameOf).toBe('Name');
+  await page.goto(`${standIn.url}/runs/4003`);
+  await page.getByRole('button', { name: /^Run again/ }).press('Enter');
+  await page.getByRole('dialog').getByRole('radio').first().waitFor();
+  await expect.poll(() => page.evaluate('document.activeElement.matches("input:checked")')).toBe(true);
+  await close(page);
+});
