@@ -314,7 +314,10 @@ test('a target gets a new credential without leaving its form, which keeps what 
     'db-7.example.net',
   );
   await form.getByRole('button', { name: 'Add target' }).click();
-  await page.getByRole('complementary', { name: 'Target db-7' }).getByText('None seen yet.').waitFor();
+  const beside = page.getByRole('complementary', { name: 'Target db-7' });
+  await beside.getByText('None seen yet.').waitFor();
+  // One goes on there, whatever had the focus before the form.
+  await eventually(() => beside.evaluate((one) => one.matches(':focus'))).toBe(true);
   expect(faults).toEqual([]);
 });
 
