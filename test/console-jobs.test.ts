@@ -195,7 +195,10 @@ test('a save that came second shows both sides, and merges them', async ({ skip 
   const dialog = page.getByRole('dialog', { name: 'Version 2 was saved while you were editing' });
   await dialog.getByText(/“Disks are full”/).waitFor();
   expect(await dialog.getByRole('region', { name: 'What they changed' }).textContent()).toContain('Daily');
-  expect(await dialog.getByRole('region', { name: 'What you changed' }).textContent()).toContain('echo new');
+  const own = await dialog.getByRole('region', { name: 'What you changed' }).textContent();
+  expect(own).toContain('echo new');
+  // Whoever reads the path need not count from zero.
+  expect(own).toContain('steps[0].config.command rotate');
   const keep = dialog.getByRole('button', { name: 'Keep mine, drop theirs' });
   expect(await keep.getAttribute('title')).toBe('2 changes of theirs are overwritten');
   await dialog.getByRole('radio', { name: /^yours/ }).check();
