@@ -74,6 +74,13 @@ describe('a target in words', () => {
     },
   );
 
+  it('of a new key says what to do with its fingerprint, which the page shows once', () => {
+    const result = { ok: false, reason: 'host_key_unknown', offeredFingerprint: 'SHA256:a' } as TestResult;
+    expect(testAnswer(result).text).toMatch(/^Compare this fingerprint/);
+    expect(testAnswer({ ...result, offeredFingerprint: null }).text).toBeUndefined();
+    expect(testAnswer({ ...result, reason: 'host_key_mismatch' }).text).toBeUndefined();
+  });
+
   it('tells a key that was accepted since the last try from another change', () => {
     const acceptedAt = '2026-11-24T02:00:00.250Z';
     const key = { fingerprint: 'SHA256:a', keyType: 'ssh-ed25519', state: 'accepted', acceptedAt } as HostKey;

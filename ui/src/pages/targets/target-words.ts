@@ -5,6 +5,8 @@ import { reasonWord } from '../../format/status.ts';
 export interface TestAnswer {
   state: 'succeeded' | 'failed' | 'held';
   lead: string;
+  /** Instead of message and advice, where the page itself shows what they say. */
+  text?: string;
 }
 
 /** The kind of answer in a few words; message and advice say the rest. */
@@ -18,7 +20,16 @@ export function testAnswer(result: TestResult): TestAnswer {
     case 'no_credential':
       return { state: 'held', lead: 'Not tested: the target has no credential' };
     case 'host_key_unknown':
-      return { state: 'held', lead: 'Reached, but its host key is not accepted yet' };
+      // Message and advice also say the fingerprint, and the whole key.
+      return {
+        state: 'held',
+        lead: 'Reached, but its host key is not accepted yet',
+        ...(result.offeredFingerprint === null
+          ? {}
+          : {
+              text: 'Compare this fingerprint with what the host’s own console shows, then accept the key.',
+            }),
+      };
     case 'host_key_mismatch':
       return { state: 'failed', lead: 'Refused: the host key changed' };
     case 'auth_failed':
