@@ -180,6 +180,7 @@ test('who may see nothing of a place is told which permission shows more, and no
     expect(await main.getByRole('button', { name: /Create|Add|first/ }).count()).toBe(0);
     expect(await main.getByRole('link', { name: /Add/ }).count()).toBe(0);
   }
+  await page.locator('footer').getByText('no segments that you may see').waitFor();
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('heading', { name: 'Count everything' }).waitFor();
   await page.keyboard.press('r');
