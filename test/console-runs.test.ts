@@ -478,6 +478,9 @@ test('a password manager is told whose password is set', async ({ skip }) => {
   await page.getByLabel('New password').waitFor();
   const form = page.locator('form:has([autocomplete="new-password"])');
   expect(await form.locator('[autocomplete="username"]').inputValue()).toBe('admin');
+  // Whoever has none yet was led here to set it.
+  await page.getByRole('region', { name: 'Sessions' }).waitFor();
+  expect(await page.locator('.column h2').first().textContent()).toBe('Password');
 });
 
 /** Every line drawn, at the beginning, in the midst and at the end, is the one that its number says. */
