@@ -1,5 +1,5 @@
 // Segments, agents and enrollment tokens in the console.
-import type { EnrollmentTokenReply } from '@opsconductor/protocol';
+import type { Agent, EnrollmentTokenReply } from '@opsconductor/protocol';
 import { encodeBase64, generateSigningKeyPair } from '@opsconductor/protocol/sealing';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ConsoleSystem, eventually, missing } from './console-browser.ts';
@@ -51,6 +51,32 @@ test('a segment that has nothing is deleted once confirmed, and is kept while so
   await dialog.getByRole('button', { name: 'Delete mistyped' }).click();
   await page.getByRole('region', { name: 'Segment mistyped' }).waitFor({ state: 'detached' });
   expect((await api.get(`/api/v1/segments/${segmentId}`)).status).toBe(404);
+  expect(faults).toEqual([]);
+});
+
+test('where there is no agent yet, adding one comes first, and then the first target', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { api } = c.system;
+  const { body } = await api.get<{ items: Agent[] }>('/api/v1/agents');
+  const { page, faults } = await c.signedIn();
+  let items: Agent[] = [];
+  await page.route(/\/api\/v1\/agents\?/, (route) => route.fulfill({ json: { items, nextCursor: null } }));
+  await page.goto(`${c.url}/agents`);
+  await page.getByRole('button', { name: 'New segment…' }).click();
+  const form = page.getByRole('dialog', { name: 'New segment' });
+  await form.getByRole('textbox', { name: 'Name', exact: true }).fill('annex');
+  const before = await page.locator('footer', { hasText: 'UTC' }).textContent();
+  await form.getByRole('button', { name: 'Create segment' }).click();
+  await page.getByRole('region', { name: 'Segment annex' }).waitFor();
+  await eventually(() => page.locator('footer', { hasText: 'UTC' }).textContent()).not.toBe(before);
+  const add = page.getByRole('region', { name: 'Add an agent' });
+  await eventually(() => page.locator('.side h2').first().textContent()).toBe('Add an agent to');
+  await add.getByRole('button', { name: 'Show the commands and a token' }).click();
+  await add.getByText('Waiting for the agent').waitFor();
+  items = body.items.map((agent) => ({ ...agent, id: 99_999, name: 'annex-a' }));
+  await add.getByText('annex-a is connected').waitFor();
+  await add.getByRole('link', { name: 'Add a target of annex' }).click();
+  await page.getByRole('button', { name: 'Add target…' }).waitFor();
   expect(faults).toEqual([]);
 });
 

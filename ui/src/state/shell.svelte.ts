@@ -22,6 +22,11 @@ class Shell {
   watch(): () => void {
     return this.#overview.start(everyMs);
   }
+
+  /** Reads it again now: the person has changed what it counts. */
+  reload(): void {
+    void this.#overview.load();
+  }
 }
 
 function totalOf(counts: ExecutorOverview['segments'] | undefined): number | undefined {
