@@ -335,6 +335,24 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   expect(faults).toEqual([]);
 });
 
+test('from a step that failed, its author goes to the step in the editor', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const steps = [
+    { name: 'first', command: 'true' },
+    { name: 'look', command: 'ls /srv/nowhere' },
+  ];
+  const job = await jobOf('Look', steps);
+  const run = { targetIds: [c.system.targetId] };
+  const { id } = await c.system.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, run);
+  await c.system.api.runEnds(id);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/runs/${id}`);
+  await page.getByRole('link', { name: 'Edit this step' }).click();
+  await page.getByRole('button', { name: /^2 look /, expanded: true }).waitFor();
+  await eventually(() => command(page).inputValue()).toBe('ls /srv/nowhere');
+  expect(faults).toEqual([]);
+});
+
 test('of a deleted job, what its runs have done can be read until the last of them is purged', async ({
   skip,
 }) => {

@@ -168,6 +168,7 @@ function runOf(
     mayRun: true,
     mayCancel: true,
     mayPurge: true,
+    mayEdit: true,
     selection: null,
     priority: 0,
     timeoutS: null,

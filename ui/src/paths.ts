@@ -122,7 +122,8 @@ export const paths = {
   jobHistory: (id: number) => `/jobs/${id}/history`,
   jobStatistics: (id: number, query: { days?: number | undefined } = {}) =>
     withQuery(`/jobs/${id}/statistics`, query),
-  editJob: (id: number, query: { step?: number | undefined } = {}) => withQuery(`/jobs/${id}/edit`, query),
+  /** With `step`, the step of that name is open. */
+  editJob: (id: number, query: { step?: string | undefined } = {}) => withQuery(`/jobs/${id}/edit`, query),
   newJob: (query: { from?: number; category?: string | undefined; template?: true } = {}) =>
     withQuery('/jobs/new', query),
   runs: (query: RunsQuery = {}) => withQuery('/runs', { ...query }),

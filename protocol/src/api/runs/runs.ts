@@ -224,6 +224,7 @@ export const RunDetailSchema = Type.Object({
   mayPurge: Type.Optional(
     Type.Boolean({ description: 'Whether the caller may purge it once it has ended; only in `GET`' }),
   ),
+  mayEdit: Type.Optional(Type.Boolean({ description: 'Whether the caller may edit its job; only in `GET`' })),
   steps: Type.Array(
     Type.Object({ stepNumber: Type.Integer(), name: Type.String(), stepType: Type.String() }),
     {

@@ -187,6 +187,14 @@ export class DefinitionDraft {
     if (this.step >= 0) this.show(['steps', at]);
   }
 
+  /** Opens the step of that name, if there is one. */
+  openNamed(name: string): void {
+    const at = this.steps.findIndex((step) => step.name === name);
+    if (at < 0) return;
+    this.step = at;
+    this.show(['steps', at]);
+  }
+
   addStep(value: Record<string, unknown>, at = this.steps.length): void {
     this.edit({ kind: 'insert', path: ['steps'], at, value });
     this.#spliceId(at, 0, this.#nextId++);

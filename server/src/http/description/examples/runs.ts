@@ -64,6 +64,7 @@ export const runDetailExample = {
   mayRun: true,
   mayCancel: true,
   mayPurge: false,
+  mayEdit: false,
   steps: [
     { stepNumber: 1, name: 'restart', stepType: 'ssh.exec' },
     { stepNumber: 2, name: 'check', stepType: 'ssh.exec' },

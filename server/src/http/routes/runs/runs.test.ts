@@ -12,19 +12,20 @@ beforeEach(async () => {
 });
 afterEach(() => t[Symbol.asyncDispose]());
 
-test('a run says whether its reader may run its job, and cancel and purge the run', async () => {
+test('a run says whether its reader may run and edit its job, and cancel and purge the run', async () => {
   const runId = await t.start();
   const told = async (token?: string) => {
     const { body } = await t.ask('GET', `runs/${runId}`, token === undefined ? {} : { token });
-    const { mayRun, mayCancel, mayPurge } = body as RunDetail;
-    return { mayRun, mayCancel, mayPurge };
+    const { mayRun, mayCancel, mayPurge, mayEdit } = body as RunDetail;
+    return { mayRun, mayCancel, mayPurge, mayEdit };
   };
   const reader = await t.app.user('eve', ['viewer']);
   const local = await t.app.user('lea', ['viewer']);
   await t.sql`insert into role_grants (user_id, role, segment_id) values (${local.id}, 'operator', ${t.segmentId})`;
-  expect(await told()).toEqual({ mayRun: true, mayCancel: true, mayPurge: true });
-  expect(await told(reader.token)).toEqual({ mayRun: false, mayCancel: false, mayPurge: false });
-  expect(await told(local.token)).toEqual({ mayRun: false, mayCancel: true, mayPurge: false });
+  expect(await told()).toEqual({ mayRun: true, mayCancel: true, mayPurge: true, mayEdit: true });
+  const none = { mayPurge: false, mayEdit: false };
+  expect(await told(reader.token)).toEqual({ mayRun: false, mayCancel: false, ...none });
+  expect(await told(local.token)).toEqual({ mayRun: false, mayCancel: true, ...none });
   expect((await t.ask('POST', `executor/cancel/${runId}`, reader)).status).toBe(403);
   expect((await t.ask('POST', `executor/cancel/${runId}`, local)).status).toBe(202);
 });
@@ -35,7 +36,11 @@ test('a run of a deleted job says so, and can’t be run again', async () => {
   expect(body).toMatchObject({ mayRun: true });
   expect(body).not.toHaveProperty('isJobDeleted');
   await deleteJob(t.sql, (body as RunDetail).jobId, t.caller);
-  expect((await t.ask('GET', `runs/${runId}`)).body).toMatchObject({ mayRun: false, isJobDeleted: true });
+  expect((await t.ask('GET', `runs/${runId}`)).body).toMatchObject({
+    mayRun: false,
+    mayEdit: false,
+    isJobDeleted: true,
+  });
 });
 
 describe('the hosts of a large run', () => {

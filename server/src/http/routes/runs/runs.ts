@@ -78,6 +78,7 @@ export function runRoutes(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[]
           ...detail,
           mayRun: mayRunAgain(seen.run, principal.authority),
           mayCancel,
+          mayEdit: mayEditJob(seen.run, principal.authority),
           mayPurge: mayCancel && principal.authority.holdsOnCategory('runs.purge', seen.run.categoryId),
         };
       },
@@ -161,6 +162,10 @@ export function runRoutes(deps: { sql: Sql; masterKey: MasterKey }): RouteSpec[]
 function mayRunAgain({ categoryId, isJobDeleted }: RunRecord, authority: Authority): boolean {
   if (isJobDeleted) return false;
   return (['read', 'run'] as const).every((permission) => authority.holdsOnCategory(permission, categoryId));
+}
+
+function mayEditJob({ categoryId, isJobDeleted }: RunRecord, authority: Authority): boolean {
+  return !isJobDeleted && authority.holdsOnCategory('jobs.edit', categoryId);
 }
 
 function targetRunsOnPage({ limit }: { limit?: number }, stepNames: readonly string[]): number {
