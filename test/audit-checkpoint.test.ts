@@ -18,9 +18,16 @@ async function keptSize(t: TestSystem): Promise<number> {
   return readCheckpoint(note).size;
 }
 
+/** What `status` says, also of an agent that is stopped, which its exit code tells. */
 async function status(t: TestSystem): Promise<string> {
-  const agent = join(root, '.cache/build/agent.mjs');
-  return (await run(process.execPath, [agent, 'status', '--data', t.agent.dataDir])).stdout;
+  const args = [join(root, '.cache/build/agent.mjs'), 'status', '--data', t.agent.dataDir];
+  return run(process.execPath, args).then(
+    ({ stdout }) => stdout,
+    (error: { code: number; stdout: string }) => {
+      expect(error.code).toBe(3);
+      return error.stdout;
+    },
+  );
 }
 
 /** Runs `npm run audit -- verify` with the checkpoint that the agent keeps. */
