@@ -43,6 +43,10 @@ const hostile: Record<string, (size: number) => string> = {
   'input that is opened again and again': (size) => `x=${value}\n${filled('exec <<<"$x"\n', size)}`,
   'pipelines inside one another': (size) => nested('a | { ', '} | b; ', filled('y=$x\n', size)),
   'shells inside one another': (size) => nested('{ ', '} | sh; ', filled('y=$x\n', size)),
+  'many shells that read one text': (size) =>
+    `echo ${value}; echo '${'a'.repeat(size / 2)}' | { ${filled('sh; ', size / 2)}}`,
+  'one text with many shells in it that read it': (size) => `echo ${value} ${filled('>(sh) ', size)}`,
+  'a text that goes through many commands': (size) => `echo ${value} ${filled('| tee ', size)}| sh`,
   'functions inside one another that write files': (size) =>
     nested('f() { ', '} >f; ', filled('y=$x\n', size)),
   'a here-document that many shells read': (size) =>
