@@ -2,6 +2,8 @@
 // (.cache/build/agent.mjs), each only when its sources have changed.
 import { createHash } from 'node:crypto';
 import {
+  accessSync,
+  constants,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -14,7 +16,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { argumentsOrUsage } from './arguments-or-usage.mjs';
 import { bundle } from './bundle.mjs';
-import { endWithProblem } from './explain-start.mjs';
+import { endWithProblem, startProblem } from './explain-start.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const buildFolder = join(root, '.cache/build');
@@ -40,7 +42,11 @@ async function buildIfChanged(name, folders, output, build) {
   if (existsSync(join(root, output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
   const startedMs = Date.now();
   process.stdout.write(`Building the ${name} … `);
-  await build();
+  await build().catch((error) => {
+    // esbuild and Vite say in ways of their own that they may not write; the system says it here.
+    if (startProblem(error) === undefined) accessSync(buildFolder, constants.W_OK);
+    throw error;
+  });
   writeFileSync(stamp, digest);
   process.stdout.write(`done in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
 }

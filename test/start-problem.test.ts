@@ -20,8 +20,11 @@ async function setup() {
   await writeFile(join(esbuild, 'package.json'), '{"type":"module","exports":"./index.js"}');
   await writeFile(
     join(esbuild, 'index.js'),
-    `export const build = async ({ outfile }) =>
-      ({ outputFiles: [{ path: outfile, contents: 'process.exit(5)' }] });`,
+    // The real one, told to write, ends with an error that is none of the system's.
+    `export const build = async ({ outfile, write }) => {
+      if (write !== false) throw new Error('Build failed: ' + outfile + ': permission denied');
+      return { outputFiles: [{ path: outfile, contents: 'process.exit(5)' }] };
+    };`,
   );
   return {
     root,
@@ -47,15 +50,18 @@ test('packages that are missing are reported in one sentence', async () => {
   expect(stderr.trim()).toMatch(/^Cannot find package 'esbuild' .*Run npm ci in .* with umask 022\.$/);
 });
 
-test('a start by a user who may not build what is outdated says who has to', async () => {
-  const t = await setup();
-  await chmod(t.built, 0o555);
-  const { status, stderr } = t.run('start.mjs', '--help');
-  expect(status).toBe(1);
-  expect(stderr.trim()).toMatch(
-    /What is built is older than its sources, and this user may not write .* Run node scripts\/build\.mjs in .* as the user who owns it, as after each upgrade\.$/,
-  );
-});
+test.each([['the server', '--help'], ['the agent']])(
+  'a start by a user who may not build %s, which is outdated, says who has to',
+  async (_, ...args) => {
+    const t = await setup();
+    await chmod(t.built, 0o555);
+    const { status, stderr } = t.run('start.mjs', ...args);
+    expect(status).toBe(1);
+    expect(stderr.trim()).toMatch(
+      /What is built is older than its sources, and this user may not write .* Run node scripts\/build\.mjs in .* as the user who owns it, as after each upgrade\.$/,
+    );
+  },
+);
 
 test('a program that was built with a strict umask is reported with what to do', async () => {
   const t = await setup();
