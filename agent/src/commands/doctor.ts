@@ -18,6 +18,7 @@ import { readIfExists } from '../identity/durable-file.ts';
 import { fingerprintOf, type Identity, readIdentity, readPublicIdentity } from '../identity/identity.ts';
 import { replay } from '../journal/replay.ts';
 import { readRefusals } from '../policy/refusal-log.ts';
+import { describeClockSkew } from '../timing/clock-skew.ts';
 import { agentCommand } from '../typed-command.ts';
 
 export interface Finding {
@@ -26,9 +27,6 @@ export interface Finding {
   /** What to do about it; undefined if all is well. */
   fix?: string;
 }
-
-/** A larger skew makes certificates and tokens fail. */
-const maxClockSkewMs = 60_000;
 
 /** Checks in the order in which they depend on each other; later checks are left out if they can't be made. */
 export async function* examine(dataDir: string, proxy: ProxySettings): AsyncGenerator<Finding> {
@@ -202,12 +200,13 @@ async function* checkServer(identity: Identity, proxy: ProxySettings): AsyncGene
   );
   // The header counts whole seconds and says when the reply was made.
   const skewMs = Date.now() - reply.serverTimeMs;
-  const seconds = Math.abs(Math.round(skewMs / 1_000));
-  if (Math.abs(skewMs) <= maxClockSkewMs) yield { ok: true, what: `clocks agree within ${seconds + 1} s` };
-  else {
+  const skew = describeClockSkew(skewMs);
+  if (skew === undefined) {
+    yield { ok: true, what: `clocks agree within ${Math.abs(Math.round(skewMs / 1_000)) + 1} s` };
+  } else {
     yield {
       ok: false,
-      what: `this machine's clock is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} the server's.`,
+      what: `this machine's clock is ${skew} the server's.`,
       fix: 'Correct the wrong one, and keep both in sync with NTP.',
     };
   }

@@ -1,9 +1,11 @@
 import { closeCodes } from '@opsconductor/protocol';
 import { generateSigningKeyPair } from '@opsconductor/protocol/sealing';
+import pino from 'pino';
 import { expect, test } from 'vitest';
 import { readGeneration } from '../identity/connect-generation.ts';
 import { lease, ManualClock, setup } from '../testing/agent-setup.ts';
 import { agentId, segmentId } from '../testing/enrolled-directory.ts';
+import { Mailbox } from '../testing/mailbox.ts';
 
 test('an agent proves who it is, and stores the new generation before it resumes', async () => {
   await using t = await setup();
@@ -162,3 +164,25 @@ test('a second agent on the same data directory is refused', async () => {
   await t.start();
   await expect(t.start()).rejects.toThrow('uses this data directory');
 });
+
+test.each<[string, number | undefined, string | undefined]>([
+  ['has the same time', 0, undefined],
+  ['tells no time, as those of earlier versions', undefined, undefined],
+  ['is two hours ahead', 7_200_000, 'the clock of this machine is 7200 s behind that of the server;'],
+  ['is two hours behind', -7_200_000, 'the clock of this machine is 7200 s ahead of that of the server;'],
+])(
+  'the log says whose clock differs when an agent connects to a server that %s',
+  async (_, aheadMs, said) => {
+    await using t = await setup();
+    t.server.clockAheadMs = aheadMs;
+    const lines = new Mailbox<{ level: number; msg: string }>();
+    await t.start({ log: pino({}, { write: (line: string) => lines.put(JSON.parse(line)) }) });
+    const { connection } = await t.server.nextSession();
+    await lines.take(({ msg }) => msg === 'connected');
+    connection.cut();
+    const { msg } = await lines.take(({ level }) => level === 40);
+    // Seconds are whole in the header, and some pass before it is read.
+    if (said === undefined) expect(msg).toMatch(/^not connected/);
+    else expect(msg.replace(/720[0-9]|719[0-9]/, '7200')).toMatch(said);
+  },
+);

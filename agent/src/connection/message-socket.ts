@@ -35,6 +35,7 @@ export class MessageSocket {
   #expectation: Expectation | undefined;
   #early: { message: ServerMessage; bytes: number }[] = [];
   #corked = false;
+  #clockSkewMs: number | undefined;
   #handler: ((message: ServerMessage) => void) | undefined;
   #opened = false;
   #error: Error | undefined;
@@ -49,6 +50,8 @@ export class MessageSocket {
     ws.on('upgrade', (response) => {
       this.#stream = response.socket;
       this.#stream.setNoDelay(true);
+      const serverTimeMs = Date.parse(response.headers.date ?? '');
+      if (!Number.isNaN(serverTimeMs)) this.#clockSkewMs = Date.now() - serverTimeMs;
     });
     ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
     this.opened = new Promise((resolve, reject) => {
@@ -86,6 +89,11 @@ export class MessageSocket {
   /** The close code that the server sent; undefined if it did not close the connection. */
   get serverCode(): number | undefined {
     return this.#serverCode;
+  }
+
+  /** By how much the clock of this machine was ahead of the server's; undefined if the server told no time. */
+  get clockSkewMs(): number | undefined {
+    return this.#clockSkewMs;
   }
 
   /** Returns the next message. Rejects if none comes in time, if it is too large, or if the socket has closed. */

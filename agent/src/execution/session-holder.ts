@@ -18,6 +18,7 @@ import type { PolicyReading } from '../policy/current-policy.ts';
 import type { RequireGrant } from '../policy/policy-schema.ts';
 import type { HostScanner } from '../scans/host-scanner.ts';
 import type { TargetTester } from '../scans/target-tester.ts';
+import { describeClockSkew } from '../timing/clock-skew.ts';
 import { agentVersion } from '../version.ts';
 import { type BusyLimits, busyReasonOf } from './busy.ts';
 import type { Disk } from './disk.ts';
@@ -26,6 +27,8 @@ import type { LeaseDeadline } from './lease-deadline.ts';
 import type { Session } from './session.ts';
 
 const resumedTimeoutMs = 60_000;
+const skewAdvice =
+  'correct the wrong one, and keep both in sync with NTP. This agent goes by its own for certificates, signed runs and the hours of its policy';
 
 export interface SessionHolderOptions {
   identity: Identity;
@@ -92,6 +95,9 @@ export class SessionHolder {
     this.#tellPolicyRead();
     this.#offerKeys(session);
     log.info({ server: identity.server, session: welcome.sessionNumber }, 'connected');
+    const skew = describeClockSkew(socket.clockSkewMs ?? 0);
+    if (skew !== undefined)
+      log.warn(`the clock of this machine is ${skew} that of the server; ${skewAdvice}`);
     this.onResumed();
     this.#markConnected();
     const stopHeartbeat = this.#heartbeat(socket, session, welcome.heartbeatIntervalMs);

@@ -144,9 +144,11 @@ export class GrantGuard {
     const { max_hours: maxHours = defaultMaxGrantHours } = rule;
     const { now, journal } = this.#options;
     const time = now().getTime();
+    // A clock that is wrong is the likeliest cause, and whoever reads this on the server can't see it.
+    const clock = `(its clock says ${new Date(time).toISOString()})`;
     const [from, until] = [Date.parse(notBefore), Date.parse(expiresAt)];
-    if (!(time >= from)) this.#refuse(`a grant that is valid only after ${notBefore}`, lease);
-    if (!(time < until)) this.#refuse(`a grant that expired at ${expiresAt}`, lease);
+    if (!(time >= from)) this.#refuse(`a grant that is valid only after ${notBefore} ${clock}`, lease);
+    if (!(time < until)) this.#refuse(`a grant that expired at ${expiresAt} ${clock}`, lease);
     if (!(until - from <= maxHours * hourMs)) {
       this.#refuse(`a grant that is valid for longer than ${maxHours} hours (max_hours)`, lease);
     }

@@ -193,6 +193,13 @@ test('a refusal says what is refused, by which rule and where that is, and what 
   ]);
 });
 
+test('a refusal because of the time says what the clock of this machine says, as it may be wrong', () => {
+  const { guard } = setup({ hours: { timezone: 'UTC', windows: [{ from: '13:00', to: '14:00' }] } });
+  expect(() => guard.checkStep(step())).toThrow(
+    'does not allow a step at this time (its clock says 2026-03-27T12:00:00.000Z): rule hours',
+  );
+});
+
 test('without rules everything is allowed', () => {
   const guard = new PolicyGuard({ policy: { fileRoots: [] } });
   guard.checkStep(spliced);

@@ -64,8 +64,10 @@ export class PolicyGuard {
   /** Checked again when the step begins, because it may have waited for its connection. */
   checkHours(step: Step): void {
     const { hours } = this.#rules;
-    if (hours === undefined || isWithin(hours, this.#options.now?.() ?? new Date())) return;
-    this.#refuse('hours', 'a step at this time', { allowed: hoursText(hours), step });
+    const now = this.#options.now?.() ?? new Date();
+    if (hours === undefined || isWithin(hours, now)) return;
+    const what = `a step at this time (its clock says ${now.toISOString()})`;
+    this.#refuse('hours', what, { allowed: hoursText(hours), step });
   }
 
   checkStepType(step: Step): void {

@@ -58,6 +58,8 @@ export class FakeServer {
   readonly #sockets: WebSocketServer;
   readonly #connections = new Mailbox<FakeConnection>();
   generation = 0;
+  /** By how much the clock that it tells agents is ahead of the one of this machine; undefined: it tells none. */
+  clockAheadMs: number | undefined;
 
   private constructor(key: KeyPair, http: Server) {
     this.key = key;
@@ -68,6 +70,11 @@ export class FakeServer {
       perMessageDeflate: false,
       maxPayload: limits.maxControlFrameBytes,
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
+    });
+    this.#sockets.on('headers', (headers) => {
+      if (this.clockAheadMs !== undefined) {
+        headers.push(`Date: ${new Date(Date.now() + this.clockAheadMs).toUTCString()}`);
+      }
     });
     this.#sockets.on('connection', (socket, request) => {
       this.#connections.put(new FakeConnection(this, socket, request.headers));

@@ -55,6 +55,15 @@ test.each<[string, () => Parameters<TestGateway['dial']>, number]>([
   expect(await t.dial(...options()).closed).toBe(status);
 });
 
+test('an agent that connects learns the time of the server, as from any other answer', async () => {
+  await using t = await setupGateway();
+  const { stream, answer } = await upgradeRaw(t, connectPath);
+  await once(stream, 'data');
+  stream.end();
+  const date = /^Date: (.*)\r$/m.exec(await answer)?.[1] ?? '';
+  expect(Math.abs(Date.parse(date) - Date.now())).toBeLessThan(60_000);
+});
+
 test('an address may have a limited number of connections that are not authenticated', async () => {
   await using t = await setupGateway({}, undefined, { maxUnauthenticatedPerAddress: 8 });
   const waiting = Array.from({ length: 8 }, () => t.dial());

@@ -75,6 +75,8 @@ export class AgentAcceptor {
       perMessageDeflate: false,
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     });
+    // `ws` leaves it out; agents compare their clock with it.
+    this.#sockets.on('headers', (headers) => headers.push(`Date: ${new Date().toUTCString()}`));
   }
 
   attach(server: Pick<Server, 'on'>): void {
