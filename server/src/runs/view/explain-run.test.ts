@@ -92,10 +92,14 @@ test('ready steps wait for what their segment’s agents lack, and start as soon
     ],
   ];
   expect(await t.sql`select from ${agent}`).toHaveLength(1);
+  const adviceOn: Record<string, RegExp> = {
+    no_segment_key: /are lost and there is no recovery key, revoke them/,
+  };
   for (const [code, message, make, mend] of changes) {
     await make();
     const wait = await theWait(runId);
     expect(wait).toMatchObject({ code, targets: 7, message: expect.stringMatching(message) });
+    if (adviceOn[code] !== undefined) expect(wait.advice).toMatch(adviceOn[code]);
     expect(wait.examples).toHaveLength(5);
     expect(await t.claim(), code).toEqual([]);
     const stranger = await theWait(runId, await readerOf((await targetsOf(runId))[changes.length % 7]));

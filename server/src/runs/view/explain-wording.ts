@@ -35,7 +35,8 @@ const unableWords: Record<(typeof unable)[number], string> = {
 const unableAdvice: Record<(typeof unable)[number], string | null> = {
   busy: 'The agent’s page says whether its memory, the load of its machine or its disk is why; steps start once that is over.',
   draining: 'End the draining of an agent, or add another.',
-  no_segment_key: 'An agent that holds the segment key passes it on once both are connected.',
+  no_segment_key:
+    'An agent that holds the segment key passes it on once both are connected. If all that held it are lost and there is no recovery key, revoke them: a connected agent makes a new key, and every credential of the segment has to be entered again.',
   starting: null,
   silent:
     'Check the agent’s host and its network. If it stays silent, the agent is given up; it takes steps again once it is back.',

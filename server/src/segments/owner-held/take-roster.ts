@@ -139,7 +139,7 @@ function refuseStrangers(
     else if (agent === undefined || !isNamed(agent)) {
       throw new AppError(
         'conflict',
-        `The roster names agent ${name}, which is not enrolled here with these keys.`,
+        `The roster names agent ${name}, which is not enrolled here with these keys. If that was done after the backup that was restored here, sign a roster without it (--remove ${name}) and enroll its machine again.`,
       );
     }
     if (agent?.state === 'revoked') {

@@ -216,11 +216,16 @@ function toSignOf({ name, toSign }: Segment, server: string): Consequence[] {
 
 function missingKeyOf(segment: Segment, agents: readonly Agent[]): Consequence[] {
   if (!isKeyMissing(segment, agents)) return [];
+  // A revocation has a new key made already.
+  if (segment.root === 'managed' && segment.keyRotationWantedAt !== null) return [];
   return [
     {
       look: 'held',
       lead: 'None of its connected agents has the segment key.',
-      text: 'Nothing can run here until an agent that has it connects, or its owner gives it back with the recovery key.',
+      text:
+        segment.root === 'managed'
+          ? 'Nothing can run here until an agent that has it connects. If all that have it are lost, revoke them: a connected agent makes a new key. Then enter every credential of the segment again.'
+          : 'Nothing can run here until an agent that has it connects, or its owner gives it back with the recovery key.',
     },
   ];
 }

@@ -84,7 +84,17 @@ describe('a segment whose agents are lost', () => {
     expect(
       isKeyMissing(segment({ toSign: { admit: ['dmz-new'], remove: [], newKey: false } }), [fresh]),
     ).toBe(false);
-    expect(isKeyMissing(segment({ root: 'managed' }), [fresh])).toBe(false);
     expect(isKeyMissing(segment(), [])).toBe(false);
+  });
+
+  it('says what is left to do if the server holds the root, as there is no recovery key then', () => {
+    const told = (of: Segment, agents: Agent[]) =>
+      consequencesOf(of, agents, 0).find(({ lead }) => lead.startsWith('None of its connected agents'))?.text;
+    const lost = agent('dmz-a', { state: 'offline' });
+    expect(told(segment({ root: 'managed' }), [fresh, lost])).toMatch(/are lost, revoke them/);
+    expect(told(segment({ root: 'managed' }), [fresh, agent('dmz-a')])).toBeUndefined();
+    const revoked = segment({ root: 'managed', keyRotationWantedAt: '2027-03-01T12:00:00Z' });
+    expect(told(revoked, [fresh])).toBeUndefined();
+    expect(told(segment(), [fresh, lost])).toMatch(/recovery key/);
   });
 });

@@ -82,12 +82,12 @@ export function recoverySteps(
   ];
 }
 
-/** Whether agents of an owner-held segment are connected and admitted, but the segment key is with none of them. */
+/** Whether agents are connected and, if an owner holds the root, admitted, but the segment key is with none of them. */
 export function isKeyMissing(
-  { root, keyGeneration, toSign }: Pick<Segment, 'root' | 'keyGeneration' | 'toSign'>,
+  { keyGeneration, toSign }: Pick<Segment, 'keyGeneration' | 'toSign'>,
   agents: readonly Agent[],
 ): boolean {
-  if (root !== 'owner_held' || keyGeneration === 0) return false;
+  if (keyGeneration === 0) return false;
   const live = agents.filter(({ state }) => state === 'connected' || state === 'draining');
   return (
     live.some(({ name }) => toSign?.admit.includes(name) !== true) &&
