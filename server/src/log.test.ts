@@ -111,7 +111,9 @@ describe('while the database is away', () => {
     vi.advanceTimersByTime(29_000);
     expect(lines).toHaveLength(7);
     expect(lines[6]).toMatchObject({ level: 'warn', leftOut: 294, awayS: 149 });
-    expect(lines[6]?.['msg']).toMatch(/^the database answers again/);
+    expect(lines[6]?.['msg']).toBe(
+      'the database answers again; lines that only repeated that it did not were left out',
+    );
     vi.advanceTimersByTime(3_600_000);
     expect(lines).toHaveLength(7);
   });
@@ -126,6 +128,12 @@ describe('while the database is away', () => {
       expect.stringMatching(/^the database answers again/),
       'steps could not be claimed',
     ]);
+  });
+
+  test('where nothing was left out, nothing is said of that', () => {
+    const { lines } = awayFor(1);
+    vi.advanceTimersByTime(30_000);
+    expect(lines.at(-1)).toMatchObject({ msg: 'the database answers again', leftOut: 0 });
   });
 
   test('all other lines are logged, and what callers were answered, whose request ids may be asked for', () => {

@@ -37,9 +37,10 @@ export function createLog(options: LogOptions): Log {
   const stream: DestinationStream = {
     write: (line) => void destination.write(options.plain ? plainLine(line) : line),
   };
-  const lost = new LostDatabaseLines((told) =>
-    log.warn(told, 'the database answers again; lines that only repeated that it did not were left out'),
-  );
+  const lost = new LostDatabaseLines((told) => {
+    const more = '; lines that only repeated that it did not were left out';
+    log.warn(told, `the database answers again${told.leftOut === 0 ? '' : more}`);
+  });
   const log = pino(
     {
       level: options.level,
