@@ -17,6 +17,10 @@ test.each([
   ['tcpdump', 'gzip', '-nz'],
   ['tar', 'zstd', 'cIf'],
   ['apt-get', 'DPkg::Pre-Invoke::=ls', '-o'],
+  ['dialog', 'options.txt', '--file'],
+  ['cmake', '-Csettings.cmake', undefined],
+  ['capsh', '--shell=bash', undefined],
+  ['start-stop-daemon', '--startas=bash', undefined],
   ['a-program-that-nobody-knows', 'vi', '--editor'],
   [undefined, '--command=ls', undefined],
 ])('%s: %s behind %s is a command', (name, text, before) => {
