@@ -593,6 +593,7 @@ test.each([
   'nsenter -t 1 -m -u -n ss T; nsenter -t T -n ss; nsenter -at1 ls T; nsenter --target 1 --net=T ss',
   'xvfb-run -a -s "-screen 0" firefox T; systemd-inhibit --what=idle --who=T tar cf a.tar T; systemd-cat -t T ls',
   'perf stat -e cycles sleep T; perf mem record ls T; perf report T; valgrind --leak-check=full /bin/x T',
+  'valgrind --log-file=a /bin/x T; npm --unknown=a exec ls T',
   'prlimit --nofile=T ls; prlimit --pid T --nofile=5; choom -n 5 ls T; choom -p T; cpulimit -l 50 -p T',
   'setarch x86_64 -R ls T; linux64 ls T; setuidgid daemon ls T; envdir /srv/env tool T; faketime yesterday date T',
   'npm install T; npm run build -- T; npm exec --package=a tool T; npx -y prettier T; uv pip install T; uv tool install T; yarn workspace a build T; yarn add T',
@@ -608,3 +609,12 @@ test.each([
   const command = text.replaceAll('T', (_, at: number) => (isPlaceholder(text, at) ? T : 'T'));
   expect(checkStep({ type: 'ssh.exec', config: { command } }, scopeFor())).toEqual([]);
 });
+
+test.each([`npm --unknown ${T} exec ls ${T}`, `setuidgid ${T} ls ${T}`, `setuidgid ${T} nice -n 5 ls ${T}`])(
+  'of a launcher only the word that may decide what it runs is refused: %s',
+  (command) => {
+    const problems = checkStep({ type: 'ssh.exec', config: { command } }, scopeFor());
+    expect(problems).toHaveLength(1);
+    expect(problems[0]?.message).toContain(`column ${command.indexOf(T) + 1}: `);
+  },
+);
