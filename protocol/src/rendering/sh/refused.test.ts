@@ -283,6 +283,12 @@ const launched: Refused[] = [
     'or run the command by itself',
   ],
   ['xterm -title x -e ⟦T', 'which runs the command that its arguments name', 'or run the command by itself'],
+  [
+    'valgrind --log-file=⟦T ls',
+    'which runs the command that its arguments name',
+    'or run the command by itself',
+  ],
+  ['nsenter -- -t⟦T', 'which runs the command that its arguments name', 'or run the command by itself'],
   ['fakeroot nice -n 5 ⟦T', 'decides which command runs', 'Name the commands yourself'],
   ['x=T; fakeroot ⟦$x', 'which runs the command that its arguments name', 'environment'],
   ['nsenter -t 1 -n awk ⟦T', 'is an argument of awk', 'ENVIRON'],
