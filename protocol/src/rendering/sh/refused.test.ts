@@ -298,6 +298,7 @@ const launched: Refused[] = [
   ['echo ⟦T | ip netns exec blue sh', 'goes into the input of ip', 'environment'],
   ['x=T; export x; ⟦fakeroot bash <<\'E\'\neval "$x"\nE', 'is an argument of eval', 'environment'],
   ['x=T; export x; ⟦su app <<\'E\'\neval "$x"\nE', 'is an argument of eval', 'environment'],
+  ['x=T; export x; ⟦sh -s a <<\'E\'\neval "$x"\nE', 'is an argument of eval', 'environment'],
   ['x=T; export x; ⟦sh /dev/stdin <<\'E\'\neval "$x"\nE', 'is an argument of eval', 'environment'],
   ['x=T; export x; ⟦fakeroot su -c \'eval "$x"\'', 'is an argument of eval', 'environment'],
   ['cat >run.sh <<E\n⟦T\nE\nfakeroot ./run.sh', 'which the script runs', 'environment'],
