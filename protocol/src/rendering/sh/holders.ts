@@ -96,7 +96,10 @@ export class Holders {
   #follow(): void {
     for (let from = this.#fresh.pop(); from !== undefined; from = this.#fresh.pop()) {
       const label = this.#held.get(from)?.label;
-      if (label !== undefined) for (const to of this.#flows.get(from) ?? []) this.#hold(to, label);
+      if (label === undefined) continue;
+      for (const to of this.#flows.get(from) ?? []) this.#hold(to, label);
+      if (from !== unnamed) continue;
+      for (const any of this.#flows.keys()) if (isVariable.test(any)) this.#hold(any, label);
     }
   }
 
@@ -106,8 +109,6 @@ export class Holders {
     this.#fresh.push(place);
     // `$_` is the last argument of whatever ran before.
     if (place === unnamed || (isVariable.test(place) && place !== '_')) this.#hold(anyVariable, label);
-    if (place !== unnamed) return;
-    for (const from of this.#flows.keys()) if (isVariable.test(from)) this.#hold(from, label);
   }
 
   /** Everything in the sources flows to the place. */

@@ -465,6 +465,7 @@ const elsewhere: Refused[] = [
   ['x=T; export x; y=$(sudo printenv x); eval "⟦$y"', 'is an argument of eval', ''],
   ['x=T; declare -i b; b="${y⟦:-x}"', 'is not a number and stands in arithmetic', ''],
   ['x=T; echo $(( ${y⟦:-x} + 1 ))', 'is not a number and stands in arithmetic', ''],
+  ['export $n=T; set -- "$r"; eval "⟦$1"', 'is an argument of eval', 'environment'],
   ['export $n=T; eval "⟦$q"', 'is an argument of eval', 'environment'],
   ['echo T >file; read -r x <file; sh -c "⟦$x"', 'is an argument of sh', 'environment'],
   ['echo T | tee ./file; eval "$(cat ⟦file)"', 'The file file, which holds', 'environment'],
