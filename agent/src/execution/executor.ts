@@ -6,7 +6,6 @@ import {
   limits,
   type ServerMessageOf,
   type StepOutcome,
-  type TransferProgress,
 } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import type { ServerAbilities } from '../connection/server-abilities.ts';
@@ -20,6 +19,7 @@ import { Attempt, attemptMarker } from './attempts/attempt.ts';
 import { AttemptEnds } from './attempts/attempt-ends.ts';
 import { AttemptOutputs } from './attempts/attempt-outputs.ts';
 import { AttemptStarts } from './attempts/attempt-starts.ts';
+import { AttemptWork } from './attempts/attempt-work.ts';
 import { Followers } from './attempts/followers.ts';
 import { HeldAttempts } from './attempts/held-attempts.ts';
 import { interruptedOutcome, recoverAttempts } from './attempts/recover-attempts.ts';
@@ -32,7 +32,7 @@ import type { RunSecrets } from './secrets/run-secrets.ts';
 import type { Session } from './session.ts';
 import { Slots } from './slots.ts';
 import { SpoolRoom } from './spool-room.ts';
-import { executeStep, killGraceOf, stoppedOutcome } from './step/execute-step.ts';
+import { killGraceOf, stoppedOutcome } from './step/execute-step.ts';
 import type { KnownStepTypes } from './step/known-step-types.ts';
 
 export interface ExecutorOptions {
@@ -79,6 +79,7 @@ export class Executor {
   readonly #outputs: AttemptOutputs;
   readonly #starts: AttemptStarts;
   readonly #ends: AttemptEnds;
+  readonly #work: AttemptWork;
   readonly #takeUps: TakeUps;
   /** An attempt has its slot before its command has begun. */
   readonly #slots: Slots<Attempt>;
@@ -99,7 +100,7 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.#options = options;
     const { journal, grants, deadline, stepTypes, policy, disk, monotonicMs, log } = options;
-    this.#slots = new Slots({ slots: options.slots, work: (attempt) => this.#run(attempt) });
+    this.#slots = new Slots({ slots: options.slots, work: (attempt) => this.#work.run(attempt) });
     this.#followers = new Followers({
       keepMs: options.stepsAheadMs ?? limits.stepsAheadMs,
       onKeptTooLong: (attempts) => this.#ends.returnUnbegun(attempts, 'lease_expired'),
@@ -120,6 +121,7 @@ export class Executor {
     });
     const isStopped = () => this.#stopped;
     const session = () => this.#session;
+    const server = () => this.#server;
     this.#starts = new AttemptStarts({ journal, grants, deadline, isStopped, session });
     this.#ends = new AttemptEnds({
       ...options,
@@ -131,7 +133,16 @@ export class Executor {
       onSettled: (removed) => void this.#room.settled(removed),
       isStopped,
       session,
-      server: () => this.#server,
+      server,
+    });
+    this.#work = new AttemptWork({
+      ...options,
+      starts: this.#starts,
+      ends: this.#ends,
+      followers: this.#followers,
+      isStopped,
+      session,
+      server,
     });
     this.#takeUps = new TakeUps({
       journal,
@@ -217,7 +228,7 @@ export class Executor {
       if (attempt.forgotten) continue;
       session.output.offer(attempt.output);
       // The one before may have been lost with a session, and the server takes none between sessions.
-      this.#tellSilence(attempt);
+      this.#work.tellSilence(attempt);
     }
   }
 
@@ -414,76 +425,11 @@ export class Executor {
     this.#slots.enterAtOnce(attempt);
   }
 
-  /** Never rejects: an unexpected error is logged. */
-  async #run(attempt: Attempt): Promise<void> {
-    const { lease } = attempt;
-    if (lease === undefined) return;
-    try {
-      const execution = await executeStep({
-        attempt,
-        lease,
-        stepTypes: this.#options.stepTypes,
-        installationId: this.#options.installationId,
-        maySurvive: this.#options.policy.maySurvive && this.#server?.can('survive_agent_restart') === true,
-        policy: this.#options.policy,
-        grants: this.#options.grants,
-        openCredential: (opened) => this.#options.openCredential(opened),
-        secrets: this.#options.secrets,
-        onSecrets: (secrets) => attempt.output.maskSecrets(secrets),
-        onProgress: (transfer) => this.#tellProgress(attempt, transfer),
-        onTargetSilence: (silence) => {
-          attempt.silence = silence ?? 'answers';
-          this.#tellSilence(attempt);
-        },
-        askServer: (request) => this.#options.contents.ask(attempt.name, request, attempt.signal),
-        followedBy: () => this.#markerAfter(attempt),
-        onUnexpected: (stack) =>
-          this.#options.log.error(
-            { err: { stack }, step: attempt.step, epoch: attempt.epoch },
-            'the work on this attempt failed in an unexpected way; report this bug',
-          ),
-        begin: (checked, how) => this.#starts.begin(attempt, { lease, checked }, how),
-      });
-      if (!this.#stopped) await this.#ends.ended(attempt, execution);
-    } catch (error) {
-      this.#options.log.error(
-        { err: error, step: attempt.step, epoch: attempt.epoch },
-        'an unexpected error ended the work on this attempt without an outcome; check its target, and report this bug',
-      );
-    }
-  }
-
-  /** The marker of what follows, if it is a command like this one. */
-  #markerAfter(attempt: Attempt): string | undefined {
-    const next = this.#followers.of(attempt);
-    if (next?.lease?.stepType !== attempt.lease?.stepType) return undefined;
-    return next?.marker(this.#options.installationId);
-  }
-
   #cancel(attempt: Attempt): void {
     const { lease } = attempt;
     if (lease === undefined || attempt.completion !== undefined) return;
     attempt.stop({ cause: 'cancelled', killGraceMs: killGraceOf(lease) });
     if (!this.#slots.withdraw(attempt)) return;
     void this.#ends.ended(attempt, { outcome: stoppedOutcome({ cause: 'cancelled', killGraceMs: 0 }) });
-  }
-
-  #tellSilence({ name, silence, forgotten }: Attempt): void {
-    if (silence === undefined || forgotten || this.#session?.server.can('target_silence') !== true) return;
-    const now = performance.now();
-    const told =
-      silence === 'answers'
-        ? {}
-        : {
-            silentMs: Math.round(Math.max(0, now - silence.heardAtMs)),
-            leftMs: Math.round(Math.max(0, silence.endsAtMs - now)),
-          };
-    this.#session.send({ type: 'target_silence', ...name, ...told });
-  }
-
-  /** Nothing depends on progress, so it is dropped when there is no session. */
-  #tellProgress({ step, epoch, forgotten }: Attempt, transfer: TransferProgress): void {
-    if (forgotten || this.#session?.server.can('transfers') !== true) return;
-    this.#session.send({ type: 'progress', step, epoch, transfer });
   }
 }
