@@ -79,25 +79,43 @@ test('restored does all its work even if nobody reads its output', async () => {
   }
 });
 
+async function endsOfHelp(program: string) {
+  const ended = (to: string) =>
+    run(
+      'bash',
+      ['-c', `"${process.execPath}" "${program}" --help ${to}; echo "ended with \${PIPESTATUS[0]}"`],
+      {
+        cwd,
+      },
+    );
+  return { unread: await ended('| true'), unwritten: await ended('> /dev/full') };
+}
+
 test.each([
   ['audit', 3],
   ['keys', 1],
 ] as const)(
   '%s ends no differently if nobody reads its output, and says so if that can not be written',
   async (name, lostCode) => {
-    const program = await bundleOf(name);
-    const ended = (to: string) =>
-      run(
-        'bash',
-        ['-c', `"${process.execPath}" "${program}" --help ${to}; echo "ended with \${PIPESTATUS[0]}"`],
-        {
-          cwd,
-        },
-      );
-    expect(await ended('| true')).toEqual({ stdout: 'ended with 0\n', stderr: '' });
-    const { stdout, stderr } = await ended('> /dev/full');
-    expect(stdout).toBe(`ended with ${lostCode}\n`);
-    expect(stderr).toMatch(/^error: what the command says can't be written: ENOSPC.*\n.*elsewhere\.\n$/);
+    const { unread, unwritten } = await endsOfHelp(await bundleOf(name));
+    expect(unread).toEqual({ stdout: 'ended with 0\n', stderr: '' });
+    expect(unwritten.stdout).toBe(`ended with ${lostCode}\n`);
+    expect(unwritten.stderr).toMatch(
+      /^error: what the command says can't be written: ENOSPC.*\n.*elsewhere\.\n$/,
+    );
+  },
+);
+
+test.each(['agent/src/main.ts', 'agent/src/owner-main.ts', 'server/src/main.ts'])(
+  'the help of %s that can not be written is an error, and that nobody reads is not',
+  async (source) => {
+    const program = await makeBundle(source, `.cache/tested/${source.replaceAll('/', '-')}.mjs`);
+    const { unread, unwritten } = await endsOfHelp(program);
+    expect(unread).toEqual({ stdout: 'ended with 0\n', stderr: '' });
+    expect(unwritten.stdout).toBe('ended with 1\n');
+    expect(unwritten.stderr).toMatch(
+      /^error: what the command says can't be written: ENOSPC.*\n.*elsewhere\.\n$/i,
+    );
   },
 );
 

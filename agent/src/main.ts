@@ -1,7 +1,7 @@
 // The agent's command: `node agent.mjs`, or the executable made from it.
 import { hostname } from 'node:os';
 import { limits, winrmAuthentications, winrmTransports } from '@opsconductor/protocol';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { startAgent } from './agent.ts';
 import { AgentError } from './agent-error.ts';
 import { describeStatus, examine } from './commands/doctor.ts';
@@ -66,6 +66,10 @@ process.on('unhandledRejection', (error) => {
 void buildProgram(config, log)
   .parseAsync()
   .catch((error: unknown) => {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode;
+      return;
+    }
     const told = error instanceof AgentError ? error : explainFileError(error);
     if (told === undefined) throw error;
     process.stderr.write(`error: ${visibleText(told.message)}\n       ${visibleText(told.fix)}\n`);
@@ -84,6 +88,8 @@ function buildProgram(config: Config, log: Logger): Command {
     .description('Runs the steps that an OpsConductor server leases to it. It only ever dials out.')
     .version(agentVersion)
     .showHelpAfterError()
+    // It would end the process before a help that can't be written is known not to be.
+    .exitOverride()
     // Wrong arguments are repeated in errors, and may be names that a server told.
     .configureOutput({ outputError: (text, write) => write(`${visibleText(text.trimEnd())}\n`) });
   const dataOption = [

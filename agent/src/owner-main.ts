@@ -1,6 +1,6 @@
 // The command `opsconductor`: what the owner of segments does on their own machine, with keys that no server has.
 import { SealingError } from '@opsconductor/protocol/sealing';
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { AgentError } from './agent-error.ts';
 import { readConfig } from './config.ts';
 import { watchOutput } from './lost-output.ts';
@@ -21,6 +21,8 @@ const program = new Command(typedCommand())
   .description('For owners of segments: keys that no server has, and what is signed and sealed with them.')
   .version(agentVersion)
   .showHelpAfterError('(--help shows the usage)')
+  // It would end the process before a help that can't be written is known not to be.
+  .exitOverride()
   // Wrong arguments are repeated in errors, and may be names that a server told.
   .configureOutput({ outputError: (text, write) => write(`${visibleText(text.trimEnd())}\n`) });
 addKeyCommands(program, say);
@@ -30,6 +32,10 @@ addRecoveryCommands(program, config, say);
 addGrantCommands(program, say);
 
 await program.parseAsync().catch((error: unknown) => {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode;
+    return;
+  }
   const { message, fix } = asTold(error);
   process.stderr.write(`error: ${visibleText(`${message}\n${fix}`)}\n`);
   process.exitCode = 1;

@@ -1,6 +1,7 @@
 // The server's command: reads its settings, starts the server, tells a person where to go, and stops cleanly.
 import { join, resolve } from 'node:path';
 import { createAdministratorCode } from './auth/sign-in/sign-in-codes.ts';
+import { writeToPipe } from './commands/say-to-pipe.ts';
 import { ConfigError, HelpRequested } from './config/config-problems.ts';
 import { isForThisMachine } from './config/read-tls.ts';
 import { type Config, readConfig, readEnvironment } from './config.ts';
@@ -129,8 +130,9 @@ main().then(
   (code) => process.exit(code),
   (error: unknown) => {
     if (error instanceof HelpRequested) {
-      process.stdout.write(error.text);
-      process.exit(0);
+      // Without an explicit exit, which would come before a text that can't be written is known not to be.
+      writeToPipe()(error.text);
+      return;
     }
     const known =
       error instanceof ConfigError ||
