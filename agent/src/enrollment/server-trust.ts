@@ -24,12 +24,27 @@ export function parseServerUrl(text: string): URL {
     const fix = 'Write it with its scheme: https://ops.example.com.';
     throw new AgentError(`${text} is not the address of a server.`, fix, { cause });
   }
+  const isHttp = url.protocol === 'https:' || url.protocol === 'http:';
+  if (isHttp && url.href !== `${url.origin}/`) throw hasMore(url);
   if (url.protocol === 'https:') return url;
-  if (url.protocol === 'http:' && isLoopback(bareHost(url))) return url;
+  if (isHttp && isLoopback(bareHost(url))) return url;
   throw new AgentError(
     `${text} is refused: an agent speaks plain HTTP to its own machine only.`,
     'Use the https:// address of the server.',
   );
+}
+
+/** What would not be used is refused: whoever gave it means it. The message repeats no credentials. */
+function hasMore(url: URL): AgentError {
+  const fix = `A server has an address of its own, without a path: ${url.origin}.`;
+  if (url.username !== '' || url.password !== '') {
+    return new AgentError(
+      'The address of --server has a user name or a password in it, which no server asks for.',
+      `${fix} Tokens go into files or variables; --help names them.`,
+    );
+  }
+  const end = url.href.slice(url.origin.length);
+  return new AgentError(`The address of --server ends with ${end}, which would not be used.`, fix);
 }
 
 /**
