@@ -1,10 +1,9 @@
 // `opsconductor-agent winrm-verify`: tries a WinRM host without a server, and says what is ready for steps and what is
 // not.
 import { lookup } from 'node:dns/promises';
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
 import { builtInPort, type WinrmAuthentication, type WinrmTransport } from '@opsconductor/protocol';
 import { AgentError } from '../agent-error.ts';
+import { readGivenText } from '../read-given-text.ts';
 import { verifyHost } from '../winrm/checks/verify-host.ts';
 import { WinrmPool } from '../winrm/connection/pool.ts';
 import type { Login } from '../winrm/login/login.ts';
@@ -72,12 +71,12 @@ function loginOf({ authentication, user, principal }: VerifyWinrm, password: str
 
 /** Never from the command line, which everyone on the machine can read. */
 async function readPassword(source: string): Promise<string> {
-  const content = source === '-' ? await text(process.stdin) : await read(source, '--password-file');
+  const content = source === '-' ? await readGivenText(process.stdin) : await read(source, '--password-file');
   return content.replace(/\r?\n$/, '');
 }
 
 async function read(path: string, option: string): Promise<string> {
-  return readFile(path, 'utf8').catch((cause: unknown) => {
+  return readGivenText(path).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError(`The file of ${option} can't be read: ${why}.`, 'Check the path.', { cause });
   });

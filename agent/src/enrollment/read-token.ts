@@ -1,11 +1,8 @@
 // The enrollment token comes from a file, standard input or the environment, because every user of the machine can read
 // command lines.
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
 import { AgentError } from '../agent-error.ts';
 import { enrollmentTokenVariable } from '../config.ts';
-
-const maxTokenFileBytes = 4_096;
+import { readGivenText } from '../read-given-text.ts';
 
 /** @param source a path, `-` for standard input, or undefined to use the token from the environment. */
 export async function readToken(
@@ -18,9 +15,9 @@ export async function readToken(
       `Make a new token, and give it with --token-file <path>, --token-file - (standard input) or ${enrollmentTokenVariable}.`,
     );
   }
-  if (source === '-') return firstLine(await text(process.stdin));
+  if (source === '-') return firstLine(await readGivenText(process.stdin));
   if (source !== undefined) {
-    const content = await readFile(source).catch((cause: unknown) => {
+    const content = await readGivenText(source).catch((cause: unknown) => {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new AgentError(
         `The token file can't be read: ${why}.`,
@@ -28,7 +25,7 @@ export async function readToken(
         { cause },
       );
     });
-    return firstLine(content.subarray(0, maxTokenFileBytes).toString('utf8'));
+    return firstLine(content);
   }
   if (fromEnvironment !== undefined && fromEnvironment !== '') return firstLine(fromEnvironment);
   throw new AgentError(

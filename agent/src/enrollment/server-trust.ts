@@ -1,8 +1,8 @@
 // Decides whom an agent trusts from its enrollment on: one CA, known by its pin or its file.
-import { readFile } from 'node:fs/promises';
 import { AgentError } from '../agent-error.ts';
 import { bareHost, isLoopback, type ProxySettings } from '../connection/proxy.ts';
 import { explainReachError } from '../explain-error.ts';
+import { readGivenText } from '../read-given-text.ts';
 import { pinOf, presentedRoot, readCertificates } from './server-certificate.ts';
 
 export interface TrustOptions {
@@ -100,7 +100,7 @@ function refuseUselessTrust(caPin: string | undefined, caFile: string | undefine
 }
 
 async function readCaFile(path: string, caPin: string | undefined): Promise<string> {
-  const pem = await readFile(path, 'utf8').catch((cause: unknown) => {
+  const pem = await readGivenText(path).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError(`The CA file can't be read: ${why}.`, 'Check the path given with --ca-file.', {
       cause,

@@ -2,6 +2,7 @@
 import { open, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize } from 'node:path';
 import { AgentError } from '../agent-error.ts';
+import { readGivenText } from '../read-given-text.ts';
 import { agentCommand } from '../typed-command.ts';
 import { type FileRoot, isChangedByOwnerAlone, isInside } from './file-roots.ts';
 import { type PolicyProblem, parsePolicy } from './parse-policy.ts';
@@ -59,14 +60,16 @@ async function readText(file: string): Promise<string> {
     const opened = await open(file);
     try {
       checkOwner(file, await opened.stat());
-      return await opened.readFile('utf8');
+      return await readGivenText(opened.createReadStream({ autoClose: false }));
     } finally {
       await opened.close();
     }
   } catch (cause) {
     if (cause instanceof AgentError) throw cause;
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new AgentError(`The policy file ${file} can not be read (${code}).`, 'Check its path.', { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new AgentError(`The policy file ${file} can not be read (${code ?? message}).`, 'Check its path.', {
+      cause,
+    });
   }
 }
 

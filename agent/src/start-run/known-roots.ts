@@ -14,8 +14,9 @@ import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
 import { type DirectoryLock, LockHeld, lockDirectory } from '../identity/directory-lock.ts';
-import { readIfExists, writeDurably } from '../identity/durable-file.ts';
+import { isMissing, writeDurably } from '../identity/durable-file.ts';
 import { parseJson } from '../identity/identity.ts';
+import { readGivenText } from '../read-given-text.ts';
 import { pause } from '../timing/pause.ts';
 
 const KnownRootSchema = Type.Object(
@@ -250,14 +251,15 @@ function notWritten(cause: unknown): AgentError {
 
 /** Reads a file of roots, which is empty if there is none. */
 async function readRoots(path: string): Promise<KnownRoot[]> {
-  const bytes = await readIfExists(path).catch((cause: unknown) => {
+  const text = await readGivenText(path).catch((cause: unknown) => {
+    if (isMissing(cause)) return undefined;
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError(`The file of roots can't be read: ${why}.`, 'Check the path given with --roots.', {
       cause,
     });
   });
-  if (bytes === undefined) return [];
-  const content = parseJson(bytes.toString('utf8'));
+  if (text === undefined) return [];
+  const content = parseJson(text);
   if (Check(KnownRootsSchema, content)) return content.segments;
   throw new AgentError(
     `${path} is not a file of roots.`,

@@ -1,10 +1,9 @@
 // Reads what a start is given from files, standard input or the environment, because every user of the machine can read
 // command lines.
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
 import { AgentError } from '../agent-error.ts';
 import { apiTokenVariable } from '../config.ts';
 import { parseJson } from '../identity/identity.ts';
+import { readGivenText } from '../read-given-text.ts';
 
 type Given = Record<string, unknown>;
 
@@ -14,8 +13,7 @@ type Given = Record<string, unknown>;
  * @throws {AgentError}
  */
 export async function readSource(source: string, option: string): Promise<string> {
-  if (source === '-') return text(process.stdin);
-  return readFile(source, 'utf8').catch((cause: unknown) => {
+  return readGivenText(source === '-' ? process.stdin : source).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError(`The file of ${option} can't be read: ${why}.`, `Check the path of ${option}.`, {
       cause,

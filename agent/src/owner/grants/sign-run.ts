@@ -1,6 +1,5 @@
 // Signs what a server says a run would do, after the signer has seen it.
-import { lstat, readFile, writeFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
+import { lstat, writeFile } from 'node:fs/promises';
 import { limits } from '@opsconductor/protocol';
 import { type GrantDraft, GrantDraftSchema, signGrant } from '@opsconductor/protocol/grants';
 import { SealingError } from '@opsconductor/protocol/sealing';
@@ -8,6 +7,7 @@ import { Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../../agent-error.ts';
 import { parseJson } from '../../identity/identity.ts';
+import { readGivenText } from '../../read-given-text.ts';
 import { openKeyFile } from '../keys/key-file.ts';
 import { describeGrant } from './describe-grant.ts';
 
@@ -77,12 +77,10 @@ async function refuseTaken(out: string): Promise<void> {
 }
 
 async function readDraft(source: string): Promise<GrantDraft> {
-  const content = await (source === '-' ? text(process.stdin) : readFile(source, 'utf8')).catch(
-    (cause: unknown) => {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new AgentError(`The draft can't be read: ${why}.`, 'Check the path.', { cause });
-    },
-  );
+  const content = await readGivenText(source === '-' ? process.stdin : source).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AgentError(`The draft can't be read: ${why}.`, 'Check the path.', { cause });
+  });
   const draft = parseJson(content);
   if (Check(GrantDraftSchema, draft) && Check(ShownSchema, draft)) return draft;
   throw new AgentError(

@@ -1,7 +1,7 @@
 // A private key that its owner keeps, encrypted with a passphrase, in a file that only the owner can read. It is opened
 // in the process that signs or opens something with it, and is sent to nobody.
 import { type ScryptOptions, scrypt } from 'node:crypto';
-import { open, readFile, stat, unlink } from 'node:fs/promises';
+import { open, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import {
   decodeBase64,
@@ -20,6 +20,7 @@ import { Check } from 'typebox/value';
 import { AgentError } from '../../agent-error.ts';
 import { errorCode, syncFolder } from '../../identity/durable-file.ts';
 import { parseJson } from '../../identity/identity.ts';
+import { readGivenText } from '../../read-given-text.ts';
 import { typedCommand } from '../../typed-command.ts';
 
 /** What a key may be used for. The file says so, and no command accepts a key with another purpose. */
@@ -113,7 +114,7 @@ export async function makeKeyFile(
  * @throws {AgentError}
  */
 export async function readKeyFile(path: string): Promise<KeyFile> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+  const text = await readGivenText(path).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     const fix = `Check the path, or make a key with: ${typedCommand()} key make.`;
     throw new AgentError(`The key file can't be read: ${why}.`, fix, { cause });
