@@ -43,6 +43,12 @@ export class ApiError extends Error {
   }
 }
 
+/** Returns what to show for an error: whatever is no `ApiError` is a fault of the console. */
+export function failureOf(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  return new ApiError('internal', 'The console had an internal error.', { cause: error });
+}
+
 /** Returns whether a retry may succeed after a while without anyone doing anything. */
 export function isPassing({ code }: ApiError): boolean {
   return code === 'offline' || code === 'unavailable' || code === 'rate_limited';

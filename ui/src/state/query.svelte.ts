@@ -1,5 +1,5 @@
 // Something read from the server. Old data stays while new data is read, and when reading fails.
-import { ApiError, isPassing } from '../api/client.ts';
+import { type ApiError, failureOf, isPassing } from '../api/client.ts';
 import { pauseMs } from '../api/pauses.ts';
 
 /** How long there may be no data before grey rows show that some is coming. */
@@ -66,10 +66,7 @@ export class Query<T> {
       this.#failures = 0;
     } catch (error) {
       if (current.signal.aborted) return;
-      const failed =
-        error instanceof ApiError
-          ? error
-          : new ApiError('internal', 'The console had an internal error.', { cause: error });
+      const failed = failureOf(error);
       failed.asksAgain = this.#started && (this.#everyMs !== undefined || isPassing(failed));
       this.error = failed;
       this.#failures += 1;

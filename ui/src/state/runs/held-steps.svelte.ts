@@ -5,7 +5,7 @@ import { fetchHeldSteps, fetchOutput } from '../../api/runs.ts';
 import { inflateChunk } from '../../output/inflate.ts';
 import { lastLineOf } from '../../output/last-line.ts';
 import { Query } from '../query.svelte.ts';
-import type { Host } from './run-view.svelte.ts';
+import type { Host } from './run-hosts.svelte.ts';
 
 /** Who may decide, and what a decision leads to, may change without any step changing. */
 const againAfterMs = 30_000;

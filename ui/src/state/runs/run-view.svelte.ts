@@ -1,52 +1,19 @@
 // One run as it progresses: read once, then kept up to date by its event stream.
-import type {
-  RunChange,
-  RunDetail,
-  Step,
-  TargetRun,
-  TransferEvent,
-  TransferProgress,
-} from '@opsconductor/protocol';
+import type { RunChange, RunDetail, Step, TransferEvent, TransferProgress } from '@opsconductor/protocol';
 import { isRunEnded } from '@opsconductor/protocol';
-import { ApiError, isPassing } from '../../api/client.ts';
+import { ApiError, failureOf, isPassing } from '../../api/client.ts';
 import { followEvents, type StreamState } from '../../api/event-stream.ts';
 import { pause, pauseMs } from '../../api/pauses.ts';
-import { fetchRun, fetchRunSteps, fetchStepsOf, fetchTargetRuns } from '../../api/runs.ts';
+import { fetchRun, fetchRunSteps, fetchTargetRuns } from '../../api/runs.ts';
 import type { ServerEvent } from '../../api/sse-parser.ts';
 import { apiPaths } from '../../paths.ts';
 import { connection } from '../connection.svelte.ts';
-import { byName } from './by-name.ts';
-
-function failureOf(error: unknown): ApiError {
-  const failed =
-    error instanceof ApiError
-      ? error
-      : new ApiError('internal', 'The console had an internal error.', { cause: error });
-  failed.asksAgain = isPassing(failed);
-  return failed;
-}
-
-type StepChange = NonNullable<RunChange['steps']>[number];
-
-export interface Host {
-  targetRun: TargetRun;
-  /** By step number, from index 0; empty for a host of a large run that nobody has looked at. */
-  steps: Step[];
-}
+import { type Host, RunHosts } from './run-hosts.svelte.ts';
+import { StepsInView } from './steps-in-view.svelte.ts';
 
 /** For a run with more steps, only those of hosts in view are read: a tab has no room for a million. */
 const maxStepsRead = 5_000;
-/** Most steps to keep of hosts that were in view. */
-const maxStepsKept = 20_000;
-/** Most hosts whose steps are requested at once. Of a job with few steps, one answer holds those of all of them. */
-const maxHostsAsked = 40;
 const hostsPerPage = 1_000;
-/** A run with more hosts than this is redrawn less often, since each redraw takes tens of milliseconds. */
-const maxHostsPerFrame = 1_000;
-const slowPictureMs = 250;
-/** How many passing failures to read steps are retried before the reader is told. */
-const failuresUntold = 2;
-
 /** Receives the live output of the step that the reader looks at. */
 export interface OutputListener {
   stepId: number;
@@ -66,8 +33,6 @@ export class RunView {
   readonly id: number;
   run = $state.raw<RunDetail>();
   error = $state.raw<ApiError>();
-  /** Why steps of hosts in view are missing. */
-  stepsError = $state.raw<ApiError>();
   stream = $state<StreamState>('connecting');
   /** Whether all hosts have been read. */
   complete = $state(false);
@@ -75,15 +40,10 @@ export class RunView {
   hasAllSteps = $state(true);
   /** Grows with each step that becomes held. Nothing else tells of held steps that have not been read. */
   holds = $state(0);
-  #version = $state(0);
-  readonly hosts: Host[] = $derived.by(() => {
-    void this.#version;
-    return [...this.#hosts.values()];
-  });
-  readonly #hosts = new Map<number, Host>();
-  readonly #stepPlaces = new Map<number, { targetRunId: number; at: number }>();
   #transfers = $state.raw<ReadonlyMap<number, TransferEvent>>(new Map());
   readonly #owner = new AbortController();
+  readonly #hosts = new RunHosts();
+  readonly #stepsInView: StepsInView;
   #connection: AbortController | undefined;
   #isReading = false;
   /** Ends the pause before a failed reading is retried. */
@@ -92,30 +52,33 @@ export class RunView {
   #cursor: string | undefined;
   /** Ids of the hosts on the pages before that. */
   #seen = new Set<number>();
-  /** Ids of the hosts in view, in the order in which to read their steps. */
-  #shown: readonly number[] = [];
-  /** Ids of the hosts whose steps have been read, in the order of reading. */
-  readonly #read = new Set<number>();
-  #isReadingSteps = false;
-  /** Ends the pause before a failed reading of steps is retried. */
-  #stepsPausing: AbortController | undefined;
-  /** Grows when the run is read from the start, so that answers to earlier requests are ignored. */
-  #reading = 0;
-  /** Changes to steps that came while steps were being read, since the answer may be older than they are. */
-  readonly #meanwhile = new Map<number, StepChange>();
   #listener: OutputListener | undefined;
   /** Id of the newest event that is applied, without the positions in outputs. */
   #eventId = '';
   /** Servers of an earlier version, which may answer during an upgrade, don't say which part of the run it is. */
   #isPartKnown = false;
-  #frame: number | undefined;
-  #slowFrame: ReturnType<typeof setTimeout> | undefined;
   #down = false;
   #detailTimer: ReturnType<typeof setTimeout> | undefined;
   #untoldTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(id: number) {
     this.id = id;
+    this.#stepsInView = new StepsInView({
+      runId: id,
+      hosts: this.#hosts,
+      signal: this.#owner.signal,
+      isNeeded: () => this.complete && !this.hasAllSteps,
+      stepsPerHost: () => this.run?.steps.length ?? 1,
+    });
+  }
+
+  get hosts(): Host[] {
+    return this.#hosts.all;
+  }
+
+  /** Why steps of hosts in view are missing. */
+  get stepsError(): ApiError | undefined {
+    return this.#stepsInView.error;
   }
 
   /** Reads the run, retrying passing failures without limit, then follows it until `stop`. */
@@ -134,6 +97,7 @@ export class RunView {
       } catch (error) {
         if (signal.aborted) return;
         const failed = failureOf(error);
+        failed.asksAgain = isPassing(failed);
         this.error = failed;
         // The run is not live until it has been read completely.
         this.#setDown(failed.asksAgain);
@@ -154,27 +118,23 @@ export class RunView {
 
   /** Retries at once to read the steps that could not be read. */
   readStepsAgain(): void {
-    this.#stepsPausing?.abort();
-    this.stepsError = undefined;
-    void this.#readSteps();
+    this.#stepsInView.readAtOnce();
   }
 
   stop(): void {
     this.#owner.abort();
     this.#pausing?.abort();
-    this.#stepsPausing?.abort();
+    this.#stepsInView.stop();
     this.#connection?.abort();
     clearTimeout(this.#detailTimer);
     clearTimeout(this.#untoldTimer);
-    clearTimeout(this.#slowFrame);
-    if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
+    this.#hosts.stop();
     this.#setDown(false);
   }
 
   /** Says which hosts are in view. If not all steps are read, reads the steps of these, in this order. */
   show(hosts: readonly number[]): void {
-    this.#shown = hosts;
-    void this.#readSteps();
+    this.#stepsInView.show(hosts);
   }
 
   /** Makes the stream carry a step's output too; with `undefined`, no longer. */
@@ -185,7 +145,6 @@ export class RunView {
   }
 
   host(targetRunId: number | undefined): Host | undefined {
-    void this.#version;
     return targetRunId === undefined ? undefined : this.#hosts.get(targetRunId);
   }
 
@@ -213,13 +172,12 @@ export class RunView {
     }
     if (!this.hasAllSteps && !(await this.#readHosts())) this.hasAllSteps = true;
     if (this.hasAllSteps) await this.#readHostsWithSteps();
-    for (const id of this.#hosts.keys()) if (!this.#seen.has(id)) this.#hosts.delete(id);
-    if (!this.hasAllSteps) this.#sort();
+    this.#hosts.keepOnly(this.#seen);
+    if (!this.hasAllSteps) this.#hosts.sort();
     // Set both together: whatever reacts to `complete` must see all hosts.
-    this.#version += 1;
+    this.#hosts.draw();
     this.complete = true;
-    this.stepsError = undefined;
-    void this.#readSteps();
+    this.#stepsInView.read();
   }
 
   async #readHostsWithSteps(): Promise<void> {
@@ -227,11 +185,11 @@ export class RunView {
       const page = await fetchRunSteps(this.id, { limit: 200, ...this.#at() }, this.#owner.signal);
       for (const targetRun of page.targetRuns) {
         this.#seen.add(targetRun.id);
-        this.#hosts.set(targetRun.id, { targetRun, steps: [] });
+        this.#hosts.set(targetRun);
       }
-      for (const step of page.steps) this.#place(step);
+      for (const step of page.steps) this.#hosts.setStep(step);
       this.#cursor = page.nextCursor ?? undefined;
-      this.#bump();
+      this.#hosts.drawChanges();
     } while (this.#cursor !== undefined);
   }
 
@@ -249,98 +207,17 @@ export class RunView {
       }
       for (const targetRun of page.items) {
         this.#seen.add(targetRun.id);
-        this.#forget(targetRun.id);
-        this.#hosts.set(targetRun.id, { targetRun, steps: [] });
+        this.#stepsInView.forget(targetRun.id);
+        this.#hosts.set(targetRun);
       }
       this.#cursor = page.nextCursor ?? undefined;
-      this.#bump();
+      this.#hosts.drawChanges();
     } while (this.#cursor !== undefined);
     return true;
   }
 
-  /** Sorts the hosts by name once, as sorting ten thousand unsorted ones for each redraw would take too long. */
-  #sort(): void {
-    const sorted = [...this.#hosts.values()].sort(byName);
-    this.#hosts.clear();
-    for (const host of sorted) this.#hosts.set(host.targetRun.id, host);
-  }
-
   #at(): { cursor?: string } {
     return this.#cursor === undefined ? {} : { cursor: this.#cursor };
-  }
-
-  /** Reads steps until all hosts in view have theirs, including hosts that come into view meanwhile. */
-  async #readSteps(): Promise<void> {
-    const { signal } = this.#owner;
-    // A permanent failure is retried when somebody asks for it, not with each redraw.
-    if (this.#isReadingSteps || this.hasAllSteps || this.stepsError !== undefined) return;
-    this.#isReadingSteps = true;
-    try {
-      for (let failures = 0; !signal.aborted && this.complete; ) {
-        const missing = this.#shown.filter((id) => this.#hosts.has(id) && !this.#read.has(id));
-        if (missing.length === 0) {
-          this.stepsError = undefined;
-          return;
-        }
-        try {
-          await this.#readStepsOf(missing.slice(0, maxHostsAsked));
-          failures = 0;
-          this.stepsError = undefined;
-        } catch (error) {
-          if (signal.aborted) return;
-          const failed = failureOf(error);
-          if (!failed.asksAgain || failures >= failuresUntold) this.stepsError = failed;
-          if (!failed.asksAgain) return;
-          this.#stepsPausing = new AbortController();
-          await pause(pauseMs(failures), this.#stepsPausing.signal);
-          this.#stepsPausing = undefined;
-          failures += 1;
-        }
-      }
-    } finally {
-      this.#meanwhile.clear();
-      this.#isReadingSteps = false;
-    }
-  }
-
-  async #readStepsOf(ids: readonly number[]): Promise<void> {
-    const reading = this.#reading;
-    this.#meanwhile.clear();
-    const steps = await fetchStepsOf(this.id, ids, this.#owner.signal);
-    if (reading !== this.#reading) return;
-    for (const id of ids) {
-      const host = this.#hosts.get(id);
-      this.#read.add(id);
-      if (host !== undefined) this.#hosts.set(id, { ...host, steps: [] });
-    }
-    for (const step of steps) this.#place({ ...step, ...this.#meanwhile.get(step.id) } as Step);
-    this.#forgetUnseen();
-    this.#drawSoon();
-  }
-
-  /** Drops steps of hosts out of view, those read first, down to the limit. They are read again when needed. */
-  #forgetUnseen(): void {
-    const most = Math.ceil(maxStepsKept / Math.max(1, this.run?.steps.length ?? 1));
-    const shown = new Set(this.#shown);
-    for (const id of this.#read) {
-      if (this.#read.size <= most) return;
-      if (!shown.has(id)) this.#forget(id);
-    }
-  }
-
-  #forget(id: number): void {
-    const host = this.#hosts.get(id);
-    if (!this.#read.delete(id) || host === undefined) return;
-    for (const step of host.steps) this.#stepPlaces.delete(step.id);
-    this.#hosts.set(id, { ...host, steps: [] });
-  }
-
-  #place(step: Step) {
-    const host = this.#hosts.get(step.targetRunId);
-    if (host === undefined) return;
-    const at = step.stepNumber - 1;
-    host.steps[at] = step;
-    this.#stepPlaces.set(step.id, { targetRunId: step.targetRunId, at });
   }
 
   #connect() {
@@ -380,7 +257,7 @@ export class RunView {
   #startAnew() {
     this.#connection?.abort();
     this.#connection = undefined;
-    this.#reading += 1;
+    this.#stepsInView.ignoreAnswers();
     this.complete = false;
     void this.start();
   }
@@ -397,24 +274,12 @@ export class RunView {
     // harmless.
     if (change.run !== undefined && this.run !== undefined) this.run = { ...this.run, ...change.run };
     if (this.#hasMoreToSay(change)) this.readDetailSoon();
-    for (const changed of change.targetRuns ?? []) {
-      const host = this.#hosts.get(changed.id);
-      if (host !== undefined)
-        this.#hosts.set(changed.id, { ...host, targetRun: { ...host.targetRun, ...changed } });
-    }
     for (const changed of change.steps ?? []) {
       if (changed.status === 'held') this.holds += 1;
-      if (this.#isReadingSteps)
-        this.#meanwhile.set(changed.id, { ...this.#meanwhile.get(changed.id), ...changed });
-      const place = this.#stepPlaces.get(changed.id);
-      const host = place === undefined ? undefined : this.#hosts.get(place.targetRunId);
-      const step = place === undefined ? undefined : host?.steps[place.at];
-      if (place === undefined || host === undefined || step === undefined) continue;
-      const steps = [...host.steps];
-      steps[place.at] = { ...step, ...changed } as Step;
-      this.#hosts.set(place.targetRunId, { ...host, steps });
+      this.#stepsInView.changed(changed);
     }
-    this.#bump();
+    this.#hosts.apply(change);
+    this.#hosts.drawChanges();
   }
 
   /** Events don't carry the progress of batches, who stopped a run and why, or what may still run once it has ended. */
@@ -463,23 +328,6 @@ export class RunView {
       return;
     clearTimeout(this.#untoldTimer);
     this.#untoldTimer = setTimeout(() => void this.#readDetail(), untoldAfterMs);
-  }
-
-  /** Redraws soon: at most once per frame, however fast changes come. */
-  #bump() {
-    if (this.#hosts.size <= maxHostsPerFrame) this.#drawSoon();
-    else
-      this.#slowFrame ??= setTimeout(() => {
-        this.#slowFrame = undefined;
-        this.#drawSoon();
-      }, slowPictureMs);
-  }
-
-  #drawSoon() {
-    this.#frame ??= requestAnimationFrame(() => {
-      this.#frame = undefined;
-      this.#version += 1;
-    });
   }
 }
 

@@ -1,7 +1,7 @@
 // Why hosts of a run went wrong: hosts that failed at the same step for the same reason have one cause.
 import type { Step } from '@opsconductor/protocol';
 import { reasonWord } from '../../../format/status.ts';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import { shortReason } from '../step-words.ts';
 
 export interface Cause {

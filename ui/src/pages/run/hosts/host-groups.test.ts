@@ -1,6 +1,6 @@
 import type { RunStatus, Step, StepStatus } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import {
   filterHosts,
   firstToShow,

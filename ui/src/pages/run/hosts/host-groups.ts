@@ -3,7 +3,7 @@ import { type RunStatus, runStatuses, type Step } from '@opsconductor/protocol';
 import { count } from '../../../format/quantity.ts';
 import { compareStatus, statusWord } from '../../../format/status.ts';
 import { byName } from '../../../state/runs/by-name.ts';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import { failedStep, reasonInFilter } from './causes.ts';
 
 export interface HostGroup {

@@ -2,7 +2,7 @@
 // the keyboard focus: while either is on the list, hosts keep their groups and order.
 import type { RunStatus } from '@opsconductor/protocol';
 import { untrack } from 'svelte';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import { type Cause, hasFailed } from './causes.ts';
 import { filterHosts, foldAbove, groupHosts, type HostGroup, mapAbove, needsCauses } from './host-groups.ts';
 

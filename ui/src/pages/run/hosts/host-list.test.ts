@@ -1,6 +1,6 @@
 import type { RunStatus, Step } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import { load } from '../../../state/testing.ts';
 import { failed } from '../matrix/testing.ts';
 

@@ -1,5 +1,5 @@
 // How wide and high the matrix draws its cells.
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import { fixedWindow, type RowWindow } from '../../../ui/rows/virtual-window.ts';
 
 export interface MatrixLayout {

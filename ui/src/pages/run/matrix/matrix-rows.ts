@@ -1,6 +1,6 @@
 // The rows of the matrix: each group's heading, and its hosts unless it is folded.
 import type { RunStatus } from '@opsconductor/protocol';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import type { HostGroup } from '../hosts/host-groups.ts';
 
 export type MatrixRow = { kind: 'group'; group: HostGroup } | { kind: 'host'; host: Host };

@@ -1,6 +1,6 @@
 // Hosts for the tests of the matrix.
 import type { RunStatus, Step, StepStatus } from '@opsconductor/protocol';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import type { HostGroup } from '../hosts/host-groups.ts';
 import { type MatrixRow, matrixRows } from './matrix-rows.ts';
 

@@ -4,7 +4,7 @@ import { isStepEnded } from '@opsconductor/protocol';
 import { fetchVersion } from '../../../api/jobs/job-versions.ts';
 import { fetchAttempts, fetchRunSteps } from '../../../api/runs.ts';
 import { Query } from '../../../state/query.svelte.ts';
-import type { Host } from '../../../state/runs/run-view.svelte.ts';
+import type { Host } from '../../../state/runs/run-hosts.svelte.ts';
 import { attemptsOf, numberOf } from '../attempts/attempt-numbers.ts';
 import { wantsAttempts } from '../attempts/attempt-words.ts';
 
