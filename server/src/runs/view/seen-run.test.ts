@@ -192,22 +192,46 @@ describe('the part of a run', () => {
   });
 });
 
+/** Counts the statements that some work sends, but not the fragments that they consist of. */
+async function queriesOf(work: (sql: typeof t.sql) => Promise<unknown>): Promise<number> {
+  const sent = new Set<object>();
+  const sql = new Proxy(t.sql, {
+    apply: (target, self, args) => {
+      const query = Reflect.apply(target, self, args) as Promise<unknown>;
+      // A fragment is never waited for.
+      const { then: send } = query;
+      Object.defineProperty(query, 'then', {
+        value: (...then: unknown[]) => {
+          sent.add(query);
+          return Reflect.apply(send, query, then);
+        },
+      });
+      return query;
+    },
+  });
+  await work(sql);
+  return sent.size;
+}
+
 test('a reader of the job costs no more queries than a reader of everything', async () => {
   const { runId } = await ran(success, failure);
-  const queriesOf = async (authority: Authority) => {
-    let count = 0;
-    const sql = new Proxy(t.sql, {
-      apply: (target, self, args) => {
-        count += 1;
-        return Reflect.apply(target, self, args);
-      },
-    });
-    await seeRun(sql, runId, authority);
-    return count;
-  };
-  const all = await queriesOf(administrator);
-  expect(await queriesOf(viewer({ kind: 'category', id: 1 }))).toBe(all);
-  expect(await queriesOf(viewer({ kind: 'segment', id: t.segmentId }))).toBeGreaterThan(all);
+  const see = (authority: Authority) => queriesOf((sql) => seeRun(sql, runId, authority));
+  const all = await see(administrator);
+  expect(all).toBe(1);
+  expect(await see(viewer({ kind: 'category', id: 1 }))).toBe(all);
+  expect(await see(viewer({ kind: 'segment', id: t.segmentId }))).toBeGreaterThan(all);
+});
+
+test('a run that may not be seen costs no more queries than one that does not exist', async () => {
+  const { runId } = await ran(success, failure);
+  const nobody = await readerOf();
+  const refused = (work: Promise<unknown>) => expect(work).rejects.toMatchObject({ code: 'not_found' });
+  for (const id of [runId, runId + 1]) {
+    expect(await queriesOf((sql) => refused(seeRun(sql, id, nobody, { countEvents: events })))).toBe(1);
+    const page = () => ({ above: 0, limit: 10 });
+    expect(await queriesOf((sql) => refused(listSeenTargetRuns(sql, id, nobody, page)))).toBe(1);
+    expect(await queriesOf((sql) => whatIsSeen(sql, id, nobody))).toBe(1);
+  }
 });
 
 describe('a list of runs', () => {

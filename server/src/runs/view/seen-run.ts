@@ -11,7 +11,12 @@ import {
   listRunParts,
   type RunPartRow,
 } from '../../store/runs/lists/run-parts.ts';
-import { findRun, listTargetRuns, type RunRecord, type TargetRunRecord } from '../../store/runs/runs.ts';
+import {
+  findRunWithin,
+  listTargetRuns,
+  type RunRecord,
+  type TargetRunRecord,
+} from '../../store/runs/runs.ts';
 import type { PartEvents } from './part-events.ts';
 import { partTagOf, partView, RunPart, targetStatusesOf } from './run-part.ts';
 
@@ -34,10 +39,10 @@ export async function seeRun(
   authority: Authority,
   options: { countEvents?: PartEvents } = {},
 ): Promise<SeenRun> {
-  const run = await findRun(sql, id);
+  const reaches = authority.reach('read');
+  const run = await findRunWithin(sql, id, reaches);
   if (run === undefined) throw notFound(`Run ${id}`);
   if (authority.holdsOnCategory('read', run.categoryId)) return { run, isWhole: true };
-  const reaches = authority.reach('read');
   const [part] = await listRunParts(sql, [id], reaches);
   if (part === undefined) throw notFound(`Run ${id}`);
   const seen = seenAs(run, part);
@@ -57,10 +62,11 @@ export async function whatIsSeen(
   id: number,
   authority: Authority,
 ): Promise<{ isWhole: boolean; partTag?: string } | undefined> {
-  const run = await findRun(sql, id);
+  const reaches = authority.reach('read');
+  const run = await findRunWithin(sql, id, reaches);
   if (run === undefined) return undefined;
   if (authority.holdsOnCategory('read', run.categoryId)) return { isWhole: true };
-  const { targets, digest } = await identifyPart(sql, id, authority.reach('read'));
+  const { targets, digest } = await identifyPart(sql, id, reaches);
   if (targets === 0) return undefined;
   return targets === run.targetsTotal ? { isWhole: true } : { isWhole: false, partTag: partTagOf(digest) };
 }
@@ -80,12 +86,10 @@ export async function listSeenTargetRuns(
   authority: Authority,
   filterOf: (run: AnyPart) => Omit<Parameters<typeof listTargetRuns>[1], 'runId'>,
 ): Promise<{ run: AnyPart; rows: TargetRunRecord[] }> {
-  const run = await findRun(sql, id);
+  const reaches = authority.reach('read');
+  const run = await findRunWithin(sql, id, reaches);
   if (run === undefined) throw notFound(`Run ${id}`);
-  const rows = await listTargetRuns(sql, { runId: id, ...filterOf(run) }, authority.reach('read'));
-  // No rows: either no target run fits the filter, or the caller sees none at all.
-  const isSeen = rows.length > 0 || (await whatIsSeen(sql, id, authority)) !== undefined;
-  if (!isSeen) throw notFound(`Run ${id}`);
+  const rows = await listTargetRuns(sql, { runId: id, ...filterOf(run) }, reaches);
   return { run, rows };
 }
 

@@ -11,7 +11,7 @@ import type {
 import type { Reach } from '../../auth/authority.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { dropDeletedJobs } from '../jobs/jobs.ts';
-import { targetRunWithin, wholeRunWithin } from '../people/visibility.ts';
+import { jobWithin, runWithin, targetRunWithin, unrestricted, wholeRunWithin } from '../people/visibility.ts';
 import type { RunCounts } from './run-counts.ts';
 import { deleteOutputOf } from './run-output.ts';
 
@@ -83,11 +83,25 @@ export function runColumns(db: Queryable, more = db``) {
   left join users c on c.id = r.cancel_requested_by`;
 }
 
-/** Returns a run as a whole, regardless of who asks. For what a caller may see of it, use runs/view/seen-run.ts. */
-export async function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
+/** Returns a run as a whole, regardless of who asks. */
+export function findRun(db: Queryable, id: number): Promise<RunRecord | undefined> {
+  return findRunWithin(db, id, unrestricted);
+}
+
+/**
+ * Returns a run as a whole if its job or one of its target runs lies within the reaches. For what a caller may see of it,
+ * use runs/view/seen-run.ts. One statement, so that a run that may not be seen takes no longer than one that does not
+ * exist.
+ */
+export async function findRunWithin(
+  db: Queryable,
+  id: number,
+  reaches: readonly Reach[],
+): Promise<RunRecord | undefined> {
   const reruns = db`, array(select again.id from job_runs again where again.rerun_of = r.id
     order by again.id desc limit ${maxReruns}) as reruns`;
-  const rows = await db<RunRecord[]>`select ${runColumns(db, reruns)} where r.id = ${id}`;
+  const rows = await db<RunRecord[]>`select ${runColumns(db, reruns)} where r.id = ${id}
+    and (${jobWithin(db, reaches)} or ${runWithin(db, reaches)})`;
   return rows[0];
 }
 
