@@ -42,6 +42,8 @@ let who = 'admin';
 
 const expiresBy = (day: string | null) => (one: { expiresOn: string | null }) =>
   day === null || (one.expiresOn !== null && one.expiresOn <= day);
+const byExpiry = (a: { expiresOn: string | null }, b: { expiresOn: string | null }) =>
+  (a.expiresOn ?? '~') < (b.expiresOn ?? '~') ? -1 : 1;
 const page = <T>(items: T[]) => ({ items: scenario === 'empty' ? [] : items, nextCursor: null });
 
 async function api(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
@@ -188,8 +190,11 @@ async function api(request: IncomingMessage, response: ServerResponse, url: URL)
       return json(response, 200, targetPage(url.searchParams, isEmpty));
     case 'GET /executor/status':
       return json(response, 200, queue(isEmpty));
-    case 'GET /credentials':
-      return json(response, 200, page(credentials.filter(expiresBy(url.searchParams.get('expiresBy')))));
+    case 'GET /credentials': {
+      const found = credentials.filter(expiresBy(url.searchParams.get('expiresBy')));
+      const isSorted = url.searchParams.get('sort') === 'expiry';
+      return json(response, 200, page(isSorted ? found.toSorted(byExpiry) : found));
+    }
     case 'GET /executor/overview':
       return json(response, 200, overview(scenario === 'empty'));
     default:

@@ -165,6 +165,42 @@ describe('the day on which a secret expires', () => {
     expect(Date.parse(replaced.savedAt ?? '')).toBeGreaterThan(Date.parse(replaced.createdAt));
   });
 
+  it('sorts a list, page by page: the first to expire first, and those without one last', async () => {
+    const days = [null, '2027-02-01', '9999-12-31', '2027-01-31', null, '2027-02-01', '2026-12-31'];
+    for (const [i, expiresOn] of days.entries()) {
+      const request = await sealedCredentialRequest(t, segmentId, `sorted-${6 - i}`);
+      await createCredential(t.sql, { ...request, expiresOn }, t.caller);
+    }
+    const query = { search: 'sorted-', sort: 'expiry' } as const;
+    for (const limit of [1, 2, 3, 7]) {
+      const found: string[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await listCredentials(
+          t.sql,
+          { ...query, limit, ...(cursor === undefined ? {} : { cursor }) },
+          unrestricted,
+        );
+        expect(page.items.length).toBeLessThanOrEqual(limit);
+        found.push(...page.items.map(({ name, expiresOn }) => `${name.at(-1)} ${expiresOn}`));
+        cursor = page.nextCursor ?? undefined;
+      } while (cursor !== undefined);
+      expect(found).toEqual([
+        '0 2026-12-31',
+        '3 2027-01-31',
+        '1 2027-02-01',
+        '5 2027-02-01',
+        '4 9999-12-31',
+        '2 null',
+        '6 null',
+      ]);
+    }
+    const byName = await listCredentials(t.sql, { search: 'sorted-', limit: 2 }, unrestricted);
+    expect(byName.items.map(({ name }) => name)).toEqual(['sorted-0', 'sorted-1']);
+    const wrong = listCredentials(t.sql, { ...query, cursor: byName.nextCursor ?? '' }, unrestricted);
+    await expect(wrong).rejects.toMatchObject({ code: 'invalid', details: [{ path: 'query.cursor' }] });
+  });
+
   it('is refused if there is no such day', async () => {
     const request = await sealedCredentialRequest(t, segmentId, 'no day');
     const wrong = { code: 'invalid', details: [{ path: 'expiresOn', found: '2027-02-29' }] };

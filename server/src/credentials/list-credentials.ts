@@ -14,12 +14,13 @@ import { pageOf } from '../store/database/cursor.ts';
 import { readCredentialUsage } from '../store/targets/credential-usage.ts';
 import {
   type CredentialRow,
+  cursorKeyOf,
   findCredential,
   listCredentials as listCredentialRows,
 } from '../store/targets/credentials.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
 
-/** Returns a page of the credentials within the reaches, sorted by name. The sealed secrets are never included. */
+/** Returns a page of the credentials within the reaches. The sealed secrets are never included. */
 export async function listCredentials(
   sql: Queryable,
   query: Static<typeof CredentialQuerySchema>,
@@ -29,8 +30,9 @@ export async function listCredentials(
   const limit = query.limit ?? limits.defaultPageItems;
   if (query.expiresBy !== undefined && !isCalendarDate(query.expiresBy))
     throw invalidField('query.expiresBy', `There is no ${query.expiresBy}; write a day such as 2027-01-31.`);
-  const rows = await listCredentialRows(sql, { ...query, limit }, reaches);
-  return pageOf(rows, limit, (row) => [row.name, row.segmentId], toCredential);
+  const { sort = 'name' } = query;
+  const rows = await listCredentialRows(sql, { ...query, sort, limit }, reaches);
+  return pageOf(rows, limit, (row) => cursorKeyOf(sort, row), toCredential);
 }
 
 /** @throws {AppError} `not_found`, also if the credential is outside the reaches. */

@@ -70,6 +70,8 @@ export const UpdateCredentialRequestSchema = Changes({
   expiresOn: Type.Optional(Nullable(CalendarDate)),
 });
 export type UpdateCredentialRequest = Static<typeof UpdateCredentialRequestSchema>;
+export const credentialSorts = ['name', 'expiry'] as const;
+export type CredentialSort = (typeof credentialSorts)[number];
 export const CredentialQuerySchema = Closed({
   ...pageQuery,
   search: Type.Optional(
@@ -80,6 +82,13 @@ export const CredentialQuerySchema = Closed({
   toRotate: Type.Optional(Type.Boolean()),
   /** Only credentials that expire on this day or earlier. */
   expiresBy: Type.Optional(CalendarDate),
+  sort: Type.Optional(
+    Type.Enum(credentialSorts, {
+      default: 'name',
+      description:
+        'By name, or by the day on which they expire: the first to expire comes first, and those without such a day come last',
+    }),
+  ),
 });
 
 const Users = (name: string) =>

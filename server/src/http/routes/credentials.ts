@@ -42,7 +42,7 @@ export function credentialRoutes({ sql }: { sql: Sql }): RouteSpec[] {
       path: '/api/v1/credentials',
       permission: 'read',
       scoped: true,
-      summary: 'List credentials by name, without what they seal',
+      summary: 'List credentials, without what they seal',
       tag,
       query: CredentialQuerySchema,
       success: { status: 200, schema: Page(CredentialSchema) },

@@ -1,9 +1,10 @@
+import type { CredentialSort } from '@opsconductor/protocol';
 import type { CredentialKind, SealedCredential } from '@opsconductor/protocol/sealing';
 import type { Reach } from '../../auth/authority.ts';
 import { toRotate } from '../agents/segments.ts';
 import type { Queryable, Tx } from '../database/connection.ts';
 import { containsPattern, decodeCursor } from '../database/cursor.ts';
-import { segmentWithin, unrestricted } from '../people/visibility.ts';
+import { type Condition, segmentWithin, unrestricted } from '../people/visibility.ts';
 
 export interface CredentialRow {
   id: string;
@@ -79,7 +80,10 @@ export async function lockCredential(tx: Tx, id: string): Promise<CredentialRow 
   return locked.length === 0 ? undefined : findCredential(tx, id, unrestricted);
 }
 
-/** Returns credentials in segments within the reaches, by name, one more than `limit` if there are more. */
+/** Days since 1970 of credentials without a day on which they expire: they come last. A day of the year 9999 is less. */
+const neverExpires = 3_000_000;
+
+/** Returns credentials in segments within the reaches, one more than `limit` if there are more. */
 export async function listCredentials(
   sql: Queryable,
   query: {
@@ -87,15 +91,15 @@ export async function listCredentials(
     segmentId?: number;
     toRotate?: boolean;
     expiresBy?: string;
+    sort: CredentialSort;
     limit: number;
     cursor?: string;
   },
   reaches: readonly Reach[],
 ): Promise<CredentialRow[]> {
-  const { search, segmentId, limit, cursor } = query;
+  const { search, segmentId, sort, limit, cursor } = query;
   const pattern = search === undefined || search === '' ? undefined : containsPattern(search);
-  const after = cursor === undefined ? undefined : decodeCursor(cursor, ['string', 'number'] as const);
-  // A name is unique within its segment, so name and segment together are a complete key.
+  const day = sql`coalesce(c.expires_on - date '1970-01-01', ${neverExpires}::int)`;
   return sql<CredentialRow[]>`
     ${selectCredentials(sql)}
      where ${segmentWithin(sql, reaches, 'c.segment_id')}
@@ -103,9 +107,27 @@ export async function listCredentials(
        and ${segmentId === undefined ? sql`true` : sql`c.segment_id = ${segmentId}`}
        and ${query.toRotate === undefined ? sql`true` : sql`${toRotate(sql, 'v', 's')} = ${query.toRotate}`}
        and ${query.expiresBy === undefined ? sql`true` : sql`c.expires_on <= ${query.expiresBy}`}
-       and ${after === undefined ? sql`true` : sql`(c.name, c.segment_id) > (${after[0]}, ${after[1]})`}
-     order by c.name, c.segment_id
+       and ${cursor === undefined ? sql`true` : afterCursor(sql, sort, cursor, day)}
+     order by ${sort === 'name' ? sql`` : sql`${day},`} c.name, c.segment_id
      limit ${limit + 1}`;
+}
+
+/** A name is unique within its segment, so name and segment together are a complete key. */
+function afterCursor(sql: Queryable, sort: CredentialSort, cursor: string, day: Condition): Condition {
+  if (sort === 'name') {
+    const [name, segmentId] = decodeCursor(cursor, ['string', 'number'] as const);
+    return sql`(c.name, c.segment_id) > (${name}, ${segmentId})`;
+  }
+  const [after, name, segmentId] = decodeCursor(cursor, ['number', 'string', 'number'] as const);
+  return sql`(${day}, c.name, c.segment_id) > (${after}::bigint, ${name}, ${segmentId})`;
+}
+
+/** Returns what a cursor of a list with this sort order holds of the last row. */
+export function cursorKeyOf(sort: CredentialSort, row: CredentialRow): (string | number)[] {
+  const key = [row.name, row.segmentId];
+  if (sort === 'name') return key;
+  const dayMs = 86_400_000;
+  return [row.expiresOn === null ? neverExpires : Date.parse(row.expiresOn) / dayMs, ...key];
 }
 
 /** Stores a further version and makes it the current one. The caller has locked the credential's row. */

@@ -1,4 +1,9 @@
-import type { Credential, CredentialUsage, UpdateCredentialRequest } from '@opsconductor/protocol';
+import type {
+  Credential,
+  CredentialSort,
+  CredentialUsage,
+  UpdateCredentialRequest,
+} from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
 import { type Page, type PageQuery, readAll } from '../page.ts';
@@ -11,7 +16,13 @@ export function listCredentials(
 }
 
 export function listCredentialsByPage(
-  query: PageQuery & { segmentId?: number | undefined; toRotate?: true; expiresBy?: string; search?: string },
+  query: PageQuery & {
+    segmentId?: number | undefined;
+    toRotate?: true;
+    expiresBy?: string;
+    search?: string;
+    sort?: CredentialSort;
+  },
   signal?: AbortSignal,
 ): Promise<Page<Credential>> {
   return request('GET', apiPaths.credentials(query), { signal });
