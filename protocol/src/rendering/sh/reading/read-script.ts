@@ -1,19 +1,16 @@
 // Parses a script's commands: POSIX, plus bash's additions. It doesn't check correctness, but must never take for text
 // what a shell would run. If it can't make sense of something it says so, and no value may then stand in that script.
 import { type CodeInArguments, codeIn } from '../commands/code-in-arguments.ts';
-import { codeInInput, hasInput, type Inputs, inputsOf, printedBy } from '../commands/code-in-input.ts';
-import { outputsOf } from '../commands/code-readers.ts';
-import { listsIn } from '../sources.ts';
+import { readDoubleBrackets } from './double-brackets.ts';
 import { Nesting, Unreadable } from './nesting.ts';
+import { readInputs } from './read-inputs.ts';
 import {
-  bareText,
   type Command,
   type Compound,
   type List,
   literalOf,
   type Pipeline,
   type Script,
-  type Segment,
   type Simple,
   type Word,
 } from './syntax.ts';
@@ -35,7 +32,7 @@ export function readScript(text: string, isBash: boolean): Script {
   try {
     const reader = new ScriptReader(shared);
     const list = reader.whole();
-    reader.readInputs(list);
+    readInputs(list, { isBash, nesting, readCode: (code, at) => reader.code(code, at) });
     return { list, commented };
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
@@ -84,7 +81,7 @@ class ScriptReader {
   }
 
   /** What the command runs as shell text. */
-  #code(code: CodeInArguments | undefined, at: number): List | undefined {
+  code(code: CodeInArguments | undefined, at: number): List | undefined {
     if (code === undefined) return undefined;
     if (code.isAnsi) throw new Unreadable(`the text for ${code.name} is in $'…'`, at);
     try {
@@ -98,39 +95,6 @@ class ScriptReader {
         throw new Unreadable(`in the text for ${code.name}: ${error.message}`, at);
       return undefined;
     }
-  }
-
-  /**
-   * Adds what commands read as shell text. Here-documents stand behind the commands that read them.
-   *
-   * @param inputs What the first command of each pipeline reads.
-   */
-  readInputs({ pipelines }: List, inputs: Inputs = nothing): void {
-    for (const { commands } of pipelines) {
-      let given = inputs;
-      for (const command of commands) {
-        const read = hasInput(command) ? () => inputsOf(command) : given;
-        if (command.kind === 'simple' && command.words.length > 0) this.#readInput(command, read);
-        const writes = isTee(command) ? read : () => [printedBy(command)];
-        const outputs = new Set(outputsOf(command));
-        for (const list of outputs) this.readInputs(list, writes);
-        const parts = new Set(command.kind === 'compound' ? command.lists : []);
-        for (const list of listsIn(command))
-          if (!outputs.has(list)) this.readInputs(list, parts.has(list) ? read : nothing);
-        given = writes;
-      }
-    }
-  }
-
-  #readInput(command: Simple, read: Inputs): void {
-    const { isBash, nesting } = this.#shared;
-    const inputCode: List[] = [];
-    for (const code of codeInInput(command, read, isBash)) {
-      nesting.reread(code.text.length, command.at);
-      const list = this.#code(code, command.at);
-      if (list !== undefined) inputCode.push(list);
-    }
-    if (inputCode.length > 0) command.inputCode = inputCode;
   }
 
   whole(): List {
@@ -235,7 +199,11 @@ class ScriptReader {
       case 'case':
         return this.#case(at);
       case '[[':
-        return this.#test(at);
+        return this.#compound({
+          what: 'test',
+          words: readDoubleBrackets(this.#tokens, this.#shared.isBash),
+          at,
+        });
       case 'function':
         return this.#function(at);
       default:
@@ -355,55 +323,6 @@ class ScriptReader {
     return this.#compound({ what: 'case', words: [subject], patterns, lists, at });
   }
 
-  /** `[[ … ]]`: words, with operators as separate words. */
-  #test(at: number): Command {
-    const words: Word[] = [];
-    this.#tokens.word();
-    for (;;) {
-      this.#tokens.blanks();
-      const isLineEnd = this.#tokens.peek() === '\n';
-      if (isLineEnd && !this.#shared.isBash && !/^(&&|\|\|)$/.test(bareText(words.at(-1)) ?? ''))
-        throw new Unreadable('a line ends in [[ … ]], where sh begins another command', this.#tokens.at);
-      this.#tokens.blanksAndLines();
-      if (this.#tokens.at >= this.#tokens.end) throw new Unreadable('[[ is not closed', at);
-      const from = this.#tokens.at;
-      const operator = ['&&', '||', '(', ')', '<', '>'].find((each) => this.#tokens.starts(each));
-      if (operator !== undefined) {
-        this.#tokens.at += operator.length;
-        const text = { kind: 'text', text: operator, quoting: 'bare', at: from } as const;
-        words.push({ segments: [text], at: from, end: this.#tokens.at });
-        continue;
-      }
-      const word = bareText(words.at(-1)) === '=~' ? this.#regex() : this.#tokens.word();
-      if (word === undefined) throw new Unreadable(`${this.#tokens.found()} is unexpected`, this.#tokens.at);
-      if (bareText(word) === ']]') return this.#compound({ what: 'test', words, at });
-      words.push(word);
-    }
-  }
-
-  /** Parentheses and bars are part of the word. */
-  #regex(): Word | undefined {
-    const at = this.#tokens.at;
-    const segments: Segment[] = [];
-    let depth = 0;
-    for (;;) {
-      const word = this.#tokens.word();
-      segments.push(...(word?.segments ?? []));
-      const char = this.#tokens.peek();
-      if (char === '' || (/[ \t\n]/.test(char) && depth === 0)) break;
-      if (char === '(') depth += 1;
-      if (char === ')') depth -= 1;
-      if (depth === 0 && (/[;&<>]/.test(char) || (char === '|' && !this.#shared.isBash)))
-        throw new Unreadable(
-          `${char} stands in a pattern of [[ … ]], where sh ends a command`,
-          this.#tokens.at,
-        );
-      segments.push({ kind: 'text', text: char, quoting: 'bare', at: this.#tokens.at });
-      this.#tokens.at += 1;
-    }
-    return segments.length === 0 ? undefined : { segments, at, end: this.#tokens.at };
-  }
-
   #function(at: number): Command {
     this.#tokens.word();
     this.#tokens.blanks();
@@ -472,16 +391,10 @@ class ScriptReader {
         this.#tokens.at,
       );
     }
-    const code = this.#code(codeIn(command.words, this.#shared.isBash), at);
+    const code = this.code(codeIn(command.words, this.#shared.isBash), at);
     if (code !== undefined) command.code = code;
     return command;
   }
-}
-
-const nothing: Inputs = () => [];
-
-function isTee({ words: [first] }: Command): boolean {
-  return literalOf(first) === 'tee';
 }
 
 const emptyCompound: Omit<Compound, 'what' | 'at'> = {
