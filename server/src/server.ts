@@ -9,6 +9,7 @@ import { bootstrapAdministrator } from './auth/installation/bootstrap-administra
 import { type Installation, openInstallation } from './auth/installation/open-installation.ts';
 import { isLoopback } from './config/read-tls.ts';
 import type { Config } from './config.ts';
+import { ClockWatch } from './database/clock-watch.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
 import { refuseMoved } from './database/move/moved-mark.ts';
 import type { HandshakeSettings } from './gateway/connections/handshake.ts';
@@ -159,6 +160,8 @@ export async function startServer(
       log,
     });
     closers.push(() => masterKeys.stop());
+    const clocks = new ClockWatch({ sql, log, now: () => new Date() });
+    closers.push(() => clocks.stop());
     void services.appends.open();
     await services.gateway.start(listener.server);
     await prepared;
@@ -168,6 +171,7 @@ export async function startServer(
     services.sealer.start();
     services.siteRuleChecker.start();
     masterKeys.start();
+    clocks.start();
     return {
       url,
       localUrl,
