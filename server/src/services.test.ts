@@ -52,6 +52,24 @@ test('a server is ready on the schema of its build, and not on a database that l
   expect(logged.join('')).toContain('lacks migrations of this server: 0001_foundation.sql');
 });
 
+test('what keeps a server from being ready is logged when it changes, and not for each probe', async () => {
+  logged.length = 0;
+  const probe = async () => (await services.app.request('/readyz')).status;
+  const said = () => logged.map((line) => JSON.parse(line)).filter(({ msg }) => /ready/.test(msg));
+  await database.sql`update schema_migrations set name = 'x' || name where number = 1`;
+  expect([await probe(), await probe(), await probe()]).toEqual([503, 503, 503]);
+  expect(said()).toMatchObject([{ level: 'warn', problems: [expect.stringContaining(': 0001_foundation')] }]);
+  await database.sql`update schema_migrations set name = 'x' || name where number = 2`;
+  expect([await probe(), await probe()]).toEqual([503, 503]);
+  expect(said()).toMatchObject([{}, { problems: [expect.stringMatching(/: 0001\S*, 0002/)] }]);
+  await database.sql`update schema_migrations set name = substr(name, 2) where number in (1, 2)`;
+  expect([await probe(), await probe()]).toEqual([200, 200]);
+  expect(said()).toMatchObject([{}, {}, { level: 'info', msg: 'ready again: /readyz answers 200' }]);
+  services.drain();
+  expect([await probe(), await probe()]).toEqual([503, 503]);
+  expect(said()).toHaveLength(3);
+});
+
 test('enrollments are limited by the address that the proxy in front reports', async () => {
   const offer = (address: string) =>
     services.app.request('/api/v1/agent/segment-key', {

@@ -121,6 +121,7 @@ export function createServices(options: ServiceOptions): Services {
   // Every live stream adds a listener.
   setMaxListeners(0, stopping.signal);
   let isDraining = false;
+  const whatIsMissing = missingTeller(options);
   const hub = new LiveHub();
   const keys = new RunKeys(masterKey);
   const maxStoredBytes = options.maxStoredBytes ?? defaultStoredBytes;
@@ -216,7 +217,7 @@ export function createServices(options: ServiceOptions): Services {
     onForbidden: refusalRecorder({ sql, now }),
     checkReplies: options.checkReplies ?? false,
     probes: {
-      notReady: async () => (isDraining ? ['it is stopping'] : whatIsMissing(options)),
+      notReady: async () => (isDraining ? ['it is stopping'] : whatIsMissing()),
       isOutputRefused: () => writer.isFull,
       caPem: options.caPem,
       agentBundle: options.agentBundle,
@@ -299,8 +300,15 @@ function auditSealer({ sql, installation, log, audit }: ServiceOptions): AuditSe
   });
 }
 
-async function whatIsMissing({ sql, migrations, log }: ServiceOptions): Promise<string[]> {
-  const problems = await databaseProblems(sql, migrations);
-  if (problems.length > 0) log.warn({ problems }, 'not ready: /readyz answers 503');
-  return problems;
+/** Load balancers ask every few seconds: what is missing is logged when it changes. */
+function missingTeller({ sql, migrations, log }: ServiceOptions): () => Promise<string[]> {
+  let told = '';
+  return async () => {
+    const problems = await databaseProblems(sql, migrations);
+    const now = problems.join('\n');
+    if (now !== told && problems.length > 0) log.warn({ problems }, 'not ready: /readyz answers 503');
+    if (now !== told && problems.length === 0) log.info('ready again: /readyz answers 200');
+    told = now;
+    return problems;
+  };
 }
