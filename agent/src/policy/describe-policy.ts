@@ -44,13 +44,16 @@ function commandText(types: readonly string[] | undefined): string[] {
   return [`                       ${named.join(' and ')} without a command, which needs ssh.exec`];
 }
 
+/** How a signer's key is kept, which is where it signs. */
+const signedWhere = { cli: 'on the command line', browser: 'in a browser' } as const;
+
 function signedText(rule: RequireGrant | undefined): string[] {
   if (rule === undefined) return ['signed runs            not required'];
   const { signers, one_agent: oneAgent, max_hours: maxHours = defaultMaxGrantHours } = rule;
   const audience = oneAgent === true ? 'for this agent alone' : 'for any agent of the segment';
   return signers.map(
     ({ name, public_key: key, classes = ['cli'] }) =>
-      `signed runs only       by ${name} (${classes.join(', ')}; ${key}), ${audience}, for ${maxHours} h at most`,
+      `signed runs only       by ${name} ${classes.map((one) => signedWhere[one]).join(' or ')} (${key}), ${audience}, for ${maxHours} h at most`,
   );
 }
 
