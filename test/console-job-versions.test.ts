@@ -18,9 +18,11 @@ afterAll(() => c?.stop());
 test('two versions are compared, the earlier one is brought back, and a tag of it runs', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const job = await jobOf(c.system.api, 'Report', [{ name: 'report', command: 'echo first' }]);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/${job.id}/compare`);
+  await page.getByText('There is only one version').waitFor();
   await saveVersion(job, [{ name: 'report', command: 'echo second' }], 1);
   await c.system.api.put(`/api/v1/jobs/${job.id}/tags/good`, { version: 1 });
-  const { page, faults } = await c.signedIn();
   await page.goto(`${c.url}/jobs/${job.id}/versions`);
   await page.getByLabel('Compare version 1').check();
   await page.getByLabel('Compare version 2').check();

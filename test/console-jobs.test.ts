@@ -144,6 +144,28 @@ test('an output that its step can’t have is told of beside it', async ({ skip 
   expect(faults).toEqual([]);
 });
 
+test('a parameter that is half typed, or has a choice twice, is told of beside it, and the form goes on', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.signedIn();
+  await page.goto(`${c.url}/jobs/new`);
+  const text = page.getByLabel('Definition, YAML');
+  await text.click();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.insertText('{ name: j, steps: [], parameters: { env: ');
+  // The form reads each of these before it is checked.
+  for (const typed of ['}}', '{ type }}}', '{ type: string, enum: [a, b, a] }}}']) {
+    await page.keyboard.insertText(typed);
+    if (!typed.endsWith('a] }}}')) for (const _ of typed) await page.keyboard.press('Backspace');
+  }
+  await page.getByRole('button', { name: /^Parameters/ }).click();
+  await page.getByRole('button', { name: /^env/ }).click();
+  await page.getByLabel('Default', { exact: true }).waitFor();
+  await text.getByText('[a, b, a]').waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('what is typed before the editor is loaded is in it, and typing goes on at the same place', async ({
   skip,
 }) => {

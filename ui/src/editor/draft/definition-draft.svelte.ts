@@ -37,6 +37,8 @@ export class DefinitionDraft {
   /** The text that counts as saved. */
   saved = $state.raw('');
   checked: readonly Problem[] = $state.raw([]);
+  /** The text that was last checked. */
+  #checkedText: string | undefined = $state.raw();
   #told: { text: string; details: readonly ErrorDetail[] } = $state.raw({ text: '', details: [] });
   part: Part = $state('steps');
   /** Index of the open step; -1 for none. */
@@ -56,6 +58,8 @@ export class DefinitionDraft {
     Array.isArray(this.definition.steps) ? (this.definition.steps as unknown[]).map(asRecord) : [],
   );
   readonly changed = $derived(this.#text !== this.saved);
+  /** Whether `problems` are those of the current text; while someone types, they are those of an earlier one. */
+  readonly isChecked = $derived(this.readable && this.#checkedText === this.#text);
   /** All problems, in text order. */
   readonly problems: readonly Problem[] = $derived.by(() => {
     if (this.read.problems.length > 0) return textProblems(this.read);
@@ -104,8 +108,9 @@ export class DefinitionDraft {
   check(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.read.problems.length === 0)
-      this.checked = placeProblems(this.read, checkDefinition(this.read.value));
+    if (this.read.problems.length > 0) return;
+    this.checked = placeProblems(this.read, checkDefinition(this.read.value));
+    this.#checkedText = this.#text;
   }
 
   stop(): void {
