@@ -4,7 +4,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { startAgent } from '../agent/src/agent.ts';
-import { letHeapGrow } from '../agent/src/heap-growth.ts';
+import { letHeapGrow } from '../agent/src/memory/heap-growth.ts';
 import { monotonicMs } from './start-times.ts';
 
 const maxStarts = 20_000;

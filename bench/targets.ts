@@ -12,7 +12,7 @@ import { createTargetGroup } from '../server/src/target-groups/edit-target-group
 import { bulkChangeTargets } from '../server/src/targets/bulk-targets.ts';
 import { updateTarget } from '../server/src/targets/edit-targets.ts';
 import { listTargets } from '../server/src/targets/list-targets.ts';
-import { previewSelection } from '../server/src/targets/preview-selection.ts';
+import { previewSelection } from '../server/src/targets/selection/preview-selection.ts';
 import { writeReport } from './report.ts';
 import { percentile } from './statistics.ts';
 

@@ -1,8 +1,8 @@
 // What the environment says. Only this file reads it.
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { workingDirectory } from './command-line/typed-command.ts';
 import type { ProxySettings } from './connection/proxy.ts';
-import { workingDirectory } from './typed-command.ts';
 
 /** Commander reads these for the options of `run`. */
 export const maxRssVariable = 'OPSCONDUCTOR_MAX_RSS_MB';

@@ -1,8 +1,8 @@
 // Explains errors of networks, TLS and disks to the person who can fix them.
 import { AgentError } from './agent-error.ts';
+import { agentCommand } from './command-line/typed-command.ts';
 import { type ProxySettings, proxyFor, withoutProxy } from './connection/proxy.ts';
 import { errorCode } from './identity/durable-file.ts';
-import { agentCommand } from './typed-command.ts';
 
 /**
  * Returns what happened and what to do, for an error met while reaching `server`. An AgentError is returned as it is.

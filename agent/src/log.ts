@@ -2,7 +2,7 @@
 // and messages, not contents. The form of a message is that of the server's (its `log.ts`); a text that is also shown to
 // people follows after a colon.
 import { type Logger, pino } from 'pino';
-import { visible, visibleText } from './visible.ts';
+import { visible, visibleText } from './command-line/visible.ts';
 
 export type { Logger };
 

@@ -4,6 +4,9 @@ import { limits, winrmAuthentications, winrmTransports } from '@opsconductor/pro
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { startAgent } from './agent.ts';
 import { AgentError } from './agent-error.ts';
+import { watchOutput } from './command-line/lost-output.ts';
+import { agentCommand, fromHere, typedCommand } from './command-line/typed-command.ts';
+import { visible, visibleText } from './command-line/visible.ts';
 import { describeStatus, examine } from './commands/doctor.ts';
 import { newKeys } from './commands/new-keys.ts';
 import { StopSignals } from './commands/stop-signals.ts';
@@ -20,18 +23,15 @@ import {
 import { enroll } from './enrollment/enroll.ts';
 import { readToken } from './enrollment/read-token.ts';
 import { explainFileError } from './explain-error.ts';
-import { letHeapGrow } from './heap-growth.ts';
 import { dataDirectory } from './identity/data-directory.ts';
 import { fingerprintOf } from './identity/identity.ts';
 import { createLog, type Logger, logLevels } from './log.ts';
-import { watchOutput } from './lost-output.ts';
+import { letHeapGrow } from './memory/heap-growth.ts';
 import { emptyPolicy, readPolicy } from './policy/agent-policy.ts';
 import { describePolicy } from './policy/describe-policy.ts';
 import { readApiToken, readRequest, readSecrets } from './start-run/read-given.ts';
 import { startRun } from './start-run/start-run.ts';
-import { agentCommand, fromHere, typedCommand } from './typed-command.ts';
 import { agentVersion } from './version.ts';
-import { visible, visibleText } from './visible.ts';
 
 /**
  * Wrong usage also exits with 1, as commander does. 78 (EX_CONFIG of sysexits) asks a supervisor not to restart. 3 and 4

@@ -2,16 +2,16 @@
 import { SealingError } from '@opsconductor/protocol/sealing';
 import { Command, CommanderError } from 'commander';
 import { AgentError } from './agent-error.ts';
+import { watchOutput } from './command-line/lost-output.ts';
+import { typedCommand } from './command-line/typed-command.ts';
+import { visible, visibleText } from './command-line/visible.ts';
 import { readConfig } from './config.ts';
-import { watchOutput } from './lost-output.ts';
 import { addCredentialCommands } from './owner/credentials/credential-commands.ts';
 import { addGrantCommands } from './owner/grants/grant-commands.ts';
 import { addKeyCommands } from './owner/keys/key-commands.ts';
 import { addRecoveryCommands } from './owner/recovery/recovery-commands.ts';
 import { addSegmentCommands } from './owner/segments/segment-commands.ts';
-import { typedCommand } from './typed-command.ts';
 import { agentVersion } from './version.ts';
-import { visible, visibleText } from './visible.ts';
 
 const config = readConfig();
 watchOutput();

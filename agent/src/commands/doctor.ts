@@ -6,6 +6,7 @@ import { readCheckpoint } from '@opsconductor/protocol/audit';
 import { decodeBase64, fingerprint } from '@opsconductor/protocol/sealing';
 import { AgentError } from '../agent-error.ts';
 import { readAuditCheckpoint } from '../audit-checkpoint.ts';
+import { agentCommand } from '../command-line/typed-command.ts';
 import { socketOpener } from '../connection/open-socket.ts';
 import { bareHost, type ProxySettings, proxyFor } from '../connection/proxy.ts';
 import { explainRefusal, readRefusal } from '../connection/server-refusal.ts';
@@ -19,7 +20,6 @@ import { fingerprintOf, type Identity, readIdentity, readPublicIdentity } from '
 import { replay } from '../journal/replay.ts';
 import { readRefusals } from '../policy/refusal-log.ts';
 import { describeClockSkew } from '../timing/clock-skew.ts';
-import { agentCommand } from '../typed-command.ts';
 
 export interface Finding {
   ok: boolean;

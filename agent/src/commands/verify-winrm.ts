@@ -3,7 +3,7 @@
 import { lookup } from 'node:dns/promises';
 import { builtInPort, type WinrmAuthentication, type WinrmTransport } from '@opsconductor/protocol';
 import { AgentError } from '../agent-error.ts';
-import { readGivenText } from '../read-given-text.ts';
+import { readGivenText } from '../command-line/read-given-text.ts';
 import { verifyHost } from '../winrm/checks/verify-host.ts';
 import { WinrmPool } from '../winrm/connection/pool.ts';
 import type { Login } from '../winrm/login/login.ts';

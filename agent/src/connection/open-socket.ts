@@ -2,8 +2,8 @@
 import { createSecureContext } from 'node:tls';
 import { closeCodes, limits, subprotocol } from '@opsconductor/protocol';
 import { type ClientOptions, WebSocket } from 'ws';
+import { visible } from '../command-line/visible.ts';
 import { errorCode } from '../identity/durable-file.ts';
-import { visible } from '../visible.ts';
 import type { SocketEnd } from './message-socket.ts';
 import { type ProxySettings, proxyAgent, proxyFor } from './proxy.ts';
 import { ProxyRefusal } from './proxy-refusal.ts';

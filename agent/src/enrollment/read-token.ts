@@ -1,8 +1,8 @@
 // The enrollment token comes from a file, standard input or the environment, because every user of the machine can read
 // command lines.
 import { AgentError } from '../agent-error.ts';
+import { readGivenText } from '../command-line/read-given-text.ts';
 import { enrollmentTokenVariable } from '../config.ts';
-import { readGivenText } from '../read-given-text.ts';
 
 /** @param source a path, `-` for standard input, or undefined to use the token from the environment. */
 export async function readToken(

@@ -1,8 +1,8 @@
 // Decides whom an agent trusts from its enrollment on: one CA, known by its pin or its file.
 import { AgentError } from '../agent-error.ts';
+import { readGivenText } from '../command-line/read-given-text.ts';
 import { bareHost, isLoopback, type ProxySettings } from '../connection/proxy.ts';
 import { explainReachError } from '../explain-error.ts';
-import { readGivenText } from '../read-given-text.ts';
 import { pinOf, presentedRoot, readCertificates } from './server-certificate.ts';
 
 export interface TrustOptions {

@@ -11,7 +11,7 @@ import {
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
-import { agentCommand } from '../typed-command.ts';
+import { agentCommand } from '../command-line/typed-command.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { createDurably, readIfExists, writeDurably } from './durable-file.ts';
 import { readNextKeys } from './next-keys.ts';

@@ -2,8 +2,8 @@
 import { open, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, normalize } from 'node:path';
 import { AgentError } from '../agent-error.ts';
-import { readGivenText } from '../read-given-text.ts';
-import { agentCommand } from '../typed-command.ts';
+import { readGivenText } from '../command-line/read-given-text.ts';
+import { agentCommand } from '../command-line/typed-command.ts';
 import { type FileRoot, isChangedByOwnerAlone, isInside } from './file-roots.ts';
 import { type PolicyProblem, parsePolicy } from './parse-policy.ts';
 import type { PolicyDocument } from './policy-schema.ts';

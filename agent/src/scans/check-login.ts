@@ -1,11 +1,11 @@
 // Tries on a fresh login what steps will need there: a shell that runs a command, and SFTP.
 import { randomBytes } from 'node:crypto';
 import type { ClientChannel } from 'ssh2';
+import { visible } from '../command-line/visible.ts';
 import { openSftp } from '../sftp/remote/open-sftp.ts';
 import { type ChannelExit, exitOf, type SshConnection } from '../ssh/connection.ts';
 import { SshError } from '../ssh/ssh-error.ts';
 import { abortable } from '../timing/abortable.ts';
-import { visible } from '../visible.ts';
 
 export interface LoginCheck {
   host: string;

@@ -3,7 +3,7 @@
 
 import { cutText } from '../cut-text.ts';
 import { directoryAttributes, fileAttributes } from '../sftp/copy/new-attributes.ts';
-import { refusePlace } from '../sftp/copy/refuse-place.ts';
+import { refusePlace } from '../sftp/copy/refusals/refuse-place.ts';
 import type { TransferReport } from '../sftp/report/transfer-report.ts';
 import type { TransferPlan } from '../sftp/transfer-plan.ts';
 import { isSafeName } from '../sftp/tree/safe-name.ts';

@@ -1,6 +1,6 @@
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { letHeapGrow } from '../heap-growth.ts';
+import { letHeapGrow } from '../memory/heap-growth.ts';
 import { MemoryShare } from './memory-share.ts';
 
 vi.mock('node:v8', () => ({ setFlagsFromString: vi.fn(), getHeapSpaceStatistics: vi.fn(() => []) }));

@@ -1,5 +1,5 @@
 // Divides memory among the transfers that run at the same time: each gets a part of what all may use together.
-import { boundYoungGeneration, keepHeapSmall } from '../heap-growth.ts';
+import { boundYoungGeneration, keepHeapSmall } from '../memory/heap-growth.ts';
 
 const underWay = new Set<MemoryShare>();
 

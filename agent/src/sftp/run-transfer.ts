@@ -8,7 +8,7 @@ import type { StepContext } from '../steps/step-type.ts';
 import { ChunkBuffers } from './copy/chunk-buffers.ts';
 import type { Conduct } from './copy/copy-file.ts';
 import { Listings } from './copy/listings.ts';
-import { mirrorDeletions } from './copy/mirror-deletions.ts';
+import { mirrorDeletions } from './copy/mirror/mirror-deletions.ts';
 import { RateLimit } from './copy/rate-limit.ts';
 import { TreeCopy } from './copy/tree-copy.ts';
 import { closeEnds, type Ends, findEnds } from './find-ends.ts';

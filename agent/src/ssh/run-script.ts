@@ -1,7 +1,7 @@
 // Runs a short script of our own on a target, on whichever connection answers, and reads what it prints.
 import { timeLimit } from '@opsconductor/protocol';
 import type { ClientChannel } from 'ssh2';
-import { GatheredBytes } from '../gathered-bytes.ts';
+import { GatheredBytes } from '../memory/gathered-bytes.ts';
 import { pauseAtMost } from '../timing/pause.ts';
 import type { Become } from './become/become.ts';
 import { plainShellFor } from './become/become-shell.ts';

@@ -13,10 +13,10 @@ import {
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../agent-error.ts';
+import { readGivenText } from '../command-line/read-given-text.ts';
 import { type DirectoryLock, LockHeld, lockDirectory } from '../identity/directory-lock.ts';
 import { isMissing, writeDurably } from '../identity/durable-file.ts';
 import { parseJson } from '../identity/identity.ts';
-import { readGivenText } from '../read-given-text.ts';
 import { pause } from '../timing/pause.ts';
 
 const KnownRootSchema = Type.Object(

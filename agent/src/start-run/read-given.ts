@@ -1,9 +1,9 @@
 // Reads what a start is given from files, standard input or the environment, because every user of the machine can read
 // command lines.
 import { AgentError } from '../agent-error.ts';
+import { readGivenText } from '../command-line/read-given-text.ts';
 import { apiTokenVariable } from '../config.ts';
 import { parseJson } from '../identity/identity.ts';
-import { readGivenText } from '../read-given-text.ts';
 
 type Given = Record<string, unknown>;
 

@@ -10,8 +10,8 @@ import { recordAudit } from '../audit/record-audit.ts';
 import { grantedPermissions } from '../auth/authority.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
+import { refuseChanged } from '../conflicts/refuse-changed.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { refuseChanged } from '../refuse-changed.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {

@@ -10,7 +10,7 @@ import { scanTargetsOutside } from '../store/host-keys/host-scan-review.ts';
 import { cancelScan, insertScan, type ScanTargetRow, selectToScan } from '../store/host-keys/host-scans.ts';
 import { connectionOf } from '../targets/connection-of.ts';
 import { requireWays } from '../targets/jump-hosts.ts';
-import { readSelection, refuseTooMany, requireFound } from '../targets/read-selection.ts';
+import { readSelection, refuseTooMany, requireFound } from '../targets/selection/read-selection.ts';
 import { getScan, requireScan } from './read-scans.ts';
 
 /** How often the targets are selected again because some of them were deleted meanwhile. */

@@ -7,8 +7,8 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import type { Reach } from '../auth/authority.ts';
 import { auditedBy, type Caller } from '../caller.ts';
+import { refuseChanged } from '../conflicts/refuse-changed.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { refuseChanged } from '../refuse-changed.ts';
 import { type Queryable, type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import { inTransaction } from '../store/database/transaction.ts';

@@ -2,8 +2,8 @@
 import type { CreateUserRequest, UpdateUserRequest, User } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
+import { refuseChanged } from '../conflicts/refuse-changed.ts';
 import { AppError, invalidField } from '../errors.ts';
-import { refuseChanged } from '../refuse-changed.ts';
 import type { Tx } from '../store/database/connection.ts';
 import { deleteApiTokens } from '../store/people/api-tokens.ts';
 import { grantsOfGroups } from '../store/people/grants.ts';

@@ -9,8 +9,8 @@ import {
 } from '@opsconductor/protocol';
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
+import { refuseChanged } from '../conflicts/refuse-changed.ts';
 import { invalidField, notFound } from '../errors.ts';
-import { refuseChanged } from '../refuse-changed.ts';
 import type { Tx } from '../store/database/connection.ts';
 import { pageOf } from '../store/database/cursor.ts';
 import { grantsOfGroups } from '../store/people/grants.ts';

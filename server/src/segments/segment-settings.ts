@@ -3,8 +3,8 @@ import type { PutSegmentSettingsRequest, SegmentSettings } from '@opsconductor/p
 import { recordAudit } from '../audit/record-audit.ts';
 import { MissingPermission } from '../auth/missing-permission.ts';
 import { auditedBy, type Caller } from '../caller.ts';
+import { refuseChanged } from '../conflicts/refuse-changed.ts';
 import { invalidField } from '../errors.ts';
-import { refuseChanged } from '../refuse-changed.ts';
 import {
   lockSegmentSettings,
   readSegmentSettings,

@@ -15,8 +15,13 @@ import {
 import { recordAudit } from '../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../caller.ts';
 import { noSuchCategory } from '../categories/no-such-category.ts';
+import {
+  type ExpectedVersion,
+  namingOf,
+  refuseAhead,
+  requireExpectedVersion,
+} from '../conflicts/expected-version.ts';
 import { AppError, invalidField, notFound } from '../errors.ts';
-import { type ExpectedVersion, namingOf, refuseAhead, requireExpectedVersion } from '../expected-version.ts';
 import { type Sql, type Tx, violatedConstraint } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import { holdCategory } from '../store/jobs/categories.ts';

@@ -27,7 +27,7 @@ import { selectedBySelector } from '../store/targets/target-selection.ts';
 import { deleteTargets, segmentsOfTargets, targetsOutside } from '../store/targets/targets.ts';
 import { refreshMembersOfGroup, refreshMembersOfTargets } from '../target-groups/refresh-members.ts';
 import { refuseInUse, requireCredential } from './edit-targets.ts';
-import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';
+import { readSelection, refuseTooMany, requireFound } from './selection/read-selection.ts';
 
 const maxNamed = 20;
 const changes = [

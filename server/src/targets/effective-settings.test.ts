@@ -22,7 +22,7 @@ import { bulkChangeTargets } from './bulk-targets.ts';
 import { createTarget, updateTarget } from './edit-targets.ts';
 import { effectiveSettings } from './effective-settings.ts';
 import { getTarget } from './list-targets.ts';
-import { previewSelection } from './preview-selection.ts';
+import { previewSelection } from './selection/preview-selection.ts';
 
 let t: TestRuns;
 const credentials: Record<string, string> = {};

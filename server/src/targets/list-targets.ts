@@ -20,7 +20,7 @@ import {
 } from '../store/targets/targets.ts';
 import { refuseUnstorableText } from '../validation/storable-text.ts';
 import { connectionOf } from './connection-of.ts';
-import { readSelector } from './read-selector.ts';
+import { readSelector } from './selection/read-selector.ts';
 
 /**
  * Returns a page of the targets in these reaches, by name; `search` is a part of a name or host.

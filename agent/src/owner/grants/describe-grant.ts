@@ -3,7 +3,7 @@
 import type { JobDefinition } from '@opsconductor/protocol';
 import type { GrantDraft, GrantedTarget } from '@opsconductor/protocol/grants';
 import { stringify } from 'yaml';
-import { visible } from '../../visible.ts';
+import { visible } from '../../command-line/visible.ts';
 
 /** Returns what an owner is asked to sign, line by line. */
 export function describeGrant(draft: GrantDraft, { from, until }: { from: Date; until: Date }): string[] {

@@ -1,7 +1,7 @@
 // `opsconductor.mjs grant …`: runs are signed on the signer's own machine.
 import { type Command, InvalidArgumentError } from 'commander';
 import { AgentError } from '../../agent-error.ts';
-import { typedCommand } from '../../typed-command.ts';
+import { typedCommand } from '../../command-line/typed-command.ts';
 import { askAtTerminal } from '../ask-at-terminal.ts';
 import { passphraseOption } from '../keys/key-commands.ts';
 import { readPassphrase } from '../keys/passphrase.ts';

@@ -6,8 +6,8 @@ import { SealingError } from '@opsconductor/protocol/sealing';
 import { Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../../agent-error.ts';
+import { readGivenText } from '../../command-line/read-given-text.ts';
 import { parseJson } from '../../identity/identity.ts';
-import { readGivenText } from '../../read-given-text.ts';
 import { openKeyFile } from '../keys/key-file.ts';
 import { describeGrant } from './describe-grant.ts';
 

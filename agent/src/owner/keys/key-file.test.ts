@@ -2,8 +2,8 @@ import { chmod, type FileHandle, open, readdir, readFile, stat, writeFile } from
 import { dirname, join } from 'node:path';
 import { decodeBase64, sign, verify } from '@opsconductor/protocol/sealing';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { typedCommand } from '../../command-line/typed-command.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
-import { typedCommand } from '../../typed-command.ts';
 import { makeKeyFile, openKeyFile, publicKeyOf, readKeyFile } from './key-file.ts';
 
 /** Cheap: the cost of a guess is not tested here. */

@@ -18,10 +18,10 @@ import {
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { AgentError } from '../../agent-error.ts';
+import { readGivenText } from '../../command-line/read-given-text.ts';
+import { typedCommand } from '../../command-line/typed-command.ts';
 import { errorCode, syncFolder } from '../../identity/durable-file.ts';
 import { parseJson } from '../../identity/identity.ts';
-import { readGivenText } from '../../read-given-text.ts';
-import { typedCommand } from '../../typed-command.ts';
 
 /** What a key may be used for. The file says so, and no command accepts a key with another purpose. */
 export const keyPurposes = ['root', 'signer', 'recovery'] as const;

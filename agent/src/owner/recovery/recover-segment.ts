@@ -11,8 +11,8 @@ import {
   wrapSegmentKey,
 } from '@opsconductor/protocol/sealing';
 import { AgentError } from '../../agent-error.ts';
+import { typedCommand } from '../../command-line/typed-command.ts';
 import type { Api } from '../../start-run/api-client.ts';
-import { typedCommand } from '../../typed-command.ts';
 import type { OwnerKey } from '../keys/key-file.ts';
 import type { OwnedState } from '../segments/owned-segment.ts';
 

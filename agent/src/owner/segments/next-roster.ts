@@ -12,7 +12,7 @@ import {
   verifyBase64,
 } from '@opsconductor/protocol/sealing';
 import { AgentError } from '../../agent-error.ts';
-import { typedCommand } from '../../typed-command.ts';
+import { typedCommand } from '../../command-line/typed-command.ts';
 
 export interface RosterDecisions {
   /** Fingerprints as shown by their machines, by the names of the agents to admit. */

@@ -8,11 +8,11 @@ import type { Directory, Entry } from '../tree/tree.ts';
 import { type Conduct, type CopiedFile, copyFile, type FileCopy, withRetries } from './copy-file.ts';
 import { isDifferent, mayReplace } from './decide.ts';
 import type { LargeDirectories } from './large-directories.ts';
-import { leadsOut } from './leads-out.ts';
 import { changedAttributes, fileAttributes } from './new-attributes.ts';
 import type { Part, Reckoning } from './reckoning.ts';
-import { refusePlace } from './refuse-place.ts';
-import { linkLeadsOut, tooManyFiles, tooMuch } from './tree-refusals.ts';
+import { leadsOut } from './refusals/leads-out.ts';
+import { refusePlace } from './refusals/refuse-place.ts';
+import { linkLeadsOut, tooManyFiles, tooMuch } from './refusals/tree-refusals.ts';
 
 /** One entry of a directory of the source, and where it goes. */
 export interface Item {

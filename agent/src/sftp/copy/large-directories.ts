@@ -3,7 +3,7 @@
 
 import { Semaphore } from '../../timing/semaphore.ts';
 import type { Entry } from '../tree/tree.ts';
-import { tooManyHeld } from './tree-refusals.ts';
+import { tooManyHeld } from './refusals/tree-refusals.ts';
 
 /** Entries of both sides from which on a directory is large. */
 const largeEntries = 10_000;

@@ -1,5 +1,5 @@
 // Keeps listings of directories for a moment, so that a copy that follows a comparison need not list them again.
-import { boundYoungGeneration } from '../../heap-growth.ts';
+import { boundYoungGeneration } from '../../memory/heap-growth.ts';
 import type { Directory, Entry } from '../tree/tree.ts';
 
 /** Limit on kept entries, since a tree may be larger than memory. Further directories are listed again. */

@@ -18,7 +18,7 @@ import { type BothSides, LargeDirectories } from './large-directories.ts';
 import type { Listings } from './listings.ts';
 import { directoryAttributes } from './new-attributes.ts';
 import { type Part, type Reckoned, Reckoning } from './reckoning.ts';
-import { entriesOf, folded, isTaken, sameName } from './same-names.ts';
+import { entriesOf, folded, isTaken, sameName } from './refusals/same-names.ts';
 import {
   badName,
   linkInCircle,
@@ -28,7 +28,7 @@ import {
   nameTaken,
   notTransferred,
   tooDeep,
-} from './tree-refusals.ts';
+} from './refusals/tree-refusals.ts';
 
 const filesAtATime = 48;
 const largeFilesAtATime = 3;

@@ -1,9 +1,9 @@
 // The agent's side of a transfer: paths inside the file roots that its owner allows.
 import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
+import { agentCommand } from '../../command-line/typed-command.ts';
 import type { AgentPolicy } from '../../policy/agent-policy.ts';
 import { type FileRoot, isInside } from '../../policy/file-roots.ts';
-import { agentCommand } from '../../typed-command.ts';
 import { PlannedDirectory } from '../tree/planned-directory.ts';
 import { partsOf } from '../tree/safe-name.ts';
 import { shownPath } from '../tree/shown-path.ts';

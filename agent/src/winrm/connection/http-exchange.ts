@@ -2,7 +2,7 @@
 // the socket and not the request.
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import type { Socket } from 'node:net';
-import { GatheredBytes } from '../../gathered-bytes.ts';
+import { GatheredBytes } from '../../memory/gathered-bytes.ts';
 import { protocolError, WinrmError } from '../winrm-error.ts';
 
 /** Wraps a failure to dial, which means that nothing was sent. */

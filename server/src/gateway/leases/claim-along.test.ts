@@ -10,7 +10,7 @@ import { lockTargetsOfSegment } from '../../store/host-keys/known-hosts-targets.
 import { unrestricted } from '../../store/people/visibility.ts';
 import { lockConcerned, lockTargetsAgainstRuns } from '../../store/targets/inventory-targets.ts';
 import { selectToChange } from '../../store/targets/target-bulk.ts';
-import { readSelection } from '../../targets/read-selection.ts';
+import { readSelection } from '../../targets/selection/read-selection.ts';
 import { setupGateway, type TestGateway } from '../testing.ts';
 import { completion } from './leased-testing.ts';
 

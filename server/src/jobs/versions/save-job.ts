@@ -8,14 +8,14 @@ import {
 } from '@opsconductor/protocol';
 import { recordAudit } from '../../audit/record-audit.ts';
 import { auditedBy, type Caller } from '../../caller.ts';
-import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
-import { AppError } from '../../errors.ts';
 import {
   type ExpectedVersion,
   namingOf,
   refuseAhead,
   requireExpectedVersion,
-} from '../../expected-version.ts';
+} from '../../conflicts/expected-version.ts';
+import type { MasterKey } from '../../credentials/at-rest/master-key.ts';
+import { AppError } from '../../errors.ts';
 import { refuseNewlyBroken } from '../../site-rules/hold-jobs.ts';
 import { loadSiteRules } from '../../site-rules/site-rules.ts';
 import type { Sql, Tx } from '../../store/database/connection.ts';

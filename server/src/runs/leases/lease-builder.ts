@@ -15,7 +15,7 @@ import {
 } from '../../store/queue/claims/lease-details.ts';
 import { connectionOf, leaseTarget, protocolOf } from '../../targets/connection-of.ts';
 import { jumpsTo, type KnownJumpHosts } from '../../targets/jump-hosts.ts';
-import { wrongProtocol } from '../../targets/selection-problems.ts';
+import { wrongProtocol } from '../../targets/selection/selection-problems.ts';
 import { LeaseGrants, type SignedStep } from '../grants/lease-grants.ts';
 import { LeaseRenderings, type StepToRender } from '../values/lease-renderings.ts';
 import { whyUnreadable, whyUnreadableHere } from '../why-unreadable.ts';

@@ -8,7 +8,7 @@ import { makeSegment } from '../../segments/testing.ts';
 import { closeSession } from '../../store/agents/agent-sessions.ts';
 import { createTargetGroup } from '../../target-groups/edit-target-groups.ts';
 import { createTarget, updateTarget } from '../../targets/edit-targets.ts';
-import { previewSelection } from '../../targets/preview-selection.ts';
+import { previewSelection } from '../../targets/selection/preview-selection.ts';
 import { setupRuns, type TestRuns } from '../testing.ts';
 import { seeRun } from '../view/seen-run.ts';
 import { startRun } from './start-run.ts';

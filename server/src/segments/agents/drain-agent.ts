@@ -2,7 +2,7 @@
 // whichever server it is connected to and however often it reconnects.
 import type { AgentDetail, PutAgentLabelsRequest } from '@opsconductor/protocol';
 import type { Caller } from '../../caller.ts';
-import { refuseChanged } from '../../refuse-changed.ts';
+import { refuseChanged } from '../../conflicts/refuse-changed.ts';
 import { setDrain, setLabels } from '../../store/agents/agent-lifecycle.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { notifyProgress } from '../../store/runs/progress/progress-notices.ts';

@@ -1,5 +1,5 @@
+import { visible } from '../../../command-line/visible.ts';
 import { cutText } from '../../../cut-text.ts';
-import { visible } from '../../../visible.ts';
 import { WinrmError } from '../../winrm-error.ts';
 
 /** The texts of the library are shorter; one that a KDC sends may have any length. */

@@ -16,7 +16,7 @@ import type { Sql } from '../../../store/database/connection.ts';
 import { labelsInUse } from '../../../store/people/place-names.ts';
 import { bulkChangeTargets } from '../../../targets/bulk-targets.ts';
 import { effectiveSettings } from '../../../targets/effective-settings.ts';
-import { previewSelection } from '../../../targets/preview-selection.ts';
+import { previewSelection } from '../../../targets/selection/preview-selection.ts';
 import { type RouteSpec, route } from '../../route.ts';
 
 const tag = 'targets';

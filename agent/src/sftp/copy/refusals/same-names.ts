@@ -1,7 +1,7 @@
 // Handles names that differ at the source and are the same name for the destination.
-import type { TransferPlan } from '../transfer-plan.ts';
-import { isSafeName } from '../tree/safe-name.ts';
-import type { Directory, Entry } from '../tree/tree.ts';
+import type { TransferPlan } from '../../transfer-plan.ts';
+import { isSafeName } from '../../tree/safe-name.ts';
+import type { Directory, Entry } from '../../tree/tree.ts';
 
 /** Returns the destination's entries, by the names under which the source's entries look for them. */
 export async function entriesOf(

@@ -2,7 +2,7 @@
 // refused if any of them differs by now.
 import { isDeepStrictEqual } from 'node:util';
 import type { ErrorDetail } from '@opsconductor/protocol';
-import { AppError } from './errors.ts';
+import { AppError } from '../errors.ts';
 
 const maxShownChars = 200;
 

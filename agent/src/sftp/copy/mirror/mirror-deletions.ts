@@ -1,16 +1,16 @@
 // The deletions of a mirror: found and counted before anything is changed, and carried out only if everything else
 // succeeded.
 
-import { cutText } from '../../cut-text.ts';
-import type { Ends } from '../find-ends.ts';
-import type { TransferReport } from '../report/transfer-report.ts';
-import type { TransferPlan } from '../transfer-plan.ts';
-import { toldPath } from '../tree/shown-path.ts';
-import { TransferError } from '../tree/transfer-error.ts';
-import type { Directory } from '../tree/tree.ts';
-import { type Conduct, withRetries } from './copy-file.ts';
+import { cutText } from '../../../cut-text.ts';
+import type { Ends } from '../../find-ends.ts';
+import type { TransferReport } from '../../report/transfer-report.ts';
+import type { TransferPlan } from '../../transfer-plan.ts';
+import { toldPath } from '../../tree/shown-path.ts';
+import { TransferError } from '../../tree/transfer-error.ts';
+import type { Directory } from '../../tree/tree.ts';
+import { type Conduct, withRetries } from '../copy-file.ts';
+import type { Listings } from '../listings.ts';
 import { deleteExtraneous, type Extraneous, findExtraneous } from './extraneous.ts';
-import type { Listings } from './listings.ts';
 
 /** Finds what to delete; `carryOut` deletes it. Rejects if there is more to delete than allowed. */
 export async function mirrorDeletions(

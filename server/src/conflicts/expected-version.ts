@@ -1,5 +1,5 @@
 // The version that a change was made from, so that nobody's change is lost: in the body or in the header If-Match.
-import { invalidField } from './errors.ts';
+import { invalidField } from '../errors.ts';
 
 export interface ExpectedVersion {
   version: number;

@@ -1,7 +1,7 @@
 // What must not be replaced by a file or a link.
-import { shownPath } from '../tree/shown-path.ts';
-import { fileError, TransferError } from '../tree/transfer-error.ts';
-import type { Entry } from '../tree/tree.ts';
+import { shownPath } from '../../tree/shown-path.ts';
+import { fileError, TransferError } from '../../tree/transfer-error.ts';
+import type { Entry } from '../../tree/tree.ts';
 
 /** @throws TransferError if there is a directory, or a device, a pipe or a socket that programs rely on */
 export function refusePlace(there: Pick<Entry, 'kind'> | undefined, name: string): void {

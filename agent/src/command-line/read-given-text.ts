@@ -1,7 +1,7 @@
 // The text of a file that a person names, or of standard input. A wrong name, such as that of a device or of a disk's
 // image, must not fill the memory.
 import { createReadStream } from 'node:fs';
-import { GatheredBytes } from './gathered-bytes.ts';
+import { GatheredBytes } from '../memory/gathered-bytes.ts';
 
 /** Far more than any key, token, certificate, policy, request, or file of roots has. */
 const maxGivenBytes = 32_000_000;

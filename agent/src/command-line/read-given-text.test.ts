@@ -2,16 +2,16 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { AgentError } from './agent-error.ts';
-import { withoutProxy } from './connection/proxy.ts';
-import { readToken } from './enrollment/read-token.ts';
-import { establishTrust } from './enrollment/server-trust.ts';
-import { readKeyFile } from './owner/keys/key-file.ts';
-import { readPolicy } from './policy/agent-policy.ts';
+import { AgentError } from '../agent-error.ts';
+import { withoutProxy } from '../connection/proxy.ts';
+import { readToken } from '../enrollment/read-token.ts';
+import { establishTrust } from '../enrollment/server-trust.ts';
+import { readKeyFile } from '../owner/keys/key-file.ts';
+import { readPolicy } from '../policy/agent-policy.ts';
+import { KnownRoots } from '../start-run/known-roots.ts';
+import { readApiToken, readRequest } from '../start-run/read-given.ts';
+import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { readGivenText } from './read-given-text.ts';
-import { KnownRoots } from './start-run/known-roots.ts';
-import { readApiToken, readRequest } from './start-run/read-given.ts';
-import { temporaryDirectory } from './testing/enrolled-directory.ts';
 
 const large = 33_000_000;
 const server = new URL('https://ops.example.com');

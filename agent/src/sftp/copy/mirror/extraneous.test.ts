@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import type { Directory, Entry } from '../tree/tree.ts';
+import type { Directory, Entry } from '../../tree/tree.ts';
+import { Listings } from '../listings.ts';
 import { findExtraneous } from './extraneous.ts';
-import { Listings } from './listings.ts';
 
 /** As from a hostile server: each directory contains another one. */
 function endless(path: string): Directory {

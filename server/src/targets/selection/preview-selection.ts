@@ -7,15 +7,15 @@ import {
   selectionProblems,
 } from '@opsconductor/protocol';
 import type { Static } from 'typebox';
-import type { Authority } from '../auth/authority.ts';
-import { notFound } from '../errors.ts';
-import type { Queryable } from '../store/database/connection.ts';
-import { decodeCursor, encodeCursor } from '../store/database/cursor.ts';
-import { labelsOfNoTarget } from '../store/people/place-names.ts';
-import { segmentsThatWait } from '../store/queue/waiting/queue-status.ts';
-import { findRunnableJob } from '../store/runs/run-creation.ts';
-import { findSigningAgents } from '../store/runs/run-grants.ts';
-import { summarizeSelection } from '../store/targets/target-selection.ts';
+import type { Authority } from '../../auth/authority.ts';
+import { notFound } from '../../errors.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { decodeCursor, encodeCursor } from '../../store/database/cursor.ts';
+import { labelsOfNoTarget } from '../../store/people/place-names.ts';
+import { segmentsThatWait } from '../../store/queue/waiting/queue-status.ts';
+import { findRunnableJob } from '../../store/runs/run-creation.ts';
+import { findSigningAgents } from '../../store/runs/run-grants.ts';
+import { summarizeSelection } from '../../store/targets/target-selection.ts';
 import { readSelection, refuseTooMany, requireFound } from './read-selection.ts';
 import { summaryOf } from './selection-problems.ts';
 

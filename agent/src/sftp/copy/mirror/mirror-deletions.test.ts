@@ -2,13 +2,13 @@ import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { syncPlan } from '../../steps/sftp/sftp-plan.ts';
-import { LocalTree } from '../local/local-tree.ts';
-import { TransferReport } from '../report/transfer-report.ts';
-import { TransferError } from '../tree/transfer-error.ts';
-import type { Directory } from '../tree/tree.ts';
-import type { Conduct } from './copy-file.ts';
-import { Listings } from './listings.ts';
+import { syncPlan } from '../../../steps/sftp/sftp-plan.ts';
+import { LocalTree } from '../../local/local-tree.ts';
+import { TransferReport } from '../../report/transfer-report.ts';
+import { TransferError } from '../../tree/transfer-error.ts';
+import type { Directory } from '../../tree/tree.ts';
+import type { Conduct } from '../copy-file.ts';
+import { Listings } from '../listings.ts';
 import { mirrorDeletions } from './mirror-deletions.ts';
 
 /** Sets up two local directories; the destination has a directory with a file that the source doesn't have. */

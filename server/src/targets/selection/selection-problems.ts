@@ -1,7 +1,7 @@
 // Why a selected target can't be run on, in words.
 import type { ConnectionProtocol, SelectionProblem } from '@opsconductor/protocol';
-import type { SelectedRow } from '../store/targets/target-selection.ts';
-import { barredWay } from './jump-hosts.ts';
+import type { SelectedRow } from '../../store/targets/target-selection.ts';
+import { barredWay } from '../jump-hosts.ts';
 
 /** Returns the problem of one target as a sentence. */
 export function sentenceOf(problem: SelectionProblem, row: SelectedRow): string {

@@ -1,6 +1,6 @@
 // Errors for entries of a tree that are not transferred, in words that a person can act on.
-import { shownPath } from '../tree/shown-path.ts';
-import { TransferError } from '../tree/transfer-error.ts';
+import { shownPath } from '../../tree/shown-path.ts';
+import { TransferError } from '../../tree/transfer-error.ts';
 
 export function badName(): TransferError {
   return refused(

@@ -1,15 +1,15 @@
 // Checks what somebody asks to select as a whole: ids and groups must exist, selectors must be readable. Nothing that
 // is named but missing is silently left out.
 import { limits, type RunSelection, type TargetSelection } from '@opsconductor/protocol';
-import type { Reach } from '../auth/authority.ts';
-import { AppError } from '../errors.ts';
-import type { Queryable } from '../store/database/connection.ts';
+import type { Reach } from '../../auth/authority.ts';
+import { AppError } from '../../errors.ts';
+import type { Queryable } from '../../store/database/connection.ts';
 import {
   groupsSeen,
   type SelectionTerms,
   type TargetQuery,
   targetsSeen,
-} from '../store/targets/target-selection.ts';
+} from '../../store/targets/target-selection.ts';
 import { readSelector } from './read-selector.ts';
 
 export interface ReadSelection {

@@ -1,11 +1,11 @@
 // Reads selectors as people write them. A segment or target group that is named but does not exist is an error and not
 // an empty selection: the misspelled `!group:canray` must not select the canaries.
 import { parseSelector, patternsOf, type Selector, SelectorError } from '@opsconductor/protocol';
-import type { Reach } from '../auth/authority.ts';
-import { AppError, invalidField } from '../errors.ts';
-import type { Queryable } from '../store/database/connection.ts';
-import { namesOfGroups, namesOfSegments } from '../store/people/place-names.ts';
-import { refuseUnstorableText } from '../validation/storable-text.ts';
+import type { Reach } from '../../auth/authority.ts';
+import { AppError, invalidField } from '../../errors.ts';
+import type { Queryable } from '../../store/database/connection.ts';
+import { namesOfGroups, namesOfSegments } from '../../store/people/place-names.ts';
+import { refuseUnstorableText } from '../../validation/storable-text.ts';
 
 /**
  * Reads a selector and looks up the segments and groups that it names.

@@ -1,15 +1,15 @@
 // Finds and deletes what a mirror has to delete: what the destination has and the source doesn't.
 
-import { Semaphore } from '../../timing/semaphore.ts';
-import { Turn } from '../../timing/turn.ts';
-import type { TransferPlan } from '../transfer-plan.ts';
-import { isSafeName } from '../tree/safe-name.ts';
-import { temporaryPrefix } from '../tree/temporary-name.ts';
-import type { Directory, Entry } from '../tree/tree.ts';
-import { type BothSides, LargeDirectories } from './large-directories.ts';
-import type { Listings } from './listings.ts';
-import { takenFor } from './same-names.ts';
-import { maxDepth, tooDeep } from './tree-refusals.ts';
+import { Semaphore } from '../../../timing/semaphore.ts';
+import { Turn } from '../../../timing/turn.ts';
+import type { TransferPlan } from '../../transfer-plan.ts';
+import { isSafeName } from '../../tree/safe-name.ts';
+import { temporaryPrefix } from '../../tree/temporary-name.ts';
+import type { Directory, Entry } from '../../tree/tree.ts';
+import { type BothSides, LargeDirectories } from '../large-directories.ts';
+import type { Listings } from '../listings.ts';
+import { takenFor } from '../refusals/same-names.ts';
+import { maxDepth, tooDeep } from '../refusals/tree-refusals.ts';
 
 /** Further directories are visited one at a time by the visit that has found them. */
 const directoriesAtATime = 16;
