@@ -43,6 +43,13 @@ it('gets every checkpoint once, in order, across restarts', async () => {
   expect(await readNotes(path)).toEqual(notes);
 });
 
+it('is read up to a limit, as a device has no end', async () => {
+  await seal('a');
+  await append();
+  await expect(readNotes(path, 100)).rejects.toThrow(`${path} has more than 0.0001 MB. Give a part of it`);
+  await expect(readNotes('/dev/zero', 1_000_000)).rejects.toThrow('/dev/zero has more than 1 MB.');
+});
+
 it('continues after a note that a crash left half written', async () => {
   const first = await seal('a');
   await append();
