@@ -46,19 +46,23 @@ async function setup() {
     agentBundle: join(folder, 'index.html'),
   };
   const said: string[] = [];
+  const logged: string[] = [];
   return {
     sql: database.sql,
     url: database.url,
     paths,
     /** What servers said to the person who starts them. */
     said,
+    /** Their warnings. */
+    logged,
     start(...flags: string[]) {
       return this.startWith({ DATABASE_URL: database.url }, ...flags);
     },
     startWith(environment: Record<string, string>, ...flags: string[]) {
       const given = ['--port', '0', '--data', join(folder, 'data'), ...flags];
       const config = readConfig(given, environment);
-      const log = createLog({ level: 'silent', plain: false });
+      const destination = { write: (line: string) => logged.push(line) };
+      const log = createLog({ level: 'warn', plain: true, destination });
       return startServer(config, paths, { log, say: (message) => said.push(message) });
     },
     async [Symbol.asyncDispose]() {
@@ -79,6 +83,22 @@ test('a server that says it is ready has compiled the checks of job definitions'
       expect(examineDefinition(aStepOf(type, { unknown: 1 })).problems).not.toEqual([]);
     }
     expect(compiled).toEqual([]);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('a server compares its clock with that of its database', async () => {
+  await using t = await setup();
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  const server = await t.start();
+  try {
+    await expect
+      .poll(() => t.logged.join(''), { timeout: 20_000 })
+      .toMatch(
+        /the clock of this server is 3[56]\d\d s ahead of that of its database; correct the wrong one/,
+      );
   } finally {
     await server.stop();
   }
