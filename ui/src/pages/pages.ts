@@ -26,9 +26,9 @@ const job = ofOne(() => import('./job/JobPage.svelte'));
 /** The sign-in page isn't among them, because it stands in for all of them. */
 const loaders: Readonly<Record<Exclude<PageName, 'sign-in' | 'not-found'>, () => Promise<LoadedPage>>> = {
   jobs: plain(() => import('./jobs/JobsPage.svelte')),
-  starters: plain(() => import('./jobs/StartersPage.svelte')),
-  'from-starter': ofOne(() => import('./jobs/FromStarterPage.svelte')),
-  'jobs-health': plain(() => import('./jobs/JobsHealthPage.svelte')),
+  starters: plain(() => import('./jobs/starters/StartersPage.svelte')),
+  'from-starter': ofOne(() => import('./jobs/starters/FromStarterPage.svelte')),
+  'jobs-health': plain(() => import('./jobs/health/JobsHealthPage.svelte')),
   'import-jobs': plain(() => import('./job-imports/ImportJobsPage.svelte')),
   'site-rules': plain(() => import('./site-rules/SiteRulesPage.svelte')),
   'new-site-rule': plain(() => import('./site-rules/SiteRulePage.svelte')),

@@ -1,8 +1,8 @@
 // The keyboard. A page binds actions of the scheme while it is shown. Single keys do nothing while someone types, while
 // a dialog is open, or when they are turned off.
 import { untrack } from 'svelte';
+import { keepPreference, readPreference } from '../preference.ts';
 import { type KeyActionName, keyScheme } from './key-scheme.ts';
-import { keepPreference, readPreference } from './preference.ts';
 
 export interface KeyBinding {
   does: KeyActionName;

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { load } from '../testing.ts';
 import { type KeyActionName, keyScheme } from './key-scheme.ts';
-import { load } from './testing.ts';
 
-const { keys } = await load<typeof import('./keys.svelte.ts')>('state/keys.svelte.ts');
+const { keys } = await load<typeof import('./keys.svelte.ts')>('state/keys/keys.svelte.ts');
 
 /** Stands in for an element, as far as the keyboard looks at it. */
 class Element extends EventTarget {

@@ -1,6 +1,6 @@
 // A change between two definitions in words, for the list of fields.
 import type { VersionComparison } from '@opsconductor/protocol';
-import { plain } from './parameter-words.ts';
+import { plain } from '../parameter-words.ts';
 
 type Change = VersionComparison['changes'][number];
 const maxCharacters = 160;
