@@ -25,12 +25,10 @@ export class LongList<T extends { id: number }> {
   slow = $state(false);
   error = $state.raw<ApiError>();
   readonly more = $derived(this.#pages?.at(-1)?.next !== undefined);
-  /** Whether its page calls `look` at intervals, which retries what failed in passing. */
-  isWatched = false;
-
   readonly #read: Read<T>;
   readonly #owner = new AbortController();
   #looking = false;
+  #isWatched = false;
   #failed: (() => Promise<void>) | undefined;
 
   constructor(read: Read<T>, before?: LongList<T> | undefined) {
@@ -57,6 +55,22 @@ export class LongList<T extends { id: number }> {
    */
   get #waiting() {
     return this.error === undefined || this.error.code === 'invalid' ? this.#stale : undefined;
+  }
+
+  /**
+   * Reads the first page, then looks at intervals, as long as the console is visible, at the rows in view; that also
+   * retries what failed in passing. Returns what ends it, and all reading.
+   */
+  watch(everyMs: number, rowsInView: () => readonly [first: number, last: number]): () => void {
+    this.#isWatched = true;
+    void this.load();
+    const timer = setInterval(() => {
+      if (document.visibilityState === 'visible') void this.look(...rowsInView());
+    }, everyMs);
+    return () => {
+      clearInterval(timer);
+      this.stop();
+    };
   }
 
   /** Reads the first page, which replaces what was shown. */
@@ -165,7 +179,7 @@ export class LongList<T extends { id: number }> {
     } catch (error) {
       if (this.#owner.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
-      error.asksAgain = this.isWatched && isPassing(error);
+      error.asksAgain = this.#isWatched && isPassing(error);
       this.error = error;
       this.#failed = again;
     }

@@ -1,5 +1,5 @@
 import type { Target, TargetPage } from '@opsconductor/protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { PageQuery } from '../../api/page.ts';
 import { load } from '../testing.ts';
 
@@ -118,7 +118,7 @@ describe('a list of many', () => {
     server.breakDown();
     await list.load();
     expect(list.trouble?.asksAgain).toBe(false);
-    list.isWatched = true;
+    onTestFinished(list.watch(60_000, () => [0, 30]));
     await list.load();
     expect(list.trouble?.asksAgain).toBe(true);
     server.breakDown('invalid');
