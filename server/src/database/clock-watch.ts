@@ -1,5 +1,6 @@
 // Compares the clock of this server with that of its database, as either may be wrong: each decides about some things.
 import type { Log } from '../log.ts';
+import { Rounds } from '../rounds.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { databaseTime } from '../store/database/database-time.ts';
 
@@ -17,28 +18,20 @@ export interface ClockWatchDeps {
 
 export class ClockWatch {
   readonly #deps: ClockWatchDeps;
-  #timer: NodeJS.Timeout | undefined;
-  #look: Promise<void> | undefined;
-  #stopped = false;
+  readonly #rounds: Rounds;
   #isTold = false;
 
   constructor(deps: ClockWatchDeps) {
     this.#deps = deps;
+    this.#rounds = new Rounds({ work: () => this.look(), pauseMs: deps.pauseMs ?? defaultPauseMs });
   }
 
   start(): void {
-    if (this.#stopped) return;
-    this.#look = this.look().finally(() => {
-      if (this.#stopped) return;
-      this.#timer = setTimeout(() => this.start(), this.#deps.pauseMs ?? defaultPauseMs);
-      this.#timer.unref();
-    });
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#look;
+    await this.#rounds.stop();
   }
 
   /** Compares once. Logs a difference when it begins, and its end. Never rejects: a lost database is told elsewhere. */

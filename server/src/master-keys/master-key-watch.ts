@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import { readMasterKeys } from '../credentials/at-rest/master-key.ts';
 import type { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Log } from '../log.ts';
+import { Rounds } from '../rounds.ts';
 import type { Sql } from '../store/database/connection.ts';
 import { forgetServerKeys, noteServerKeys } from '../store/installation/master-keys.ts';
 
@@ -22,9 +23,7 @@ export interface MasterKeyWatchDeps {
 export class MasterKeyWatch {
   readonly #deps: MasterKeyWatchDeps;
   readonly #serverId = randomUUID();
-  #timer: NodeJS.Timeout | undefined;
-  #look: Promise<void> | undefined;
-  #stopped = false;
+  readonly #rounds: Rounds;
   /** Identifies the file's contents as last read. */
   #version = '';
   /** The last error that was logged, so that the same one is logged only once. */
@@ -32,21 +31,15 @@ export class MasterKeyWatch {
 
   constructor(deps: MasterKeyWatchDeps) {
     this.#deps = deps;
+    this.#rounds = new Rounds({ work: () => this.look(), pauseMs: deps.pauseMs ?? defaultPauseMs });
   }
 
   start(): void {
-    if (this.#stopped) return;
-    this.#look = this.look().finally(() => {
-      if (this.#stopped) return;
-      this.#timer = setTimeout(() => this.start(), this.#deps.pauseMs ?? defaultPauseMs);
-      this.#timer.unref();
-    });
+    this.#rounds.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#look;
+    await this.#rounds.stop();
     await forgetServerKeys(this.#deps.sql, this.#serverId).catch(() => undefined);
   }
 

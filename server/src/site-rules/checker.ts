@@ -3,6 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { MasterKey } from '../credentials/at-rest/master-key.ts';
 import type { Log } from '../log.ts';
+import { Rounds } from '../rounds.ts';
 import type { Sql, Tx } from '../store/database/connection.ts';
 import { inTransaction } from '../store/database/transaction.ts';
 import {
@@ -31,30 +32,19 @@ export class SiteRuleChecker {
   readonly #deps: CheckerDeps;
   /** Jobs that could not be opened in the last complete round, or since; each is logged once. */
   #unopened: ReadonlySet<number> = new Set();
-  #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> | undefined;
-  #stopped = false;
+  readonly #rounds: Rounds;
 
   constructor(deps: CheckerDeps) {
     this.#deps = deps;
+    this.#rounds = new Rounds({ work: () => this.#checkAll(), pauseMs: deps.pauseMs ?? defaultPauseMs });
   }
 
   start(): void {
-    this.#later();
+    this.#rounds.startLater();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    await this.#round;
-  }
-
-  #later(): void {
-    if (this.#stopped) return;
-    this.#timer = setTimeout(() => {
-      this.#round = this.#checkAll().finally(() => this.#later());
-    }, this.#deps.pauseMs ?? defaultPauseMs);
-    this.#timer.unref();
+    await this.#rounds.stop();
   }
 
   async #checkAll(): Promise<void> {
@@ -63,7 +53,7 @@ export class SiteRuleChecker {
     let looked: number | undefined;
     try {
       do looked = await checkSome(this.#deps, unopened);
-      while (looked === portion && !this.#stopped);
+      while (looked === portion && !this.#rounds.isStopped);
     } catch (error) {
       looked = undefined;
       log.warn(
