@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { NotDialled } from '../../store/database/driver/binary-connection.ts';
+import { type BinaryQueryable, NotDialled } from '../../store/database/driver/binary-connection.ts';
 import { inTransaction } from '../../store/database/transaction.ts';
 import { unrestricted } from '../../store/people/visibility.ts';
 import { purgeRun } from '../../store/runs/runs.ts';
@@ -281,6 +281,30 @@ test('readers are told of chunks only once they are committed, and again when th
   await sending;
   expect(seen).toEqual([1, 1]);
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1 }]);
+});
+
+test('a chunk that was shown and that the database has lost since is not confirmed to its agent, which sends it again', async () => {
+  await using t = await setupOutput();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  t.hub.onStep(lease.id, () => {});
+  // A crash, or a standby in its place, takes back what was committed and was not on disk. The pool's next connection
+  // knows nothing of it.
+  const appends: BinaryQueryable = {
+    query: async (...statement) => {
+      const reply = await t.appends.query(...statement);
+      await t.sql`delete from run_output`;
+      await t.sql`update job_run_steps set output_seq = 0, output_bytes = 0 where id = ${lease.id}`;
+      return reply;
+    },
+  };
+  const writer = new OutputWriter({ ...t, appends });
+  const frame = chunkOf(lease, 1, 'one\n');
+  const result = await new Promise((done) => writer.push(outputAttempt(lease), frame, digestOf(frame), done));
+  expect(result).toBeInstanceOf(Error);
+  expect(t.hub.recent(lease.id, 1, 0)).toBeUndefined();
+  expect(await t.send(lease, frame)).toEqual(['stored']);
+  expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1, outputBytes: 4 }]);
 });
 
 test('chunks that a reader waits for follow the same rules: from the live lease alone, once, and without a hole', async () => {

@@ -288,7 +288,10 @@ export class OutputWriter {
     const live = liveChunks(batch);
     this.#hub.publishChunks(live, true);
     try {
-      await flushChunks(this.#sql, live);
+      if (!(await flushChunks(this.#sql, live)))
+        throw new Error(
+          'The database no longer has output that it had taken: it crashed, or another took its place.',
+        );
     } catch (error) {
       this.#hub.takeBack(live);
       throw error;

@@ -180,15 +180,23 @@ const appendStatements = {
   committed: appendStatement(showCommitted),
 };
 
-/** Resolves when everything committed before is on disk. Tells the servers about these chunks. */
+/**
+ * Waits until chunks that one transaction has committed are on disk, and tells the servers about them. Returns false if
+ * the database no longer has them: it has crashed since, or another one has taken its place, and this statement went to
+ * a connection that was made after that.
+ */
 export async function flushChunks(
   sql: Sql,
   marks: readonly { stepId: number; epoch: number; seq: number }[],
-): Promise<void> {
+): Promise<boolean> {
+  const [first] = marks;
+  if (first === undefined) return true;
   const payload = marks.map(({ stepId, epoch, seq }) => `${stepId}.${epoch}.${seq}`).join(',');
   // A commit waits for the disk only if its transaction has written something; this writes next to nothing.
-  await sql`
-    select pg_logical_emit_message(true, 'opsconductor', ''), pg_notify('opsc_output', ${payload})`;
+  const told = await sql`
+    select pg_logical_emit_message(true, 'opsconductor', ''), pg_notify('opsc_output', ${payload})
+    from job_run_steps where id = ${first.stepId} and epoch = ${first.epoch} and output_seq >= ${first.seq}`;
+  return told.length > 0;
 }
 
 function base64Of(bytes: Uint8Array): string {
