@@ -3,7 +3,12 @@
 import { type AgentMessageOf, limits, visibleLine } from '@opsconductor/protocol';
 import type { Log } from '../../log.ts';
 import type { UnbegunLease } from '../../runs/leases/return-leases.ts';
-import { type HeartbeatRow, renewSessions, runningStepsOfAgent } from '../../store/agents/agent-sessions.ts';
+import {
+  awaitedAttempts,
+  type HeartbeatRow,
+  renewSessions,
+  runningStepsOfAgent,
+} from '../../store/agents/agent-sessions.ts';
 import type { Sql } from '../../store/database/connection.ts';
 import { isRefused } from '../../store/database/refused-statement.ts';
 import type { AgentLink } from '../link/agent-link.ts';
@@ -66,6 +71,9 @@ export class Heartbeats {
       const live = new Set(
         (await runningStepsOfAgent(sql, link.agentId)).map(({ leaseToken }) => leaseToken),
       );
+      // Of a step that was given up meanwhile, the agent may yet report: its lease may be on the way, too.
+      const others = missed.filter(({ leaseToken }) => !live.has(leaseToken));
+      for (const attempt of await awaitedAttempts(sql, link.agentId, others)) live.add(attempt.leaseToken);
       const steps = missed.filter(({ leaseToken }) => live.has(leaseToken)).map(({ stepId }) => stepId);
       for (const attempt of missed) if (!live.has(attempt.leaseToken)) link.forget(attempt);
       if (steps.length === 0) return;

@@ -1,6 +1,7 @@
 // Attempts that were delivered to an agent and that it does not list.
 import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
+import { cancelRun } from '../../runs/ends/cancel-run.ts';
 import { beat, chunk, completion, leased } from '../leases/leased-testing.ts';
 import { type AgentSocket, setupGateway } from '../testing.ts';
 import { DeliveredAttempts } from './delivered-attempts.ts';
@@ -61,6 +62,28 @@ test('what an agent says right after three heartbeats from before the lease reac
   expect(await t.steps(t.runId)).toMatchObject([
     { status: 'succeeded', outputState: 'complete', outputBytes: 4 },
   ]);
+});
+
+test('the same goes for a step that was given up meanwhile: what it prints once its lease arrives is not lost', async () => {
+  await using t = await leased();
+  await beat(t.agentSocket, 1, []);
+  await beat(t.agentSocket, 2, []);
+  await cancelRun(t.sql, t.runId, t.caller, { force: true });
+  t.agentSocket.send({ type: 'heartbeat', sequence: 3, held: [] });
+  const frame = chunk(t.lease, 1, 'one\n');
+  const { step, epoch, leaseToken } = t.lease;
+  const report = async (agent: AgentSocket) => {
+    agent.sendFrame(frame);
+    agent.send(completion(t.lease, [frame]));
+    await agent.next('completed').catch(() => agent.closed);
+  };
+  await t.agentSocket.next('heartbeat_ack').catch(() => undefined);
+  await report(t.agentSocket);
+  const attempts = [{ step, epoch, leaseToken, state: 'finished' as const, lastSeq: 1 }];
+  const again = await t.connectAgent({ attempts });
+  if (again.resumed.attempts[0]?.verdict !== 'forget') await report(again);
+  const told = await t.sql`select late_status, output_state from job_run_step_attempts`;
+  expect(told).toEqual([{ lateStatus: 'succeeded', outputState: 'complete' }]);
 });
 
 test('a next step that takes long to be delivered is not missed before it is', async () => {

@@ -363,6 +363,23 @@ export async function settledAttempts(
       where o.attempt_day = a.attempt_day and o.job_run_step_id = a.job_run_step_id and o.epoch = a.epoch) stored`;
 }
 
+/** Returns those of an agent's attempts that were given up, and of which its result would still be taken. */
+export async function awaitedAttempts(
+  db: Queryable,
+  agentId: number,
+  attempts: readonly { stepId: number; epoch: number }[],
+): Promise<{ leaseToken: string }[]> {
+  if (attempts.length === 0) return [];
+  const keys = attempts.map(({ stepId, epoch }) => ({ stepId, epoch }));
+  // A condition on the state would have all attempts read that were ever given up.
+  const rows = await db<{ leaseToken: string; isAwaited: boolean }[]>`
+    select a.lease_token, a.status = 'unknown' and a.late_status is null as is_awaited
+    from jsonb_to_recordset(${db.json(keys)}::jsonb) as c("stepId" bigint, epoch integer)
+    join job_run_step_attempts a on a.job_run_step_id = c."stepId" and a.epoch = c.epoch and a.agent_id = ${agentId}
+      and a.job_run_step_id = any(${attempts.map(({ stepId }) => stepId)}::bigint[])`;
+  return rows.filter(({ isAwaited }) => isAwaited);
+}
+
 export interface StartedStep {
   step: number;
   epoch: number;

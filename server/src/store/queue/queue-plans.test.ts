@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { endOf, setupRuns, type TestRuns, testServerId } from '../../runs/testing.ts';
 import {
+  awaitedAttempts,
   markStarted,
   readySessions,
   runningStepsOfAgent,
@@ -334,6 +335,11 @@ const ofQueue: Reading[] = [
     'settledAttempts',
     ['job_run_step_attempts_pkey', 'job_run_steps_pkey', 'job_runs_pkey'],
     (db) => settledAttempts(db as unknown as Tx, t.agent.agentId, [{ step: 1, epoch: 1 }]),
+  ],
+  [
+    'awaitedAttempts',
+    ['job_run_step_attempts_pkey'],
+    (db) => awaitedAttempts(db, t.agent.agentId, [{ stepId: 1, epoch: 1 }]),
   ],
   [
     'readySessions',
