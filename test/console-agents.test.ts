@@ -13,7 +13,7 @@ afterAll(() => c?.stop());
 
 test('how long the agents of a segment may be silent is changed on its panel', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents`);
   await page.getByRole('button', { name: /^Change how long agents of / }).click();
   const form = page.getByRole('dialog', { name: /^Unknown after: / });
@@ -39,7 +39,7 @@ test('a segment that has nothing is deleted once confirmed, and is kept while so
     format: 'csv',
     segmentId,
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents`);
   await page.getByRole('region', { name: 'Segment dmz' }).waitFor();
   expect(await page.getByRole('button', { name: 'Delete segment dmz' }).count()).toBe(0);
@@ -58,7 +58,7 @@ test('where there is no agent yet, adding one comes first, and then the first ta
   if (missing !== undefined) skip(missing);
   const { api } = c.system;
   const { body } = await api.get<{ items: Agent[] }>('/api/v1/agents');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   let items: Agent[] = [];
   await page.route(/\/api\/v1\/agents\?/, (route) => route.fulfill({ json: { items, nextCursor: null } }));
   await page.goto(`${c.url}/agents`);
@@ -86,7 +86,7 @@ test('whether an owner-held segment could be recovered is told beside it, with w
   if (missing !== undefined) skip(missing);
   const ownerRoot = encodeBase64((await generateSigningKeyPair()).publicKey);
   const made = await c.system.api.made<{ id: number }>('/api/v1/segments', { name: 'vault', ownerRoot });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents`);
   await page.getByRole('region', { name: 'Segment dmz' }).waitFor();
   expect(await page.getByRole('button', { name: 'Recovery of dmz' }).count()).toBe(0);
@@ -122,7 +122,7 @@ test('enrollment tokens that were not used are listed with who made them, and ar
     await api.made<EnrollmentTokenReply>(path),
   ];
   await sql`update enrollment_tokens set created_by = ${user.id} where id = ${first.id}`;
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents?segmentId=${segmentId}`);
   const list = page.getByRole('region', { name: 'Unused tokens' });
   const row = (id: number) => list.getByRole('listitem').filter({ hasText: `Token ${id} ` });
@@ -178,7 +178,7 @@ test('the frame and the page of an agent ask for no segments or agents but those
   const { api } = c.system;
   await api.made('/api/v1/segments', { name: 'without-agents' });
   const { items } = (await api.get<{ items: { id: number; segmentId: number }[] }>('/api/v1/agents')).body;
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const lists: string[] = [];
   page.on('request', (request) => {
     const { pathname, search } = new URL(request.url());

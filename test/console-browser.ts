@@ -1,41 +1,34 @@
 // The console as a person uses it: the real server, a real agent and target, and Chromium.
-import { join, resolve } from 'node:path';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { administratorName } from '../server/src/auth/installation/bootstrap-administrator.ts';
 import { createSignInCode } from '../server/src/auth/sign-in/sign-in-codes.ts';
-import { ensureChromium } from './support/packages.ts';
+import { closeContexts, noBrowser, sharedBrowser, startBrowser } from './support/browser.ts';
+import { buildConsole } from './support/server-and-agents.ts';
 import { type SystemOptions, setup, type TestSystem } from './support/system.ts';
 
-const root = resolve(import.meta.dirname, '..');
 const waitMs = 30_000;
-
-const program = await ensureChromium();
 /** Why there is no browser here. */
-export const missing = 'missing' in program ? program.missing : undefined;
+export const missing = noBrowser;
 
 export class ConsoleSystem {
   readonly system: TestSystem;
   readonly #browser: Browser;
+  readonly #isOwnBrowser: boolean;
   readonly #contexts: BrowserContext[] = [];
 
-  private constructor(system: TestSystem, browser: Browser) {
+  private constructor(system: TestSystem, browser: Browser, isOwnBrowser: boolean) {
     this.system = system;
     this.#browser = browser;
+    this.#isOwnBrowser = isOwnBrowser;
   }
 
+  /** `args`: of a browser that no other file uses. */
   static async start(args: readonly string[] = [], options: SystemOptions = {}): Promise<ConsoleSystem> {
-    if ('missing' in program) throw new Error(program.missing);
-    const build = await import(join(root, 'scripts/build.mjs'));
-    await (build as { buildAll(): Promise<void> }).buildAll();
+    await buildConsole();
     const system = await setup(options);
-    const browser = await chromium.launch({
-      executablePath: program.path,
-      env: { ...process.env, ...program.env } as Record<string, string>,
-      // Chromium has no sandbox for root.
-      args: [...args, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])],
-    });
-    return new ConsoleSystem(system, browser);
+    const browser = args.length === 0 ? await sharedBrowser() : await startBrowser(args);
+    return new ConsoleSystem(system, browser, args.length > 0);
   }
 
   get url(): string {
@@ -60,6 +53,25 @@ export class ConsoleSystem {
     const page = await context.newPage();
     page.setDefaultTimeout(waitMs);
     return { page, faults: faultsOf(page) };
+  }
+
+  /**
+   * As after signing in, on an empty page: who opens one of the console's next has no need of the one before it, which
+   * takes a quarter of a second of processor time.
+   */
+  async withSession({ name = administratorName, width = 1440 } = {}): Promise<{
+    page: Page;
+    faults: string[];
+  }> {
+    const opened = await this.newPage(width);
+    const deps = { sql: this.system.sql, now: () => new Date() };
+    const { code } = await createSignInCode(deps, name);
+    // The browser keeps its cookie.
+    const reply = await opened.page
+      .context()
+      .request.post(`${this.url}/api/v1/sign-in/exchange`, { data: { code } });
+    expect(reply.status()).toBe(200);
+    return opened;
   }
 
   /** Signed in, with all that went wrong in the page. */
@@ -89,7 +101,8 @@ export class ConsoleSystem {
   }
 
   async stop(): Promise<void> {
-    await this.#browser.close();
+    if (this.#isOwnBrowser) await this.#browser.close();
+    else await closeContexts(this.#browser);
     await this.system[Symbol.asyncDispose]();
   }
 }

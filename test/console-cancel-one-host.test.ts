@@ -26,7 +26,7 @@ test.for([1440, 390])(
     const { id } = await c.system.run([`echo up; ${gate.wait}`, 'echo on'], { targetIds });
     const { body } = await c.system.api.get<TargetRunPage>(`/api/v1/runs/${id}/target-runs`);
     const [mine] = body.items;
-    const { page, faults } = await c.signedIn(width);
+    const { page, faults } = await c.withSession({ width });
     await page.goto(`${c.url}/runs/${id}?host=${mine?.id}`);
     await page.locator('.lines').getByText('up').waitFor();
     await page.getByRole('button', { name: 'Cancel host…' }).click();
@@ -60,7 +60,7 @@ test('an operator cancels one host on a phone, from the list of hosts', async ({
   await api.made('/api/v1/grants', { userId: user.id, role: 'operator', scope: null });
   const gate = await c.system.gate();
   const { id } = await c.system.run([`echo up; ${gate.wait}`], { targetIds });
-  const { page, faults } = await c.signedInAs('otto', 390);
+  const { page, faults } = await c.withSession({ name: 'otto', width: 390 });
   await page.goto(`${c.url}/runs/${id}`);
   const { name } = (await api.get<Target>(`/api/v1/targets/${targetId}`)).body;
   await page

@@ -16,7 +16,7 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/credentials`);
   await page.getByRole('button', { name: /show uses of key$/i }).click();
   const dialog = page.getByRole('dialog');
@@ -70,7 +70,7 @@ test('what uses a credential is told beside it, and a day that it expires on is 
   await dialog.getByRole('textbox', { name: 'User', exact: true }).fill('deploy');
   await dialog.getByRole('textbox', { name: 'Password', exact: true }).fill('battery staple');
   await dialog.getByRole('textbox', { name: 'Hosts' }).fill('db-*');
-  const other = await c.signedIn();
+  const other = await c.withSession();
   await other.page.goto(`${c.url}/credentials`);
   await other.page.getByRole('button', { name: 'Replace the secret of described' }).click();
   const otherDialog = other.page.getByRole('dialog');
@@ -120,7 +120,7 @@ test('credentials that expire soon are counted in the head, and listed by their 
     const id = await storeCredential(api, segmentId, name, passwordSecret('deploy', 'correct horse'));
     expect((await api.put(`/api/v1/credentials/${id}`, { expiresOn: dayIn(inDays) })).status).toBe(200);
   }
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/credentials`);
   await page.getByText(`expires ${dayIn(300)}`, { exact: true }).waitFor();
   await page.getByRole('link', { name: /2 expire within 30 days$/ }).click();
@@ -157,7 +157,7 @@ test('before a credential is deleted it is said who gives it, and which jobs fai
     ],
   });
   await sql`update segments set credential_id = ${id} where id = ${segmentId}`;
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/credentials`);
   await page.getByRole('button', { name: 'Show uses of widely used' }).waitFor();
   const ask = page.getByRole('table').getByRole('button', { name: 'Delete widely used' });
@@ -180,7 +180,7 @@ test('before a credential is deleted it is said who gives it, and which jobs fai
 
 test('a form for credentials that can not be loaded says so, and what to do', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/credentials`);
   // As after an upgrade: what the page was made of is not there any more.
   await page.route('**/assets/CredentialForm*', (route) => route.fulfill({ status: 404 }));
@@ -255,7 +255,7 @@ test('a file picker that is closed without a choice leaves the form as it is, an
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/credentials`);
   await page.getByRole('button', { name: 'Add credential…' }).click();
   const form = page.getByRole('dialog', { name: 'Add a credential' });
@@ -278,7 +278,7 @@ test('a target gets a new credential without leaving its form, which keeps what 
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   // The segment's credentials, until one is added here.
   let isAdded = false;
   await page.route(/\/api\/v1\/credentials\?/, (route) =>
@@ -325,7 +325,7 @@ test('a form that is refused shows its first field with a problem, from the form
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.setViewportSize({ width: 1000, height: 420 });
   await page.goto(`${c.url}/credentials`);
   await page.getByRole('button', { name: 'Add credential…' }).click();
@@ -363,7 +363,7 @@ test('a key or keytab that is too large is said to be, and the one before it is 
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/credentials`);
   await page.getByRole('button', { name: 'Add credential…' }).click();
   const form = page.getByRole('dialog', { name: 'Add a credential' });
@@ -410,7 +410,7 @@ test('the longest names leave room for the answers of a dialog, and on a small s
   );
   const agentId = (await agents()).find((one) => one.name === agent.name)?.id;
   await storeCredential(api, segment.id, 'short', passwordSecret('deploy', 'correct horse'));
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const sides = async (locator: Locator) => {
     const box = await locator.boundingBox();
     if (box === null) throw new Error('it has no box');
@@ -448,7 +448,7 @@ test('of thousands of credentials some are read, and a part of a name finds any 
       select gen_random_uuid(), ${c.system.segmentId}, 'many-' || lpad(n::text, 4, '0'), 'ssh_password'
       from generate_series(1, ${many}) n returning id)
     insert into credential_versions (credential_id, version, generation, sealed) select id, 1, 1, '{}' from made`;
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const read: number[] = [];
   page.on('response', async (response) => {
     if (!new URL(response.url()).pathname.endsWith('/api/v1/credentials')) return;

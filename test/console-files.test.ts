@@ -31,7 +31,7 @@ test('a transfer shows how far it is, and then its files, with those that failed
     // Slow enough to be looked at.
     bandwidth_limit: 400,
   };
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const runId = await c.system.runSteps([{ name: 'publish', type: 'sftp.upload', config }]);
   await page.goto(`${c.url}/runs/${runId}`);
   const progress = page.getByRole('progressbar', { name: 'Progress of the transfer' });
@@ -57,7 +57,7 @@ test('the editor has a form for the paths of a transfer', async ({ skip }) => {
     name: 'Publish the site',
     steps: [{ name: 'up', type: 'sftp.sync', config: { local_path: '/srv/a', remote_path: '/var/b' } }],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/${job.id}/edit`);
   await page.getByLabel('Path on the agent').first().waitFor();
   expect(await page.getByLabel('Path on the agent').first().inputValue()).toBe('/srv/a');
@@ -69,7 +69,7 @@ test('a file is uploaded, used by a step and kept from being deleted; what a ste
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/files`);
   await page.getByText('No files yet').waitFor();
   await page.getByRole('button', { name: 'Upload the first file' }).click();
@@ -109,7 +109,7 @@ test('an upload that was stopped is continued from a new page with the same file
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const bytes = randomBytes(9_000_000);
   const name = 'image-12.iso';
   // From the disk: the content given to the browser directly would go through its pipe as text.
@@ -223,7 +223,7 @@ test('an unfinished upload is discarded, and its name is free again', async ({ s
   if (missing !== undefined) skip(missing);
   const begun = { name: 'half.bin', size: 1_000 };
   await c.system.api.made('/api/v1/files', begun);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/files`);
   const mine = page.getByRole('region', { name: 'Your unfinished uploads' });
   await mine.getByRole('button', { name: 'Discard the upload of half.bin' }).click();

@@ -19,7 +19,7 @@ test('a target is scanned from the list, its new key accepted in one step, and i
   if (missing !== undefined) skip(missing);
   const { api, sshd, segmentId } = c.system;
   await api.made('/api/v1/targets', { segmentId, name: 'unseen', host: sshd.host, port: sshd.port });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets`);
   await page.getByRole('checkbox', { name: 'Select unseen', exact: true }).check();
   await page.getByRole('button', { name: 'Scan…' }).click();
@@ -51,7 +51,7 @@ test('a known_hosts file is planned by line before it is imported, and an author
   const { api, sshd, segmentId } = c.system;
   await api.made('/api/v1/targets', { segmentId, name: 'listed', host: 'listed.example', port: 22 });
   const key = sshd.hostKeyLine.split(' ').slice(0, 2).join(' ');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets/known-hosts?segmentId=${segmentId}`);
   await page
     .getByRole('textbox', { name: 'Text' })
@@ -99,7 +99,7 @@ test('a host key to compare is in sight whole, at any width', async ({ skip }) =
   if (missing !== undefined) skip(missing);
   const { id } = await changedTarget('unbroken');
   await c.system.sql`delete from target_host_keys where target_id = ${id}`;
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets`);
   await page.getByRole('button', { name: /^unbroken / }).click();
   const panel = page.getByRole('complementary');
@@ -122,7 +122,7 @@ test('a changed host key is shown beside the known one where agents are, replace
 }) => {
   if (missing !== undefined) skip(missing);
   await changedTarget('reinstalled');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents`);
   const waiting = page.getByRole('region', { name: 'Host keys', exact: true });
   await waiting.getByText('key changed, refused').waitFor();
@@ -162,7 +162,7 @@ test('only those new host keys are accepted that somebody ticked, whatever comes
     return id;
   };
   const [first, second] = [await pending('installed-1'), await pending('installed-3')];
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents`);
   const waiting = page.getByRole('region', { name: 'Host keys', exact: true });
   const box = (name: string) => waiting.getByRole('checkbox', { name: new RegExp(`^${name} `) });
@@ -205,7 +205,7 @@ test('who may not approve host keys sees that one changed, is offered nothing to
   const user = await api.made<{ id: number }>('/api/v1/users', { name: 'otto' });
   const scope = { kind: 'segment', id: segmentId };
   await api.made('/api/v1/grants', { userId: user.id, role: 'operator', scope });
-  const { page, faults } = await c.signedInAs('otto');
+  const { page, faults } = await c.withSession({ name: 'otto' });
   await page.goto(`${c.url}/agents`);
   const waiting = page.getByRole('region', { name: 'Host keys', exact: true });
   await waiting.getByText('suspicious', { exact: true }).waitFor();

@@ -88,7 +88,7 @@ test('a name that an attacker points at the server is refused, so its page is ne
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page } = await c.signedIn();
+  const { page } = await c.withSession();
   for (const path of ['/', '/api/v1/me', '/api/v1/categories']) {
     const reply = await page.goto(`http://${reboundHost}:${new URL(c.url).port}${path}`);
     expect(reply?.status()).toBe(421);

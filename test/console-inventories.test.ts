@@ -17,7 +17,7 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   const target = await api.get<{ items: { segmentId: number; segmentName: string }[] }>('/api/v1/targets');
   const segment = target.body.items[0];
   if (segment === undefined) throw new Error('The system has no target.');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets/inventories`);
   await page.getByRole('link', { name: 'Import the first inventory' }).click();
   const paste = async (text: string) => {
@@ -81,7 +81,7 @@ test('what another person plans and applies shows on the page of the inventory, 
     const files = [{ path: 'hosts.csv', content: `name,host\n${name},10.0.0.7\n` }];
     return api.made<{ id: string }>(`${path}/${id}/plan`, { files });
   };
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.clock.install();
   await page.goto(`${c.url}/targets/inventories/${id}`);
   await page.getByText('None yet.').waitFor();
@@ -102,7 +102,7 @@ test('an import whose plan got no answer goes on with the inventory that was mad
   if (missing !== undefined) skip(missing);
   const { api } = c.system;
   const target = await api.get<{ items: { segmentName: string }[] }>('/api/v1/targets');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets/inventories/new`);
   await page.getByRole('button', { name: 'Paste…' }).click();
   await page.getByRole('textbox', { name: 'Text of the inventory' }).fill('name;host\nlost-1;10.0.1.1\n');
@@ -131,7 +131,7 @@ test('an import makes its inventory again if somebody has deleted it meanwhile',
   if (missing !== undefined) skip(missing);
   const { api } = c.system;
   const target = await api.get<{ items: { segmentName: string }[] }>('/api/v1/targets');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets/inventories/new`);
   const paste = async (text: string) => {
     await page.getByRole('button', { name: 'Paste…' }).click();

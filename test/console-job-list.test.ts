@@ -74,7 +74,7 @@ test('a job is made from a starter with a value that nobody who runs it can chan
     parameters: { site: { type: 'string', title: 'Site' }, token: { type: 'string', secret: true } },
     steps: [{ name: 'say', type: 'ssh.exec', config: { command: 'echo site ${{ parameters.site }}' } }],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/starters`);
   await page.getByRole('link', { name: 'New job from Patch a site' }).click();
   await page.getByLabel('Name', { exact: true }).fill('Patch Lyon');
@@ -99,7 +99,7 @@ test('a category is moved with what lies in it, and deleted once its jobs have m
   await makeCategory('old/inner');
   await makeCategory('new');
   await makeJob({ name: 'Left behind', category: 'old/inner' });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/categories`);
   await page.getByRole('button', { name: 'Change old', exact: true }).click();
   await page.getByRole('menuitem', { name: 'Rename or move…' }).click();
@@ -124,7 +124,7 @@ test('a site rule shows which jobs break it before it is made, and is kept from 
   const two = [...steps, { ...steps[0], name: 'again' }];
   await makeJob({ name: 'Endless', category: 'strict', steps: two });
   await makeJob({ name: 'Bounded', category: 'strict', timeout: 600 });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/rules/new`);
   await page.getByLabel('Name').fill('Runs end');
   await page.getByLabel('For jobs in').selectOption('strict');

@@ -18,7 +18,7 @@ afterAll(() => c?.stop());
 test('two versions are compared, the earlier one is brought back, and a tag of it runs', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const job = await jobOf(c.system.api, 'Report', [{ name: 'report', command: 'echo first' }]);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/${job.id}/compare`);
   await page.getByText('There is only one version').waitFor();
   await saveVersion(job, [{ name: 'report', command: 'echo second' }], 1);
@@ -85,7 +85,7 @@ test('of a deleted job, what its runs have done can be read until the last of th
   const { id } = await c.system.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, run);
   await c.system.api.runEnds(id);
   await saveVersion(job, [{ name: 'sweep', command: 'echo by broom' }], 1);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('button', { name: 'Delete…' }).waitFor();
   expect((await c.system.api.send('DELETE', `/api/v1/jobs/${job.id}`)).status).toBe(204);
@@ -126,7 +126,7 @@ test('jobs come back from a file that was downloaded: one is new, two differ and
   const kept = await jobOf(c.system.api, 'Web checks', [{ name: 'check', command: 'echo exported' }]);
   const other = await jobOf(c.system.api, 'Web other', [{ name: 'check', command: 'echo exported' }]);
   const gone = await jobOf(c.system.api, 'Web restart', [{ name: 'restart', command: 'echo restart' }]);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs?search=Web`);
   await page.getByRole('link', { name: 'Web restart' }).waitFor();
   await page.getByRole('button', { name: 'Export…' }).click();

@@ -97,7 +97,7 @@ test('YAML is completed from the schema, comments stay until it is saved, and st
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/new`);
   const text = page.getByLabel('Definition, YAML');
   await text.click();
@@ -129,7 +129,7 @@ test('YAML is completed from the schema, comments stay until it is saved, and st
 
 test('an output that its step can’t have is told of beside it', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/new`);
   await page.getByLabel('Definition, YAML').click();
   await page.keyboard.press('Control+a');
@@ -148,7 +148,7 @@ test('a parameter that is half typed, or has a choice twice, is told of beside i
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/new`);
   const text = page.getByLabel('Definition, YAML');
   await text.click();
@@ -170,7 +170,7 @@ test('what is typed before the editor is loaded is in it, and typing goes on at 
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   let release = () => {};
   const held = new Promise<void>((resolve) => {
     release = resolve;
@@ -247,7 +247,7 @@ test('what only the server knows is told before the save; a rule that asks for a
   if (missing !== undefined) skip(missing);
   const rule = { name: 'Say why', selector: 'ruled=yes', condition: 'note != ""', message: 'Say why.' };
   await c.system.api.made('/api/v1/site-rules', { ...rule, severity: 'error' });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/new`);
   const text = page.getByLabel('Definition, YAML');
   await text.click();
@@ -312,7 +312,7 @@ test('from a step that failed, its author goes to the step in the editor', async
   const run = { targetIds: [c.system.targetId] };
   const { id } = await c.system.api.made<RunDetail>(`/api/v1/jobs/${job.id}/run`, run);
   await c.system.api.runEnds(id);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await page.getByRole('link', { name: 'Edit this step' }).click();
   await page.getByRole('button', { name: /^2 look /, expanded: true }).waitFor();
@@ -346,7 +346,7 @@ test('a run shows what it was given and what its steps hand on; a secret is in n
       },
     ],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const bodies: string[] = [];
   page.on('request', (request) => bodies.push(request.postData() ?? ''));
   await page.goto(`${c.url}/jobs/${job.id}`);
@@ -391,7 +391,7 @@ test('the history of runs is narrowed by job, person, state and version, and its
     await c.system.read(run.id).end();
     ended.push(run.id);
   }
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs`);
   await page.getByLabel('Search runs by their job').fill('clean');
   await page.getByRole('status').getByText('3, newest first').waitFor();

@@ -73,7 +73,7 @@ test('the segment of a new agent is found by a part of its name, and stands unti
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents`);
   const panel = page.getByRole('region', { name: 'Add an agent' });
   const change = panel.getByRole('button', { name: /^Change / });

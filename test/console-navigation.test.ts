@@ -13,7 +13,7 @@ test('an open target is in the address: a reload, a link and the command palette
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets`);
   const row = page.getByRole('button', { name: /^host / });
   const panel = page.getByRole('complementary', { name: 'Target host', exact: true });
@@ -53,7 +53,7 @@ test('a target that the list does not have is opened from the address, tested an
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const { targetId } = c.system;
   await page.goto(`${c.url}/targets?search=nowhere&open=${targetId}`);
   const panel = page.getByRole('complementary', { name: 'Target host', exact: true });
@@ -99,7 +99,7 @@ test('while a page loads, its heading stands where it will be', async ({ skip })
   const { id: runId } = await c.system.run(['true']);
   const { body: jobs } = await api.get<{ items: { id: number }[] }>('/api/v1/jobs');
   for (const width of [1440, 390]) {
-    const { page, faults } = await c.signedIn(width);
+    const { page, faults } = await c.withSession({ width });
     const heading = page.getByRole('heading', { level: 1 });
     for (const path of [
       `targets/groups/${group.id}`,
@@ -133,7 +133,7 @@ test('what is not there, may not be seen or can’t be loaded is named by the he
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const headed = (name: string) => page.getByRole('heading', { level: 1, name }).waitFor();
   for (const [path, name] of [
     ['nowhere', 'Page not found'],
@@ -161,7 +161,7 @@ test('what was found for an earlier text is gone from the command palette once i
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/agents`);
   await page.getByRole('heading', { name: 'Agents' }).waitFor();
   await page.keyboard.press('Control+k');
@@ -180,7 +180,7 @@ test('what was found for an earlier text is gone from the command palette once i
 
 test('the command palette gives the focus back to what had it', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/new`);
   const button = page.getByRole('button', { name: /^Create job/ });
   await button.focus();

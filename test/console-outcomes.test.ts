@@ -45,7 +45,7 @@ async function cutOff(page: Page): Promise<void> {
 
 /** What is covered or cut off if the host and the agent of a held step have names as long as names may be. */
 async function crowded(runId: number): Promise<string[]> {
-  const { page } = await c.signedIn(1120);
+  const { page } = await c.withSession({ width: 1120 });
   await page.route(/\/api\/v1\/runs\/\d+\/(?!events)/, async (route) => {
     const answer = await route.fetch();
     const body = await answer.text();
@@ -84,7 +84,7 @@ test('an unknown step is decided by a person who says why, and the run goes on',
       step('verify', 'echo verified'),
     ],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await cutOff(page);
 
@@ -133,7 +133,7 @@ test('a decision that somebody else has made meanwhile is refused, and says what
     name: 'Drain the pool',
     steps: [step('drain', `echo begun; ${gate.wait}`, { on_unknown: 'hold' })],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await cutOff(page);
   await page.getByRole('button', { name: 'It succeeded, continue…' }).click();
@@ -177,7 +177,7 @@ test('a rolling run halts at its limit, and is run again on the host that failed
     },
     targets,
   );
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await ended(page, 'failed');
   await page.getByText('Halted.').waitFor();
@@ -217,7 +217,7 @@ test('arrow keys lead to every host and step of a run, Enter opens what they cam
     { name: 'By keys alone', steps: [step('look', `echo begun; ${gate.wait}`), step('leave', 'true')] },
     targets,
   );
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
   await eventually(() => page.getByRole('gridcell', { name: /^look: running/ }).count()).toBe(2);
@@ -296,7 +296,7 @@ test('a retried step shows each attempt with its own output, and when the next c
       step('never', 'true'),
     ],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await ended(page, 'failed');
   await page.getByRole('gridcell', { name: 'flaky: failed, exit 4, attempt 3' }).waitFor();
@@ -328,7 +328,7 @@ test('of an attempt that is over the page follows nothing, and its lines have th
   const again = { retry: { attempts: 2, delay: 0, max_delay: 3600, backoff: 1 } };
   const command = `if test -e ${flag}; then echo second; ${gate.wait}; else touch ${flag}; echo first; exit 3; fi`;
   const id = await start({ name: 'Try once more', steps: [step('flaky', command, again)] });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await page.locator('.lines').getByText('second', { exact: true }).waitFor();
   await page.locator('.live').getByText('Following').waitFor();
@@ -353,7 +353,7 @@ test('a cancel that no agent confirms can be forced, and says what becomes unkno
     name: 'Stuck',
     steps: [step('stuck', `echo begun; ${gate.wait}`), step('after', 'true')],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
   c.system.agent.signal('SIGSTOP');
@@ -380,7 +380,7 @@ test('a step whose agent is not heard is not called followed, and what it printe
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();
   const id = await start({ name: 'Unheard', steps: [step('unheard', `echo begun; ${gate.wait}`)] });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
   await page.locator('.live').getByText('Following').waitFor();
@@ -415,7 +415,7 @@ test('what may still run of a run that has ended unknown is stopped, and the pag
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();
   const id = await start({ name: 'Silent', steps: [step('silent', `echo begun; ${gate.wait}`)] });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await page.locator('.lines').getByText('begun', { exact: true }).waitFor();
   c.system.agent.signal('SIGSTOP');
@@ -457,7 +457,7 @@ test('a run that waits says why and leads to where something can be done, until 
     update job_run_steps st set needs = '{server_files}' from job_run_targets tr
      where tr.id = st.target_run_id and tr.target_id = ${later.id}`;
   const id = await start({ name: 'Wait for an agent', steps: [step('hello', 'echo hello')] });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   const why = page.getByRole('region', { name: 'Why waiting' });
   await why.getByText('The only agent in segment “dmz” is offline.').waitFor();

@@ -19,7 +19,7 @@ test('a reload in the midst of a run keeps the output whole, and it goes on live
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();
   const { id } = await c.system.run([`${numbered(1, 3000)}; ${gate.wait}; ${numbered(3001, 3500)}`]);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await hasLines(page, 3000);
   await page.reload();
@@ -37,7 +37,7 @@ test('a server that is killed in the midst of a run is waited for, and its outpu
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();
   const { id } = await c.system.run([`${numbered(1, 500)}; ${gate.wait}; ${numbered(501, 900)}`]);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await hasLines(page, 500);
   await c.system.server.kill9();
@@ -65,7 +65,7 @@ test('output that could not be read is not called followed, and goes on by itsel
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();
   const { id } = await c.system.run([`${numbered(1, 20)}; ${gate.wait}; ${numbered(21, 40)}`]);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const output = /\/steps\/\d+\/output/;
   const unavailable = { error: { code: 'unavailable', message: 'No database.', requestId: 'r' } };
   await page.route(output, (route) => route.fulfill({ status: 503, json: unavailable }));
@@ -85,7 +85,7 @@ test('output that could not be read is not called followed, and goes on by itsel
 test('output is followed while its window grows, and until its reader scrolls up', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const { id } = await c.system.run(['for part in $(seq 600); do seq 1000; sleep 0.02; done']);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   const foot = page.locator('.live');
   await foot.getByText('Following').waitFor();
@@ -109,7 +109,7 @@ test('what was looked for in one output is looked for in the next one, and what 
   if (missing !== undefined) skip(missing);
   const { id, reader } = await c.system.run(['echo fine', 'echo ERROR: no; echo a timeout; echo a timeout']);
   expect(await reader.end()).toBe('succeeded');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await page.getByRole('gridcell', { name: /^step 1: succeeded/ }).click();
   await hasLines(page, 1);
@@ -135,7 +135,7 @@ test('a search that ends after its reader has gone on leads to no line of the ne
   if (missing !== undefined) skip(missing);
   const { id, reader } = await c.system.run(['echo a timeout', 'echo a timeout; echo a timeout']);
   expect(await reader.end()).toBe('succeeded');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   // As in a large output: the search stops for breath after each piece, and goes on when the test says.
   await page.addInitScript(`{
     const [later, now] = [window.setTimeout, performance.now.bind(performance)];
@@ -178,7 +178,7 @@ test('hostile output is text: no element, script, link, title or direction of it
     ].join('\n'),
   ]);
   expect(await reader.end()).toBe('succeeded');
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${id}`);
   await hasLines(page, 5);
   const texts = (await drawnLines(page)).map((line) => line.text);

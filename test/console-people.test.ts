@@ -96,7 +96,7 @@ test('an administrator of one segment is offered nothing that they may not do on
     scope: { kind: 'segment', id: own.id },
   });
 
-  const { page, faults } = await c.signedInAs('sven');
+  const { page, faults } = await c.withSession({ name: 'sven' });
   const main = page.locator('main');
   const actions = async () => (await main.getByRole('button').allTextContents()).join('|');
   await page.goto(`${c.url}/credentials`);
@@ -166,7 +166,7 @@ test('who may see nothing of a place is told which permission shows more, and no
     role: 'operator',
     scope: { kind: 'category', id: category.id },
   });
-  const { page, faults } = await c.signedInAs('rosa');
+  const { page, faults } = await c.withSession({ name: 'rosa' });
   const main = page.locator('main');
   for (const [path, things, where] of [
     ['targets', 'targets', 'You see the targets in segments and target groups'],
@@ -227,7 +227,7 @@ test('who makes a segment without the right to enroll agents there is not shown 
   const user = await makeUser('mara');
   await c.system.api.made('/api/v1/grants', { userId: user.id, role: 'viewer', scope: null });
   await c.system.api.made('/api/v1/grants', { userId: user.id, permission: 'segments.edit', scope: null });
-  const { page, faults } = await c.signedInAs('mara');
+  const { page, faults } = await c.withSession({ name: 'mara' });
   await page.goto(`${c.url}/agents`);
   await page.getByRole('button', { name: 'New segment…' }).click();
   await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('annex');
@@ -248,7 +248,7 @@ test('where a server of an earlier version answers, which says of no run and sca
   const target = await api.made<Made>('/api/v1/targets', unseen);
   const selection = { targetIds: [target.id] };
   const { id: scanId } = await api.made<Made>('/api/v1/host-scans', { selection, kind: 'keys' });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.route(/\/api\/v1\/(runs\/\d+|host-scans\/\d+(\/items.*)?)$/, async (route) => {
     const response = await route.fetch();
     const unsaid = ['eventId', 'mayRun', 'mayCancel', 'mayApprove'];
@@ -277,7 +277,7 @@ test('a run’s page offers what has been granted since it was opened', async ({
   await api.runEnds(runId);
   const user = await makeUser('rita');
   await api.made('/api/v1/grants', { userId: user.id, role: 'viewer', scope: null });
-  const { page, faults } = await c.signedInAs('rita');
+  const { page, faults } = await c.withSession({ name: 'rita' });
   await page.goto(`${c.url}/runs/${runId}`);
   await page.locator('.title').getByText('succeeded').waitFor();
   const again = page.getByRole('button', { name: 'Run again' });
@@ -362,7 +362,7 @@ test('the outline of a focused name in a list is whole, and the row is not under
 }) => {
   if (missing !== undefined) skip(missing);
   for (let at = 0; at < 30; at += 1) await makeUser(`outlined-${String(at).padStart(2, '0')}`);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/people`);
   const name = page.getByRole('link', { name: 'outlined-00', exact: true });
   await name.waitFor();
@@ -401,7 +401,7 @@ test('a log whose newest sealed row was removed is told of above its rows, and l
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/audit`);
   await page.getByRole('list', { name: 'Rows of the audit log, newest first' }).waitFor();
   expect(await page.getByRole('alert').count()).toBe(0);

@@ -11,7 +11,7 @@ afterAll(() => c?.stop());
 
 test('a target gets a label, and a group that selects it has it as a member at once', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets`);
   await page.getByRole('button', { name: /^host / }).click();
   await page.getByRole('button', { name: 'Edit…' }).click();
@@ -69,7 +69,7 @@ test('what somebody else has changed meanwhile is said, what was entered stays, 
     name: 'contested',
     host: '10.0.0.5',
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   const form = page.getByRole('dialog');
   const meanwhile = page.getByRole('alert').getByText('was changed while you edited it.');
 
@@ -232,7 +232,7 @@ test('a run is started by a selector, and what it was started on is offered agai
     name: 'Say hello',
     steps: [{ name: 'hello', type: 'ssh.exec', config: { command: 'echo hello' } }],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('heading', { name: 'Say hello' }).waitFor();
   await page.keyboard.press('r');
@@ -269,7 +269,7 @@ test('what is typed for a start stays, with the focus, while what the job ran on
     targetIds: [targetId],
   });
   await api.runEnds(runId);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('heading', { name: 'Say hello again' }).waitFor();
   await page.getByText('succeeded').first().waitFor();
@@ -308,7 +308,7 @@ test('a list that could not be read shows no rows of another filter, and is read
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets`);
   const rows = page.getByRole('list', { name: 'Targets, by name' });
   await rows.getByRole('listitem').first().waitFor();
@@ -334,7 +334,7 @@ test('a list that could not be read shows no rows of another filter, and is read
 
 test('many targets are changed at once, after it was said how many', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets`);
   await page.getByRole('checkbox', { name: 'Select host', exact: true }).check();
   await page.getByRole('button', { name: 'Change…' }).click();

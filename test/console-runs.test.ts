@@ -57,7 +57,7 @@ test('a run is started, its output is read live, and the page goes along with th
       { name: 'never', type: 'ssh.exec', config: { command: 'echo never' } },
     ],
   });
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/jobs/${job.id}`);
   await page.getByRole('heading', { name: 'Greet the host' }).waitFor();
   await page.keyboard.press('r');
@@ -142,7 +142,7 @@ test('a run is run again on all of its hosts: until they are read nobody is offe
   if (missing !== undefined) skip(missing);
   const gate = await c.system.gate();
   const { id } = await c.system.run([`echo begun; ${gate.wait}`]);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   let release = () => {};
   const released = new Promise<void>((resolve) => {
     release = resolve;
@@ -203,7 +203,7 @@ test('among a hundred steps the chosen one is in view, outline and all, and only
 }) => {
   if (missing !== undefined) skip(missing);
   const t = await hundredSteps();
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/runs/${t.id}?host=${t.host}&step=100`);
   await page.getByRole('gridcell', { name: 'step 100: pending' }).waitFor();
   await eventually(() => outlineIsWhole(page)).toBe(true);
@@ -225,7 +225,7 @@ test('among a hundred steps the chosen one is in view, outline and all, and only
 test('on a small screen the way back leads to the same host, its step whole in view', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const t = await hundredSteps();
-  const { page, faults } = await c.signedIn(390);
+  const { page, faults } = await c.withSession({ width: 390 });
   await page.goto(`${c.url}/runs/${t.id}?host=${t.host}&step=100`);
   await eventually(() => stepTabIsWhole(page)).toBe(true);
   await page.getByRole('link', { name: 'All hosts' }).click();
@@ -281,7 +281,7 @@ test('another page begins at its top, is told of, and has the focus where the li
 
 test('a password manager is told whose password is set', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page } = await c.signedIn();
+  const { page } = await c.withSession();
   await page.goto(`${c.url}/account`);
   await page.getByLabel('New password').waitFor();
   const form = page.locator('form:has([autocomplete="new-password"])');

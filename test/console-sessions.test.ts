@@ -20,7 +20,7 @@ test('a sign-in link is shown once, signs its user in, and their session is ende
   skip,
 }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/people`);
   await page.getByText('Users', { exact: true }).first().waitFor();
   await page.keyboard.press('a');
@@ -155,7 +155,7 @@ test('what was typed outlives the session for who typed it; another user who sig
 
 test('a form that something was typed in asks before its page is left', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/targets/groups/new`);
   const name = page.getByLabel('Name', { exact: true });
   await name.fill('half a thought');

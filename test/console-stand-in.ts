@@ -1,32 +1,24 @@
 // The console in real Chromium before the stand-in for the server: for what needs slow, failing or rare answers.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { join, resolve } from 'node:path';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { mockApi } from '../ui/dev/mock-api.ts';
-import { ensureChromium } from './support/packages.ts';
+import { closeContexts, noBrowser, sharedBrowser } from './support/browser.ts';
+import { buildConsole } from './support/server-and-agents.ts';
 
-const program = await ensureChromium();
-/** Why there is no browser here. */
-export const noBrowser = 'missing' in program ? program.missing : undefined;
+export { noBrowser };
 
 export class StandIn {
   url = '';
   #browser: Browser | undefined;
 
   async start(): Promise<void> {
-    if ('missing' in program) return;
-    const build = await import(join(resolve(import.meta.dirname, '..'), 'scripts/build.mjs'));
-    await (build as { buildAll(): Promise<void> }).buildAll();
+    if (noBrowser !== undefined) return;
+    await buildConsole();
     mockApi.listen(0, '127.0.0.1');
     await once(mockApi, 'listening');
     this.url = `http://127.0.0.1:${(mockApi.address() as AddressInfo).port}`;
-    this.#browser = await chromium.launch({
-      executablePath: program.path,
-      env: { ...process.env, ...program.env } as Record<string, string>,
-      // Chromium has no sandbox for root.
-      args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-    });
+    this.#browser = await sharedBrowser();
   }
 
   get browser(): Browser {
@@ -46,7 +38,7 @@ export class StandIn {
   }
 
   async stop(): Promise<void> {
-    await this.#browser?.close();
+    if (this.#browser !== undefined) await closeContexts(this.#browser);
     mockApi.closeAllConnections();
     mockApi.close();
   }

@@ -28,7 +28,7 @@ test('what was made with a token is named when the token is revoked, and ends wi
   const stolen = await api.made<{ token: string }>('/api/v1/tokens', { name: 'stolen' });
   const child = await makeWith('made with it', stolen.token);
   await makeWith('made with that', child);
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/account`);
   const row = (name: string) =>
     page
@@ -61,7 +61,7 @@ test('what was made with a token is named when the token is revoked, and ends wi
 
 /** Someone in another session of the same user, who has made a token there. */
 async function thiefWithToken(name: string): ReturnType<ConsoleSystem['signedIn']> {
-  const thief = await c.signedIn();
+  const thief = await c.withSession();
   await thief.page.goto(`${c.url}/account`);
   await thief.page.getByRole('button', { name: 'New token…' }).click();
   await thief.page.getByLabel('Name').fill(name);
@@ -76,7 +76,7 @@ test('a token that was made in a session ends with it if that is chosen, and goe
   if (missing !== undefined) skip(missing);
   await thiefWithToken('of the thief');
 
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/account`);
   const tokens = page.getByRole('region', { name: 'API tokens' });
   const row = tokens.getByRole('listitem').filter({ hasText: 'of the thief' });
@@ -101,7 +101,7 @@ test('what was made in a session that has ended is found below the sessions, and
   await thief.page.getByRole('button', { name: 'Sign out' }).click();
   await thief.page.getByRole('button', { name: 'Sign in' }).waitFor();
 
-  const { page, faults } = await c.signedIn();
+  const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/account`);
   const sessions = page.getByRole('region', { name: 'Sessions' });
   await sessions.getByText('1 ended session made something that still works').click();

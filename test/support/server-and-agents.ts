@@ -172,12 +172,22 @@ export class TestAgent extends Restartable {
   }
 }
 
+interface Builds {
+  buildAll(): Promise<void>;
+  buildForTests(): Promise<void>;
+}
+const loadBuilds = () => import(join(root, 'scripts/build.mjs')) as Promise<Builds>;
 let building: Promise<void> | undefined;
+let buildingConsole: Promise<void> | undefined;
 
 /** Builds the agent and the server from the current sources, once in this process: looking for changes reads them all. */
 export function buildPrograms(): Promise<void> {
-  building ??= import(join(root, 'scripts/build.mjs')).then((build) =>
-    (build as { buildForTests(): Promise<void> }).buildForTests(),
-  );
+  building ??= loadBuilds().then((builds) => builds.buildForTests());
   return building;
+}
+
+/** As `buildPrograms`, with the console. */
+export function buildConsole(): Promise<void> {
+  buildingConsole ??= loadBuilds().then((builds) => builds.buildAll());
+  return buildingConsole;
 }
