@@ -6,10 +6,28 @@ import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { build } from 'esbuild';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { lockDirectory, lockHolder } from './directory-lock.ts';
 import { createDurably } from './durable-file.ts';
+
+// What other processes import, each of which would need a fifth of a second of processor time to compile it.
+let compiled: Awaited<ReturnType<typeof temporaryDirectory>>;
+const compiledLock = () => JSON.stringify(join(compiled.path, 'directory-lock.mjs'));
+beforeAll(async () => {
+  compiled = await temporaryDirectory();
+  await build({
+    entryPoints: [join(import.meta.dirname, 'directory-lock.ts')],
+    outfile: join(compiled.path, 'directory-lock.mjs'),
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    logLevel: 'error',
+  });
+});
+afterAll(() => compiled.remove());
 
 async function setup() {
   const { path, remove } = await temporaryDirectory();
@@ -149,11 +167,10 @@ test.each([
   'of agents that take a lock over at the same time one gets it, and no files of the others are left%s',
   async (_, setting) => {
     await using t = await setup();
-    const module = JSON.stringify(join(import.meta.dirname, 'directory-lock.ts'));
     const program = `
     import { createInterface } from 'node:readline';
     ${setting}
-    const { lockDirectory } = await import(${module});
+    const { lockDirectory } = await import(${compiledLock()});
     let lock;
     console.log('ready');
     for await (const line of createInterface({ input: process.stdin })) {
@@ -163,7 +180,7 @@ test.each([
     }
   `;
     const agents = Array.from({ length: 6 }, () => {
-      const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+      const args = ['--input-type=module', '--eval', program];
       const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
       const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
       return { child, line: async () => (await lines.next()).value as string };
@@ -201,7 +218,6 @@ test.each([
 
 test('agents that take a lock over at the same time on a slow disk do not give up on it', async () => {
   await using t = await setup();
-  const module = JSON.stringify(join(import.meta.dirname, 'directory-lock.ts'));
   const program = `
     const fs = (await import('node:fs/promises')).default;
     for (const name of ['open', 'readFile', 'readdir', 'stat', 'rm', 'link', 'unlink', 'utimes', 'rename', 'writeFile']) {
@@ -210,7 +226,7 @@ test('agents that take a lock over at the same time on a slow disk do not give u
         : new Promise((done) => setTimeout(done, 300)).then(() => quick(path, ...more));
     }
     (await import('node:module')).syncBuiltinESMExports();
-    const { lockDirectory } = await import(${module});
+    const { lockDirectory } = await import(${compiledLock()});
     console.log('ready');
     process.stdin.once('data', async () => {
       const lock = await lockDirectory(${JSON.stringify(t.path)}).catch((error) => console.log(error.message));
@@ -222,7 +238,7 @@ test('agents that take a lock over at the same time on a slow disk do not give u
     });
   `;
   const agents = Array.from({ length: 6 }, () => {
-    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const args = ['--input-type=module', '--eval', program];
     const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     return { child, line: async () => (await lines.next()).value as string };
