@@ -31,9 +31,9 @@ const sharing = { ...each, isolate: false, exclude: [...configDefaults.exclude, 
 export default defineConfig({
   test: {
     globalSetup: ['test/support/suite/global-setup.ts'],
-    // On two cores: whole systems wait for much that is no work of theirs. A fourth worker makes the suite a tenth
-    // faster.
-    maxWorkers: 4,
+    // On two cores: whole systems wait for much that is no work of theirs. Four workers left a seventh of the processor
+    // time unused.
+    maxWorkers: 5,
     sequence: { sequencer: LongestFirst },
     // What a run has transformed, the next one takes from there unless the source or package-lock.json has changed.
     experimental: { fsModuleCache: true, fsModuleCachePath: '.cache/vitest' },
