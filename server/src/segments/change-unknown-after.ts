@@ -23,6 +23,8 @@ export async function changeUnknownAfter(
     await segmentFor(tx, segmentId, 'segments.edit', caller);
     await lockSegmentSettings(tx, segmentId);
     const before = await segmentFor(tx, segmentId, 'segments.edit', caller);
+    if (before.unknownAfterS === unknownAfterS)
+      return getSegment(tx, segmentId, caller.authority.reach('read'));
     await writeUnknownAfter(tx, segmentId, unknownAfterS);
     await recordAudit(tx, {
       ...auditedBy(caller),

@@ -66,6 +66,14 @@ describe('creating a segment', () => {
     expect(row?.detail).toEqual({ segment: 'patient', from: unknownAfter, to: 900 });
   });
 
+  it('records nothing if its agents may be silent for as long as before', async () => {
+    const { id, unknownAfter } = await makeSegment(t, 'the same');
+    await changeUnknownAfter(t.sql, id, unknownAfter, t.caller);
+    const rows = await t.sql`
+      select detail from audit_log where action = 'segment.unknown_after_changed' and segment_id = ${id}`;
+    expect(rows).toEqual([]);
+  });
+
   it('refuses a name that is taken and names the field', async () => {
     await makeSegment(t, 'taken');
     await expect(makeSegment(t, 'taken')).rejects.toMatchObject({
