@@ -369,6 +369,7 @@ test('a cancel that no agent confirms can be forced, and says what becomes unkno
   await page
     .getByText(/^What happened on the host isn’t known. admin forced the cancel while the step ran/)
     .waitFor();
+  await page.getByText('The cancel was forced while a step ran, without waiting for its agent.').waitFor();
   c.system.agent.signal('SIGCONT');
   await gate.open();
   expect(faults).toEqual([]);
