@@ -63,6 +63,8 @@ test('jobs are found by their filters, and changed together once what stands in 
     ['Restart shop', 'inactive'],
     ['Try shop', 'archived'],
   ]);
+  await page.goto(`${c.url}/jobs/${trial.id}`);
+  await page.getByText('It is archived: nobody can start it.').waitFor();
   expect(faults).toEqual([]);
 });
 

@@ -172,13 +172,16 @@ test('who may see nothing of a place is told which permission shows more, and no
     ['targets', 'targets', 'You see the targets in segments and target groups'],
     ['agents', 'segments', 'You see the segments'],
     ['credentials', 'credentials', 'You see the credentials of segments'],
+    ['targets/host-trust', 'segments', 'You see the segments'],
+    ['targets/inventories', 'inventories', 'You see the inventories of segments'],
+    ['jobs/starters', 'starters', 'You see the starters in categories'],
   ]) {
     await page.goto(`${c.url}/${path}`);
     await main.getByText(`No ${things} that you may see`).waitFor();
     await main.getByText(`${where} on which you have the permission read.`).waitFor();
     expect(await main.textContent()).not.toMatch(/No \w+ yet/);
     expect(await main.getByRole('button', { name: /Create|Add|first/ }).count()).toBe(0);
-    expect(await main.getByRole('link', { name: /Add/ }).count()).toBe(0);
+    expect(await main.getByRole('link', { name: /Add|Create/ }).count()).toBe(0);
   }
   await page.locator('footer').getByText('no segments that you may see').waitFor();
   await page.goto(`${c.url}/jobs/${job.id}`);
@@ -338,6 +341,11 @@ test('what an administrator grants opens the other browser’s pages, and what i
   // Without a reload: the next refusal says it, at the latest when the page is looked at again.
   await other.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
   await other.page.getByRole('heading', { name: 'You have no permissions yet' }).waitFor();
+
+  // A service account does not sign in.
+  const { id } = await c.system.api.made<Made>('/api/v1/users', { name: 'nightly', kind: 'service' });
+  await page.goto(`${c.url}/people/users/${id}`);
+  await page.getByText('nightly may do nothing with its tokens.').waitFor();
 
   await page.getByRole('link', { name: 'Audit' }).click();
   await page.getByLabel('Action').fill('grant.');
