@@ -365,6 +365,41 @@ test('what an administrator grants opens the other browser’s pages, and what i
   expect([...faults, ...other.faults]).toEqual([]);
 });
 
+test('a name that can’t be broken between words stays within its panel', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const name = 'christopher_montgomery_featherstonehaugh@infrastructure.corp';
+  const user = await makeUser(name);
+  await c.system.api.made('/api/v1/segments', {
+    name: 'productionpaymentsreplicationfrankfurtandamsterdameuropewest2',
+  });
+  const { page, faults } = await c.signedIn(390);
+  const standOut = () =>
+    page
+      .locator('main')
+      .evaluate((main) =>
+        [...main.querySelectorAll('.panel, .panel p, .panel h2, .panel label, dl.meta')]
+          .filter(
+            (part) =>
+              part.scrollWidth > part.clientWidth + 1 &&
+              part.ownerDocument.defaultView?.getComputedStyle(part).display !== 'inline',
+          )
+          .map((part) => part.textContent),
+      );
+  await page.goto(`${c.url}/people/users/${user.id}`);
+  await page.getByText(`no grant gives ${name} any rights`).waitFor();
+  expect(await standOut()).toEqual([]);
+  await page.setViewportSize({ width: 1440, height: 900 });
+  expect(await standOut()).toEqual([]);
+  const tops = await page
+    .locator('.actions button')
+    .evaluateAll((buttons) => buttons.map((button) => button.getBoundingClientRect().top));
+  expect(new Set(tops).size).toBe(1);
+  await page.goto(`${c.url}/agents`);
+  await page.getByText('On a machine inside productionpayments').waitFor();
+  expect(await standOut()).toEqual([]);
+  expect(faults).toEqual([]);
+});
+
 test('the outline of a focused name in a list is whole, and the row is not under the head of the table', async ({
   skip,
 }) => {
