@@ -1,6 +1,6 @@
 import type { User } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import { endedWith, fullNameOf, userState } from './people-words.ts';
+import { endedWith, fullNameOf, lostByLeaving, lostWithGroup, userState } from './people-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const later = new Date(now + 11 * 60_000).toISOString();
@@ -101,4 +101,18 @@ it.each<[Pick<User, 'kind' | 'sessions' | 'tokens'>, string]>([
 it('a full name that says no more than the name is not shown beside it', () => {
   expect(fullNameOf({ name: 'admin', displayName: 'Admin' })).toBe('');
   expect(fullNameOf({ name: 'ada', displayName: 'Ada Lovelace' })).toBe('Ada Lovelace');
+});
+
+it('a group that gives nothing, or has nobody, takes nothing from anyone when it goes', () => {
+  expect(lostWithGroup({ members: 0, grants: 0 })).toBe('It has no members, and nothing is granted to it.');
+  expect(lostWithGroup({ members: 0, grants: 1 })).toBe('It has no members. Its 1 grant is deleted with it.');
+  expect(lostWithGroup({ members: 1, grants: 0 })).toBe(
+    'Nothing is granted to it: its 1 member keeps all rights.',
+  );
+  expect(lostWithGroup({ members: 1, grants: 1 })).toMatch(
+    /^1 member loses what its 1 grant gives, at once\. That user/,
+  );
+  expect(lostWithGroup({ members: 2, grants: 2 })).toMatch(/^2 members lose what its 2 grants give, at once/);
+  expect(lostByLeaving('ada', { grants: 0 })).toBe('Nothing is granted to the group: ada keeps all rights.');
+  expect(lostByLeaving('ada', { grants: 1 })).toMatch(/^ada loses what the group’s 1 grant gives, at once/);
 });

@@ -1,5 +1,5 @@
-// How a user's state is called and shown.
-import type { User } from '@opsconductor/protocol';
+// How a user's state is called and shown, and what is lost with a user group.
+import type { User, UserGroup } from '@opsconductor/protocol';
 import { until } from '../../format/moment.ts';
 import { counted } from '../../format/quantity.ts';
 
@@ -67,4 +67,24 @@ export function endedWith({ kind, sessions, tokens }: Pick<User, 'kind' | 'sessi
 /** The full name, or the title of a service account; empty if it says no more than the name. */
 export function fullNameOf({ name, displayName }: Pick<User, 'name' | 'displayName'>): string {
   return displayName.trim().toLowerCase() === name.toLowerCase() ? '' : displayName;
+}
+
+/** What the members of a user group lose when it is deleted. */
+export function lostWithGroup({ members, grants }: Pick<UserGroup, 'members' | 'grants'>): string {
+  if (members === 0) {
+    return grants === 0
+      ? 'It has no members, and nothing is granted to it.'
+      : `It has no members. Its ${counted(grants, 'grant is', 'grants are')} deleted with it.`;
+  }
+  if (grants === 0) {
+    return `Nothing is granted to it: its ${counted(members, 'member keeps', 'members keep')} all rights.`;
+  }
+  return `${counted(members, 'member loses', 'members lose')} what its ${counted(grants, 'grant gives', 'grants give')}, at once. ${members === 1 ? 'That user stays, and keeps' : 'They stay users and keep'} what else was granted.`;
+}
+
+/** What a member who is removed from a user group loses. */
+export function lostByLeaving(name: string, { grants }: Pick<UserGroup, 'grants'>): string {
+  return grants === 0
+    ? `Nothing is granted to the group: ${name} keeps all rights.`
+    : `${name} loses what the group’s ${counted(grants, 'grant gives', 'grants give')}, at once, in open pages and streams too. What else was granted is kept.`;
 }

@@ -1,6 +1,6 @@
 import type { GroupEntry, TargetGroup } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
-import { groupsSelecting, whyMember } from './group-words.ts';
+import { groupsSelecting, lostWithMembers, whyMember } from './group-words.ts';
 
 const entry = (targetId: number, excluded: boolean): GroupEntry => ({
   targetId,
@@ -25,4 +25,9 @@ test('a group is used by those whose selector contains its whole name', () => {
   expect(groupsSelecting('db', groups).map(({ name }) => name)).toEqual(['all', 'others']);
   expect(groupsSelecting('Web servers', groups).map(({ name }) => name)).toEqual(['all']);
   expect(groupsSelecting('Web', groups)).toEqual([]);
+});
+
+test('a group without members is not said to take something from them', () => {
+  expect(lostWithMembers({ memberCount: 0 })).toBe('It has no members. Deleted with it:');
+  expect(lostWithMembers({ memberCount: 1 })).toMatch(/^1 member stays a target, but loses/);
 });
