@@ -1,8 +1,10 @@
 // What is read of files that a person names by mistake. Most of these commands end with a sentence and a fix.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { Readable } from 'node:stream';
+import { expect, test, vi } from 'vitest';
 import { AgentError } from '../agent-error.ts';
+import { verifyWinrm } from '../commands/verify-winrm.ts';
 import { withoutProxy } from '../connection/proxy.ts';
 import { readToken } from '../enrollment/read-token.ts';
 import { establishTrust } from '../enrollment/server-trust.ts';
@@ -42,6 +44,35 @@ test.each<[string, (file: string) => Promise<unknown>]>([
     expect((error as AgentError).message).toContain('it has more than 32 MB');
   } finally {
     await remove();
+  }
+});
+
+test.each<[string, () => Promise<unknown>]>([
+  ['an enrollment token', () => readToken('-', undefined)],
+  ['an API token', () => readApiToken('-', undefined)],
+  [
+    'a password',
+    () =>
+      verifyWinrm(
+        {
+          host: 'win-1.example.com',
+          transport: 'https',
+          authentication: 'ntlm',
+          user: 'ops',
+          passwordFile: '-',
+          insecure: false,
+        },
+        () => {},
+      ),
+  ],
+])('too much on standard input, which is to be %s, is refused in words', async (_, read) => {
+  const stdin = vi.spyOn(process, 'stdin', 'get');
+  stdin.mockReturnValue(Readable.from([Buffer.alloc(large)]) as never);
+  try {
+    const told = expect.stringContaining("can't be read: it has more than 32 MB.");
+    await expect(read()).rejects.toMatchObject({ name: 'AgentError', message: told });
+  } finally {
+    stdin.mockRestore();
   }
 });
 

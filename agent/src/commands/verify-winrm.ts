@@ -71,12 +71,12 @@ function loginOf({ authentication, user, principal }: VerifyWinrm, password: str
 
 /** Never from the command line, which everyone on the machine can read. */
 async function readPassword(source: string): Promise<string> {
-  const content = source === '-' ? await readGivenText(process.stdin) : await read(source, '--password-file');
+  const content = await read(source === '-' ? process.stdin : source, '--password-file');
   return content.replace(/\r?\n$/, '');
 }
 
-async function read(path: string, option: string): Promise<string> {
-  return readGivenText(path).catch((cause: unknown) => {
+async function read(source: Parameters<typeof readGivenText>[0], option: string): Promise<string> {
+  return readGivenText(source).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError(`The file of ${option} can't be read: ${why}.`, 'Check the path.', { cause });
   });

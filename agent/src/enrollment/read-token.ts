@@ -15,9 +15,8 @@ export async function readToken(
       `Make a new token, and give it with --token-file <path>, --token-file - (standard input) or ${enrollmentTokenVariable}.`,
     );
   }
-  if (source === '-') return firstLine(await readGivenText(process.stdin));
   if (source !== undefined) {
-    const content = await readGivenText(source).catch((cause: unknown) => {
+    const content = await readGivenText(source === '-' ? process.stdin : source).catch((cause: unknown) => {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new AgentError(
         `The token file can't be read: ${why}.`,
