@@ -39,7 +39,7 @@ async function settle(connection: FakeConnection) {
   return complete;
 }
 
-test('a target that does not answer is reported with for how long, and that it answers again', async () => {
+test('a target that does not answer is reported with for how long, to each session, and that it answers again', async () => {
   await using t = await setup();
   const { connection } = await connected(t);
   connection.send({ type: 'leases', leases: [lease(1)] });
@@ -47,14 +47,20 @@ test('a target that does not answer is reported with for how long, and that it a
   await step.context.beforeStart();
   step.context.targetSilence?.(performance.now() - 40_000);
   const { silentMs, leftMs, ...silent } = await connection.next('target_silence');
-  const { step: id, epoch, leaseToken } = lease(1);
-  expect(silent).toEqual({ type: 'target_silence', step: id, epoch, leaseToken });
+  const named = { step: 1, epoch: 1, leaseToken: lease(1).leaseToken };
+  expect(silent).toEqual({ type: 'target_silence', ...named });
   expect(silentMs).toBeGreaterThanOrEqual(40_000);
   expect(leftMs).toBeGreaterThan(0);
+  // What the server was told may have been lost with the connection.
+  connection.close(1012);
+  const { connection: next } = await t.server.nextSession({
+    verdict: ({ step: id, epoch }) => ({ step: id, epoch, verdict: 'continue', ackedSeq: 0 }),
+  });
+  expect(await next.next('target_silence')).toMatchObject(silent);
   step.context.targetSilence?.(undefined);
-  expect(await connection.next('target_silence')).toEqual(silent);
+  expect(await next.next('target_silence')).toEqual(silent);
   step.end(success);
-  await settle(connection);
+  await settle(next);
 });
 
 test('a leased step is begun, its output sent, and its outcome reported after the output', async () => {

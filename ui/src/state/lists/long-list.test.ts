@@ -1,5 +1,5 @@
 import type { Target, TargetPage } from '@opsconductor/protocol';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { PageQuery } from '../../api/page.ts';
 import { load } from '../testing.ts';
 
@@ -124,6 +124,38 @@ describe('a list of many', () => {
     server.breakDown('invalid');
     await list.load();
     expect(list.trouble?.asksAgain).toBe(false);
+  });
+
+  it('is looked at again and again while the console is visible, until nobody watches it', async () => {
+    const page = { visibilityState: 'visible' };
+    vi.stubGlobal('document', page);
+    vi.useFakeTimers();
+    onTestFinished(() => {
+      vi.useRealTimers();
+      vi.unstubAllGlobals();
+    });
+    const server = served(500);
+    const signals: AbortSignal[] = [];
+    const list = new LongList<Target>((query, signal) => {
+      signals.push(signal);
+      return server.read(query);
+    });
+    const end = list.watch(1_000, () => [250, 280]);
+    await vi.advanceTimersByTimeAsync(0);
+    await list.loadMore();
+    server.asked.length = 0;
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(server.asked).toEqual([undefined, '1990']);
+    page.visibilityState = 'hidden';
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(server.asked).toHaveLength(2);
+    page.visibilityState = 'visible';
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(server.asked).toHaveLength(4);
+    end();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(server.asked).toHaveLength(4);
+    expect(signals.every(({ aborted }) => aborted)).toBe(true);
   });
 
   it('retries what failed', async () => {
