@@ -50,3 +50,10 @@ test('a stop waits for the round that runs, and none begins after it', async () 
   await vi.advanceTimersByTimeAsync(1_000);
   expect(begun).toHaveLength(1);
 });
+
+test('a stop during a pause leaves no timer behind', async () => {
+  const { rounds, begun } = setup();
+  rounds.startLater();
+  await rounds.stop();
+  expect([vi.getTimerCount(), begun.length]).toEqual([0, 0]);
+});

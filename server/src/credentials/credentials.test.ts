@@ -171,8 +171,13 @@ describe('the day on which a secret expires', () => {
       const request = await sealedCredentialRequest(t, segmentId, `sorted-${6 - i}`);
       await createCredential(t.sql, { ...request, expiresOn }, t.caller);
     }
+    // Of the same name and day, in another segment.
+    const other = await makeSegment(t, 'credentials-sorted');
+    await makeFirstAgent(t, other.id, 'credentials-sorted-a');
+    const same = await sealedCredentialRequest(t, other.id, 'sorted-5');
+    await createCredential(t.sql, { ...same, expiresOn: '2027-02-01' }, t.caller);
     const query = { search: 'sorted-', sort: 'expiry' } as const;
-    for (const limit of [1, 2, 3, 7]) {
+    for (const limit of [1, 2, 3, 8]) {
       const found: string[] = [];
       let cursor: string | undefined;
       do {
@@ -189,6 +194,7 @@ describe('the day on which a secret expires', () => {
         '0 2026-12-31',
         '3 2027-01-31',
         '1 2027-02-01',
+        '5 2027-02-01',
         '5 2027-02-01',
         '4 9999-12-31',
         '2 null',

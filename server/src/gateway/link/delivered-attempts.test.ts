@@ -2,6 +2,7 @@
 import { limits } from '@opsconductor/protocol';
 import { expect, test } from 'vitest';
 import { cancelRun } from '../../runs/ends/cancel-run.ts';
+import { awaitedAttempts } from '../../store/agents/agent-sessions.ts';
 import { beat, chunk, completion, leased } from '../leases/leased-testing.ts';
 import { type AgentSocket, setupGateway } from '../testing.ts';
 import { DeliveredAttempts } from './delivered-attempts.ts';
@@ -84,6 +85,23 @@ test('the same goes for a step that was given up meanwhile: what it prints once 
   if (again.resumed.attempts[0]?.verdict !== 'forget') await report(again);
   const told = await t.sql`select late_status, output_state from job_run_step_attempts`;
   expect(told).toEqual([{ lateStatus: 'succeeded', outputState: 'complete' }]);
+});
+
+test('an attempt is awaited of its agent from when it was given up until its result is there', async () => {
+  await using t = await leased();
+  const [held] = await t.sql<
+    { agentId: number }[]
+  >`select agent_id from job_run_steps where status = 'running'`;
+  const agentId = held?.agentId ?? 0;
+  const { step: stepId, epoch, leaseToken } = t.lease;
+  const awaited = (of = agentId) => awaitedAttempts(t.sql, of, [{ stepId, epoch }]);
+  expect(await awaited()).toEqual([]);
+  await cancelRun(t.sql, t.runId, t.caller, { force: true });
+  expect(await awaited()).toMatchObject([{ leaseToken }]);
+  expect(await awaited(agentId + 1)).toEqual([]);
+  t.agentSocket.send(completion(t.lease, []));
+  await t.agentSocket.next('completed');
+  expect(await awaited()).toEqual([]);
 });
 
 test('a next step that takes long to be delivered is not missed before it is', async () => {

@@ -307,6 +307,25 @@ test('a chunk that was shown and that the database has lost since is not confirm
   expect(await t.steps(runId)).toMatchObject([{ outputSeq: 1, outputBytes: 4 }]);
 });
 
+test('a chunk that was shown is not confirmed if its step was leased again before it was on disk', async () => {
+  await using t = await setupOutput();
+  await t.start();
+  const lease = await t.claimOne();
+  t.hub.onStep(lease.id, () => {});
+  // How far the output of the new attempt goes says nothing of that of the old one.
+  const appends: BinaryQueryable = {
+    query: async (...statement) => {
+      const reply = await t.appends.query(...statement);
+      await t.sql`update job_run_steps set epoch = epoch + 1, output_seq = 5 where id = ${lease.id}`;
+      return reply;
+    },
+  };
+  const writer = new OutputWriter({ ...t, appends });
+  const frame = chunkOf(lease, 1, 'one\n');
+  const result = await new Promise((done) => writer.push(outputAttempt(lease), frame, digestOf(frame), done));
+  expect(result).toMatchObject({ message: expect.stringContaining('or the step was leased again') });
+});
+
 test('chunks that a reader waits for follow the same rules: from the live lease alone, once, and without a hole', async () => {
   await using t = await setupOutput();
   await t.start({ targets: 2 });

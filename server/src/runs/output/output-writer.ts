@@ -290,7 +290,7 @@ export class OutputWriter {
     try {
       if (!(await flushChunks(this.#sql, live)))
         throw new Error(
-          'The database no longer has output that it had taken: it crashed, or another took its place.',
+          'Output that the database had taken is not confirmed: it crashed, another took its place, or the step was leased again.',
         );
     } catch (error) {
       this.#hub.takeBack(live);

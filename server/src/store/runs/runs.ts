@@ -90,8 +90,8 @@ export function findRun(db: Queryable, id: number): Promise<RunRecord | undefine
 
 /**
  * Returns a run as a whole if its job or one of its target runs lies within the reaches. For what a caller may see of it,
- * use runs/view/seen-run.ts. One statement, so that a run that may not be seen takes no longer than one that does not
- * exist.
+ * use runs/view/seen-run.ts. One statement, which counts nothing of a run that may not be seen: how long its 404 takes
+ * would tell that it exists.
  */
 export async function findRunWithin(
   db: Queryable,
