@@ -79,7 +79,7 @@ export class Heartbeats {
       if (steps.length === 0) return;
       log.warn(
         { agent: link.name, steps },
-        'an agent does not hold steps that are leased to it; its connection is ended, so that it reconnects and reports what it holds',
+        'an agent does not hold steps that were leased to it; its connection is ended, so that it reconnects and reports what it holds',
       );
     } catch (error) {
       log.error(
