@@ -144,6 +144,21 @@ test('an output that its step can’t have is told of beside it', async ({ skip 
   expect(faults).toEqual([]);
 });
 
+test('a new job and a copy begin with names that no other job has', async ({ skip }) => {
+  if (missing !== undefined) skip(missing);
+  const { page, faults } = await c.withSession();
+  const text = page.getByLabel('Definition, YAML');
+  await page.goto(`${c.url}/jobs/new`);
+  await text.getByText('name: Check free space', { exact: true }).waitFor();
+  const first = await jobOf(c.system.api, 'Check free space', [{ name: 'a', command: 'true' }]);
+  await jobOf(c.system.api, 'Check free space (copy)', [{ name: 'a', command: 'true' }]);
+  await page.reload();
+  await text.getByText('name: Check free space 2', { exact: true }).waitFor();
+  await page.goto(`${c.url}/jobs/new?from=${first.id}`);
+  await text.getByText('name: Check free space (copy) 2', { exact: true }).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test('a parameter that is half typed, or has a choice twice, is told of beside it, and the form goes on', async ({
   skip,
 }) => {

@@ -369,7 +369,7 @@ test('a name that can’t be broken between words stays within its panel', async
   if (missing !== undefined) skip(missing);
   const name = 'christopher_montgomery_featherstonehaugh@infrastructure.corp';
   const user = await makeUser(name);
-  await c.system.api.made('/api/v1/segments', {
+  const segment = await c.system.api.made<{ id: number }>('/api/v1/segments', {
     name: 'productionpaymentsreplicationfrankfurtandamsterdameuropewest2',
   });
   const { page, faults } = await c.signedIn(390);
@@ -395,6 +395,7 @@ test('a name that can’t be broken between words stays within its panel', async
     .evaluateAll((buttons) => buttons.map((button) => button.getBoundingClientRect().top));
   expect(new Set(tops).size).toBe(1);
   await page.goto(`${c.url}/agents`);
+  await page.getByRole('region', { name: 'Add an agent' }).getByRole('combobox').selectOption(`${segment.id}`);
   await page.getByText('On a machine inside productionpayments').waitFor();
   expect(await standOut()).toEqual([]);
   expect(faults).toEqual([]);

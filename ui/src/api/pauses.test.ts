@@ -1,9 +1,14 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { send } from './client.ts';
 import { pause } from './pauses.ts';
 
 const longMs = 600_000;
 const owner = new AbortController();
+beforeEach(async () => {
+  // Whatever other tests were answered last.
+  vi.stubGlobal('fetch', answer);
+  await send('GET', '/api/v1/me');
+});
 afterEach(() => {
   vi.unstubAllGlobals();
   owner.abort();

@@ -28,19 +28,27 @@ const starter: JobDefinition = {
   ],
 };
 
+/** A name has up to 100 characters; this leaves room for a number. */
+const longestFirstName = 95;
+
+/** The name that a new job begins with, if no other job has it. */
+export function firstName(copied?: JobDefinition): string {
+  return copied === undefined ? starter.name : `${copied.name} (copy)`.slice(0, longestFirstName);
+}
+
 /** Names the category unless it is the general one. With `isTemplate`, other jobs can be made from the job. */
-export function starterText(category?: string, isTemplate = false): string {
+export function starterText(name: string, category?: string, isTemplate = false): string {
   return writeDefinition({
     ...starter,
+    name,
     ...(category === undefined ? {} : { category }),
     ...(isTemplate ? { template: true } : {}),
   });
 }
 
 /** Returns the definition of another job as the start of a new one. */
-export function copyText(definition: JobDefinition, category?: string): string {
+export function copyText(definition: JobDefinition, name: string, category?: string): string {
   const { category: _, ...rest } = withoutDefaults(definition);
-  const name = `${definition.name} (copy)`.slice(0, 100);
   return writeDefinition({ ...rest, name, ...(category === undefined ? {} : { category }) });
 }
 
