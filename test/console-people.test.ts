@@ -395,7 +395,10 @@ test('a name that can’t be broken between words stays within its panel', async
     .evaluateAll((buttons) => buttons.map((button) => button.getBoundingClientRect().top));
   expect(new Set(tops).size).toBe(1);
   await page.goto(`${c.url}/agents`);
-  await page.getByRole('region', { name: 'Add an agent' }).getByRole('combobox').selectOption(`${segment.id}`);
+  await page
+    .getByRole('region', { name: 'Add an agent' })
+    .getByRole('combobox')
+    .selectOption(`${segment.id}`);
   await page.getByText('On a machine inside productionpayments').waitFor();
   expect(await standOut()).toEqual([]);
   expect(faults).toEqual([]);
