@@ -290,7 +290,7 @@ export class OutputWriter {
     try {
       if (!(await flushChunks(this.#sql, live)))
         throw new Error(
-          'Output that the database had taken is not confirmed: it crashed, another took its place, or the step was leased again.',
+          'Output that was stored is not confirmed: the database crashed, another took its place, or the step was leased again.',
         );
     } catch (error) {
       this.#hub.takeBack(live);

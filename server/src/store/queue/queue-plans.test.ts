@@ -37,6 +37,7 @@ import {
   appendChunks,
   deleteOutputOf,
   deleteOutputOn,
+  flushChunks,
   lockWritableAttempts,
   noteOutput,
 } from '../runs/run-output.ts';
@@ -326,6 +327,7 @@ const ofQueue: Reading[] = [
         'committed',
       ),
   ],
+  ['flushChunks', ['job_run_steps_pkey'], (db) => flushChunks(db, [{ stepId: 1, epoch: 1, seq: 1 }])],
   ['readyRanks', ['job_run_steps_ready'], (db) => readyRanks(db as unknown as Tx, [1, 2])],
   ['worstOutputStates', ['job_run_steps_run'], (db) => worstOutputStates(db as unknown as Tx, [openRunId])],
   ['attemptsToStop', ['job_run_step_attempts_given_up'], (db) => attemptsToStop(db, [openRunId])],

@@ -183,7 +183,7 @@ const appendStatements = {
 /**
  * Waits until chunks that one transaction has committed are on disk, and tells the servers about them. Returns false if
  * the database no longer has them: it has crashed since, or another one has taken its place, and this statement went to
- * a connection that was made after that.
+ * a connection that was made after that. Also false if the step has been leased again meanwhile.
  */
 export async function flushChunks(
   sql: Sql,
