@@ -2,6 +2,7 @@
 import { chmod, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../agent-error.ts';
+import { sparePaths } from '../spool/spare-files.ts';
 import { makePrivateFolder, removeUnfinished } from './durable-file.ts';
 
 export interface DataDirectory {
@@ -109,7 +110,8 @@ export async function removeIdentity(data: DataDirectory): Promise<void> {
   // The identity goes first: a crash in between leaves an agent that is not enrolled, not one with half its keys.
   const { identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster } = data;
   const files = [identity, pendingEnrollment, ca, signingKey, encryptionKey, generation, roster];
-  for (const path of [...files, data.nextKeys, data.auditCheckpoint, data.serverRefusal, data.spareSpool]) {
+  const own = [data.nextKeys, data.auditCheckpoint, data.serverRefusal, ...sparePaths(data.spareSpool)];
+  for (const path of [...files, ...own]) {
     await rm(path, { force: true });
   }
   for (const path of [data.segmentKeys, data.journal, data.spool, data.files, data.artifacts]) {

@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { decodeFrame, limits } from '@opsconductor/protocol';
 import { expect, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
-import { SpareFile } from './spare-file.ts';
+import { SpareFiles } from './spare-files.ts';
 import { type NewChunk, SpoolFile } from './spool-file.ts';
 
 async function setup() {
@@ -121,18 +121,18 @@ test('reading a chunk that was cut off meanwhile gives an error, not wrong bytes
 
 /** A spare whose file exists. */
 async function spareIn(folder: string) {
-  const spare = new SpareFile(join(folder, 'spare'));
-  spare.take(join(folder, 'none'));
+  const spares = new SpareFiles(join(folder, 'spare'));
+  spares.take(join(folder, 'none'));
   await vi.waitFor(() => stat(join(folder, 'spare')), { timeout: 10_000 });
-  return spare;
+  return spares;
 }
 
 test('the spare file becomes the spool of the attempt that has output first, and another takes its place', async () => {
   await using t = await setup();
-  const spare = await spareIn(t.folder);
+  const spares = await spareIn(t.folder);
   const { ino } = await stat(join(t.folder, 'spare'));
-  const silent = SpoolFile.create(join(t.folder, '2-1'), { spare });
-  const file = SpoolFile.create(t.path, { spare });
+  const silent = SpoolFile.create(join(t.folder, '2-1'), { spares });
+  const file = SpoolFile.create(t.path, { spares });
   await file.append([chunk(1, 'one')]);
   expect((await stat(t.path)).ino).toBe(ino);
   await file.close();
@@ -140,33 +140,89 @@ test('the spare file becomes the spool of the attempt that has output first, and
   expect(chunks).toMatchObject([{ seq: 1 }]);
   await vi.waitFor(() => stat(join(t.folder, 'spare')), { timeout: 10_000 });
   await silent.remove();
-  await spare.remove();
+  await spares.remove();
   expect(await readdir(t.folder)).toEqual(['1-1']);
+});
+
+test('a spool that is no longer needed becomes a spare file, with nothing of it left', async () => {
+  await using t = await setup();
+  const spares = await spareIn(t.folder);
+  const first = SpoolFile.create(t.path, { spares });
+  await first.append([chunk(1, 'of the first attempt')]);
+  const { ino } = await stat(t.path);
+  await vi.waitFor(() => stat(join(t.folder, 'spare')), { timeout: 10_000 });
+  await first.remove();
+  expect((await readdir(t.folder)).sort()).toEqual(['spare', 'spare.1']);
+  expect((await stat(join(t.folder, 'spare.1'))).size).toBe(0);
+  await expect(first.readFrame(undefined as never)).rejects.toThrow('without a file');
+  const second = SpoolFile.create(join(t.folder, '2-1'), { spares });
+  second.takeSpare();
+  expect((await stat(join(t.folder, '2-1'))).ino).toBe(ino);
+  await second.append([chunk(1, 'two')]);
+  await second.close();
+  const { chunks } = await SpoolFile.recover(join(t.folder, '2-1'));
+  expect(chunks.map(({ seq, rawLength }) => [seq, rawLength])).toEqual([[1, 3]]);
+  await spares.remove();
+  expect(await readdir(t.folder)).toEqual(['2-1']);
+});
+
+test('a large spool is removed, and so is one when enough spare files are there', async () => {
+  await using t = await setup();
+  const spares = await spareIn(t.folder);
+  const large = SpoolFile.create(t.path, { spares });
+  await large.append([chunk(1, randomBytes(100_000).toString('hex'))]);
+  await large.remove();
+  await vi.waitFor(async () => expect(await readdir(t.folder)).toEqual(['spare']), { timeout: 10_000 });
+  const many = Array.from({ length: 40 }, (_, n) => SpoolFile.create(join(t.folder, `${n}-1`), { spares }));
+  for (const file of many) await file.append([chunk(1, 'one')]);
+  for (const file of many) await file.remove();
+  await vi.waitFor(async () => expect(await readdir(t.folder)).toHaveLength(32), { timeout: 10_000 });
+  expect((await readdir(t.folder)).filter((name) => !name.startsWith('spare'))).toEqual([]);
+  await spares.remove();
+  expect(await readdir(t.folder)).toEqual([]);
+});
+
+test('a spool does not become a spare file while it is read', async () => {
+  await using t = await setup();
+  const spares = await spareIn(t.folder);
+  const file = SpoolFile.create(t.path, { spares });
+  const [placed] = await file.append([chunk(1, 'one')]);
+  const [frame] = await Promise.all([file.readFrame(placed?.chunk as never), file.remove()]);
+  expect(frame.equals(placed?.frame as Buffer)).toBe(true);
+  await spares.remove();
+});
+
+test('what a process left that was killed is removed with the spare files', async () => {
+  await using t = await setup();
+  for (const name of ['spare', 'spare.7']) await writeFile(join(t.folder, name), 'left');
+  const spares = await spareIn(t.folder);
+  await spares.remove();
+  expect(await readdir(t.folder)).toEqual([]);
 });
 
 test('an attempt that expects output takes the spare file before it comes, and leaves none if none comes', async () => {
   await using t = await setup();
-  const spare = await spareIn(t.folder);
+  const spares = await spareIn(t.folder);
   const { ino } = await stat(join(t.folder, 'spare'));
-  const file = SpoolFile.create(t.path, { spare });
+  const file = SpoolFile.create(t.path, { spares });
   file.takeSpare();
   expect((await stat(t.path)).ino).toBe(ino);
   await file.append([chunk(1, 'one')]);
   expect((await stat(t.path)).ino).toBe(ino);
   await file.close();
   await vi.waitFor(() => stat(join(t.folder, 'spare')), { timeout: 10_000 });
-  const silent = SpoolFile.create(join(t.folder, '2-1'), { spare });
+  const silent = SpoolFile.create(join(t.folder, '2-1'), { spares });
   silent.takeSpare();
   expect(await readdir(t.folder)).toContain('2-1');
   await silent.remove();
-  await spare.remove();
+  await spares.remove();
   expect(await readdir(t.folder)).toEqual(['1-1']);
 });
 
 test('a spare that is there only while the first chunk’s file is created does not replace that file', async () => {
   await using t = await setup();
   const take = vi.fn().mockReturnValueOnce(undefined);
-  const file = SpoolFile.create(t.path, { spare: { take } });
+  const file = SpoolFile.create(t.path, { spares: { take, giveBack: () => false } });
   // Does not become small enough to be written at once.
   const large = randomBytes(8_192).toString('hex');
   const appended = file.append([chunk(1, large)]);
@@ -179,24 +235,24 @@ test('a spare that is there only while the first chunk’s file is created does 
 
 test('two attempts that have output at the same time get separate files', async () => {
   await using t = await setup();
-  const spare = await spareIn(t.folder);
-  const files = ['1-1', '2-1', '3-1'].map((name) => SpoolFile.create(join(t.folder, name), { spare }));
+  const spares = await spareIn(t.folder);
+  const files = ['1-1', '2-1', '3-1'].map((name) => SpoolFile.create(join(t.folder, name), { spares }));
   await Promise.all(files.map((file, at) => file.append([chunk(1, `of ${at}`)])));
   for (const file of files) await file.close();
   const found = await Promise.all(
     ['1-1', '2-1', '3-1'].map((name) => SpoolFile.recover(join(t.folder, name))),
   );
   expect(found.map(({ chunks }) => chunks.length)).toEqual([1, 1, 1]);
-  await spare.remove();
+  await spares.remove();
   expect(await readdir(t.folder)).toEqual(['1-1', '2-1', '3-1']);
 });
 
 test('if somebody has removed the spare file, the spool is created as without one', async () => {
   await using t = await setup();
-  const spare = await spareIn(t.folder);
+  const spares = await spareIn(t.folder);
   await unlink(join(t.folder, 'spare'));
-  const file = SpoolFile.create(t.path, { spare });
+  const file = SpoolFile.create(t.path, { spares });
   const [placed] = await file.append([chunk(1, 'one')]);
   expect(await file.readFrame(placed?.chunk as never)).toEqual(placed?.frame);
-  await spare.remove();
+  await spares.remove();
 });

@@ -27,7 +27,7 @@ import {
   positionOf,
 } from '@opsconductor/protocol';
 import { isMissing } from '../identity/durable-file.ts';
-import type { SpareFile } from './spare-file.ts';
+import type { SpareFiles } from './spare-files.ts';
 
 const openFile = promisify(open);
 const readFrom = promisify(read);
@@ -58,6 +58,9 @@ export interface SpooledChunk {
  */
 const writtenAtOnceBytes = 4 * 1024;
 
+/** Emptying a larger file takes longer, and is better done on another thread. */
+const mostReusedBytes = 64 * 1024;
+
 /** What comes before the first chunk of a file. */
 export interface SpoolBase {
   /** Number of the last chunk before it. */
@@ -84,7 +87,8 @@ export class SpoolFile {
   /** The descriptor, once there is a file. */
   #file: number | undefined;
   #end: number;
-  readonly #spare: Pick<SpareFile, 'take'> | undefined;
+  readonly #spares: Pick<SpareFiles, 'take' | 'giveBack'> | undefined;
+  readonly #reading = new Set<Promise<unknown>>();
   /** The record of what comes before its first chunk, until it is written with that. */
   #baseRecord: Buffer | undefined;
   /** Whether a chunk has come. */
@@ -95,24 +99,24 @@ export class SpoolFile {
   private constructor(
     path: string,
     file: number | undefined,
-    { end, spare }: { end: number; spare?: Pick<SpareFile, 'take'> | undefined },
+    { end, spares }: { end: number; spares?: Pick<SpareFiles, 'take' | 'giveBack'> | undefined },
   ) {
     this.#path = path;
     this.#file = file;
     this.#end = end;
-    this.#spare = spare;
+    this.#spares = spares;
   }
 
   /**
-   * Returns a new file. It is created, or the spare one taken, at the first chunk: many attempts print nothing.
+   * Returns a new file. It is created, or a spare one taken, at the first chunk: many attempts print nothing.
    *
    * @param base what comes before it, if it is not an attempt's first file.
    */
   static create(
     path: string,
-    { spare, base }: { spare?: Pick<SpareFile, 'take'> | undefined; base?: SpoolBase } = {},
+    { spares, base }: { spares?: Pick<SpareFiles, 'take' | 'giveBack'> | undefined; base?: SpoolBase } = {},
   ): SpoolFile {
-    const file = new SpoolFile(path, undefined, { end: 0, spare });
+    const file = new SpoolFile(path, undefined, { end: 0, spares });
     if (base !== undefined) file.#baseRecord = encodeBase(base);
     return file;
   }
@@ -209,11 +213,11 @@ export class SpoolFile {
   }
 
   /**
-   * Takes the spare file before the first chunk comes, if there is one. Later it would replace the file that is being
+   * Takes a spare file before the first chunk comes, if there is one. Later it would replace the file that is being
    * created.
    */
   takeSpare(): void {
-    if (!this.#isWritten) this.#file ??= this.#spare?.take(this.#path);
+    if (!this.#isWritten) this.#file ??= this.#spares?.take(this.#path);
   }
 
   async #write(parts: readonly Buffer[], bytes: number): Promise<void> {
@@ -244,7 +248,9 @@ export class SpoolFile {
   async readFrame(chunk: SpooledChunk): Promise<Buffer> {
     if (this.#file === undefined) throw new Error('A spool without a file has no chunks');
     const frame = Buffer.allocUnsafe(chunk.frameBytes);
-    const { bytesRead } = await readFrom(this.#file, frame, 0, frame.length, chunk.offset);
+    const reading = readFrom(this.#file, frame, 0, frame.length, chunk.offset);
+    this.#reading.add(reading);
+    const { bytesRead } = await reading.finally(() => this.#reading.delete(reading));
     if (bytesRead !== frame.length) throw new Error(`Spool file ${this.#path} is shorter than it was`);
     return frame;
   }
@@ -265,12 +271,18 @@ export class SpoolFile {
   }
 
   /**
-   * Removes the file and closes it.
+   * Removes the file and closes it, or makes it a spare one.
    *
    * @throws the error of the disk; the file is still there and open.
    */
   async remove(): Promise<void> {
+    // Whoever still reads it must not be given what another attempt writes there.
+    await Promise.allSettled(this.#reading);
     if (this.#file === undefined) return;
+    if (this.#end <= mostReusedBytes && this.#spares?.giveBack(this.#path, this.#file)) {
+      this.#file = undefined;
+      return;
+    }
     await unlink(this.#path).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
     });

@@ -1,6 +1,6 @@
 // What is kept of one attempt's output on this machine's disk: a row of files, so that the first ones can go while the
 // last one is being written.
-import type { SpareFile } from './spare-file.ts';
+import type { SpareFiles } from './spare-files.ts';
 import { type NewChunk, type SpoolBase, type SpooledChunk, SpoolFile } from './spool-file.ts';
 
 /** Of stored bytes. Few attempts print as much: nearly every one has a single file. */
@@ -43,13 +43,17 @@ export class Spool {
    */
   static create(
     path: string,
-    { spare, base, partBytes }: { spare?: SpareFile; base?: SpoolBase | undefined; partBytes?: number } = {},
+    {
+      spares,
+      base,
+      partBytes,
+    }: { spares?: SpareFiles; base?: SpoolBase | undefined; partBytes?: number } = {},
   ): Spool {
-    const first = { file: SpoolFile.create(path, { spare }), firstSeq: (base?.seq ?? 0) + 1 };
+    const first = { file: SpoolFile.create(path, { spares }), firstSeq: (base?.seq ?? 0) + 1 };
     return new Spool(path, [first], partBytes);
   }
 
-  /** Takes the spare file, if there is one, so that the first chunk needn't wait for a new one. */
+  /** Takes a spare file, if there is one, so that the first chunk needn't wait for a new one. */
   takeSpare(): void {
     this.#last.takeSpare();
   }

@@ -4,7 +4,7 @@ import type { Lease } from '@opsconductor/protocol';
 import type { Logger } from 'pino';
 import { attemptKey } from '../../journal/replay.ts';
 import { AttemptOutput } from '../../spool/attempt-output.ts';
-import { SpareFile } from '../../spool/spare-file.ts';
+import { SpareFiles } from '../../spool/spare-files.ts';
 import { Spool } from '../../spool/spool.ts';
 import type { SpoolBase, SpooledChunk } from '../../spool/spool-file.ts';
 import type { Disk } from '../disk.ts';
@@ -35,11 +35,11 @@ export interface OutputPlan {
 
 export class AttemptOutputs {
   readonly #options: AttemptOutputsOptions;
-  readonly #spareSpool: SpareFile;
+  readonly #spareSpools: SpareFiles;
 
   constructor(options: AttemptOutputsOptions) {
     this.#options = options;
-    this.#spareSpool = new SpareFile(options.spareSpool);
+    this.#spareSpools = new SpareFiles(options.spareSpool);
   }
 
   /**
@@ -49,7 +49,7 @@ export class AttemptOutputs {
    */
   create(lease: Lease, base?: SpoolBase): AttemptOutput {
     const path = join(this.#options.spoolFolder, attemptKey(lease));
-    const spool = Spool.create(path, { spare: this.#spareSpool, base });
+    const spool = Spool.create(path, { spares: this.#spareSpools, base });
     return this.goOn(lease, spool, { base, keepsEnds: hasPrintedOutputs(lease) });
   }
 
@@ -84,8 +84,8 @@ export class AttemptOutputs {
     return output;
   }
 
-  /** Stops making spool files in advance. */
+  /** Removes the spare spool files. */
   close(): Promise<void> {
-    return this.#spareSpool.remove();
+    return this.#spareSpools.remove();
   }
 }
