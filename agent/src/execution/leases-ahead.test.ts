@@ -45,17 +45,19 @@ test('a step that was leased ahead begins when the one before it has succeeded, 
   expect([await answer(connection), await answer(connection)]).toEqual([1, 2]);
 });
 
-test('a step knows which attempt is to follow it', async () => {
+test('a step knows which attempts are to follow it, in their order', async () => {
   await using t = await setup();
   const { first, connection } = await connected(t);
-  expect(first.context.followedBy?.()).toMatch(/\.2\.1$/);
+  expect(first.context.followedBy?.(1)).toEqual([expect.stringMatching(/\.2\.1$/)]);
+  const inOrder = [expect.stringMatching(/\.2\.1$/), expect.stringMatching(/\.3\.1$/)];
+  expect(first.context.followedBy?.(9)).toEqual(inOrder);
   first.end(success);
   const second = await t.nextStep();
   second.end(success);
   const third = await t.nextStep();
-  expect(third.context.followedBy?.()).toBeUndefined();
+  expect(third.context.followedBy?.(1)).toEqual([]);
   connection.send({ type: 'leases', leases: [ahead(4)] });
-  await expect.poll(() => third.context.followedBy?.()).toMatch(/\.4\.1$/);
+  await expect.poll(() => third.context.followedBy?.(1)).toEqual([expect.stringMatching(/\.4\.1$/)]);
 });
 
 test('a step that fails sends back everything that was to follow it, and nothing of that begins', async () => {
@@ -157,7 +159,7 @@ test('after its connection was lost, an agent goes on with what it was leased ah
 test('what a killed agent had only been leased ahead is not presented by the next one', async () => {
   await using t = await setup();
   const { agent, first } = await connected(t);
-  expect(first.context.followedBy?.()).toBeDefined();
+  expect(first.context.followedBy?.(1)).toHaveLength(1);
   await agent.stop();
   await t.start();
   const { resume } = await t.server.nextSession();
@@ -188,7 +190,7 @@ test('no shell is prepared for a step of another type', async () => {
   connection.send({ type: 'leases', leases: [lease(1), { ...ahead(2), stepType: 'sftp.put' }] });
   const first = await t.nextStep();
   await first.context.beforeStart();
-  expect(first.context.followedBy?.()).toBeUndefined();
+  expect(first.context.followedBy?.(1)).toEqual([]);
 });
 
 test('what was prepared for a step that goes back is dropped', async () => {

@@ -161,8 +161,13 @@ export interface StepContext {
    * heard on the monotonic clock; and with undefined when it answers again.
    */
   targetSilence?(heardAtMs: number | undefined): void;
-  /** Returns the marker of the attempt that is to follow this one on the same target, if its lease is here already. */
-  followedBy?(): string | undefined;
+  /**
+   * Returns the markers of the attempts that are to follow this one on the same target, in their order, as far as their
+   * leases are here already.
+   *
+   * @param most how many to return at most.
+   */
+  followedBy?(most: number): readonly string[];
   /**
    * Called just before the remote command starts, and again if the start was delayed; rejects if the lease forbids it.
    */

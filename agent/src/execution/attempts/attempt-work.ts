@@ -82,7 +82,7 @@ export class AttemptWork {
         this.tellSilence(attempt);
       },
       askServer: (request) => contents.ask(attempt.name, request, attempt.signal),
-      followedBy: () => this.#markerAfter(attempt),
+      followedBy: (most) => this.#markersAfter(attempt, most),
       onUnexpected: (stack) =>
         log.error(
           { err: { stack }, step: attempt.step, epoch: attempt.epoch },
@@ -93,11 +93,16 @@ export class AttemptWork {
     if (!isStopped()) await ends.ended(attempt, execution);
   }
 
-  /** The marker of what follows, if it is a command like this one. */
-  #markerAfter(attempt: Attempt): string | undefined {
-    const next = this.#options.followers.of(attempt);
-    if (next?.lease?.stepType !== attempt.lease?.stepType) return undefined;
-    return next?.marker(this.#options.installationId);
+  /** The markers of what follows, as long as it is of the same type. */
+  #markersAfter(attempt: Attempt, most: number): string[] {
+    const { followers, installationId } = this.#options;
+    const markers: string[] = [];
+    let next = followers.of(attempt);
+    while (next !== undefined && markers.length < most && next.lease?.stepType === attempt.lease?.stepType) {
+      markers.push(next.marker(installationId));
+      next = followers.of(next);
+    }
+    return markers;
   }
 
   /** Nothing depends on progress, so it is dropped when there is no session. */

@@ -73,7 +73,7 @@ export interface ExecuteStepOptions {
   /** Asks the server for the attempt's files and artifacts. */
   askServer: AskServer;
   /** See `StepContext`. */
-  followedBy(): string | undefined;
+  followedBy(most: number): readonly string[];
   /** Called with where an error came from that nobody foresaw, masked. The outcome refers people to the log. */
   onUnexpected(trace: string): void;
   /** Records that the attempt begins, under the checked lease. Throws `MayNotBegin`. */

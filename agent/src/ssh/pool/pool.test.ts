@@ -290,6 +290,35 @@ sshTest(
 );
 
 sshTest(
+  'a request that is announced twice has one channel reserved, and the spare stays for others',
+  async () => {
+    const t = await setupSshd();
+    const pool = t.pool();
+    const first = await pool.open(t.request, cat);
+    for (let n = 0; n < 2; n += 1) {
+      first.prepareNext(watch);
+      pool.reserve({ targetId: t.target.id, name: 'ours' }, cat, (channel) => channel.write('ours'));
+    }
+    const other = await pool.open({ ...t.request, name: 'other' }, cat);
+    expect(other).toMatchObject({ prepared: true, reserved: false });
+    expect(pool.hasReserved('ours')).toBe(true);
+  },
+);
+
+sshTest('where few sessions are allowed, spares give way to requests, and none fails', async () => {
+  const t = await setupSshd({ config: ['MaxSessions 3'] });
+  const pool = t.pool();
+  const first = await pool.open(t.request, cat);
+  for (const name of ['one', 'two']) {
+    first.prepareNext(watch);
+    pool.reserve({ targetId: t.target.id, name }, cat, () => {});
+  }
+  const others = [await pool.open(t.request, cat), await pool.open(t.request, cat)];
+  for (const { channel } of others) channel.end('hello');
+  expect(await Promise.all(others.map(({ channel }) => text(channel)))).toEqual(['hello', 'hello']);
+});
+
+sshTest(
   'nothing is reserved on a target with spares of two credentials, as it is not known which one the step will use',
   async () => {
     const t = await setupSshd();

@@ -70,11 +70,14 @@ export interface PooledChannel<Channel> {
   /** Whether `reserve` had kept the channel for this request, and `tell` was called on it. */
   reserved: boolean;
   /**
-   * Opens a spare channel with the same `start` for the next request: at once if requests follow one another on this
+   * Opens a spare channel for the next request with the same `start`: at once if requests follow one another on this
    * connection, otherwise when no rush is on. Best effort. `watch` must call `gone` as soon as that channel has become
-   * useless.
+   * useless. `startSpare` opens it if there is a better way to do that in advance.
    */
-  prepareNext(watch: (channel: Channel, gone: () => void) => void): void;
+  prepareNext(
+    watch: (channel: Channel, gone: () => void) => void,
+    startSpare?: Start<SshConnection, Channel>,
+  ): void;
   /**
    * Lets nothing new begin on the connection. For one whose login is no good: the shell, groups, limits and a password
    * that has expired are as they were when it logged in, whatever has been mended since.
@@ -157,7 +160,7 @@ export class SshPool {
           reused,
           prepared: spare !== undefined,
           reserved: spare?.isReserved === true,
-          prepareNext: (watch) => pooled.prepareNext(start, watch),
+          prepareNext: (watch, startSpare) => pooled.prepareNext(start, watch, startSpare),
           retire: () => pooled.retire(),
           release: once(() => this.#release(pooled)),
         };
@@ -166,7 +169,7 @@ export class SshPool {
           this.#releaseLate(pooled, opening);
           throw error;
         }
-        const others = pooled.channels - 1;
+        const others = pooled.channels - 1 + pooled.spares;
         // Before the place is freed: with its last place, a retired connection is closed.
         const wasLost = !connection.open;
         this.#release(pooled);
@@ -198,23 +201,29 @@ export class SshPool {
 
   /**
    * Keeps the spare channel that was opened with `start` to this target for the request of that name, and calls `tell`
-   * on it. Does nothing if there is no such channel, or more than one: the target may have connections with several
-   * credentials, and which of them the request will use is not known yet.
+   * on it. Does nothing if one is kept for it already, and if there is no such channel, or one on more than one
+   * connection: they may be with several credentials, and which of them the request will use is not known yet.
    */
   reserve<Channel extends Closable>(
     { targetId, name }: { targetId: number; name: string },
     start: Start<SshConnection, Channel>,
     tell: (channel: Channel) => void,
   ): void {
+    if (this.hasReserved(name)) return;
     const fit = [...this.#all()].filter(
       (pooled) => pooled.targetId === targetId && pooled.hasSpareFor(start, undefined),
     );
     if (fit.length === 1) fit[0]?.reserveSpare(name, tell as (channel: Closable) => void);
   }
 
+  /** Whether a spare channel is kept for the request of that name. */
+  hasReserved(name: string): boolean {
+    return [...this.#all()].some((pooled) => pooled.hasReserved(name));
+  }
+
   /** Closes the spare channel that is reserved under this name, if the request has not taken it. */
   dropReserved(name: string): void {
-    for (const pooled of this.#all()) if (pooled.spareReservedFor === name) pooled.dropSpare();
+    for (const pooled of this.#all()) pooled.dropReserved(name);
   }
 
   /** Checks that a target's port accepts connections. Rejects with an `SshError` if not. */
@@ -396,8 +405,8 @@ export class SshPool {
 }
 
 /**
- * Returns a connection that has a fitting spare; otherwise one with a free place; otherwise one whose spare is dropped
- * to free its place.
+ * Returns a connection that has a fitting spare; otherwise one with a free place; otherwise one of whose spares one is
+ * dropped to free its place.
  */
 function freeConnection(
   own: readonly PooledConnection[],
@@ -405,7 +414,7 @@ function freeConnection(
 ): PooledConnection | undefined {
   const usable = own.filter(({ hasPlace }) => hasPlace);
   const ready = usable.find((pooled) => pooled.hasSpareFor(start, name));
-  const roomy = usable.find(({ hasPlaceBesideSpare }) => hasPlaceBesideSpare);
+  const roomy = usable.find(({ hasPlaceBesideSpares }) => hasPlaceBesideSpares);
   const free = ready ?? roomy ?? usable[0];
   if (free !== undefined && free !== ready && free !== roomy) free.dropSpare();
   return free;

@@ -127,14 +127,61 @@ test('a spare channel is handed over once, and only to whom it fits', async () =
     true,
     false,
   ]);
-  expect([pooled.hasPlace, pooled.hasPlaceBesideSpare]).toEqual([true, false]);
+  expect([pooled.hasPlace, pooled.hasPlaceBesideSpares]).toEqual([true, false]);
   pooled.reserveSpare('ours', () => {});
-  expect(pooled.spareReservedFor).toBe('ours');
+  expect([pooled.hasReserved('ours'), pooled.hasReserved('theirs')]).toEqual([true, false]);
   expect(pooled.takeSpare(start, 'theirs')).toBeUndefined();
   const taken = pooled.takeSpare(start, 'ours');
   expect(taken?.isReserved).toBe(true);
   expect(await taken?.opening).toBe(opened[0]);
   expect(pooled.takeSpare(start, 'ours')).toBeUndefined();
+});
+
+test('several are kept for the requests that they are reserved for, and one more for any other', async () => {
+  const { pooled, start, opened } = await setup({ maxChannels: 5 });
+  for (const name of ['first', 'second']) {
+    pooled.prepareNext(start, () => {});
+    pooled.reserveSpare(name, () => {});
+  }
+  for (let n = 0; n < 2; n += 1) pooled.prepareNext(start, () => {});
+  expect([opened.length, pooled.spares]).toEqual([3, 3]);
+  expect([pooled.hasReserved('first'), pooled.hasReserved('second')]).toEqual([true, true]);
+  expect(await pooled.takeSpare(start, 'second')?.opening).toBe(opened[1]);
+  expect(await pooled.takeSpare(start, 'first')?.opening).toBe(opened[0]);
+  expect(await pooled.takeSpare(start, 'third')?.opening).toBe(opened[2]);
+});
+
+test('if a request needs a place, the spare channel goes that is missed least', async () => {
+  const { pooled, start, opened } = await setup({ maxChannels: 4 });
+  for (const name of ['first', 'second']) {
+    pooled.prepareNext(start, () => {});
+    pooled.reserveSpare(name, () => {});
+  }
+  pooled.prepareNext(start, () => {});
+  expect([pooled.hasPlace, pooled.hasPlaceBesideSpares]).toEqual([true, false]);
+  for (let n = 0; n < 2; n += 1) pooled.dropSpare();
+  await vi.waitFor(() => expect(opened.map(({ isOpen }) => isOpen)).toEqual([true, false, false]));
+  expect([pooled.hasReserved('first'), pooled.hasReserved('second')]).toEqual([true, false]);
+});
+
+test('no spare channel is opened that would need a place that is not there', async () => {
+  const { pooled, start, opened } = await setup({ maxChannels: 2 });
+  pooled.prepareNext(start, () => {});
+  pooled.reserveSpare('first', () => {});
+  pooled.prepareNext(start, () => {});
+  expect(opened).toHaveLength(1);
+});
+
+test('a spare channel may be opened in a way of its own', async () => {
+  const { pooled, start, opened } = await setup();
+  const own: Channel = { isOpen: true, close: () => {} };
+  pooled.prepareNext(
+    start,
+    () => {},
+    () => Promise.resolve(own),
+  );
+  expect(await pooled.takeSpare(start, undefined)?.opening).toBe(own);
+  expect(opened).toEqual([]);
 });
 
 test('during a rush a spare channel waits, but not if one request followed another', async () => {

@@ -1,9 +1,9 @@
-// One connection of the pool, open or being opened: the places for channels on it, the spare channel that waits for its
-// next request, and when nobody needs the connection any more.
+// One connection of the pool, open or being opened: the places for channels on it, the spare channels that wait for the
+// next requests, and when nobody needs the connection any more.
 import type { SshConnection } from '../connection.ts';
 import { SshError } from '../ssh-error.ts';
 import type { Rush } from './rush.ts';
-import { type Closable, SpareChannel, type Start } from './spare-channel.ts';
+import { type Closable, SpareChannel, type SpareOptions, type Start } from './spare-channel.ts';
 
 export interface PooledConnectionOptions {
   /** Which requests can use it. */
@@ -41,10 +41,10 @@ export class PooledConnection {
   #isInSeries = false;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  /** With how many places taken a spare channel was refused: the target allows no more channels than these. */
+  /** With how many places occupied a spare channel was refused: the target allows no more channels than these. */
   #refusedBeside = Number.POSITIVE_INFINITY;
-  /** Occupies a place, but is dropped if a request needs the place. */
-  #spare: SpareChannel<SshConnection, Closable> | undefined;
+  /** They occupy places, but are dropped if requests need these. At most one of them is reserved for nobody. */
+  #spares: SpareChannel<SshConnection, Closable>[] = [];
 
   constructor(options: PooledConnectionOptions) {
     this.#options = options;
@@ -70,7 +70,7 @@ export class PooledConnection {
   /** Lets nothing new begin on it. */
   retire(): void {
     this.#isRetired = true;
-    this.#spare?.drop();
+    this.#dropSpares();
     if (this.#channels === 0) this.#options.onOver();
   }
 
@@ -78,7 +78,7 @@ export class PooledConnection {
   close(reason: Error): void {
     this.#isClosed = true;
     clearTimeout(this.#idleTimer);
-    this.#spare?.drop();
+    this.#dropSpares();
     this.#options.rush.leave(this);
     if (this.#connection) this.#connection.close();
     else this.#abort.abort(reason);
@@ -96,14 +96,14 @@ export class PooledConnection {
     return this.#channels === 0 ? this.#releasedAt : undefined;
   }
 
-  /** Whether a request can take a place, if need be that of the spare channel. */
+  /** Whether a request can take a place, if need be that of a spare channel. */
   get hasPlace(): boolean {
     return this.#channels < this.#maxChannels && this.#connection?.open !== false;
   }
 
-  /** Whether a request can take a place beside the spare channel. */
-  get hasPlaceBesideSpare(): boolean {
-    return this.hasPlace && this.#channels + (this.#spare ? 1 : 0) < this.#maxChannels;
+  /** Whether a request can take a place beside the spare channels. */
+  get hasPlaceBesideSpares(): boolean {
+    return this.hasPlace && this.#occupied < this.#maxChannels;
   }
 
   take(): void {
@@ -130,71 +130,96 @@ export class PooledConnection {
     this.#maxChannels = maxChannels;
   }
 
-  // ---- the spare channel
+  // ---- the spare channels
 
   /**
-   * Opens a spare channel: at once if requests follow one another, otherwise when no rush is on. Best effort. `watch`
-   * must call `gone` as soon as that channel has become useless.
+   * Opens a spare channel, unless one is there that is reserved for nobody: at once if requests follow one another, otherwise when no rush is on. Best effort. `watch`
+   * must call `gone` as soon as that channel has become useless. `startSpare` opens it, and it serves requests with
+   * `start`.
    */
   prepareNext<Channel extends Closable>(
     start: Start<SshConnection, Channel>,
     watch: (channel: Channel, gone: () => void) => void,
+    startSpare: Start<SshConnection, Channel> = start,
   ): void {
-    const prepare = () => this.#prepare(start, watch);
+    const prepare = () => this.#prepare({ start, watch, startSpare });
     if (this.#isInSeries) prepare();
     else this.#options.rush.afterwards(this, prepare);
   }
 
   hasSpareFor(start: unknown, name: string | undefined): boolean {
-    return this.#spare?.isFor(start, name) === true;
+    return this.#spares.some((spare) => spare.isFor(start, name));
   }
 
-  /** Takes the spare channel; undefined if there is none for this request. */
+  /** Takes a spare channel; undefined if there is none for this request. */
   takeSpare<Channel>(
     start: Start<SshConnection, Channel> | undefined,
     name: string | undefined,
   ): { opening: Promise<Channel>; isReserved: boolean } | undefined {
-    const spare = this.#spare;
-    if (spare?.isFor(start, name) !== true) return undefined;
-    this.#spare = undefined;
+    // What is reserved comes first: only the last one can be for anybody.
+    const spare = this.#spares.find((each) => each.isFor(start, name));
+    if (spare === undefined) return undefined;
+    this.#forget(spare);
     return {
       opening: spare.take() as unknown as Promise<Channel>,
       isReserved: spare.reservedFor !== undefined,
     };
   }
 
-  /** Keeps the spare channel for one request, and calls `tell` once it is open. */
+  /** Keeps the spare channel that is reserved for nobody for one request, and calls `tell` once it is open. */
   reserveSpare(name: string, tell: (channel: Closable) => void): void {
-    this.#spare?.reserve(name, tell);
+    this.#unreserved?.reserve(name, tell);
   }
 
-  get spareReservedFor(): string | undefined {
-    return this.#spare?.reservedFor;
+  hasReserved(name: string): boolean {
+    return this.#spares.some(({ reservedFor }) => reservedFor === name);
   }
 
+  dropReserved(name: string): void {
+    this.#spares.find(({ reservedFor }) => reservedFor === name)?.drop();
+  }
+
+  /** Drops the spare channel that will be missed least: the one reserved for nobody, or else for the last request. */
   dropSpare(): void {
-    this.#spare?.drop();
+    (this.#unreserved ?? this.#spares.at(-1))?.drop();
+  }
+
+  get spares(): number {
+    return this.#spares.length;
+  }
+
+  get #unreserved(): SpareChannel<SshConnection, Closable> | undefined {
+    return this.#spares.find(({ reservedFor }) => reservedFor === undefined);
+  }
+
+  get #occupied(): number {
+    return this.#channels + this.#spares.length;
+  }
+
+  #dropSpares(): void {
+    for (const spare of [...this.#spares]) spare.drop();
+  }
+
+  #forget(spare: SpareChannel<SshConnection, Closable>): void {
+    this.#spares = this.#spares.filter((other) => other !== spare);
   }
 
   #prepare<Channel extends Closable>(
-    start: Start<SshConnection, Channel>,
-    watch: (channel: Channel, gone: () => void) => void,
+    how: Pick<SpareOptions<SshConnection, Channel>, 'start' | 'startSpare' | 'watch'>,
   ): void {
     const connection = this.#connection;
-    if (this.#isClosed || this.#isRetired || this.#spare !== undefined || !connection?.open) return;
-    if (this.#channels >= Math.min(this.#maxChannels, this.#refusedBeside)) return;
-    const spare: SpareChannel<SshConnection, Channel> = new SpareChannel({
+    if (this.#isClosed || this.#isRetired || this.#unreserved !== undefined || !connection?.open) return;
+    const others = this.#occupied;
+    if (others >= Math.min(this.#maxChannels, this.#refusedBeside)) return;
+    const opened = new SpareChannel({
+      ...how,
       connection,
-      start,
-      watch,
       keepMs: this.#options.idleMs,
-      onGone: () => {
-        if ((this.#spare as unknown) === spare) this.#spare = undefined;
-      },
+      onGone: () => this.#forget(spare),
     });
-    this.#spare = spare as unknown as SpareChannel<SshConnection, Closable>;
-    const others = this.#channels;
-    spare.opening.catch((error: unknown) => {
+    const spare = opened as unknown as SpareChannel<SshConnection, Closable>;
+    this.#spares.push(spare);
+    opened.opening.catch((error: unknown) => {
       if (error instanceof SshError && error.reason === 'channel_refused') this.#refusedBeside = others;
     });
   }

@@ -5,7 +5,10 @@ export type Start<Connection, Channel> = (connection: Connection) => Promise<Cha
 
 export interface SpareOptions<Connection, Channel> {
   connection: Connection;
+  /** Of the requests that it serves. */
   start: Start<Connection, Channel>;
+  /** Opens it. */
+  startSpare: Start<Connection, Channel>;
   /** Must call `gone` as soon as the channel is known to be useless. */
   watch(channel: Channel, gone: () => void): void;
   /** How long it is kept, in ms. */
@@ -29,7 +32,7 @@ export class SpareChannel<Connection, Channel extends Closable> {
   constructor(options: SpareOptions<Connection, Channel>) {
     this.#options = options;
     this.#timer = setTimeout(() => this.drop(), options.keepMs);
-    this.opening = options.start(options.connection);
+    this.opening = options.startSpare(options.connection);
     this.opening.then(
       (channel) => options.watch(channel, () => this.#end()),
       () => this.#end(),

@@ -12,13 +12,18 @@ export interface AttemptShellOptions {
   env?: NodeJS.ProcessEnv;
   /** Sends only this many bytes of the script, then the end of input. */
   upTo?: number;
+  asksLoginShell?: boolean;
   /** Sent in place of the word that the command waits for. */
   word?: string;
 }
 
 /** Returns what the second shell of an attempt reads: the script without the marker's line. */
-export function scriptOfAttempt(input: Partial<ScriptInput>, nonce = newNonce()): Buffer {
-  const script = attemptScript({ marker: 'm.1.1', command: 'true', ...input }, nonce);
+export function scriptOfAttempt(
+  input: Partial<ScriptInput>,
+  nonce = newNonce(),
+  { asksLoginShell = false } = {},
+): Buffer {
+  const script = attemptScript({ marker: 'm.1.1', command: 'true', ...input }, nonce, { asksLoginShell });
   return script.subarray(script.indexOf('\n') + 1);
 }
 
@@ -26,7 +31,7 @@ export function scriptOfAttempt(input: Partial<ScriptInput>, nonce = newNonce())
 export async function runInShell(
   path: string,
   input: Partial<ScriptInput>,
-  { args = [], argv0 = 'sh', cwd, env, upTo, word }: AttemptShellOptions = {},
+  { args = [], argv0 = 'sh', cwd, env, upTo, word, asksLoginShell = false }: AttemptShellOptions = {},
 ) {
   const nonce = newNonce();
   const filter = new ReportFilter(nonce);
@@ -41,7 +46,7 @@ export async function runInShell(
   });
   // The shell may end before it has read everything.
   shell.stdin.on('error', () => undefined);
-  const script = scriptOfAttempt(input, nonce).subarray(0, upTo);
+  const script = scriptOfAttempt(input, nonce, { asksLoginShell }).subarray(0, upTo);
   if (upTo === undefined) shell.stdin.write(script);
   else shell.stdin.end(script);
   const [status] = (await ended) as [number | null];

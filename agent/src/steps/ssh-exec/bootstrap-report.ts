@@ -6,8 +6,11 @@ export function newNonce(): string {
   return randomBytes(16).toString('hex');
 }
 
+/** Whether the login shell can prepare for an attempt itself. */
+export type LoginShell = 'posix' | 'other';
+
 export type BootstrapReport =
-  | { kind: 'started'; pid: number }
+  | { kind: 'started'; pid: number; loginShell?: LoginShell }
   | { kind: 'no_directory'; why: 'denied' | 'file' | 'missing' }
   | { kind: 'no_limit'; which: keyof TargetLimits }
   | { kind: 'no_shell'; which: string }
@@ -70,8 +73,11 @@ export class ReportFilter {
 
 /** Parses a report without its nonce; undefined if it is none. */
 export function parseReport(line: string): BootstrapReport | undefined {
-  const [kind, value] = line.split(' ');
-  if (kind === 'start' && /^\d{1,10}$/.test(value ?? '')) return { kind: 'started', pid: Number(value) };
+  const [kind, value, loginShell] = line.split(' ');
+  if (kind === 'start' && /^\d{1,10}$/.test(value ?? '')) {
+    const isKnown = loginShell === 'posix' || loginShell === 'other';
+    return { kind: 'started', pid: Number(value), ...(isKnown ? { loginShell } : {}) };
+  }
   if (kind === 'cd' && (value === 'denied' || value === 'file' || value === 'missing')) {
     return { kind: 'no_directory', why: value };
   }

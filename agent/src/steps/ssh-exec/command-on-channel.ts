@@ -46,6 +46,8 @@ export interface RunningCommand {
 export interface CommandOnChannelOptions {
   /** Whether the shell has already been sent the marker's line. */
   isMarked?: boolean;
+  /** Whether the report is also to say which kind of login shell there is. */
+  asksLoginShell?: boolean;
   /**
    * Whether the command also waits for `permit()`, until which the shell's output is kept here. Not for a terminal,
    * where nothing waits.
@@ -117,6 +119,7 @@ export class CommandOnChannel implements RunningCommand {
     sink: OutputSink,
     {
       isMarked = false,
+      asksLoginShell = false,
       awaitsPermit = false,
       beginWithinMs = 120_000,
       leftWithinMs = 1_000,
@@ -135,7 +138,7 @@ export class CommandOnChannel implements RunningCommand {
     this.ended = this.#listen();
     // Errors of the channel are writes to a shell that ended early; its exit tells us the same.
     this.#channel.on('error', () => {});
-    const sent = attemptScript(input, this.#nonce, { isMarked });
+    const sent = attemptScript(input, this.#nonce, { isMarked, asksLoginShell });
     // The input is ended with the word; never in a terminal, where an EOF on the channel doesn't end the input.
     const taken = new Promise<void>((resolve) => this.#channel.write(sent, () => resolve()));
     const permitted = awaitsPermit ? this.#untilPermitted() : undefined;

@@ -22,7 +22,7 @@ sshTest('a shell that was prepared for a step that no longer follows is not kept
   const running = t.run(
     { command: 'echo begun; read line </dev/null; sleep 1' },
     {
-      followedBy: () => (follows ? marker : undefined),
+      followedBy: () => (follows ? [marker] : []),
     },
   );
   await t.sink.seen(/begun/);
@@ -37,7 +37,7 @@ sshTest('after a step that failed, no shell is kept for the one that was to foll
   const t = await setupExec();
   await t.run({ command: 'true' });
   const marker = `failed-${process.pid}.2.1`;
-  const running = t.run({ command: 'echo begun; sleep 1; false' }, { followedBy: () => marker });
+  const running = t.run({ command: 'echo begun; sleep 1; false' }, { followedBy: () => [marker] });
   await t.sink.seen(/begun/);
   await expect.poll(() => shellsFor(marker)).toHaveLength(1);
   expect(await running).toMatchObject({ status: 'failed' });

@@ -1,11 +1,18 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { quote } from '../../ssh/quote.ts';
 import { runInShell, scriptOfAttempt } from './attempt-shell-setup.ts';
 import { newNonce, ReportFilter } from './bootstrap-report.ts';
-import { attemptScript, bootstrapCommand, type ScriptInput } from './ssh-exec-script.ts';
+import {
+  attemptScript,
+  bootstrapCommand,
+  markerLine,
+  posixBootstrapCommand,
+  type ScriptInput,
+} from './ssh-exec-script.ts';
 
 const nonce = newNonce();
 const shells = ['/bin/dash', '/bin/bash', '/bin/busybox', '/usr/bin/ksh', '/usr/bin/mksh'].filter(existsSync);
@@ -90,8 +97,36 @@ for (const [nth, shell] of shells.entries()) {
   });
 }
 
+for (const shell of ['/bin/dash', '/bin/bash', '/usr/bin/mksh', '/bin/zsh', '/usr/bin/zsh'].filter(
+  existsSync,
+)) {
+  test(`${shell} as a login shell takes the marker and leaves the script to the next one`, async () => {
+    const marks = 'tr "\\0" "\\n" </proc/$$/environ | grep ^OPSCONDUCTOR_ATTEMPT=';
+    const login = spawn(shell, ['-c', posixBootstrapCommand]);
+    const stdout = text(login.stdout);
+    login.stdin.end(`${markerLine('m.1.1')}${marks}\ncat /proc/$$/comm\n`);
+    expect(await stdout).toBe('OPSCONDUCTOR_ATTEMPT=m.1.1\nsh\n');
+  });
+
+  test(`${shell} is known by SHELL, whatever the step makes of that`, async () => {
+    const input = { command: 'true', environment: { SHELL: '/bin/csh' } };
+    const env = { PATH: process.env['PATH'], SHELL: shell };
+    const { report } = await runInShell(shell, input, { env, asksLoginShell: true });
+    expect(report).toMatchObject({ kind: 'started', loginShell: 'posix' });
+  });
+}
+
+test.each(['/bin/csh', '/usr/bin/fish', '/usr/sbin/nologin', ''])(
+  'a login shell %s is another',
+  async (SHELL) => {
+    const env = { PATH: process.env['PATH'], SHELL };
+    const { report } = await runInShell('/bin/sh', {}, { env, asksLoginShell: true });
+    expect(report).toMatchObject({ kind: 'started', loginShell: 'other' });
+  },
+);
+
 test('the exec string contains nothing that a login shell might expand', () => {
-  expect(bootstrapCommand).not.toMatch(/[!\\\n$`"]/);
+  for (const command of [bootstrapCommand, posixBootstrapCommand]) expect(command).not.toMatch(/[!\\\n$`"]/);
 });
 
 test('a target without bash reports it and starts nothing', async () => {

@@ -10,6 +10,21 @@ import { quote } from '../../ssh/quote.ts';
 export const bootstrapCommand =
   "exec /bin/sh -c 'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && exec /bin/sh'";
 
+/**
+ * The same if the login shell is known to be one of `posixShells`, which read the line themselves: a third less for the
+ * target to start.
+ */
+export const posixBootstrapCommand =
+  'read -r OPSCONDUCTOR_ATTEMPT && export OPSCONDUCTOR_ATTEMPT && exec /bin/sh';
+
+/** Names of shells whose `read` takes no more from a pipe than its line. */
+const posixShells = ['sh', 'ash', 'dash', 'bash', 'mksh', 'zsh'];
+
+/** Statements that say which kind of login shell sshd started, before anything else sets its variable. */
+const askLoginShell = [
+  `case $SHELL in ${posixShells.map((name) => `*/${name}`).join('|')}) OPSCONDUCTOR_GO=posix;; *) OPSCONDUCTOR_GO=other;; esac`,
+];
+
 /** How much of what is sent to a terminal is not the script: the marker and the script's length in bytes. */
 const terminalHeadBytes = 128;
 /**
@@ -78,12 +93,21 @@ function terminalHead(marker: string, scriptBytes: number): string {
  * that is the report to the agent. After the report the script waits for the word (`wordFor`) with the same nonce,
  * except in a terminal, where the script itself occupies the shell's input.
  *
- * @param how `isMarked`: whether the shell has been sent the marker's line; in a terminal the marker is sent in any case
+ * @param how `isMarked`: whether the shell has been sent the marker's line; in a terminal the marker is sent in any
+ * case. `asksLoginShell`: whether the report also says which kind of login shell there is, but not in a terminal.
  */
-export function attemptScript(input: ScriptInput, nonce: string, { isMarked = false } = {}): Buffer {
+export function attemptScript(
+  input: ScriptInput,
+  nonce: string,
+  { isMarked = false, asksLoginShell = false } = {},
+): Buffer {
   const say = (report: string) => `echo "${nonce} ${report}" >&2`;
   const script = Buffer.from(
-    commandScript(input, say, input.pty === true ? {} : { inputAs: 3, afterReport: waitForWord(nonce) }),
+    commandScript(
+      input,
+      say,
+      input.pty === true ? {} : { inputAs: 3, asksLoginShell, afterReport: waitForWord(nonce) },
+    ),
   );
   const ahead =
     input.pty === true ? terminalHead(input.marker, script.length) : isMarked ? '' : markerLine(input.marker);
@@ -113,19 +137,24 @@ function waitForWord(nonce: string): string[] {
 
 /**
  * Returns the script that the command's own shell reads. `say` makes the shell statement that sends a report to the
- * agent. `afterReport` are statements between the report and the command; for them the shell's input is kept as the
+ * agent. `asksLoginShell`: see `attemptScript`. `afterReport` are statements between the report and the command; for them the shell's input is kept as the
  * descriptor `inputAs`.
  */
 export function commandScript(
   input: ScriptInput,
   say: (report: string) => string,
-  { inputAs, afterReport = [] }: { inputAs?: number; afterReport?: readonly string[] } = {},
+  {
+    inputAs,
+    asksLoginShell = false,
+    afterReport = [],
+  }: { inputAs?: number; asksLoginShell?: boolean; afterReport?: readonly string[] } = {},
 ): string {
   const lines = [
     // One compound command: a shell parses it up to the closing brace before it runs any of it. A script that a lost
     // connection cut short is thus a syntax error and runs nothing.
     '{',
     `exec ${inputAs === undefined ? '' : `${inputAs}<&0 `}</dev/null`,
+    ...(asksLoginShell ? askLoginShell : []),
     ...setLimits(input.limits, say),
     ...enterDirectory(input.workingDirectory, say),
     // Two statements each, because the oldest shells don't know `export NAME=value`.
@@ -137,7 +166,7 @@ export function commandScript(
       ? []
       : [...input.outputFile, `[ -n "$OPSCONDUCTOR_OUTPUT" ] || { ${say('output')}; exit 1; }`]),
     ...programNeeded(input, say),
-    say('start $$'),
+    say(asksLoginShell ? 'start $$ $OPSCONDUCTOR_GO' : 'start $$'),
     ...afterReport,
     // The command is a literal word of the script: as an argument or variable it would be limited to 128 KiB.
     ...(input.pty === true ? cookedTerminal : []),

@@ -1,7 +1,9 @@
 // The spare shell that is started on a connection and waits for its next step.
 import { readdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { expect } from 'vitest';
 import { sshTest } from '../../ssh/sshd-setup.ts';
+import { posixBootstrapCommand } from './ssh-exec-script.ts';
 import { setupExec, TestSink } from './ssh-exec-setup.ts';
 import {
   hearWhatCame,
@@ -199,7 +201,7 @@ sshTest(
     const follower = `following-${process.pid}.${Date.now()}.1`;
     const running = t.run(
       { command: 'trap "exit 0" TERM; echo "runs as $$"; while :; do sleep 0.05; done' },
-      { followedBy: () => follower },
+      { followedBy: () => [follower] },
     );
     const [, pid] = await t.sink.seen(/runs as (\d+)/);
     const shell = await theOne(() => markedWith(follower));
@@ -209,6 +211,54 @@ sshTest(
     expect(t.sink.stdout).toContain(`ran in ${shell}\n`);
   },
 );
+
+sshTest('the shells of the two attempts that follow are prepared at once', async () => {
+  const t = await setupExec();
+  for (let n = 0; n < 2; n += 1) await t.run({ command: 'true' });
+  const followers = [1, 2, 3].map((n) => `both-${process.pid}.${Date.now()}.${n}`);
+  const running = t.run(
+    { command: 'trap "exit 0" TERM; echo "runs as $$"; while :; do sleep 0.05; done' },
+    { followedBy: (most) => followers.slice(0, most) },
+  );
+  const [, pid] = await t.sink.seen(/runs as (\d+)/);
+  const shells = [
+    await theOne(() => markedWith(followers[0] ?? '')),
+    await theOne(() => markedWith(followers[1] ?? '')),
+  ];
+  process.kill(Number(pid));
+  await running;
+  for (const marker of followers.slice(0, 2)) await t.run({ command: 'echo "ran in $$"' }, { marker });
+  expect([...t.sink.stdout.matchAll(/ran in (\d+)/g)].map(([, shell]) => Number(shell))).toEqual(shells);
+  expect(markedWith(followers[2] ?? '')).toEqual([]);
+});
+
+sshTest('a POSIX login shell waits itself, until one that did so has gone', async () => {
+  const t = await setupExec();
+  await t.run({ command: 'echo $PPID $SHELL' });
+  const [, connectionPid, loginShell = ''] = /^(\d+) (.*)$/m.exec(t.sink.stdout) ?? [];
+  expect(loginShell).toMatch(/\/(sh|dash|bash)$/);
+  await t.run({ command: 'true' });
+  const waiting = async () => {
+    const pid = await theOne(() => waitingShells(Number(connectionPid)));
+    return { pid, argv: readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0') };
+  };
+  const itself = await waiting();
+  expect(itself.argv.slice(0, 3)).toEqual([basename(loginShell), '-c', posixBootstrapCommand]);
+  let isFirst = true;
+  await t.run(
+    { command: 'true' },
+    {
+      beforeStart: async () => {
+        if (!isFirst) return;
+        isFirst = false;
+        process.kill(itself.pid, 'SIGKILL');
+        await isGone(itself.pid);
+        await hearWhatCame(t);
+      },
+    },
+  );
+  expect((await waiting()).argv.slice(0, 2)).toEqual(['/bin/sh', '-c']);
+});
 
 function markedWith(marker: string): number[] {
   return readdirSync('/proc')

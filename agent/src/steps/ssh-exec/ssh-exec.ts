@@ -6,6 +6,7 @@ import { exitOf, type SshConnection } from '../../ssh/connection.ts';
 import type { PooledChannel, SshPool } from '../../ssh/pool/pool.ts';
 import { sshContext } from '../../ssh/ssh-context.ts';
 import type { StepContext, StepType } from '../step-type.ts';
+import type { LoginShell } from './bootstrap-report.ts';
 import { CommandOnChannel } from './command-on-channel.ts';
 import { readOutputFile } from './output-file.ts';
 import {
@@ -26,7 +27,12 @@ import {
   scriptInput,
   watchShell,
 } from './ssh-exec-run.ts';
-import { bootstrapCommand, markerLine, terminalBootstrapCommand } from './ssh-exec-script.ts';
+import {
+  bootstrapCommand,
+  markerLine,
+  posixBootstrapCommand,
+  terminalBootstrapCommand,
+} from './ssh-exec-script.ts';
 
 export type { SshExecOptions } from './ssh-exec-run.ts';
 
@@ -71,17 +77,15 @@ async function execute(step: SshExecStep): Promise<StepOutcome> {
   const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
   let pooled = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
   if (!('channel' in pooled)) return pooled;
-  const sendScript = (how: { awaitsPermit: boolean; isMarked: boolean }) =>
-    new CommandOnChannel(
-      pooled as PooledChannel<ClientChannel>,
-      scriptInput(config, context),
-      context.output,
-      {
-        ...how,
-        ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
-        ...(options.leftWithinMs === undefined ? {} : { leftWithinMs: options.leftWithinMs }),
-      },
-    );
+  const sendScript = (how: { awaitsPermit: boolean; isMarked: boolean }) => {
+    const opened = pooled as PooledChannel<ClientChannel>;
+    return new CommandOnChannel(opened, scriptInput(config, context), context.output, {
+      ...how,
+      asksLoginShell: asOther === undefined && !loginShells.has(opened.connection),
+      ...(options.beginWithinMs === undefined ? {} : { beginWithinMs: options.beginWithinMs }),
+      ...(options.leftWithinMs === undefined ? {} : { leftWithinMs: options.leftWithinMs }),
+    });
+  };
   try {
     // While the start is recorded, a shell known to be ours prepares and waits for the word. Any other gets no script
     // yet.
@@ -99,6 +103,7 @@ async function execute(step: SshExecStep): Promise<StepOutcome> {
     const hasGone = pooled.prepared && exitOf(pooled.channel) !== undefined;
     const hasRefused = hasGone && (await command?.hasRefused(context.signal)) === true;
     if (hasGone && !hasRefused && !context.signal.aborted) {
+      loginShells.set(pooled.connection, 'other');
       // The waiting shell is gone and was not given the word, so a new one can be used safely.
       command = undefined;
       isMarked = false;
@@ -112,12 +117,12 @@ async function execute(step: SshExecStep): Promise<StepOutcome> {
     if (refused !== undefined) return refused;
     command ??= sendScript({ awaitsPermit: false, isMarked });
     command.permit();
-    const prepared = pty ? undefined : prepareFollower(pooled, pool, context);
+    const prepared = pty ? [] : prepareFollowers(pooled, pool, context);
     const outcome = await runToEnd(command, step);
-    // It was handed back meanwhile, or is now.
-    if (prepared !== undefined && (outcome.status !== 'succeeded' || context.followedBy?.() !== prepared))
-      pool.dropReserved(prepared);
-    return finish(pooled, command, outcome, context);
+    const following = outcome.status === 'succeeded' ? followersOf(context) : [];
+    // They were handed back meanwhile, or are now.
+    for (const marker of prepared) if (!following.includes(marker)) pool.dropReserved(marker);
+    return finish(pooled, command, outcome, { context, isFollowed: following.length > 0 });
   } finally {
     pooled.channel.close();
     pooled.release();
@@ -149,31 +154,48 @@ function prepareShell(pool: SshPool, { targetId, marker }: { targetId: number; m
 }
 
 /**
- * If another attempt is to follow, its shell is started and prepared while this one's command runs. Returns the other's
- * marker.
+ * How many shells are prepared for what follows. Starting one takes longer than a short command, so that the next one
+ * alone would still be waited for.
  */
-function prepareFollower(
+const followersPrepared = 2;
+
+function followersOf({ followedBy }: StepContext): readonly string[] {
+  return followedBy?.(followersPrepared) ?? [];
+}
+
+/**
+ * If other attempts are to follow, their shells are started and prepared while this one's command runs. Returns the
+ * others' markers.
+ */
+function prepareFollowers(
   pooled: PooledChannel<ClientChannel>,
   pool: SshPool,
   context: StepContext,
-): string | undefined {
-  const marker = context.followedBy?.();
-  if (marker === undefined || context.become !== undefined || !isOurs(pooled)) return undefined;
-  pooled.prepareNext(watchShell);
-  prepareShell(pool, { targetId: context.target.id, marker });
-  return marker;
+): readonly string[] {
+  if (context.become !== undefined || !isOurs(pooled)) return [];
+  const markers = followersOf(context);
+  for (const marker of markers) {
+    if (pool.hasReserved(marker)) continue;
+    pooled.prepareNext(watchShell, startSpareShell);
+    prepareShell(pool, { targetId: context.target.id, marker });
+  }
+  return markers;
 }
 
 function finish(
   pooled: PooledChannel<ClientChannel>,
   command: CommandOnChannel,
   outcome: StepOutcome,
-  context: StepContext,
+  { context, isFollowed }: { context: StepContext; isFollowed: boolean },
 ): StepOutcome {
-  if (!command.inTerminal && command.report?.kind === 'started' && context.become === undefined)
+  const { report } = command;
+  if (!command.inTerminal && report?.kind === 'started' && context.become === undefined) {
     answering.add(pooled.connection);
+    if (report.loginShell !== undefined) loginShells.set(pooled.connection, report.loginShell);
+  }
   if (outcome.status === 'failed' && command.report?.kind !== 'started') pooled.retire();
-  if (!command.inTerminal && mayPrepareNext(pooled, command, context)) pooled.prepareNext(watchShell);
+  if (!command.inTerminal && !isFollowed && mayPrepareNext(pooled, command, context))
+    pooled.prepareNext(watchShell, startSpareShell);
   const { executionTimeMs } = command;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
   return { ...outcome, ...took, ssh: sshContext(pooled) };
@@ -181,6 +203,18 @@ function finish(
 
 function startShell(connection: SshConnection): Promise<ClientChannel> {
   return connection.exec(bootstrapCommand);
+}
+
+/**
+ * Kinds of login shells that a shell of ours has told. `other`, too, if one that was prepared by `posix` has gone, as
+ * SHELL may be wrong.
+ */
+const loginShells = new WeakMap<SshConnection, LoginShell>();
+
+/** Only for a shell that is prepared: if this is not understood, another shell takes its place. */
+function startSpareShell(connection: SshConnection): Promise<ClientChannel> {
+  const isPosix = loginShells.get(connection) === 'posix';
+  return connection.exec(isPosix ? posixBootstrapCommand : bootstrapCommand);
 }
 
 function startInTerminal(connection: SshConnection): Promise<ClientChannel> {

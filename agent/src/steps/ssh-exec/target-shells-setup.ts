@@ -18,9 +18,14 @@ export function read(path: string): string {
 
 /** Returns the pids of the shells that wait for a script. `connectionPid` is the connection's sshd process. */
 export function waitingShells(connectionPid: number): number[] {
-  return childrenOf(connectionPid).filter((pid) =>
-    read(`/proc/${pid}/cmdline`).includes('read -r OPSCONDUCTOR_ATTEMPT'),
-  );
+  return childrenOf(connectionPid).filter((pid) => waitsForMarker(pid));
+}
+
+/** A login shell may do so itself, as part of a forced command. */
+function waitsForMarker(pid: number): boolean {
+  if (read(`/proc/${pid}/cmdline`).includes('read -r OPSCONDUCTOR_ATTEMPT')) return true;
+  const environment = read(`/proc/${pid}/environ`);
+  return environment.includes('_COMMAND=read -r OPSC') && !environment.includes('\0OPSCONDUCTOR_ATTEMPT=');
 }
 
 export function childrenOf(parent: number): number[] {
