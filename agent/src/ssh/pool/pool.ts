@@ -75,7 +75,7 @@ export interface PooledChannel<Channel> {
    * useless. `startSpare` opens it if there is a better way to do that in advance.
    */
   prepareNext(
-    watch: (channel: Channel, gone: () => void) => void,
+    watch: (channel: Channel, gone: () => boolean) => void,
     startSpare?: Start<SshConnection, Channel>,
   ): void;
   /**

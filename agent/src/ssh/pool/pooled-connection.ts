@@ -133,13 +133,13 @@ export class PooledConnection {
   // ---- the spare channels
 
   /**
-   * Opens a spare channel, unless one is there that is reserved for nobody: at once if requests follow one another, otherwise when no rush is on. Best effort. `watch`
-   * must call `gone` as soon as that channel has become useless. `startSpare` opens it, and it serves requests with
-   * `start`.
+   * Opens a spare channel, unless one is there that is reserved for nobody: at once if requests follow one another,
+   * otherwise when no rush is on. Best effort. `watch` must call `gone` as soon as that channel has become useless.
+   * `startSpare` opens it, and it serves requests with `start`.
    */
   prepareNext<Channel extends Closable>(
     start: Start<SshConnection, Channel>,
-    watch: (channel: Channel, gone: () => void) => void,
+    watch: (channel: Channel, gone: () => boolean) => void,
     startSpare: Start<SshConnection, Channel> = start,
   ): void {
     const prepare = () => this.#prepare({ start, watch, startSpare });

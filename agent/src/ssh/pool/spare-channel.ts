@@ -9,8 +9,11 @@ export interface SpareOptions<Connection, Channel> {
   start: Start<Connection, Channel>;
   /** Opens it. */
   startSpare: Start<Connection, Channel>;
-  /** Must call `gone` as soon as the channel is known to be useless. */
-  watch(channel: Channel, gone: () => void): void;
+  /**
+   * Must call `gone` as soon as the channel is known to be useless. It returns whether the channel was waiting until
+   * then, neither taken nor dropped.
+   */
+  watch(channel: Channel, gone: () => boolean): void;
   /** How long it is kept, in ms. */
   keepMs: number;
   /** Called once, if the channel ends without having been taken. */
@@ -35,7 +38,7 @@ export class SpareChannel<Connection, Channel extends Closable> {
     this.opening = options.startSpare(options.connection);
     this.opening.then(
       (channel) => options.watch(channel, () => this.#end()),
-      () => this.#end(),
+      () => void this.#end(),
     );
   }
 
@@ -72,11 +75,13 @@ export class SpareChannel<Connection, Channel extends Closable> {
     this.opening.then(closeChannel, () => undefined);
   }
 
-  #end(): void {
-    if (this.#isOver) return;
+  /** Returns whether it was there until now. */
+  #end(): boolean {
+    if (this.#isOver) return false;
     this.#isOver = true;
     clearTimeout(this.#timer);
     this.#options.onGone();
+    return true;
   }
 }
 

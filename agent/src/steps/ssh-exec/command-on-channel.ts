@@ -46,6 +46,8 @@ export interface RunningCommand {
 export interface CommandOnChannelOptions {
   /** Whether the shell has already been sent the marker's line. */
   isMarked?: boolean;
+  /** Whether the shell ends without a report if it has not read the marker. */
+  needsMarker?: boolean;
   /** Whether the report is also to say which kind of login shell there is. */
   asksLoginShell?: boolean;
   /**
@@ -67,7 +69,7 @@ export interface CommandOnChannelOptions {
 
 /** Limit on what is kept of a shell's own output (from its startup files, say) before its command is permitted. */
 const maxKeptBytes = 256 * 1024;
-/** The same for a shell that has exited: twice what may be in transit. */
+/** The same while its report is waited for: twice what may be in transit. */
 const maxLeftBytes = 4 * 1024 * 1024;
 
 export class CommandOnChannel implements RunningCommand {
@@ -106,7 +108,7 @@ export class CommandOnChannel implements RunningCommand {
   #keptBytes = 0;
   #mayKeepBytes = maxKeptBytes;
   #onPermit: () => void = () => {};
-  #onReportOrClose: () => void = () => {};
+  #onReportOrEnd: () => void = () => {};
   #onAllTaken: () => void = () => {};
   #onReport: (report: BootstrapReport | undefined) => void = () => {};
 
@@ -119,6 +121,7 @@ export class CommandOnChannel implements RunningCommand {
     sink: OutputSink,
     {
       isMarked = false,
+      needsMarker = false,
       asksLoginShell = false,
       awaitsPermit = false,
       beginWithinMs = 120_000,
@@ -138,7 +141,7 @@ export class CommandOnChannel implements RunningCommand {
     this.ended = this.#listen();
     // Errors of the channel are writes to a shell that ended early; its exit tells us the same.
     this.#channel.on('error', () => {});
-    const sent = attemptScript(input, this.#nonce, { isMarked, asksLoginShell });
+    const sent = attemptScript(input, this.#nonce, { isMarked, needsMarker, asksLoginShell });
     // The input is ended with the word; never in a terminal, where an EOF on the channel doesn't end the input.
     const taken = new Promise<void>((resolve) => this.#channel.write(sent, () => resolve()));
     const permitted = awaitsPermit ? this.#untilPermitted() : undefined;
@@ -157,26 +160,36 @@ export class CommandOnChannel implements RunningCommand {
    * report comes on another stream than the exit, and behind output that may not have been read yet.
    */
   async hasRefused(signal: AbortSignal): Promise<boolean> {
-    if (this.#filter.report === undefined) await this.#readWhatIsLeft(signal);
+    if (this.#filter.report === undefined) await this.#readOn(signal, this.#leftWithinMs);
     const { report } = this.#filter;
     return report !== undefined && report.kind !== 'started';
+  }
+
+  /**
+   * Returns whether the shell reports while it awaits its permit. It is given this time for that, in ms; if it exits, the
+   * report may still be in transit.
+   */
+  async answers(signal: AbortSignal, withinMs: number): Promise<boolean> {
+    if (this.#filter.report === undefined && !this.exited) await this.#readOn(signal, withinMs);
+    if (this.#filter.report === undefined && this.exited) await this.#readOn(signal, this.#leftWithinMs);
+    return this.#filter.report !== undefined;
   }
 
   get neverBegan(): boolean {
     return !this.inTerminal && !this.#wasToldToGo;
   }
 
-  /** Reads until the report is found, the channel closes, time is up or the signal aborts. */
-  #readWhatIsLeft(signal: AbortSignal): Promise<void> {
+  /** Reads until the report is found, the shell exits, the channel closes, time is up or the signal aborts. */
+  #readOn(signal: AbortSignal, withinMs: number): Promise<void> {
     return new Promise((resolve) => {
       const finish = () => {
         clearTimeout(timer);
         signal.removeEventListener('abort', finish);
         resolve();
       };
-      const timer = setTimeout(finish, this.#leftWithinMs);
+      const timer = setTimeout(finish, withinMs);
       signal.addEventListener('abort', finish);
-      this.#onReportOrClose = finish;
+      this.#onReportOrEnd = finish;
       if (signal.aborted || this.#isClosed) finish();
       this.#mayKeepBytes = maxLeftBytes;
       this.#resume();
@@ -259,6 +272,7 @@ export class CommandOnChannel implements RunningCommand {
       this.#endedAt = performance.now();
       this.#end = code === null ? { signal: signal ?? '' } : { exitCode: code };
       this.#letGoOfGone();
+      this.#onReportOrEnd();
     };
     // A login shell may have ended before anything was sent.
     const early = exitOf(this.#channel);
@@ -272,7 +286,7 @@ export class CommandOnChannel implements RunningCommand {
     const connectionLost = !this.#connection.open;
     this.#isClosed = true;
     clearTimeout(this.#closing);
-    this.#onReportOrClose();
+    this.#onReportOrEnd();
     this.#onReport(this.report);
     await new Promise<void>((resolve) => {
       this.#onAllTaken = resolve;
@@ -287,7 +301,7 @@ export class CommandOnChannel implements RunningCommand {
     for (const part of this.#filter.push(bytes)) this.#write(stream, part);
     const { report } = this.#filter;
     if (known || report === undefined) return;
-    this.#onReportOrClose();
+    this.#onReportOrEnd();
     if (!this.#awaitsPermit) this.#hear(report);
   }
 

@@ -130,7 +130,7 @@ sshTest(
   async () => {
     // As a login shell's startup file may do.
     const t = await setupExec({ config: ['ForceCommand echo hello; eval "$SSH_ORIGINAL_COMMAND"'] });
-    for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
+    for (let n = 0; n < 3; n += 1) await t.run({ command: 'echo $PPID' });
     const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
     await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
     const [shell] = waitingShells(connectionPid);

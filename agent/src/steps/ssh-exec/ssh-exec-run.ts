@@ -27,6 +27,11 @@ export interface SshExecOptions extends Partial<StopLimits> {
   beginWithinMs?: number;
   /** Time for the remaining output of a shell that has exited to arrive, in ms; default one second. */
   leftWithinMs?: number;
+  /**
+   * Time for a login shell that prepared for the attempt itself to reach the command, until one on its connection has,
+   * in ms; default 5 s.
+   */
+  trialMs?: number;
   /** How long a target may be out of reach before a stop counts as unconfirmed, in ms; default 30 s. */
   giveUpAfterMs?: number;
 }

@@ -94,19 +94,20 @@ function terminalHead(marker: string, scriptBytes: number): string {
  * except in a terminal, where the script itself occupies the shell's input.
  *
  * @param how `isMarked`: whether the shell has been sent the marker's line; in a terminal the marker is sent in any
- * case. `asksLoginShell`: whether the report also says which kind of login shell there is, but not in a terminal.
+ * case. `needsMarker`: whether a shell that has not read the marker ends without a report. `asksLoginShell`: whether the
+ * report also says which kind of login shell there is. Neither is for a terminal.
  */
 export function attemptScript(
   input: ScriptInput,
   nonce: string,
-  { isMarked = false, asksLoginShell = false } = {},
+  { isMarked = false, needsMarker = false, asksLoginShell = false } = {},
 ): Buffer {
   const say = (report: string) => `echo "${nonce} ${report}" >&2`;
   const script = Buffer.from(
     commandScript(
       input,
       say,
-      input.pty === true ? {} : { inputAs: 3, asksLoginShell, afterReport: waitForWord(nonce) },
+      input.pty === true ? {} : { inputAs: 3, needsMarker, asksLoginShell, afterReport: waitForWord(nonce) },
     ),
   );
   const ahead =
@@ -137,23 +138,30 @@ function waitForWord(nonce: string): string[] {
 
 /**
  * Returns the script that the command's own shell reads. `say` makes the shell statement that sends a report to the
- * agent. `asksLoginShell`: see `attemptScript`. `afterReport` are statements between the report and the command; for them the shell's input is kept as the
- * descriptor `inputAs`.
+ * agent. `needsMarker`, `asksLoginShell`: see `attemptScript`. `afterReport` are statements between the report and the
+ * command; for them the shell's input is kept as the descriptor `inputAs`.
  */
 export function commandScript(
   input: ScriptInput,
   say: (report: string) => string,
   {
     inputAs,
+    needsMarker = false,
     asksLoginShell = false,
     afterReport = [],
-  }: { inputAs?: number; asksLoginShell?: boolean; afterReport?: readonly string[] } = {},
+  }: {
+    inputAs?: number;
+    needsMarker?: boolean;
+    asksLoginShell?: boolean;
+    afterReport?: readonly string[];
+  } = {},
 ): string {
   const lines = [
     // One compound command: a shell parses it up to the closing brace before it runs any of it. A script that a lost
     // connection cut short is thus a syntax error and runs nothing.
     '{',
     `exec ${inputAs === undefined ? '' : `${inputAs}<&0 `}</dev/null`,
+    ...(needsMarker ? [`[ "$OPSCONDUCTOR_ATTEMPT" = ${quote(input.marker)} ] || exit 1`] : []),
     ...(asksLoginShell ? askLoginShell : []),
     ...setLimits(input.limits, say),
     ...enterDirectory(input.workingDirectory, say),

@@ -99,7 +99,7 @@ for (const [how, config] of [
 ] as const) {
   sshTest(`a waiting shell that refuses is not asked twice${how}`, async () => {
     const t = await setupExec({ config: [...config] });
-    for (let n = 0; n < 2; n += 1) await t.run({ command: 'echo $PPID' });
+    for (let n = 0; n < 3; n += 1) await t.run({ command: 'echo $PPID' });
     const connectionPid = Number(/\d+/.exec(t.sink.stdout)?.[0]);
     await expect.poll(() => waitingShells(connectionPid)).toHaveLength(1);
     const [shell] = waitingShells(connectionPid);
@@ -157,7 +157,7 @@ sshTest(
   async () => {
     const { t, waiting, holder } = await setupHeldOutput();
     const closed = () => t.sshd.log().match(/Close session: /g)?.length ?? 0;
-    await expect.poll(closed).toBe(2);
+    await expect.poll(closed).toBe(3);
     let isFirst = true;
     const outcome = await t.run(
       { command: 'echo done' },
@@ -174,7 +174,7 @@ sshTest(
     expect(outcome).toMatchObject({ status: 'succeeded' });
     expect(runs(holder())).toBe(true);
     // Its own channel, the command's, and that of `hearWhatCame`.
-    await expect.poll(closed).toBe(5);
+    await expect.poll(closed).toBe(6);
   },
 );
 

@@ -77,7 +77,7 @@ async function execute(step: SshExecStep): Promise<StepOutcome> {
   const asOther = become && ((connection: SshConnection) => becomeShell(connection, become, { marker, pty }));
   let pooled = await openShell(pool, context, asOther ?? (pty ? startInTerminal : startShell));
   if (!('channel' in pooled)) return pooled;
-  const sendScript = (how: { awaitsPermit: boolean; isMarked: boolean }) => {
+  const sendScript = (how: { awaitsPermit: boolean; isMarked: boolean; needsMarker?: boolean }) => {
     const opened = pooled as PooledChannel<ClientChannel>;
     return new CommandOnChannel(opened, scriptInput(config, context), context.output, {
       ...how,
@@ -100,11 +100,22 @@ async function execute(step: SshExecStep): Promise<StepOutcome> {
     // recorded, which may hold up this thread.
     await new Promise(setImmediate);
     await context.beforeStart();
-    const hasGone = pooled.prepared && exitOf(pooled.channel) !== undefined;
-    const hasRefused = hasGone && (await command?.hasRefused(context.signal)) === true;
-    if (hasGone && !hasRefused && !context.signal.aborted) {
+    let isUseless =
+      pooled.prepared &&
+      exitOf(pooled.channel) !== undefined &&
+      (await command?.hasRefused(context.signal)) !== true;
+    if (!isUseless && isOnTrial(pooled)) {
+      // Another one may have failed its trial meanwhile.
+      isUseless = loginShells.get(pooled.connection) === 'other';
+      if (!isUseless) {
+        command = sendScript({ awaitsPermit: true, isMarked, needsMarker: true });
+        isUseless = !(await command.answers(context.signal, options.trialMs ?? 5_000));
+      }
+      if (!isUseless) proven.add(pooled.connection);
+    }
+    if (isUseless && !context.signal.aborted) {
       loginShells.set(pooled.connection, 'other');
-      // The waiting shell is gone and was not given the word, so a new one can be used safely.
+      // The waiting shell was not given the word, so a new one can be used safely.
       command = undefined;
       isMarked = false;
       const next = await replaceGoneShell(pooled, pool, context, startShell);
@@ -136,8 +147,8 @@ async function execute(step: SshExecStep): Promise<StepOutcome> {
 const answering = new WeakSet<SshConnection>();
 
 /** Whether the shell is known to be ours. */
-function isOurs({ prepared, connection }: PooledChannel<ClientChannel>): boolean {
-  return prepared || answering.has(connection);
+function isOurs(pooled: PooledChannel<ClientChannel>): boolean {
+  return (pooled.prepared || answering.has(pooled.connection)) && !isOnTrial(pooled);
 }
 
 /**
@@ -176,7 +187,7 @@ function prepareFollowers(
   const markers = followersOf(context);
   for (const marker of markers) {
     if (pool.hasReserved(marker)) continue;
-    pooled.prepareNext(watchShell, startSpareShell);
+    pooled.prepareNext(watchSpareShell, startSpareShell);
     prepareShell(pool, { targetId: context.target.id, marker });
   }
   return markers;
@@ -195,7 +206,7 @@ function finish(
   }
   if (outcome.status === 'failed' && command.report?.kind !== 'started') pooled.retire();
   if (!command.inTerminal && !isFollowed && mayPrepareNext(pooled, command, context))
-    pooled.prepareNext(watchShell, startSpareShell);
+    pooled.prepareNext(watchSpareShell, startSpareShell);
   const { executionTimeMs } = command;
   const took = executionTimeMs === undefined ? {} : { executionTimeMs };
   return { ...outcome, ...took, ssh: sshContext(pooled) };
@@ -206,15 +217,37 @@ function startShell(connection: SshConnection): Promise<ClientChannel> {
 }
 
 /**
- * Kinds of login shells that a shell of ours has told. `other`, too, if one that was prepared by `posix` has gone, as
- * SHELL may be wrong.
+ * Kinds of login shells that a shell of ours has told. `other`, too, if one that was prepared by `posix` has gone or does
+ * not answer, as SHELL may be wrong.
  */
 const loginShells = new WeakMap<SshConnection, LoginShell>();
+/** The connections of shells that login shells prepared themselves. */
+const byLoginShell = new WeakMap<ClientChannel, SshConnection>();
+/** Connections on which such a shell has answered. */
+const proven = new WeakSet<SshConnection>();
 
 /** Only for a shell that is prepared: if this is not understood, another shell takes its place. */
-function startSpareShell(connection: SshConnection): Promise<ClientChannel> {
-  const isPosix = loginShells.get(connection) === 'posix';
-  return connection.exec(isPosix ? posixBootstrapCommand : bootstrapCommand);
+async function startSpareShell(connection: SshConnection): Promise<ClientChannel> {
+  if (loginShells.get(connection) !== 'posix') return connection.exec(bootstrapCommand);
+  const channel = await connection.exec(posixBootstrapCommand);
+  byLoginShell.set(channel, connection);
+  return channel;
+}
+
+/**
+ * Whether the shell must answer before it is relied on: that others answered, which were started by another command, says
+ * nothing about it. A forced command may allow only that one, or do something else at this one.
+ */
+function isOnTrial({ channel, connection }: PooledChannel<ClientChannel>): boolean {
+  return byLoginShell.has(channel) && !proven.has(connection);
+}
+
+/** Calls `gone` as soon as the shell has ended. */
+function watchSpareShell(channel: ClientChannel, gone: () => boolean): void {
+  watchShell(channel, () => {
+    const connection = byLoginShell.get(channel);
+    if (gone() && connection !== undefined) loginShells.set(connection, 'other');
+  });
 }
 
 function startInTerminal(connection: SshConnection): Promise<ClientChannel> {

@@ -127,11 +127,12 @@ export async function setupHolder({
   return { t, flag, holder: () => Number(read(pidFile)) };
 }
 
-/** Sets up a process that holds the output of the shell that waits for the third step. */
+/** Sets up a process that holds the output of the shell that waits for the fourth step. */
 export async function setupHeldOutput(options: { prints?: string } & SshExecOptions = {}) {
   const { t, flag, holder } = await setupHolder(options);
   await t.run({ command: 'echo $PPID' });
   const connectionPid = Number(t.sink.stdout);
+  await t.run({ command: 'true' });
   await t.run({ command: `mkdir ${flag}` });
   const waiting = await theOne(() => waitingShells(connectionPid));
   return { t, waiting, holder };
