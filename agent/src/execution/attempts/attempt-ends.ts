@@ -62,6 +62,8 @@ export class AttemptEnds {
 
   /** Called when the work on an attempt is over, whatever came of it. */
   async ended(attempt: Attempt, execution: Execution): Promise<void> {
+    // It may have ended before its step type was told to begin, for which a shell may be waiting on the target.
+    this.#forgo(attempt);
     if ('outcome' in execution) await this.#finish(attempt, execution);
     else if ('taken' in execution) this.#collectedElsewhere(attempt);
     else if (execution.notBegun === 'revoked') this.settle(attempt);
@@ -235,10 +237,10 @@ export class AttemptEnds {
     while (this.#removals.size > 0) await Promise.all(this.#removals);
   }
 
-  /** Drops what was prepared for an attempt that never began. */
+  /** Drops what was prepared for an attempt and not used. */
   #forgo(attempt: Attempt): void {
     const { stepTypes, installationId } = this.#options;
-    if (attempt.state !== 'leased' || attempt.lease === undefined) return;
+    if (attempt.lease === undefined) return;
     stepTypes.get(attempt.lease.stepType)?.forgo?.(attempt.marker(installationId));
   }
 
