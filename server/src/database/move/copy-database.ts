@@ -3,6 +3,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { Queryable, Sql, Tx } from '../../store/database/connection.ts';
+import { liftTimeLimits } from '../../store/database/transaction.ts';
 
 /** What the migrations themselves write; both databases have it already. */
 const notCopied = ['schema_migrations'];
@@ -105,16 +106,6 @@ async function copyTable(from: Sql, source: Tx, to: Tx, table: Table): Promise<n
     );
   }
   return there.rows;
-}
-
-/**
- * Each side waits in its transaction while the other one reads a whole table, and a large table takes long: our own
- * limit for open transactions, and what an operator has set for the role, would end it.
- */
-async function liftTimeLimits(tx: Tx): Promise<void> {
-  await tx`
-    select set_config(name, '0', true) from pg_settings
-     where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`;
 }
 
 /**

@@ -34,6 +34,16 @@ test('a wait for another change that took too long is answered 503 and named', a
   expect(t.logged).toHaveLength(1);
 });
 
+test('a statement that a time limit of the role or an operator ended is answered 503 and named', async () => {
+  const t = setup();
+  const reply = t.reply(
+    Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' }),
+  );
+  expect([reply.status, reply.headers.get('Retry-After')]).toEqual([503, '5']);
+  expect(await reply.text()).toContain('The database took too long, and ended this.');
+  expect(t.logged.join()).toContain('statement_timeout');
+});
+
 test('an unexpected error is answered 500 without any details', async () => {
   const t = setup();
   const reply = t.reply(new Error('secret'));

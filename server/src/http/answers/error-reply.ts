@@ -3,7 +3,7 @@ import type { ErrorBody } from '@opsconductor/protocol';
 import { AppError, httpStatusOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { isLockTaken } from '../../store/database/change-lock.ts';
-import { isDatabaseFull, isDatabaseLost } from '../../store/database/database-lost.ts';
+import { isDatabaseFull, isDatabaseLost, isStatementEnded } from '../../store/database/database-lost.ts';
 import { RefusedRequest } from './refused-request.ts';
 
 const retryAfterS = 1;
@@ -14,6 +14,11 @@ const retryWhenTakenS = 5;
 export function errorReply(error: unknown, requestId: string, log: Log): Response {
   const shown = error instanceof AppError ? error : toAppError(error);
   if (shown.code === 'internal') log.error({ err: error, requestId }, 'request failed');
+  else if (isStatementEnded(error))
+    log.warn(
+      { err: error, requestId },
+      'request failed: the database ended a statement of it, at the statement_timeout of its role or because somebody cancelled it',
+    );
   else if (shown !== error)
     log.warn(
       { err: error, requestId },
@@ -47,6 +52,12 @@ function toAppError(error: unknown): AppError {
   if (isLockTaken(error)) {
     const message =
       'Another change is still under way, and this one has to wait for it. Nothing was changed: try again.';
+    return new AppError('unavailable', message, { cause: error, retryAfterS: retryWhenTakenS });
+  }
+  if (isStatementEnded(error)) {
+    // A request may make several changes, one after the other.
+    const message =
+      'The database took too long, and ended this. Try again; if this was a change, first check whether it was made.';
     return new AppError('unavailable', message, { cause: error, retryAfterS: retryWhenTakenS });
   }
   if (!isDatabaseLost(error)) return new AppError('internal', 'Internal error.', { cause: error });

@@ -47,6 +47,13 @@ export function isDatabaseFull(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === diskFull;
 }
 
+const queryCancelled = '57014';
+
+/** Whether the statement ran into a time limit of its role, or an operator ended it. It was rolled back. */
+export function isStatementEnded(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === queryCancelled;
+}
+
 /** Whether the database would refuse anything else, too, for now. */
 export function isDatabaseAway(error: unknown): boolean {
   return isDatabaseLost(error) || isDatabaseFull(error);

@@ -54,6 +54,22 @@ test('of several servers that start at once one migrates, and each finds it done
   expect(applied.flat()).toEqual(['9999_next.sql']);
 });
 
+test('a time limit that an operator has set for the role does not end a migration, and is back after it', async () => {
+  const { sql, url, migrations } = await setup();
+  await sql.unsafe(`alter database ${new URL(url).pathname.slice(1)} set statement_timeout = '1h'`);
+  const limited = connect(url, { max: 1 });
+  onTestFinished(() => limited.end());
+  const seeing = `
+    create table seen as select current_setting('statement_timeout') as statements,
+      current_setting('idle_in_transaction_session_timeout') as transactions`;
+  await migrate(limited, [
+    ...migrations,
+    { number: numberAfter(migrations), name: '9999_seeing.sql', sql: seeing },
+  ]);
+  expect(await limited`select * from seen`).toEqual([{ statements: '0', transactions: '0' }]);
+  expect(await limited`show statement_timeout`).toEqual([{ statementTimeout: '1h' }]);
+});
+
 test('a migration that fails leaves nothing of itself or of the others', async () => {
   const { sql, migrations } = await setup();
   const number = numberAfter(migrations);

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql } from './connection.ts';
-import { inTransaction } from './transaction.ts';
+import { inTransaction, liftTimeLimits } from './transaction.ts';
 
 /** Raised when older servers must not run on the schema any more (`installation.min_server_version`). */
 export const serverVersion = 1;
@@ -71,6 +71,8 @@ export async function migrate(sql: Sql, migrations: readonly Migration[]): Promi
   // Retried after a deadlock: a server of the previous version keeps working, and locks the same tables in its own
   // order.
   return inTransaction(sql, async (tx) => {
+    // One that is cut off is begun anew at the next start, and cut off again.
+    await liftTimeLimits(tx);
     await tx`select pg_advisory_xact_lock(${lockKey})`;
     await tx`create table if not exists schema_migrations (
       number integer primary key, name text not null, applied_at timestamptz not null default now())`;

@@ -70,6 +70,16 @@ export async function boundLockWaits(tx: Tx, mostMs: number): Promise<void> {
   await tx`select set_config('lock_timeout', ${String(mostMs)}, true)`;
 }
 
+/**
+ * For the rest of a transaction that may take long: what an operator has set for the role, and our own limit for open
+ * transactions, would end it.
+ */
+export async function liftTimeLimits(tx: Tx): Promise<void> {
+  await tx`
+    select set_config(name, '0', true) from pg_settings
+     where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`;
+}
+
 /** Whether `commitWithThese` has committed it. */
 export function hasCommitted(tx: Tx): boolean {
   return committed.has(tx);
