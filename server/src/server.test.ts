@@ -12,6 +12,7 @@ import { readConfig } from './config.ts';
 import { examineDefinition } from './jobs/definition/validate-definition.ts';
 import { createLog } from './log.ts';
 import { startServer } from './server.ts';
+import { connect } from './store/database/connection.ts';
 import { setupDatabase } from './store/database/testing.ts';
 import { loadOrCreateServerTls } from './tls/server-tls.ts';
 
@@ -59,11 +60,18 @@ async function setup() {
       return this.startWith({ DATABASE_URL: database.url }, ...flags);
     },
     startWith(environment: Record<string, string>, ...flags: string[]) {
+      return this.startTimed({}, environment, ...flags);
+    },
+    startTimed(
+      timings: Parameters<typeof startServer>[3],
+      environment: Record<string, string> = { DATABASE_URL: database.url },
+      ...flags: string[]
+    ) {
       const given = ['--port', '0', '--data', join(folder, 'data'), ...flags];
       const config = readConfig(given, environment);
       const destination = { write: (line: string) => logged.push(line) };
       const log = createLog({ level: 'warn', plain: true, destination });
-      return startServer(config, paths, { log, say: (message) => said.push(message) });
+      return startServer(config, paths, { log, say: (message) => said.push(message) }, timings);
     },
     async [Symbol.asyncDispose]() {
       await database.close();
@@ -100,6 +108,28 @@ test('a server compares its clock with that of its database', async () => {
         /the clock of this server is 3[56]\d\d s ahead of that of its database; correct the wrong one/,
       );
   } finally {
+    await server.stop();
+  }
+});
+
+test('a server whose connections all wait for a lock says who holds it', async () => {
+  await using t = await setup();
+  const server = await t.startTimed({ lockWatch: { pauseMs: 20, leastMs: 20 } });
+  const admin = connect(t.url, { max: 1 });
+  try {
+    await admin`set application_name = 'psql'`;
+    await admin`begin`;
+    await admin`lock table jobs`;
+    const reads = Array.from({ length: 8 }, () =>
+      server.sql`select count(*) from jobs`.then(() => undefined),
+    );
+    await expect
+      .poll(() => t.logged.join(''), { timeout: 20_000 })
+      .toMatch(/requests or runs wait for a lock that others hold in the database/);
+    await admin`rollback`;
+    await Promise.all(reads);
+  } finally {
+    await admin.end({ timeout: 0 });
     await server.stop();
   }
 });

@@ -11,6 +11,7 @@ import { isLoopback } from './config/read-tls.ts';
 import type { Config } from './config.ts';
 import { ClockWatch } from './database/clock-watch.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.ts';
+import { LockWatch, type LockWatchDeps } from './database/lock-watch.ts';
 import { refuseMoved } from './database/move/moved-mark.ts';
 import type { HandshakeSettings } from './gateway/connections/handshake.ts';
 import { appListener } from './http/app-listener.ts';
@@ -89,8 +90,13 @@ export async function startServer(
   { log, say }: Told,
   {
     checksAtFirstUse = false,
+    lockWatch,
     ...timings
-  }: { handshakeSettings?: HandshakeSettings; checksAtFirstUse?: boolean } = {},
+  }: {
+    handshakeSettings?: HandshakeSettings;
+    checksAtFirstUse?: boolean;
+    lockWatch?: Pick<LockWatchDeps, 'pauseMs' | 'leastMs'>;
+  } = {},
 ): Promise<RunningServer> {
   tuneHeap();
   const closers: Closers = [];
@@ -162,6 +168,9 @@ export async function startServer(
     closers.push(() => masterKeys.stop());
     const clocks = new ClockWatch({ sql, log, now: () => new Date() });
     closers.push(() => clocks.stop());
+    const connection = () => services.gateway.listeningConnection;
+    const locks = new LockWatch({ connection, log, ...lockWatch });
+    closers.push(() => locks.stop());
     void services.appends.open();
     await services.gateway.start(listener.server);
     await prepared;
@@ -172,6 +181,7 @@ export async function startServer(
     services.siteRuleChecker.start();
     masterKeys.start();
     clocks.start();
+    locks.start();
     return {
       url,
       localUrl,

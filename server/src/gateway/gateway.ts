@@ -18,7 +18,12 @@ import type { TransferTaker } from '../runs/transfers/transfer-taker.ts';
 import type { HandedOnValues } from '../runs/values/handed-on.ts';
 import { segmentStateFor } from '../segments/segment-state.ts';
 import type { Sql } from '../store/database/connection.ts';
-import { type ForgetNotice, listen, type ProgressNotice } from '../store/database/notifications.ts';
+import {
+  type ForgetNotice,
+  type Listening,
+  listen,
+  type ProgressNotice,
+} from '../store/database/notifications.ts';
 import { attemptsToStop, attemptsToStopOn } from '../store/queue/sweep/sweep.ts';
 import type { ContactNotes } from '../targets/contact-notes.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
@@ -112,7 +117,7 @@ export class Gateway implements TargetTester, ClaimsAlong {
   readonly #checkpoints: CheckpointTurns;
   readonly #cleanUps: CleanUpAsks;
   readonly #takeOvers: TakeOvers;
-  #listener: { stop(): Promise<void> } | undefined;
+  #listener: Listening | undefined;
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
@@ -242,6 +247,11 @@ export class Gateway implements TargetTester, ClaimsAlong {
         this.#scans.wake();
       },
     });
+  }
+
+  /** A connection on which nothing waits for locks; `undefined` while it is lost. */
+  get listeningConnection(): Sql | undefined {
+    return this.#listener?.connection;
   }
 
   /** Drains: leases nothing more, tells agents to connect elsewhere, and commits what is in flight. */

@@ -21,6 +21,9 @@ const bigintAsNumber = {
   },
 };
 
+/** What the database's lists of sessions call those of servers. */
+export const applicationName = 'opsconductor';
+
 export interface ConnectOptions {
   /** Number of connections in the pool. */
   max?: number;
@@ -125,7 +128,7 @@ const asWeRead = {
   extra_float_digits: '1',
   standard_conforming_strings: 'on',
   default_transaction_isolation: 'read committed',
-};
+} as const;
 
 function driverOptions(url: string) {
   const tls = tlsOf(url);
@@ -145,10 +148,10 @@ function driverOptions(url: string) {
       }),
     connection: {
       ...startupPadding,
-      application_name: 'opsconductor',
+      application_name: applicationName,
       ...asWeRead,
       // The connection that listens is silent for as long as nobody does anything. (The driver leaves out a number 0.)
-      idle_session_timeout: '0',
+      idle_session_timeout: '0' as unknown as number,
       // A transaction that a dead server left open must not hold back claims: measured, they were 20 times slower.
       idle_in_transaction_session_timeout: 30_000,
     },

@@ -65,14 +65,20 @@ export async function tellForgotten(sql: Sql, { kind, ids }: ForgetNotice): Prom
   }
 }
 
+export interface Listening {
+  /** Its connection, on which nothing waits for locks; `undefined` while it is lost. For statements that don't either. */
+  readonly connection: Sql | undefined;
+  stop(): Promise<void>;
+}
+
 /** Listens until `stop()`, on a connection of its own that is reopened whenever it is lost. */
-export async function listen(sql: Sql, handlers: NotificationHandlers): Promise<{ stop(): Promise<void> }> {
+export async function listen(sql: Sql, handlers: NotificationHandlers): Promise<Listening> {
   const listener = new Listener(sql, handlers);
   await listener.start();
   return listener;
 }
 
-class Listener {
+class Listener implements Listening {
   readonly #sql: Sql;
   readonly #handlers: NotificationHandlers;
   #connection: Sql | undefined;
@@ -82,6 +88,10 @@ class Listener {
   constructor(sql: Sql, handlers: NotificationHandlers) {
     this.#sql = sql;
     this.#handlers = handlers;
+  }
+
+  get connection(): Sql | undefined {
+    return this.#connection;
   }
 
   /** Rejects if the first connection can't be made. */
