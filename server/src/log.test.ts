@@ -70,6 +70,11 @@ test('of a lost database only what was met is logged, as everything meets it', (
   expect(logged(true, (log) => log.warn({ err: lost }, 'x'))).toMatch(/warn {2}x\n {2}connect refused\n$/);
 });
 
+test('a lost connection without a code has none in the log', () => {
+  const { err } = JSON.parse(logged(false, (log) => log.warn({ err: new DatabaseLost() }, 'x')));
+  expect(err).toEqual({ type: 'DatabaseLost', message: expect.any(String) });
+});
+
 describe('while the database is away', () => {
   const refused = () => new DatabaseLost(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }));
 
@@ -142,5 +147,35 @@ describe('while the database is away', () => {
     for (let n = 0; n < 2; n += 1) log.error({ err: new Error('a bug') }, 'steps could not be claimed');
     for (let n = 0; n < 2; n += 1) log.warn('the disk is nearly full');
     expect(lines).toHaveLength(8);
+  });
+
+  test('the same goes for its full disk, which agents whose output can’t be stored meet every second', () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLog({
+      level: 'info',
+      plain: false,
+      destination: { write: (line) => lines.push(JSON.parse(line)) },
+    });
+    for (let at = 0; at < 90; at += 1) {
+      const err = Object.assign(new Error('no space left on device'), { code: '53100' });
+      log.error({ err, agent: 'a' }, 'output could not be stored');
+      log.error({ err, agent: 'b' }, 'output could not be stored');
+      vi.advanceTimersByTime(1_000);
+    }
+    log.warn(
+      { err: Object.assign(new Error('no space'), { code: '53100' }), requestId: 'r1' },
+      'request failed',
+    );
+    vi.advanceTimersByTime(29_000);
+    expect(lines.map(({ msg, leftOut }) => [msg, leftOut])).toEqual([
+      ['output could not be stored', undefined],
+      ['output could not be stored', 119],
+      ['request failed', undefined],
+      [
+        'nothing has found the disk of the database full for half a minute; lines that only repeated that it was full were left out',
+        178,
+      ],
+    ]);
+    expect(lines.at(-1)).toMatchObject({ level: 'warn', fullS: 89 });
   });
 });

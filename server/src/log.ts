@@ -2,8 +2,8 @@
 // line of defense; nothing should log them in the first place. A message says what happened and, after a semicolon, what
 // the server does about it or what to do. It begins in lower case, has no final period, and leaves ids to the fields.
 import { type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
-import { LostDatabaseLines } from './lost-database-lines.ts';
-import { isDatabaseLost } from './store/database/database-lost.ts';
+import { RepeatedLines } from './repeated-lines.ts';
+import { isDatabaseFull, isDatabaseLost } from './store/database/database-lost.ts';
 
 export type Log = Logger;
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -37,9 +37,22 @@ export function createLog(options: LogOptions): Log {
   const stream: DestinationStream = {
     write: (line) => void destination.write(options.plain ? plainLine(line) : line),
   };
-  const lost = new LostDatabaseLines((told) => {
-    const more = '; lines that only repeated that it did not were left out';
-    log.warn(told, `the database answers again${told.leftOut === 0 ? '' : more}`);
+  const lost = new RepeatedLines({
+    tellsOf: isDatabaseLost,
+    onOver: ({ leftOut, lastedS }) => {
+      const more = '; lines that only repeated that it did not were left out';
+      log.warn({ leftOut, awayS: lastedS }, `the database answers again${leftOut === 0 ? '' : more}`);
+    },
+  });
+  const full = new RepeatedLines({
+    tellsOf: isDatabaseFull,
+    onOver: ({ leftOut, lastedS }) => {
+      const more = '; lines that only repeated that it was full were left out';
+      log.warn(
+        { leftOut, fullS: lastedS },
+        `nothing has found the disk of the database full for half a minute${leftOut === 0 ? '' : more}`,
+      );
+    },
   });
   const log = pino(
     {
@@ -49,7 +62,8 @@ export function createLog(options: LogOptions): Log {
       serializers: { err: errorToLog },
       hooks: {
         logMethod(line, method) {
-          const passed = lost.pass(line);
+          const unlessLost = lost.pass(line);
+          const passed = unlessLost && full.pass(unlessLost);
           if (passed !== undefined) method.apply(this, passed as typeof line);
         },
       },
@@ -70,7 +84,9 @@ export function createLog(options: LogOptions): Log {
  */
 function errorToLog(error: Error): unknown {
   if (!isDatabaseLost(error)) return stdSerializers.err(error);
-  return { type: error.name, message: error.message, code: (error as { code?: unknown }).code };
+  const { name: type, message } = error;
+  const { code } = error as { code?: unknown };
+  return { type, message, ...(code === undefined ? {} : { code }) };
 }
 
 /** Tells the code of an error (`ENOSPC`, an SQLSTATE), which says what is wrong, from a one-time code. */
