@@ -54,6 +54,10 @@ test.each([
     '42501',
     /^User "\w+" may not do in database "\w+" what the schema needs: said by the test\. .*owner to "\w+"/,
   ],
+  [
+    '3F000',
+    /^Database "\w+" has no schema in which user "\w+" could make tables: said by the test\. .*public authorization/,
+  ],
   ['53300', /has no connection left: said by the test\. Raise max_connections/],
   ['57P03', /does not take connections yet: said by the test\. Try again\.$/],
   [

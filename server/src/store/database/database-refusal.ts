@@ -28,6 +28,8 @@ const answers: Readonly<Record<string, (at: Address, said: string) => string>> =
     `PostgreSQL at ${at.server} has no database "${at.database}". ${check}, or make it: create database "${at.database}" owner "${at.user}".`,
   '42501': (at, said) =>
     `User "${at.user}" may not do in database "${at.database}" what the schema needs: ${said}. Make that user its owner: alter database "${at.database}" owner to "${at.user}".`,
+  '3F000': (at, said) =>
+    `Database "${at.database}" has no schema in which user "${at.user}" could make tables: ${said}. Make one: create schema public authorization "${at.user}".`,
   '53300': (at, said) =>
     `PostgreSQL at ${at.server} has no connection left: ${said}. Raise max_connections, or end some.`,
   '57P03': (at, said) => `PostgreSQL at ${at.server} does not take connections yet: ${said}. Try again.`,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { blockedBackends } from '../../runs/testing.ts';
 import { connect } from './connection.ts';
+import { DatabaseRefusalError } from './database-refusal.ts';
 import { appliedWords, migrate, readMigrations, serverVersion } from './migrate.ts';
 import { setupDatabase } from './testing.ts';
 
@@ -69,6 +70,26 @@ test('a time limit that an operator has set for the role does not end a migratio
   expect(await limited`select * from seen`).toEqual([{ statements: '0', transactions: '0' }]);
   expect(await limited`show statement_timeout`).toEqual([{ statementTimeout: '1h' }]);
 });
+
+test.each(['LATIN1', 'SQL_ASCII'])(
+  'an empty database with encoding %s is refused in words, and stays empty',
+  async (encoding) => {
+    const { sql, url, migrations } = await setup();
+    const name = `${new URL(url).pathname.slice(1)}_${encoding.toLowerCase()}`;
+    await sql.unsafe(`create database ${name} encoding '${encoding}' locale 'C' template template0`);
+    const other = connect(Object.assign(new URL(url), { pathname: `/${name}` }).href, { max: 1 });
+    onTestFinished(async () => {
+      await other.end();
+      await sql.unsafe(`drop database ${name}`);
+    });
+    const refusal = await migrate(other, migrations).catch((error: unknown) => error);
+    expect(refusal).toBeInstanceOf(DatabaseRefusalError);
+    expect(String(refusal)).toMatch(
+      new RegExp(`"${name}" has encoding ${encoding}, .* encoding 'UTF8' template`),
+    );
+    expect(await other`select from pg_tables where schemaname = 'public'`).toEqual([]);
+  },
+);
 
 test('a migration that fails leaves nothing of itself or of the others', async () => {
   const { sql, migrations } = await setup();

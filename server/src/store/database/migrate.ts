@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Sql } from './connection.ts';
+import { DatabaseRefusalError } from './database-refusal.ts';
 import { inTransaction, liftTimeLimits } from './transaction.ts';
 
 /** Raised when older servers must not run on the schema any more (`installation.min_server_version`). */
@@ -79,6 +80,7 @@ export async function migrate(sql: Sql, migrations: readonly Migration[]): Promi
     const applied = await tx<
       { number: number; name: string }[]
     >`select number, name from schema_migrations order by number`;
+    if (applied.length === 0) await refuseEncoding(tx);
     await refuseNewerSchema(tx, applied, migrations);
     const done = new Set(applied.map(({ number }) => number));
     const missing = migrations.filter(({ number }) => !done.has(number));
@@ -88,6 +90,20 @@ export async function migrate(sql: Sql, migrations: readonly Migration[]): Promi
     }
     return missing.map((migration) => migration.name);
   });
+}
+
+/**
+ * Others can't hold every text; SQL_ASCII holds it and takes its bytes for letters. A database that has a schema is left
+ * alone: it works as well as it did.
+ */
+async function refuseEncoding(tx: { unsafe: Sql['unsafe'] }): Promise<void> {
+  const [found] = await tx.unsafe<{ encoding: string; name: string }[]>(
+    `select current_setting('server_encoding') as encoding, current_database() as name`,
+  );
+  if (found === undefined || found.encoding === 'UTF8') return;
+  throw new DatabaseRefusalError(
+    `The database "${found.name}" has encoding ${found.encoding}, and every text has to fit in. Make one with UTF8: create database … encoding 'UTF8' template template0.`,
+  );
 }
 
 async function refuseNewerSchema(
