@@ -112,6 +112,22 @@ test('a server compares its clock with that of its database', async () => {
   }
 });
 
+test('a server warns of a database that forgets what it has confirmed', async () => {
+  await using t = await setup();
+  const name = new URL(t.url).pathname.slice(1);
+  for (const [setting, times] of [
+    ['local', 0],
+    ['off', 1],
+  ] as const) {
+    await t.sql.unsafe(`alter database ${name} set synchronous_commit = ${setting}`);
+    const server = await t.start();
+    await server.stop();
+    expect(t.logged.join('').match(/synchronous_commit is off in the database; set it/g) ?? []).toHaveLength(
+      times,
+    );
+  }
+});
+
 test('a server whose connections all wait for a lock says who holds it', async () => {
   await using t = await setup();
   const server = await t.startTimed({ lockWatch: { pauseMs: 20, leastMs: 20 } });

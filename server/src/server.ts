@@ -27,6 +27,7 @@ import { signRaisedRosters } from './segments/sign-raised-rosters.ts';
 import { createServices, type Services } from './services.ts';
 import { connect, connectQueue, type Sql } from './store/database/connection.ts';
 import { isDatabaseLost } from './store/database/database-lost.ts';
+import { losesCommits } from './store/database/database-problems.ts';
 import { databaseRefusal } from './store/database/database-refusal.ts';
 import {
   appliedWords,
@@ -108,6 +109,11 @@ export async function startServer(
     const prepared = checksAtFirstUse ? Promise.resolve() : prepareDefinitionChecks();
     closers.push(() => prepared);
     const { embedded, sql, queue, migrations } = await openDatabase(config, paths, say, closers);
+    if (await losesCommits(sql)) {
+      log.warn(
+        'synchronous_commit is off in the database; set it to on for the role of the servers: if PostgreSQL crashes, it forgets what it has confirmed, so that steps begin twice and output is lost',
+      );
+    }
     const installation = await openInstallation(sql, config.masterKeyFile);
     await signRaisedRosters({ sql, log, ...installation });
     const isNew = await bootstrapAdministrator({

@@ -17,6 +17,7 @@ import { loadJobVersion } from '../jobs/versions/load-job-version.ts';
 import { RunKeys } from '../runs/run-keys.ts';
 import { setupRuns } from '../runs/testing.ts';
 import { openRoot } from '../segments/segment-root.ts';
+import { connect } from '../store/database/connection.ts';
 import { insertInstallation } from '../store/installation/installation.ts';
 import { runKeysCommand } from './keys-command.ts';
 import { MasterKeyWatch } from './master-key-watch.ts';
@@ -41,9 +42,9 @@ async function setup() {
   const errors: string[] = [];
   const log = { info: () => {}, error: (_: unknown, message: string) => void errors.push(message) };
   /** Makes a server, with the keys that it holds. */
-  const server = () => {
+  const server = (database = sql) => {
     const ring = new MasterKeyRing([masterKey], masterKey);
-    return { ring, watch: new MasterKeyWatch({ sql, file, ring, log: log as never }) };
+    return { ring, watch: new MasterKeyWatch({ sql: database, file, ring, log: log as never }) };
   };
   return {
     ...{ sql, masterKey, file, said, errors, server, runId, jobId: run?.jobId ?? 0, segmentId: t.segmentId },
@@ -266,8 +267,26 @@ test('a server that lacks the active key says so once, and goes on as soon as it
   expect(ring.id).toBe(t.masterKey.id);
   await t.sql`update installation set master_key_id = ${t.masterKey.id}`;
   await watch.look();
+  // It is said again if it comes again.
+  await t.sql`update installation set master_key_id = 'mk-elsewhere'`;
+  await watch.look();
+  expect(t.errors).toHaveLength(2);
+  await t.sql`update installation set master_key_id = ${t.masterKey.id}`;
+  await watch.look();
   await t.command('status');
   expect(t.said).toContain(`${t.masterKey.id}  4 keys wrapped, active`);
+});
+
+test('a lost database is called that, once, and not a fault of the keys', async () => {
+  await using t = await setup();
+  const lost = connect('postgres://nobody@127.0.0.1:1/none', { max: 1 });
+  const { watch } = t.server(lost);
+  await watch.look();
+  await watch.look();
+  expect(t.errors).toEqual([
+    'master keys: could not be compared with the database; this is retried every few seconds',
+  ]);
+  await lost.end({ timeout: 0 });
 });
 
 test('a server that can’t read its file says so, and no key is activated behind its back', async () => {

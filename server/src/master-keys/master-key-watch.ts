@@ -8,6 +8,7 @@ import type { MasterKeyRing } from '../credentials/at-rest/master-key-ring.ts';
 import type { Log } from '../log.ts';
 import { Rounds } from '../rounds.ts';
 import type { Sql } from '../store/database/connection.ts';
+import { isDatabaseLost } from '../store/database/database-lost.ts';
 import { forgetServerKeys, noteServerKeys } from '../store/installation/master-keys.ts';
 
 const defaultPauseMs = 3_000;
@@ -26,8 +27,9 @@ export class MasterKeyWatch {
   readonly #rounds: Rounds;
   /** Identifies the file's contents as last read. */
   #version = '';
-  /** The last error that was logged, so that the same one is logged only once. */
+  /** What is wrong, as it was logged: once, until it is over. */
   #complaint = '';
+  #isWell = true;
 
   constructor(deps: MasterKeyWatchDeps) {
     this.#deps = deps;
@@ -46,6 +48,7 @@ export class MasterKeyWatch {
   /** Checks the file and the database once. Never rejects: errors are logged, and the next check tries again. */
   async look(): Promise<void> {
     const { sql, ring, log } = this.#deps;
+    this.#isWell = true;
     try {
       // A server that can't read its file continues with the keys it holds. It still announces them, as `activate` and
       // `retire` must know of them.
@@ -66,8 +69,11 @@ export class MasterKeyWatch {
       }
       if (unread !== undefined) throw unread.error;
     } catch (error) {
-      this.#complain(error instanceof Error ? error.message : String(error), error);
+      if (isDatabaseLost(error))
+        this.#complain('could not be compared with the database; this is retried every few seconds', error);
+      else this.#complain(error instanceof Error ? error.message : String(error), error);
     }
+    if (this.#isWell) this.#complaint = '';
   }
 
   async #readFile(): Promise<void> {
@@ -83,6 +89,7 @@ export class MasterKeyWatch {
   }
 
   #complain(message: string, err?: unknown): void {
+    this.#isWell = false;
     if (message === this.#complaint) return;
     this.#complaint = message;
     this.#deps.log.error({ ...(err === undefined ? {} : { err }) }, `master keys: ${message}`);

@@ -41,3 +41,9 @@ export async function databaseProblems(sql: Sql, migrations: readonly Migration[
     return [`The database does not answer: ${error instanceof Error ? error.message : String(error)}`];
   }
 }
+
+/** Whether PostgreSQL confirms what it would forget if it crashed then. */
+export async function losesCommits(sql: Sql): Promise<boolean> {
+  const [row] = await sql<{ setting: string }[]>`select current_setting('synchronous_commit') as setting`;
+  return row?.setting === 'off';
+}
