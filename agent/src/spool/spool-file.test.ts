@@ -192,6 +192,20 @@ test('a spool does not become a spare file while it is read', async () => {
   await spares.remove();
 });
 
+test('nor while it is read by those who came later', async () => {
+  await using t = await setup();
+  const spares = await spareIn(t.folder);
+  const file = SpoolFile.create(t.path, { spares });
+  const [placed] = await file.append([chunk(1, 'one')]);
+  const read = () => file.readFrame(placed?.chunk as never);
+  const first = read();
+  const removed = file.remove();
+  for (const frame of await Promise.all([first, ...Array.from({ length: 10_000 }, read)]))
+    expect(frame.equals(placed?.frame as Buffer)).toBe(true);
+  await removed;
+  await spares.remove();
+});
+
 test('what a process left that was killed is removed with the spare files', async () => {
   await using t = await setup();
   for (const name of ['spare', 'spare.7']) await writeFile(join(t.folder, name), 'left');

@@ -277,7 +277,7 @@ export class SpoolFile {
    */
   async remove(): Promise<void> {
     // Whoever still reads it must not be given what another attempt writes there.
-    await Promise.allSettled(this.#reading);
+    while (this.#reading.size > 0) await Promise.allSettled(this.#reading);
     if (this.#file === undefined) return;
     if (this.#end <= mostReusedBytes && this.#spares?.giveBack(this.#path, this.#file)) {
       this.#file = undefined;
