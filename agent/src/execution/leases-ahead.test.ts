@@ -2,7 +2,7 @@
 import { type Lease, limits, type ServerMessageOf, type StepOutcome } from '@opsconductor/protocol';
 import { Type } from 'typebox';
 import { expect, test } from 'vitest';
-import { type AgentSetup, lease, setup, success } from '../testing/agent-setup.ts';
+import { type AgentSetup, lease, rendering, setup, success } from '../testing/agent-setup.ts';
 import type { FakeConnection } from '../testing/fake-server.ts';
 import { knownStepType } from './step/known-step-types.ts';
 
@@ -206,6 +206,21 @@ test('what was prepared for a step that goes back is dropped', async () => {
   connection.send({ type: 'leases', leases: [lease(1), ahead(2), ahead(3)] });
   await connection.next('return');
   expect(forgone).toEqual([expect.stringMatching(/\.2\.1$/), expect.stringMatching(/\.3\.1$/)]);
+});
+
+test('so is what was prepared for a step that is skipped', async () => {
+  await using t = await setup();
+  const forgone: string[] = [];
+  const kind = knownStepType(
+    { type: 'test.step', execute: async () => success, forgo: (marker) => forgone.push(marker) },
+    Type.Any(),
+  );
+  await t.start({ stepTypes: new Map([['test.step', kind]]) });
+  const { connection } = await t.server.nextSession();
+  const skipped = { ...ahead(2), rendering: rendering({ when: 'false' }) };
+  connection.send({ type: 'leases', leases: [lease(1), skipped, ahead(3)] });
+  expect([await answer(connection), await answer(connection), await answer(connection)]).toEqual([1, 2, 3]);
+  expect(forgone).toContainEqual(expect.stringMatching(/\.2\.1$/));
 });
 
 test('a step that is leased ahead too late for the slot of the one before waits for a slot', async () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, stat, truncate, unlink, writeFile } from 'node:fs/promises';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { decodeFrame, limits } from '@opsconductor/protocol';
@@ -119,6 +120,19 @@ test('reading a chunk that was cut off meanwhile gives an error, not wrong bytes
   await file.close();
 });
 
+/** Returns the paths of what this process has open there. */
+function openIn(folder: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${fd}`);
+      return path.startsWith(folder) ? [path] : [];
+    } catch {
+      // It was closed meanwhile.
+      return [];
+    }
+  });
+}
+
 /** A spare whose file exists. */
 async function spareIn(folder: string) {
   const spares = new SpareFiles(join(folder, 'spare'));
@@ -204,6 +218,44 @@ test('nor while it is read by those who came later', async () => {
     expect(frame.equals(placed?.frame as Buffer)).toBe(true);
   await removed;
   await spares.remove();
+});
+
+test('a spool that is given back while a spare file is being made, or after they were removed, is in nobody’s way', async () => {
+  await using t = await setup();
+  const spares = new SpareFiles(join(t.folder, 'spare'));
+  const [early, late] = [
+    SpoolFile.create(t.path, { spares }),
+    SpoolFile.create(join(t.folder, '2-1'), { spares }),
+  ];
+  // Takes none, so that one will be made.
+  await early.append([chunk(1, 'one')]);
+  // By now it is being created.
+  await new Promise(setImmediate);
+  await early.remove();
+  expect(await readdir(t.folder)).not.toContain('1-1');
+  await vi.waitFor(async () => expect((await readdir(t.folder)).sort()).toEqual(['spare', 'spare.1']), {
+    timeout: 10_000,
+  });
+  await late.append([chunk(1, 'one')]);
+  await spares.remove();
+  await late.remove();
+  expect(await readdir(t.folder)).toEqual([]);
+  expect(openIn(t.folder)).toEqual([]);
+});
+
+test('a spare file that is gone, or that can’t be kept, costs an attempt nothing and leaves nothing open', async () => {
+  await using t = await setup();
+  const kept = join(t.folder, 'kept');
+  await mkdir(kept);
+  const spares = await spareIn(kept);
+  await rm(kept, { recursive: true });
+  const file = SpoolFile.create(t.path, { spares });
+  await file.append([chunk(1, 'one')]);
+  expect((await stat(t.path)).size).toBe(file.bytes);
+  await file.remove();
+  expect(await readdir(t.folder)).toEqual([]);
+  await spares.remove();
+  expect(openIn(t.folder)).toEqual([]);
 });
 
 test('what a process left that was killed is removed with the spare files', async () => {

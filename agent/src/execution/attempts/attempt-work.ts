@@ -90,6 +90,8 @@ export class AttemptWork {
         ),
       begin: (checked, how) => starts.begin(attempt, { lease, checked }, how),
     });
+    // What was prepared for it is still there if it was skipped or refused before its type was asked to execute it.
+    stepTypes.get(lease.stepType)?.forgo?.(attempt.marker(installationId));
     if (!isStopped()) await ends.ended(attempt, execution);
   }
 
