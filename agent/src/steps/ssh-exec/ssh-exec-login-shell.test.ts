@@ -58,6 +58,8 @@ sshTest('the script follows the record to a login shell that has not answered ye
   for (const answered of [false, true]) {
     await t.run({ command: 'true' });
     const shell = await theOne(() => waitingShells(connectionPid));
+    // Not `/bin/sh -c`, which is what any other login shell becomes.
+    expect(read(`/proc/${shell}/cmdline`)).toMatch(/^[^/\0]+\0-c\0read -r /);
     const reachesTheWord = () => read(`/proc/${shell}/fdinfo/3`) !== '';
     await t.run(
       { command: 'true' },

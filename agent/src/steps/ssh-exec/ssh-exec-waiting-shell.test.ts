@@ -217,16 +217,19 @@ sshTest('the shells of the two attempts that follow are prepared at once', async
   for (let n = 0; n < 2; n += 1) await t.run({ command: 'true' });
   const followers = [1, 2, 3].map((n) => `both-${process.pid}.${Date.now()}.${n}`);
   const running = t.run(
-    { command: 'trap "exit 0" TERM; echo "runs as $$"; while :; do sleep 0.05; done' },
+    { command: 'trap "exit 0" TERM; echo "runs as $$ of $PPID"; while :; do sleep 0.05; done' },
     { followedBy: (most) => followers.slice(0, most) },
   );
-  const [, pid] = await t.sink.seen(/runs as (\d+)/);
+  const [, pid, connectionPid] = await t.sink.seen(/runs as (\d+) of (\d+)/);
   const shells = [
     await theOne(() => markedWith(followers[0] ?? '')),
     await theOne(() => markedWith(followers[1] ?? '')),
   ];
   process.kill(Number(pid));
   await running;
+  // And no other one: what was asked for before this is there by now.
+  await hearWhatCame(t);
+  expect(waitingShells(Number(connectionPid))).toEqual([]);
   for (const marker of followers.slice(0, 2)) await t.run({ command: 'echo "ran in $$"' }, { marker });
   expect([...t.sink.stdout.matchAll(/ran in (\d+)/g)].map(([, shell]) => Number(shell))).toEqual(shells);
   expect(markedWith(followers[2] ?? '')).toEqual([]);
