@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { hasAgents } from '../store/agents/agent-sessions.ts';
+import { agentsOf } from '../store/agents/agent-sessions.ts';
 import type { Sql } from '../store/database/connection.ts';
 import type { TargetTester, TargetTestRequest } from '../targets/test-target.ts';
 import { agentTooOld } from './connections/agent-too-old.ts';
@@ -15,6 +15,9 @@ export interface SegmentTestsDeps {
   log: Log;
   links: Pick<Links, 'ready'>;
 }
+
+/** Why nobody could be asked. */
+const answerWithout = { none: 'no_agent', barred: 'disabled', active: 'offline' } as const;
 
 export class SegmentTests implements TargetTester {
   readonly #deps: SegmentTestsDeps;
@@ -32,10 +35,10 @@ export class SegmentTests implements TargetTester {
     });
   }
 
-  async testTarget(request: TargetTestRequest): Promise<TestAnswer | 'no_agent'> {
+  async testTarget(request: TargetTestRequest): Promise<TestAnswer | 'no_agent' | 'disabled'> {
     const answer = (await this.#testHere(request)) ?? (await this.#remote.ask(request));
     if (answer !== undefined) return answer;
-    return (await hasAgents(this.#deps.sql, request.segmentId)) ? 'offline' : 'no_agent';
+    return answerWithout[await agentsOf(this.#deps.sql, request.segmentId)];
   }
 
   /** Returns `undefined` if no agent of the segment is connected to this server. */

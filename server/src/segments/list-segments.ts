@@ -112,10 +112,11 @@ export async function countSegments(
 }
 
 /**
- * healthy: every active agent takes steps; degraded: some do, or the connected ones drain; offline: none is connected.
+ * healthy: every active agent takes steps; degraded: some do, or the connected ones drain; offline: none is connected,
+ * or all are disabled or quarantined.
  */
 export function healthOf(counts: AgentCounts): Segment['health'] {
-  if (counts.activeAgents === 0) return 'no_agent';
+  if (counts.activeAgents === 0 && counts.barredAgents === 0) return 'no_agent';
   if (counts.connectedAgents === 0) return 'offline';
   const all = counts.connectedAgents === counts.activeAgents && counts.drainingAgents === 0;
   return all ? 'healthy' : 'degraded';

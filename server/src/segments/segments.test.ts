@@ -105,9 +105,14 @@ describe('creating a segment', () => {
 
 describe('the health of a segment', () => {
   it('depends on its active agents', () => {
-    const health = (activeAgents: number, connectedAgents: number, drainingAgents: number) =>
-      healthOf({ activeAgents, connectedAgents, drainingAgents });
+    const health = (
+      activeAgents: number,
+      connectedAgents: number,
+      drainingAgents: number,
+      barredAgents = 0,
+    ) => healthOf({ activeAgents, barredAgents, connectedAgents, drainingAgents });
     expect(health(0, 0, 0)).toBe('no_agent');
+    expect(health(0, 0, 0, 1)).toBe('offline');
     expect(health(2, 0, 0)).toBe('offline');
     expect(health(2, 1, 0)).toBe('degraded');
     expect(health(1, 1, 1)).toBe('degraded');
@@ -128,6 +133,8 @@ describe('the health of a segment', () => {
     expect(await health()).toBe('offline');
     await openSession(t, enrolled.agentId);
     await t.sql`update agents set state = 'quarantined' where id = ${enrolled.agentId}`;
+    expect(await health()).toBe('offline');
+    await t.sql`update agents set state = 'revoked' where id = ${enrolled.agentId}`;
     expect(await health()).toBe('no_agent');
   });
 

@@ -43,7 +43,7 @@ async function makeTarget(more: { credentialId?: string; hostKeyFingerprint?: st
   return (await createTarget(t.sql, request, t.caller)).id;
 }
 
-type Answer = Omit<TargetTested, 'type' | 'requestId'> | 'no_agent' | 'offline';
+type Answer = Omit<TargetTested, 'type' | 'requestId'> | 'no_agent' | 'disabled' | 'offline';
 
 /** Stands in for the agents: answers with what a host like this makes an agent report. */
 async function test(targetId: number, answer: Answer | ((request: TargetTestRequest) => Answer)) {
@@ -89,6 +89,7 @@ describe('testing a target', () => {
     const results = [
       (await test(id, 'no_agent')).result,
       (await test(id, 'offline')).result,
+      (await test(id, 'disabled')).result,
       (await test(bare, { ok: false, reason: 'credential_unusable' })).result,
       (await test(bare, { ok: true })).result,
       (await test(bare, { ok: false, reason: 'unreachable', message: 'No route to 10.0.0.1.' })).result,
@@ -99,6 +100,7 @@ describe('testing a target', () => {
     expect(results.map((result) => result.reason)).toEqual([
       'no_agent',
       'agents_offline',
+      'agents_disabled',
       'no_credential',
       'no_credential',
       'unreachable',
@@ -106,7 +108,7 @@ describe('testing a target', () => {
       'auth_failed',
     ]);
     expect(results.every((result) => !result.ok && result.message !== '')).toBe(true);
-    expect(new Set(results.map((result) => result.message)).size).toBe(6);
+    expect(new Set(results.map((result) => result.message)).size).toBe(7);
   });
 
   it('keeps the host key that was shown for approval', async () => {

@@ -30,11 +30,12 @@ export interface TargetTestRequest {
 export interface TargetTester {
   /**
    * Has a connected agent of the segment test the target.
-   * @returns `no_agent` if the segment never had one, `offline` if none is connected or none answered in time.
+   * @returns `no_agent` if the segment never had one, `disabled` if each is disabled or quarantined, `offline` if none is
+   * connected or none answered in time.
    */
   testTarget(
     request: TargetTestRequest,
-  ): Promise<{ agentName: string; tested: TargetTested } | 'no_agent' | 'offline'>;
+  ): Promise<{ agentName: string; tested: TargetTested } | 'no_agent' | 'disabled' | 'offline'>;
 }
 
 const timeoutMs = 20_000;
@@ -128,6 +129,16 @@ async function describe(sql: Sql, target: TargetRow, answer: Answer): Promise<Te
       reason: 'no_agent',
       message: `Segment ${target.segmentName} never had an agent, so nothing can reach ${target.name}.`,
       advice: 'Enroll an agent in this segment.',
+      acceptedFingerprints,
+    };
+  }
+  if (answer === 'disabled') {
+    return {
+      ...nothing,
+      ok: false,
+      reason: 'agents_disabled',
+      message: `Every agent of segment ${target.segmentName} is disabled or in quarantine.`,
+      advice: 'Enable an agent of this segment, or add another.',
       acceptedFingerprints,
     };
   }

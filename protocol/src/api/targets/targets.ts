@@ -223,7 +223,7 @@ export const AcceptHostKeyRequestSchema = Closed({
 
 export const TestResultSchema = Type.Object({
   ok: Type.Boolean(),
-  /** Why it failed: a step's reason, or `no_agent`, `agents_offline` or `no_credential`. */
+  /** Why it failed: a step's reason, or `no_agent`, `agents_offline`, `agents_disabled` or `no_credential`. */
   reason: Nullable(Type.String()),
   message: Type.String(),
   advice: Nullable(Type.String()),

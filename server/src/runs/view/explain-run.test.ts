@@ -108,6 +108,14 @@ test('ready steps wait for what their segment’s agents lack, and start as soon
     await mend();
   }
   expect(await theWait(runId)).toMatchObject({ code: 'starts_now' });
+  const { agentId } = await t.addAgent('another');
+  await t.sql`update agents set state = 'disabled' where id = ${agentId}`;
+  await t.sql`${session} disconnected_at = now(), clean_shutdown = true`;
+  expect(await theWait(runId)).toMatchObject({
+    message: expect.stringMatching(/: 1 offline, 1 disabled/),
+    advice: expect.stringMatching(/^Start or enable an agent/),
+  });
+  await t.sql`${session} disconnected_at = null, clean_shutdown = false`;
   expect(await t.claim()).toHaveLength(7);
   expect(await theWait(runId)).toMatchObject({ code: 'leased', agentName: t.agent.name, targets: 7 });
 });

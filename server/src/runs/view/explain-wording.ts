@@ -139,7 +139,10 @@ function whyUnable(where: string, agents: readonly AgentGroup[]): Why {
       total === 1
         ? `The only agent in ${where} is ${kinds.join('')}.`
         : `None of the ${total} agents in ${where} can be given steps: ${kinds.join(', ')}.`,
-    advice: unableAdvice[nearest.state],
+    advice:
+      nearest.state === 'offline' && groups.length > 1
+        ? 'Start or enable an agent of the segment, or find out why it can’t connect.'
+        : unableAdvice[nearest.state],
     since: groups.length === 1 ? nearest.since : null,
   };
 }

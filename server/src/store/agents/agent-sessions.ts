@@ -416,8 +416,10 @@ export async function markStarted(
     returning st.id, st.job_run_id, st.started_at`;
 }
 
-/** Whether the segment has an agent that is not revoked. */
-export async function hasAgents(db: Queryable, segmentId: number): Promise<boolean> {
-  const rows = await db`select 1 from agents where segment_id = ${segmentId} and state <> 'revoked' limit 1`;
-  return rows.length > 0;
+/** Whether the segment has an agent that is not revoked, and whether one of them is neither disabled nor quarantined. */
+export async function agentsOf(db: Queryable, segmentId: number): Promise<'none' | 'barred' | 'active'> {
+  const [row] = await db<{ active: boolean | null }[]>`
+    select bool_or(state = 'active') as active from agents where segment_id = ${segmentId} and state <> 'revoked'`;
+  if (row === undefined || row.active === null) return 'none';
+  return row.active ? 'active' : 'barred';
 }

@@ -26,10 +26,11 @@ export interface SegmentRow {
 
 /**
  * Counts for one segment: active agents (not disabled, quarantined or revoked), how many of these are connected, and
- * how many of those drain.
+ * how many of those drain; and those that are disabled or quarantined.
  */
 export interface AgentCounts {
   activeAgents: number;
+  barredAgents: number;
   connectedAgents: number;
   drainingAgents: number;
 }
@@ -148,6 +149,7 @@ export async function listSegmentOverviews(
   return sql<SegmentOverviewRow[]>`
     select s.*,
            coalesce(a.active, 0)::int as active_agents,
+           coalesce(a.barred, 0)::int as barred_agents,
            coalesce(a.connected, 0)::int as connected_agents,
            coalesce(a.draining, 0)::int as draining_agents,
            (select count(*)::int from targets t where t.segment_id = s.id) as target_count,
@@ -159,10 +161,11 @@ export async function listSegmentOverviews(
            l.lost_roster
       from segments s
       left join lateral (
-        select count(*) as active,
+        select count(*) filter (where x.active) as active,
+               count(*) filter (where not x.active) as barred,
                count(*) filter (where x.live) as connected,
                count(*) filter (where x.live and x.draining) as draining
-          from (${activeAgents(sql)}) x where x.segment_id = s.id
+          from (${enrolledAgents(sql)}) x where x.segment_id = s.id
       ) a on true
       left join lateral (
         select jsonb_build_object('agents', jsonb_agg(
@@ -199,23 +202,28 @@ export async function countSegmentsByAgents(
   reaches: readonly Reach[],
 ): Promise<({ segments: number } & AgentCounts)[]> {
   return sql<({ segments: number } & AgentCounts)[]>`
-    select count(*)::int as segments, active_agents, connected_agents, draining_agents
-      from (select count(x.id)::int as active_agents,
+    select count(*)::int as segments, active_agents, barred_agents, connected_agents, draining_agents
+      from (select (count(*) filter (where x.active))::int as active_agents,
+                   (count(*) filter (where not x.active))::int as barred_agents,
                    (count(*) filter (where x.live))::int as connected_agents,
                    (count(*) filter (where x.live and x.draining))::int as draining_agents
-              from segments s left join (${activeAgents(sql)}) x on x.segment_id = s.id
+              from segments s left join (${enrolledAgents(sql)}) x on x.segment_id = s.id
              where ${segmentWithin(sql, reaches)} group by s.id) c
-     group by active_agents, connected_agents, draining_agents`;
+     group by active_agents, barred_agents, connected_agents, draining_agents`;
 }
 
-/** SQL: active agents (not disabled, quarantined or revoked), and whether they are connected and drain. */
-function activeAgents(sql: Queryable) {
+/**
+ * SQL: agents that are not revoked; whether they are active (neither disabled nor quarantined), and if so, whether they
+ * are connected and drain.
+ */
+function enrolledAgents(sql: Queryable) {
   return sql`
-    select ag.id, ag.segment_id,
-           coalesce(g.disconnected_at is null and g.expires_at > clock_timestamp(), false) as live,
+    select ag.id, ag.segment_id, ag.state = 'active' as active,
+           ag.state = 'active'
+             and coalesce(g.disconnected_at is null and g.expires_at > clock_timestamp(), false) as live,
            g.draining or ag.drain_requested_at is not null as draining
       from agents ag left join agent_sessions g on g.agent_id = ag.id
-     where ag.state = 'active'`;
+     where ag.state <> 'revoked'`;
 }
 
 /**

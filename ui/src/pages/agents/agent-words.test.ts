@@ -1,6 +1,6 @@
 import { type Agent, closeCodes, type Segment } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
-import { agentDetail, agentFits, agentWords, consequencesOf } from './agent-words.ts';
+import { agentDetail, agentFits, agentWords, consequencesOf, segmentWords } from './agent-words.ts';
 
 const now = Date.parse('2026-11-24T02:27:12.000Z');
 const agent = (fields: Partial<Agent>): Agent => ({
@@ -80,6 +80,35 @@ describe('agents in words', () => {
       '11 steps are waiting for an agent.',
     ]);
     expect(consequencesOf(segment({}), [agent({})], now)).toEqual([]);
+  });
+
+  it('say which agents are disabled or leave, where no other is connected', () => {
+    const off = agent({ name: 'a', state: 'disabled' });
+    const away = agent({ id: 2, name: 'b', state: 'offline' });
+    const drains = agent({ id: 3, name: 'c', state: 'draining', drainRequestedAt: '2026-11-24T02:00:00Z' });
+    const stops = agent({ id: 4, name: 'd', state: 'draining' });
+    const said = (health: Segment['health'], agents: Agent[], waitingSteps = 0) =>
+      consequencesOf(segment({ health, waitingSteps }), agents, now).map(
+        ({ lead, text }) => `${lead} ${text}`,
+      );
+    expect(said('offline', [off], 2)).toEqual([
+      '2 steps are waiting for an agent. a is disabled: enable it, or add another agent.',
+    ]);
+    // As a server of an earlier version says it.
+    expect(said('no_agent', [off])).toEqual([
+      'Nothing can run here. a is disabled: enable it, or add another agent.',
+    ]);
+    expect(said('offline', [off, away])).toEqual([
+      'Nothing can run here. No agent of this segment is connected. a is disabled: enable it, or check for another one on its machine whether the agent is running and can reach the server.',
+    ]);
+    expect(said('degraded', [off, drains], 1)).toEqual([
+      '1 step is waiting for an agent. c drains and a is disabled: end the draining, enable one, or add another agent.',
+    ]);
+    expect(said('degraded', [stops])).toEqual(['No new step starts here. d stops: add another agent.']);
+    expect(said('degraded', [drains, agent({})])).toEqual([]);
+    expect(segmentWords({ health: 'offline' }, [off]).word).toBe('no agent enabled');
+    expect(segmentWords({ health: 'offline' }, [off, away]).word).toBe('offline');
+    expect(segmentWords({ health: 'no_agent' }, []).word).toBe('no agent yet');
   });
 
   it('advise on an agent whose messages the server refused, after worse problems, until it is long ago', () => {

@@ -49,7 +49,10 @@ export function hasNeverConnected({
   return state === 'offline' && lastHeartbeatAt === null;
 }
 
-export function segmentWords(segment: Segment): Words {
+/** `agents`: all of its agents that are not revoked. */
+export function segmentWords(segment: Pick<Segment, 'health'>, agents: readonly Agent[]): Words {
+  // A server of an earlier version says `no_agent` of it.
+  if (agents.length > 0 && agents.every(isBarred)) return { look: 'failed', word: 'no agent enabled' };
   switch (segment.health) {
     case 'healthy':
       return { look: 'succeeded', word: 'healthy' };
@@ -60,6 +63,11 @@ export function segmentWords(segment: Segment): Words {
     case 'no_agent':
       return { look: 'queued', word: 'no agent yet' };
   }
+}
+
+/** It gets nothing to do, whether it runs or not, until people change that. */
+function isBarred({ state }: Pick<Agent, 'state'>): boolean {
+  return state === 'disabled' || state === 'quarantined';
 }
 
 /** Such an agent reconnects within 5 minutes, so if it hasn't happened again for this long, it is over. */
@@ -294,16 +302,21 @@ function worstOf(segment: Segment, agents: readonly Agent[]): Consequence | unde
       text: `They ran on ${on.join(', ')} when it was cut off. ${rest.length === 0 ? 'New steps wait.' : `New steps go to ${rest.join(', ')}.`}`,
     };
   }
-  if (segment.health === 'offline') {
-    const waiting = segment.waitingSteps;
+  const disabled = agents.filter(({ state }) => state === 'disabled');
+  const isAllBarred = agents.length > 0 && agents.every(isBarred);
+  const waiting = segment.waitingSteps;
+  const waits =
+    waiting === 0 ? undefined : `${counted(waiting, 'step is', 'steps are')} waiting for an agent.`;
+  const isAllQuarantined = isAllBarred && disabled.length === 0;
+  if ((segment.health === 'offline' || isAllBarred) && !isAllQuarantined) {
     return {
       look: 'failed',
-      lead:
-        waiting === 0
-          ? 'Nothing can run here.'
-          : `${counted(waiting, 'step is', 'steps are')} waiting for an agent.`,
-      text: 'No agent of this segment is connected. Check on its machine whether the agent is running and can reach the server.',
+      lead: waits ?? 'Nothing can run here.',
+      text: whyNoneConnected(agents, disabled),
     };
+  }
+  if (isAllLeaving(agents)) {
+    return { look: 'held', lead: waits ?? 'No new step starts here.', text: whyAllLeave(agents) };
   }
   if (quarantined !== undefined) {
     return {
@@ -313,4 +326,50 @@ function worstOf(segment: Segment, agents: readonly Agent[]): Consequence | unde
     };
   }
   return undefined;
+}
+
+const noneConnected = 'No agent of this segment is connected.';
+const checkMachine = 'on its machine whether the agent is running and can reach the server.';
+
+function whyNoneConnected(agents: readonly Agent[], disabled: readonly Agent[]): string {
+  if (disabled.length === 0) return `${noneConnected} Check ${checkMachine}`;
+  const one = disabled.length === 1;
+  const enable = `${namesOf(disabled)} ${one ? 'is' : 'are'} disabled`;
+  if (agents.every(isBarred)) return `${enable}: enable ${one ? 'it' : 'one of them'}, or add another agent.`;
+  return `${noneConnected} ${enable}: enable ${one ? 'it' : 'one of them'}, or check for another one ${checkMachine}`;
+}
+
+/** Whether those that are connected only end what they have begun. */
+function isAllLeaving(agents: readonly Agent[]): boolean {
+  return (
+    agents.some(({ state }) => state === 'draining') &&
+    !agents.some(({ state }) => state === 'connected' || state === 'silent')
+  );
+}
+
+function whyAllLeave(agents: readonly Agent[]): string {
+  const drained = agents.filter((agent) => agent.state === 'draining' && agent.drainRequestedAt !== null);
+  const disabled = agents.filter(({ state }) => state === 'disabled');
+  const stopping = agents.filter((agent) => agent.state === 'draining' && agent.drainRequestedAt === null);
+  const said = [
+    ...(drained.length === 0 ? [] : [`${namesOf(drained)} ${drained.length === 1 ? 'drains' : 'drain'}`]),
+    ...(stopping.length === 0 ? [] : [`${namesOf(stopping)} ${stopping.length === 1 ? 'stops' : 'stop'}`]),
+    ...(disabled.length === 0
+      ? []
+      : [`${namesOf(disabled)} ${disabled.length === 1 ? 'is' : 'are'} disabled`]),
+  ];
+  const ways = [
+    ...(drained.length === 0 ? [] : ['end the draining']),
+    ...(disabled.length === 0 ? [] : ['enable one']),
+    'add another agent',
+  ];
+  const what = ways.length === 1 ? ways.join('') : `${ways.slice(0, -1).join(', ')}, or ${ways.at(-1)}`;
+  return `${said.join(' and ')}: ${what}.`;
+}
+
+/** Of many, the first few. */
+function namesOf(agents: readonly Agent[]): string {
+  const shown = agents.slice(0, 3).map(({ name }) => name);
+  const more = agents.length - shown.length;
+  return listed(more === 0 ? shown : [...shown, `${count(more)} more`]);
 }

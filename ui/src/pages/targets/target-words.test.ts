@@ -17,7 +17,7 @@ const result = (reason: string | null): TestResult => ({
 
 describe('the answer of a connection test', () => {
   it('tells every reason apart', () => {
-    const reasons = [...stepReasons, 'no_agent', 'agents_offline', 'no_credential', null];
+    const reasons = [...stepReasons, 'no_agent', 'agents_offline', 'agents_disabled', 'no_credential', null];
     const leads = reasons.map((reason) => testAnswer(result(reason)).lead);
     expect(new Set(leads).size).toBe(reasons.length);
   });

@@ -17,6 +17,8 @@ export function testAnswer(result: TestResult): TestAnswer {
       return { state: 'held', lead: 'Not tested: the segment has no agent' };
     case 'agents_offline':
       return { state: 'held', lead: 'Not tested: no agent of the segment is connected' };
+    case 'agents_disabled':
+      return { state: 'held', lead: 'Not tested: no agent of the segment is enabled' };
     case 'no_credential':
       return { state: 'held', lead: 'Not tested: the target has no credential' };
     case 'host_key_unknown':
