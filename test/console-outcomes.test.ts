@@ -425,6 +425,10 @@ test('what may still run of a run that has ended unknown is stopped, and the pag
   onTestFinished(async () => void (await c.system.sql`update segments set unknown_after_s = default`));
   await ended(page, 'unknown');
   await page.getByRole('button', { name: 'Stop what may still be running' }).waitFor();
+  // At the run and at its step, in the list of runs, and everywhere in words: since when it is silent.
+  const since = /has been silent since \d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d:\d\d UTC/;
+  await eventually(() => page.locator('main').getByText(since).count()).toBeGreaterThan(1);
+  expect(await page.getByText(/silent since \d{4}-/).count()).toBe(0);
   await page.keyboard.press('c');
   const dialog = page.getByRole('dialog');
   await dialog.getByText('The run keeps its outcome; what is found is added to the attempts.').waitFor();

@@ -83,6 +83,8 @@ describe('moments, in UTC', () => {
     expect(withMoments('Not taken since 2026-11-24T02:14:07.879Z. Version 2026-11-24 is in use.')).toBe(
       'Not taken since 24 Nov 2026, 02:14:07 UTC. Version 2026-11-24 is in use.',
     );
+    const typed = 'The value “2026-11-24T02:14:07Z” is not allowed.';
+    expect(withMoments(typed)).toBe(typed);
   });
 });
 

@@ -15,9 +15,12 @@ export function fullMoment(at: string | number | Date): string {
   return `${dayAndMonth(date)} ${date.getUTCFullYear()}, ${clockTime(date)} UTC`;
 }
 
-/** Replaces the ISO timestamps in a text from the server: `since 24 Nov 2026, 02:14:07 UTC`. */
+/**
+ * Replaces the ISO timestamps in a text from the server: `since 24 Nov 2026, 02:14:07 UTC`. What is in quotes was
+ * written by somebody, and stays.
+ */
 export function withMoments(text: string): string {
-  return text.replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z/g, fullMoment);
+  return text.replaceAll(/(?<![“"'\w])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z/g, fullMoment);
 }
 
 /** Only the time on the same UTC day, otherwise with the date: `02:14:07`, `23 Nov 02:14`. */

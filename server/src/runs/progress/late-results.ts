@@ -151,7 +151,9 @@ export async function annotate({ tx, ledger, progress }: LateBatch, end: Attempt
   if (step === undefined) return;
   ledger.countLateResult(step.jobRunId);
   if (step.epoch !== end.epoch) return;
-  const advice = `The agent has since reported: ${end.outcome.status.replace('_', ' ')}, ${outcomeText(end.outcome)}`;
+  const { status, message } = end.outcome;
+  // A message is a sentence of its own; an exit code or a reason is not.
+  const advice = `The agent has since reported: ${status.replace('_', ' ')}${message == null ? ',' : '.'} ${outcomeText(end.outcome)}`;
   await annotateStep(tx, { id: step.id, epoch: step.epoch, advice, outputState: end.output.state });
   ledger.noteStep(step.jobRunId, { id: step.id, advice, outputState: end.output.state });
 }

@@ -188,6 +188,16 @@ test('steps after a failed one are skipped, with the predecessor as the reason',
   });
 });
 
+test('what a late result says of itself is a sentence of its own', async () => {
+  await using t = await setupRuns();
+  const runId = await t.start();
+  const lease = await t.claimOne();
+  await t.settle(givenUp(lease));
+  await t.settle(endOf(lease, { status: 'cancelled', message: 'The command was stopped.' }));
+  const [step] = await t.steps(runId);
+  expect(step?.advice).toBe('The agent has since reported: cancelled. The command was stopped.');
+});
+
 test('a late result in an ended run annotates it in a separate event, and changes no outcome', async () => {
   await using t = await setupRuns();
   const runId = await t.start({ steps: 2 });
