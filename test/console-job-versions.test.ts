@@ -54,6 +54,13 @@ test('two versions are compared, the earlier one is brought back, and a tag of i
   // As this server is set, for jobs that do not say it: of a version as of the job.
   await text.getByText('detect_secrets: true').waitFor();
   await page.getByText('masked if recognized by form (server default)').waitFor();
+  // One that is still to come is not said to be deleted or hidden.
+  await page.goto(`${c.url}/jobs/${job.id}/versions/9`);
+  await page.getByRole('heading', { name: 'There is no version 9' }).waitFor();
+  expect(await page.getByText('deleted').count()).toBe(0);
+  const none = page.getByRole('region', { name: 'Version 9' });
+  await none.getByRole('link', { name: 'version 3', exact: true }).click();
+  await page.getByRole('region', { name: 'Version 3', exact: true }).waitFor();
   await page.goto(`${c.url}/jobs/${job.id}/versions/1`);
   await page.getByRole('button', { name: 'YAML', exact: true }).click();
   expect(await text.textContent()).not.toContain('detect_secrets');
