@@ -6,6 +6,7 @@ import type {
 } from '@opsconductor/protocol';
 import { apiPaths } from '../../paths.ts';
 import { request } from '../client.ts';
+import { isUnknownParameter } from '../older-server.ts';
 import { type Page, type PageQuery, readAll } from '../page.ts';
 
 export function listCredentials(
@@ -15,7 +16,7 @@ export function listCredentials(
   return readAll((query) => apiPaths.credentials({ ...query, ...wanted }), { signal });
 }
 
-export function listCredentialsByPage(
+export async function listCredentialsByPage(
   query: PageQuery & {
     segmentId?: number | undefined;
     toRotate?: true;
@@ -25,7 +26,14 @@ export function listCredentialsByPage(
   },
   signal?: AbortSignal,
 ): Promise<Page<Credential>> {
-  return request('GET', apiPaths.credentials(query), { signal });
+  try {
+    return await request('GET', apiPaths.credentials(query), { signal });
+  } catch (error) {
+    // Such a server lists the same credentials, by name.
+    const { sort, ...rest } = query;
+    if (sort === undefined || !isUnknownParameter(error)) throw error;
+    return request('GET', apiPaths.credentials(rest), { signal });
+  }
 }
 
 export function createCredential(body: unknown): Promise<Credential> {
