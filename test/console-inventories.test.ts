@@ -49,6 +49,9 @@ test('a pasted list is imported; what has changed since it was planned is shown,
   await page.getByRole('button', { name: 'Take over targets created by hand' }).click();
   await page.getByRole('button', { name: 'Apply to 2 targets' }).click();
   await page.getByText(/1 created, 1 updated\./).waitFor();
+  // It has been done: nothing of it is said to be still to do.
+  await page.getByRole('button', { name: 'created 1' }).waitFor();
+  await page.getByRole('button', { name: /^updated web-2 / }).waitFor();
   // What the new one still needs; where nothing is new, nothing is said of it.
   const needs = page.getByText(/^Before anything runs on new targets, give them a credential/);
   await needs.getByRole('link', { name: 'scan and accept their host keys' }).waitFor();

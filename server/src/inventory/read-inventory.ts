@@ -183,6 +183,7 @@ function withGroups(
 }
 
 function checkHost(host: ImportedHost, place: Place, report: Report): void {
+  if (host.name === '') return report.error(place, 'The host has no name.');
   const problems = withUnstorableText(schemaProblems(ImportedHostSchema, host), host);
   for (const { path, message, allowed } of problems) {
     const label = /^labels\.(.*)$/s.exec(path)?.[1];

@@ -18,13 +18,34 @@ export const formatWords: Record<InventoryFormat, string> = {
   api: 'sent by a program',
 };
 
-export const actionLooks: Record<PlanAction, { look: string; word: string }> = {
+const actionLooks: Record<PlanAction, { look: string; word: string }> = {
   conflict: { look: 'failed', word: 'conflict' },
   gone: { look: 'held', word: 'gone' },
   create: { look: 'ready', word: 'create' },
   update: { look: 'partial', word: 'update' },
   unchanged: { look: 'succeeded', word: 'unchanged' },
 };
+/** After it was applied. */
+const doneLooks: typeof actionLooks = {
+  ...actionLooks,
+  create: { look: 'succeeded', word: 'created' },
+  update: { look: 'succeeded', word: 'updated' },
+};
+const goneLooks: Record<GoneTreatment, { look: string; word: string }> = {
+  keep: { look: 'held', word: 'gone, kept' },
+  deactivate: { look: 'cancelled', word: 'deactivated' },
+  delete: { look: 'cancelled', word: 'deleted' },
+};
+
+/** How the actions of a plan are shown: as what it would do or, once it is applied, as what it did. */
+export function looksOf({
+  appliedAt,
+  gone,
+}: Pick<InventoryPlanHead, 'appliedAt' | 'gone'>): typeof actionLooks {
+  if (appliedAt === null) return actionLooks;
+  return gone === null ? doneLooks : { ...doneLooks, gone: goneLooks[gone] };
+}
+
 /** What needs a person comes first. */
 export const actionOrder = [
   'conflict',
@@ -56,7 +77,17 @@ export const goneWords: Record<GoneTreatment, { word: string; consequence: strin
   },
 };
 
-function valueWords(value: FieldChange['from']): string {
+/** A field as people call it. */
+export function fieldWords(field: string): string {
+  if (field.startsWith('labels.')) return `label ${field.slice(7)}`;
+  if (field.startsWith('groups.')) return `group ${field.slice(7)}`;
+  if (field === 'settings.username') return 'user name';
+  if (field === 'operatingSystem') return 'system';
+  if (field === 'isActive') return 'active';
+  return field.replace(/^settings\./, '').replaceAll('_', ' ');
+}
+
+export function valueWords(value: FieldChange['from']): string {
   if (value === null) return 'none';
   if (value === '') return 'set';
   return typeof value === 'boolean' ? (value ? 'yes' : 'no') : String(value);
@@ -66,7 +97,11 @@ function valueWords(value: FieldChange['from']): string {
 export function changeWords({ field, from, to }: FieldChange, isNew: boolean): string {
   if (field.startsWith('groups.'))
     return `${to === true ? 'added to' : 'removed from'} group ${field.slice(7)}`;
-  return isNew ? `${field} ${valueWords(to)}` : `${field} ${valueWords(from)} → ${valueWords(to)}`;
+  const name = fieldWords(field);
+  // A label without a value is there or not.
+  if (to === '' && (isNew || from === null)) return isNew ? name : `${name} added`;
+  if (from === '' && to === null) return `${name} removed`;
+  return isNew ? `${name} ${valueWords(to)}` : `${name} ${valueWords(from)} → ${valueWords(to)}`;
 }
 
 /** What applying a plan has done: `12 created, 3 updated, 2 deactivated`. */

@@ -1,6 +1,6 @@
 import type { JobImportItem } from '@opsconductor/protocol';
 import { expect, it } from 'vitest';
-import { applyWords, changedFields, countWords, itemSummary } from './import-words.ts';
+import { applyWords, changedFields, countWords, itemSummary, withoutPlace } from './import-words.ts';
 
 const none = { create: 0, update: 0, unchanged: 0, skip: 0, conflict: 0 };
 
@@ -9,6 +9,12 @@ it('the button says what it does', () => {
   expect(applyWords({ ...none, create: 1 })).toBe('Create 1 job');
   expect(applyWords({ ...none, update: 2, unchanged: 9 })).toBe('Update 2 jobs');
   expect(applyWords({ ...none, unchanged: 9 })).toBe('Nothing to apply');
+});
+
+it('a problem does not say the place again that stands beside it', () => {
+  const message = 'Line 8, column 1: This is not indented as what it belongs to.';
+  expect(withoutPlace({ message, line: 8 })).toBe('This is not indented as what it belongs to.');
+  expect(withoutPlace({ message })).toBe(message);
 });
 
 it('a plan is summed up by its counts, trouble first', () => {

@@ -7,6 +7,7 @@ import type {
   ImportCounts,
   ImportFinding,
   ImportFormat,
+  ImportProblem,
   ImportStatus,
   JobImportItem,
 } from '@opsconductor/protocol';
@@ -100,4 +101,9 @@ export function changedFields(changes: readonly Pick<DefinitionChange, 'path'>[]
   const paths = [...new Set(changes.map(({ path }) => path))];
   const shown = paths.slice(0, 4).join(', ');
   return paths.length > 4 ? `${shown} and ${count(paths.length - 4)} more` : shown;
+}
+
+/** A problem's message without the position in the file, where that is shown beside it. */
+export function withoutPlace({ message, line }: Pick<ImportProblem, 'message' | 'line'>): string {
+  return line === undefined ? message : message.replace(/^Line \d+, column \d+: /, '');
 }
