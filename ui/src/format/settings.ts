@@ -41,6 +41,13 @@ export function inheritedOf({ settings }: EffectiveSettings, name: SettingName):
   return given === undefined ? 'none' : `${given.display}, ${sourceWords(given.source)}`;
 }
 
+/** The protocol by which a target is reached that names none itself. */
+export function inheritedProtocolOf({ settings }: EffectiveSettings): string | undefined {
+  return [settings.find(({ name }) => name === 'protocol')]
+    .flatMap((setting) => (setting === undefined ? [] : [setting, ...setting.overridden]))
+    .find(({ source }) => source.kind !== 'target')?.display;
+}
+
 /** The settings that a segment or group passes on, as name and value. */
 export function givenSettings(settings: InheritedSettings): { name: string; value: string }[] {
   const seconds = (value: number | undefined) => (value === undefined ? undefined : `${value} s`);

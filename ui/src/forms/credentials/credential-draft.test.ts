@@ -5,6 +5,7 @@ import {
   describeBounds,
   emptyDraft,
   fieldOf,
+  formWords,
   isDescribedByBounds,
   secretOf,
 } from './credential-draft.ts';
@@ -92,6 +93,20 @@ describe('a credential as entered', () => {
   ] as const)('names the field %s when it is wrong', (field, wrong) => {
     const fields = credentialProblems(secretOf(wrong)).map((problem) => fieldOf(problem.path));
     expect(fields).toContain(field);
+  });
+
+  it.each([
+    draft({ kind: 'ssh_private_key', certificate: 'ssh-ed25519 AAAA' }),
+    draft({ kind: 'winrm_certificate', certificate: 'ssh-ed25519 AAAA' }),
+    draft({ kind: 'winrm_keytab', keytab: btoa('no keytab') }),
+    draft({ kind: 'ssh_password_source', source: '/etc/shadow' }),
+    draft({ kind: 'winrm_ticket_cache', cache: '/tmp/krb5cc_0' }),
+  ])('has words for each field whose form is only known as a pattern', (wrong) => {
+    const patterns = credentialProblems(secretOf(wrong)).filter(({ message }) => message.includes('pattern'));
+    const fields = patterns.flatMap(({ path }) => fieldOf(path) ?? []);
+    expect(fields.length).toBeGreaterThan(0);
+    for (const field of fields.filter((one) => one !== 'privateKey'))
+      expect(formWords(wrong.kind, field)).toBeDefined();
   });
 
   it('is described by its bounds, without the secret', () => {

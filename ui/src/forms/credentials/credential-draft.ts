@@ -164,6 +164,26 @@ export function isDescribedByBounds(description: string): boolean {
   return /^\S.* on .+, (port \d+|ports \d+(, \d+)+)$/s.test(description);
 }
 
+const policyName =
+  'It must be a name from the policy file: lowercase letters, digits, dots, hyphens and underscores';
+
+/** What a field of a wrong form must be, where the schema has only a pattern to say it. */
+export function formWords(kind: CredentialKind, field: keyof CredentialDraft): string | undefined {
+  switch (field) {
+    case 'certificate':
+      return kind === 'winrm_certificate'
+        ? 'Paste certificates and nothing else, each from its line -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----'
+        : 'Paste the one line of the file that ends in -cert.pub';
+    case 'keytab':
+      return 'This file is no keytab';
+    case 'cache':
+    case 'source':
+      return policyName;
+    default:
+      return undefined;
+  }
+}
+
 /** Returns the form field that a problem's path belongs to. */
 export function fieldOf(path: string): keyof CredentialDraft | undefined {
   const name = path.replace(/^bounds\./, '').replace(/\[.*$/, '');

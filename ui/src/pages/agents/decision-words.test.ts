@@ -90,5 +90,7 @@ describe('labels as text', () => {
   it('name the line that is wrong', () => {
     expect(readLabels('a\n=b')).toEqual({ problem: 'Line 2 has no name before “=”.' });
     expect(readLabels('a\na=1')).toEqual({ problem: 'Line 2: “a” is already listed.' });
+    const wrong = readLabels('a\n!!=x');
+    expect('problem' in wrong && wrong.problem).toMatch(/^Line 2: “!!” is not a valid name: use letters/);
   });
 });

@@ -1,5 +1,6 @@
 // Labels as text, one per line: `name=value`, or only `name` for an empty value.
 import type { Labels } from '@opsconductor/protocol';
+import { readLabel } from '../../forms/labels-draft.ts';
 
 export function labelsText(labels: Labels): string {
   return Object.entries(labels).map(labelText).join('\n');
@@ -19,7 +20,9 @@ export function readLabels(text: string): { labels: Labels } | { problem: string
     const name = (equals < 0 ? entry : entry.slice(0, equals)).trim();
     if (name === '') return { problem: `Line ${at + 1} has no name before “=”.` };
     if (Object.hasOwn(labels, name)) return { problem: `Line ${at + 1}: “${name}” is already listed.` };
-    labels[name] = equals < 0 ? '' : entry.slice(equals + 1).trim();
+    const label = readLabel(entry);
+    if ('problem' in label) return { problem: `Line ${at + 1}: ${label.problem}` };
+    labels[name] = label.value;
   }
   return { labels };
 }
