@@ -59,6 +59,31 @@ describe.skipIf(missing !== undefined)('a dialog', () => {
     await page.context().close();
   });
 
+  test('to run again says which of the hosts the person may not run the job on, before the server refuses', async () => {
+    const page = await standIn.page({ viewport: { width: 1440, height: 900 } });
+    let open: { status: string }[] = [];
+    await page.route(/\/api\/v1\/runs\/6300\/target-runs\?.*mayRun=true/, (route) =>
+      route.fulfill({ json: { items: open, nextCursor: null } }),
+    );
+    await page.goto(`${standIn.url}/runs/6300`);
+    await page.getByRole('button', { name: 'Run again…' }).click();
+    const again = page.getByRole('dialog', { name: 'Run Patch web tier again' });
+    await again.getByRole('radio', { name: 'unknown' }).check();
+    await again.getByText('These hosts were deleted, or you may not run this job there.').waitFor();
+    expect(await again.getByRole('button', { name: 'Run again on 2 hosts' }).isDisabled()).toBe(true);
+    expect(await again.getByRole('button', { name: 'Other targets…' }).isDisabled()).toBe(false);
+    await again.getByRole('button', { name: 'Cancel' }).click();
+
+    open = [{ status: 'unknown' }];
+    await page.getByRole('button', { name: 'Run again…' }).click();
+    await again.getByRole('radio', { name: 'unknown' }).check();
+    await again.getByText('1 of these hosts was deleted, or you may not run this job there.').waitFor();
+    await again.getByRole('button', { name: 'Continue with the others…' }).click();
+    await again.waitFor({ state: 'detached' });
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await page.context().close();
+  });
+
   test('to run again offers the job’s newer version on the same hosts', async () => {
     const page = await standIn.page({ viewport: { width: 1440, height: 900 } });
     await page.route('**/api/v1/jobs/1', async (route) => {
@@ -103,6 +128,61 @@ describe.skipIf(missing !== undefined)('a dialog', () => {
     await other.getByLabel('Private key', { exact: true }).fill('-----BEGIN OPENSSH PRIVATE KEY-----');
     await other.getByRole('button', { name: 'Seal and save' }).click();
     await other.getByText('Name hosts, or networks beside it; * stands for any host').waitFor();
+    await page.context().close();
+  });
+
+  test('that adds a Windows target says where WinRM is chosen, and proposes a credential for it', async () => {
+    const page = await at('targets');
+    await page.getByRole('button', { name: 'Add target…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Add a target' });
+    await dialog.getByLabel('Segment').selectOption('dmz-1');
+    await dialog.getByLabel('Operating system').selectOption('windows');
+    await dialog.getByText('For WinRM, set Protocol below').waitFor();
+    await dialog.locator('summary').click();
+    await dialog.getByLabel('Protocol').selectOption('winrm');
+    await dialog.getByText('For WinRM, set Protocol below').waitFor({ state: 'detached' });
+    await dialog.getByText('Empty: inherited, or HTTPS').waitFor();
+    await dialog.getByRole('button', { name: 'Add another…' }).click();
+    const other = page.getByRole('dialog', { name: 'Add a credential' });
+    await expect
+      .poll(() => other.getByLabel('Kind').inputValue(), { timeout: 30_000 })
+      .toBe('winrm_password');
+    expect(await other.getByLabel('Ports').inputValue()).toBe('5985, 5986');
+    await page.context().close();
+  });
+
+  test('that adds a credential says of a wrong certificate what belongs there', async () => {
+    const page = await at('credentials');
+    await page.getByRole('button', { name: 'Add credential…' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Add a credential' });
+    const certificate = dialog.getByLabel('Certificate of the key');
+    await certificate.fill('ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@here');
+    await dialog.getByRole('button', { name: 'Seal and save' }).click();
+    await dialog.getByText('This is a public key without a certificate.').waitFor();
+    await certificate.fill('rubbish');
+    await dialog.getByText('Paste the one line of the file that ends in -cert.pub').waitFor();
+    expect(await dialog.getByText('must match pattern').count()).toBe(0);
+    await page.context().close();
+  });
+
+  test('of a Windows target that WinRM reaches has no word of host keys', async () => {
+    const page = await standIn.page({ viewport: { width: 1440, height: 850 } });
+    await page.route(/\/api\/v1\/targets(\/\d+)?(\?|$)/, async (route) => {
+      const response = await route.fetch();
+      const body = await response.json();
+      for (const one of body.items ?? [body]) {
+        one.hostKeys = [];
+        one.effective = { ...one.effective, protocol: 'winrm', port: 5986 };
+      }
+      await route.fulfill({ response, json: body });
+    });
+    await page.goto(`${standIn.url}/targets`);
+    await page.getByText('none: WinRM').first().waitFor();
+    expect(await page.getByText('not seen yet').count()).toBe(0);
+    await page.locator('button.line').first().click();
+    await page.getByRole('heading', { name: 'Connection', exact: true }).waitFor();
+    expect(await page.getByRole('heading', { name: 'Host keys', exact: true }).count()).toBe(0);
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
     await page.context().close();
   });
 
