@@ -183,7 +183,10 @@ function withGroups(
 }
 
 function checkHost(host: ImportedHost, place: Place, report: Report): void {
-  if (host.name === '') return report.error(place, 'The host has no name.');
+  if (host.name === '') {
+    report.error(place, 'The host has no name.');
+    return;
+  }
   const problems = withUnstorableText(schemaProblems(ImportedHostSchema, host), host);
   for (const { path, message, allowed } of problems) {
     const label = /^labels\.(.*)$/s.exec(path)?.[1];
