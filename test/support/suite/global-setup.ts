@@ -57,8 +57,8 @@ export default async function setup(project: Pick<TestProject, 'provide'>): Prom
   project.provide('databaseTemplate', template);
   project.provide('lendableTemplate', isLending ? lendable : undefined);
   return async () => {
-    // Nobody else removes those that are reused.
-    await dropDatabases(superuser, [template, lendable]);
+    // On a given server, nobody else removes those that are reused. What is ours goes with its folder.
+    if (given !== undefined) await dropDatabases(superuser, [template, lendable]);
     await embedded?.stop();
     const ended = once(afterSuite, 'exit');
     afterSuite.stdin?.end();
