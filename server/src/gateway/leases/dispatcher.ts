@@ -6,6 +6,7 @@ import { allOrEach } from '../../runs/ends/each-of.ts';
 import type { ClaimAlong } from '../../runs/leases/claim-along.ts';
 import type { LeaseBuilder } from '../../runs/leases/lease-builder.ts';
 import { returnLeases, type UnbegunLease } from '../../runs/leases/return-leases.ts';
+import { neverBegunEnd } from '../../runs/progress/never-begun-end.ts';
 import type { ProgressNews } from '../../runs/progress/run-ledger.ts';
 import { closeSession } from '../../store/agents/agent-sessions.ts';
 import { leaveToAbleAgents } from '../../store/agents/unable-agents.ts';
@@ -16,6 +17,8 @@ import {
   type Claim,
   type ClaimedStep,
   claimOnce,
+  type GivenUpLease,
+  givenUpOfClaims,
   leasesOfClaims,
   newClaimId,
   type UntoldLease,
@@ -203,8 +206,11 @@ export class Dispatcher {
   async #findLost(): Promise<void> {
     if (this.#lost.size === 0) return;
     const askedAt = performance.now();
-    const { sql, serverId, log } = this.#deps;
-    const found = await leasesOfClaims(sql, serverId, [...this.#lost.keys()]);
+    const { sql, serverId, links, log } = this.#deps;
+    const claimIds = [...this.#lost.keys()];
+    const found = await leasesOfClaims(sql, serverId, claimIds);
+    // Those of agents that have no connection here are told of by the next resume.
+    for (const lease of await givenUpOfClaims(sql, [...links()], claimIds)) await this.#endUnbegun(lease);
     for (const [claimId, lostAt] of this.#lost) {
       if (askedAt - lostAt > lookForLostClaimMs) this.#lost.delete(claimId);
     }
@@ -214,6 +220,20 @@ export class Dispatcher {
       'taking back leases that no agent was told of; other agents may get these steps',
     );
     this.#undelivered.push(...found);
+  }
+
+  /** Its run was cancelled by force before the lease was taken back. That it never began is known all the same. */
+  async #endUnbegun(lease: GivenUpLease): Promise<void> {
+    const { settler, log } = this.#deps;
+    try {
+      await settler.settle(neverBegunEnd(lease));
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      log.error(
+        { err: error, step: lease.stepId },
+        'the database refuses to record that a step was never begun; it stays unknown until its agent connects again',
+      );
+    }
   }
 
   async #handOut({ steps: claimed, tookAll, again, moved }: Claim): Promise<void> {

@@ -1,8 +1,9 @@
 import { expect, test, vi } from 'vitest';
+import { cancelRun } from '../../runs/ends/cancel-run.ts';
 import { setupGateway } from '../testing.ts';
 
 /** Errors with which claims end after the database has committed them. */
-const lost = vi.hoisted(() => ({ answers: [] as Error[] }));
+const lost = vi.hoisted(() => ({ answers: [] as Error[], before: async () => {} }));
 
 vi.mock(import('../../store/queue/claims/claims.ts'), async (original) => {
   const claims = await original();
@@ -11,7 +12,10 @@ vi.mock(import('../../store/queue/claims/claims.ts'), async (original) => {
     async claimSteps(...args) {
       const claim = await claims.claimSteps(...args);
       const error = claim.steps.length > 0 ? lost.answers.shift() : undefined;
-      if (error !== undefined) throw error;
+      if (error !== undefined) {
+        await lost.before();
+        throw error;
+      }
       return claim;
     },
   };
@@ -36,4 +40,22 @@ test('leases that agents hold stay theirs after a claim whose answer was lost', 
   const second = await t.start();
   expect((await agent.next('leases')).leases).toMatchObject([{ runId: second, epoch: 2 }]);
   expect((await t.steps(first))[0]).toMatchObject({ status: 'running', epoch: 1 });
+});
+
+test('a step leased by a claim whose answer was lost never began, even if its run was cancelled by force in between', async () => {
+  await using t = await setupGateway({}, undefined, { claimPollMs: 20 });
+  await t.connectAgent();
+  let runId = 0;
+  lost.before = async () => {
+    await cancelRun(t.sql, runId, t.caller, { force: true });
+    expect((await t.steps(runId))[0]).toMatchObject({ status: 'unknown', epoch: 1 });
+  };
+  lost.answers.push(new Error('CONNECTION_CLOSED'));
+  runId = await t.start();
+  await vi.waitFor(async () => {
+    const [attempt] = await t.sql`
+      select late_status, output_state from job_run_step_attempts order by epoch desc limit 1`;
+    expect(attempt).toMatchObject({ lateStatus: 'failed', outputState: 'complete' });
+    expect((await t.steps(runId))[0]).toMatchObject({ outputState: 'complete' });
+  });
 });

@@ -24,6 +24,7 @@ import {
 import { lockRuns } from '../../store/runs/progress/progress-rows.ts';
 import type { AttemptEnd } from '../progress/attempt-end.ts';
 import { givenUpEnd, type HeldLease } from '../progress/given-up-end.ts';
+import { neverBegunEnd } from '../progress/never-begun-end.ts';
 import type { ProgressNews } from '../progress/run-ledger.ts';
 import { begunEnd, returnLeasesIn } from './return-leases.ts';
 
@@ -204,7 +205,7 @@ async function resumeIn(
       others,
       { settled, taken },
     ),
-    ends: [...ends, ...neverBegan.map((attempt) => neverBegunEnd(attempt, resume))],
+    ends: [...ends, ...neverBegan.map((attempt) => neverBegunEnd({ ...attempt, agentId, sessionNumber }))],
     untold: going
       .filter(({ isNoted }) => !isNoted)
       .map(({ id, epoch }) => ({
@@ -346,28 +347,4 @@ function followed(step: HeldStep, going: readonly HeldStep[]): Pick<ResumedAttem
     ({ targetRunId, stepNumber }) => targetRunId === step.targetRunId && stepNumber === step.stepNumber - 1,
   );
   return before === undefined ? {} : { after: { step: before.id, epoch: before.epoch } };
-}
-
-/** A late result for an attempt that was given up, whose lease never reached the agent or was not begun there. */
-function neverBegunEnd(
-  attempt: { stepId: number; epoch: number; leaseToken: string },
-  { agentId, sessionNumber }: Resume,
-): AttemptEnd {
-  return {
-    ...attempt,
-    source: {
-      kind: 'agent',
-      agentId,
-      sessionNumber,
-      requestId: `never-begun-${sessionNumber}`,
-      wantsNext: false,
-    },
-    outcome: {
-      status: 'failed',
-      reason: 'lease_expired',
-      message: 'The agent was cut off before it began the step: nothing was done on the target.',
-      advice: 'Run it again.',
-    },
-    output: { state: 'complete', digest: null, gaps: [] },
-  };
 }

@@ -63,7 +63,7 @@ import {
   unknownBeside,
   writeAttempts,
 } from './attempts/step-attempts.ts';
-import { claimNewRun, claimOnce, newClaimId } from './claims/claims.ts';
+import { claimNewRun, claimOnce, givenUpOfClaims, leasesOfClaims, newClaimId } from './claims/claims.ts';
 import { leaseDetails } from './claims/lease-details.ts';
 import { readyRanks, runsPastTimeout } from './strategy-steps.ts';
 import { freeStaleLocks } from './sweep/lock-slots.ts';
@@ -352,6 +352,12 @@ const ofQueue: Reading[] = [
     'unheardAttempts',
     ['job_run_step_attempts_unheard'],
     (db) => unheardAttempts(db as unknown as Tx, t.agent.agentId),
+  ],
+  ['leasesOfClaims', [running], (db) => leasesOfClaims(db, testServerId, ['0123456789abcdef'])],
+  [
+    'givenUpOfClaims',
+    ['job_run_step_attempts_unheard'],
+    (db) => givenUpOfClaims(db, [{ agentId: t.agent.agentId, sessionNumber: 1 }], ['0123456789abcdef']),
   ],
   [
     'takenByOthers',

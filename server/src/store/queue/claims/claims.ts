@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { limits } from '@opsconductor/protocol';
 import type { Queryable, Sql } from '../../database/connection.ts';
+import { unheardOf } from '../attempts/clean-ups.ts';
 import { freeSlots, pairedWithSlots } from './agent-slots.ts';
 import {
   candidateRuns,
@@ -300,6 +301,33 @@ export async function leasesOfClaims(
     join job_run_steps st on st.agent_id = s.agent_id and st.status = 'running'
     where s.server_id = ${serverId} and left(st.lease_token, ${claimIdLength}) = any(${claimIds as string[]}::text[])
     order by st.id`;
+}
+
+/** An attempt that was given up, with the current session of the agent to which it was leased. */
+export interface GivenUpLease {
+  stepId: number;
+  epoch: number;
+  leaseToken: string;
+  agentId: number;
+  sessionNumber: number;
+}
+
+/** Returns those leases that these claims have made for these agents and that were given up since, unheard of. */
+export async function givenUpOfClaims(
+  sql: Sql,
+  agents: readonly { agentId: number; sessionNumber: number }[],
+  claimIds: readonly string[],
+): Promise<GivenUpLease[]> {
+  const agentIds = agents.map(({ agentId }) => agentId);
+  const sessionNumbers = agents.map(({ sessionNumber }) => sessionNumber);
+  return sql<GivenUpLease[]>`
+    select given.*, g.session_number
+    from unnest(${agentIds}::bigint[], ${sessionNumbers}::bigint[]) as g(agent_id, session_number)
+    cross join lateral (
+      select a.job_run_step_id as step_id, a.epoch, a.lease_token, a.agent_id from ${unheardOf(sql, sql`g.agent_id`)}
+    ) given
+    where left(given.lease_token, ${claimIdLength}) = any(${claimIds as string[]}::text[])
+    order by given.step_id`;
 }
 
 /**
