@@ -3,8 +3,14 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Sql } from 'postgres';
-import { expect, test } from 'vitest';
-import { clusterAt, isRunning, listClusterProcesses } from './postgres/cluster-processes.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import {
+  clusterAt,
+  isRunning,
+  listClusterProcesses,
+  signal,
+  waitUntilGone,
+} from './postgres/cluster-processes.ts';
 import { setup, startServerProcess } from './testing/setup.ts';
 
 const run = promisify(execFile);
@@ -141,6 +147,29 @@ test('starting a copy of a data directory leaves the running original alone', as
   expect([...(await sql`SELECT 1 AS one`)]).toEqual([{ one: 1 }]);
   expect(t.messages.join('\n')).not.toMatch(/outlived|unexpectedly/);
 });
+
+test.skipIf(process.platform !== 'linux')(
+  'a backup is not opened while the PostgreSQL of a killed server still runs in the folder that it replaces',
+  async () => {
+    const t = await setup({ begun: true });
+    const backup = join(t.folder, 'backup');
+    const lost = join(t.folder, 'data.lost');
+    await run('cp', ['-a', t.dataDir, backup]);
+    const killed = await startServerProcess({ dataDir: t.dataDir });
+    await killed.kill('SIGKILL');
+    onTestFinished(() => signal(killed.pid, 'SIGKILL'));
+    await run('mv', [t.dataDir, lost]);
+    await run('cp', ['-a', backup, t.dataDir]);
+
+    await expect(t.start()).rejects.toThrow(
+      `(process id ${killed.pid}) that a killed server left behind still runs in ${lost}/cluster`,
+    );
+    process.kill(killed.pid, 'SIGQUIT');
+    expect(await waitUntilGone([killed.pid], 10_000)).toBe(true);
+    const database = await t.start();
+    expect(database.adopted).toBe(false);
+  },
+);
 
 test('failing restarts end with the reason instead of going on forever', async () => {
   const t = await setup({ begun: true });

@@ -4,7 +4,7 @@ import { type ClusterPasswords, loadPasswords, markInitialized } from './cluster
 import { type DatabaseHome, findDatabaseHome, makeDataDirectory, systemFolder } from './database-home.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { EmbeddedPostgresError, isErrno } from './embedded-postgres-error.ts';
-import { clusterAt } from './postgres/cluster-processes.ts';
+import { type Cluster, clusterAt, findPostmasterOfMovedFolder } from './postgres/cluster-processes.ts';
 import { initializeCluster } from './postgres/initialize-cluster.ts';
 import { findBinaryPackage, type PostgresBinaries, prepareBinaries } from './postgres/postgres-binaries.ts';
 import { PostgresLog } from './postgres/postgres-log.ts';
@@ -95,6 +95,7 @@ async function openAndSupervise(
   const { account, home, cluster, binariesFolder } = place;
   const binaries = await prepareBinaries({ packageFolder, account, copyFolder: binariesFolder, log });
   const passwords = await openCluster(place, binaries, log);
+  await refuseMovedFolder(clusterAt(cluster));
   await writeSettings(home, settings);
   const postgresLog = new PostgresLog(home);
   const context = { cluster: clusterAt(cluster), home, binaries, account, postgresLog, log };
@@ -140,6 +141,17 @@ async function openCluster(
   }
   await markInitialized(place.dataDirectory, passwords);
   return passwords;
+}
+
+/** Nothing is ended here: what it has written into this folder already, nobody can tell. */
+async function refuseMovedFolder(cluster: Cluster): Promise<void> {
+  const moved = await findPostmasterOfMovedFolder(cluster);
+  if (moved === undefined) return;
+  throw new EmbeddedPostgresError(
+    `A PostgreSQL (process id ${moved.pid}) that a killed server left behind still runs in ${moved.folder}, and would ` +
+      `write into ${cluster.directory}, where that folder was. End it with “kill -QUIT ${moved.pid}”, then restore the ` +
+      'database from the backup again: it may have written there already.',
+  );
 }
 
 async function writeSettings(home: string, settings: Record<string, string> | undefined): Promise<void> {

@@ -4,7 +4,8 @@
 // name) or the -D argument decides.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -33,18 +34,50 @@ export async function listClusterProcesses(cluster: Cluster): Promise<number[]> 
 
 async function listFromProc(cluster: Cluster): Promise<number[]> {
   const own = await stat(cluster.directory);
-  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
+  const processes = await postgresProcesses();
   const used = await Promise.all(
-    pids.map(async (pid) => {
-      const command = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
-      if (!isPostgres(command)) return false;
+    processes.map(async ({ pid, command }) => {
       // Root is refused this in a container without SYS_PTRACE.
       const folder = await stat(`/proc/${pid}/cwd`).catch(() => undefined);
-      if (folder !== undefined) return folder.dev === own.dev && folder.ino === own.ino;
-      return namesCluster(command.replaceAll('\0', ' '), cluster);
+      return folder === undefined ? namesCluster(command, cluster) : isSameFolder(folder, own);
     }),
   );
-  return pids.filter((_, index) => used[index]).map(Number);
+  return processes.filter((_, index) => used[index]).map(({ pid }) => pid);
+}
+
+async function postgresProcesses(): Promise<{ pid: number; command: string }[]> {
+  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const command = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
+      return isPostgres(command) ? [{ pid: Number(pid), command: command.replaceAll('\0', ' ') }] : [];
+    }),
+  );
+  return found.flat();
+}
+
+/**
+ * A postmaster whose folder was moved away while it ran, and that has this one at its path now. It writes pg_control by
+ * that path: at its next checkpoint, or when it is stopped, this cluster would have the other one's.
+ */
+export async function findPostmasterOfMovedFolder(
+  cluster: Cluster,
+): Promise<{ pid: number; folder: string } | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const own = await stat(cluster.directory);
+  for (const { pid, command } of await postgresProcesses()) {
+    if (!command.includes(` -D ${cluster.directory} `)) continue;
+    const folder = await stat(`/proc/${pid}/cwd`).catch(() => undefined);
+    // Where the path leads in a container, which has files of its own.
+    const named = await stat(`/proc/${pid}/root${cluster.directory}`).catch(() => undefined);
+    if (!folder || !named || isSameFolder(folder, own) || !isSameFolder(named, own)) continue;
+    return { pid, folder: await readlink(`/proc/${pid}/cwd`).catch(() => 'a folder that was moved') };
+  }
+  return undefined;
+}
+
+function isSameFolder(one: Stats, other: Stats): boolean {
+  return one.dev === other.dev && one.ino === other.ino;
 }
 
 async function listFromPs(cluster: Cluster): Promise<number[]> {
