@@ -3,17 +3,18 @@ import { isLostTypeQuery } from './server/src/store/database/connection.ts';
 import { LongestFirst } from './test/support/suite/longest-first.ts';
 import { mockingFiles } from './test/support/suite/mocking-files.ts';
 import { svelteModules } from './test/support/suite/svelte-modules.ts';
+import { knownV8Options } from './test/support/suite/v8-options.ts';
 
-// In a worker that runs for minutes, V8 optimised one large function for 15 s of processor time. What runs for a few
-// tests costs more to optimise than it saves, and a young generation that begins large is collected less often: together
-// a sixteenth of the processor time.
-const v8 = [
+// In a worker that runs for minutes, V8 optimised one large function for 15 s of processor time, and one of the parser
+// for PowerShell, which is WebAssembly, for as long. What runs for a few tests costs more to optimise than it saves, and
+// a young generation that begins large is collected less often.
+const v8 = knownV8Options([
   '--max-optimized-bytecode-size=10000',
-  '--no-wasm-tier-up',
+  '--liftoff-only',
   '--interrupt-budget=600000',
   '--min-semi-space-size=32',
   '--max-semi-space-size=64',
-];
+]);
 
 const each = {
   pool: 'forks',
