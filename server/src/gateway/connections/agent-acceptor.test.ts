@@ -290,6 +290,28 @@ test('of many that connect together each gets its own answer, and of two connect
   expect(await t.generation()).toBe(2);
 });
 
+test('an agent that gave up while it waited to be verified, and has connected elsewhere since, is not taken for a copy', async () => {
+  await using t = await setupGateway();
+  const { agentId, sessionNumber } = t.agent;
+  const elsewhere = await holdTransaction(t.sql, async (tx) => {
+    await lockAgent(tx, agentId);
+    await tx`
+      update agents set session_number = session_number + 1, generation = generation + 1, generation_acked = true
+      where id = ${agentId}`;
+  });
+  const given = t.dial();
+  given.send(await t.proof(await given.next('challenge')));
+  await blockedBackends(t.sql, 1);
+  given.terminate();
+  await expect.poll(() => t.openConnections()).toBe(0);
+  await elsewhere();
+  await vi.waitFor(() => expect(t.logged.join('')).toContain('agent refused'), { timeout: 10_000 });
+  expect(await t.agentState()).toBe('active');
+  const [row] = await t.sql`select session_number from agents where id = ${agentId}`;
+  expect(row).toEqual({ sessionNumber: sessionNumber + 1 });
+});
+
+const isOpen = () => true;
 function serverOf(t: TestGateway) {
   const { installationId, serverKey } = t.identity;
   const identity = {
@@ -307,7 +329,7 @@ test('only an agent whose row is locked is waited for: the others of its batch g
   const challenge = newChallenge(identity);
   const message = await t.proof(challenge);
   const openings = [message, { ...message, agentId: other.agentId }].map((said) => ({
-    ...{ challenge, message: said, address: '' },
+    ...{ challenge, message: said, address: '', isOpen },
   }));
   const release = await holdTransaction(t.sql, (tx) => lockAgent(tx, other.agentId));
   const both = authenticateAll({ sql: t.sql, identity, settings }, openings);
@@ -324,7 +346,7 @@ test('a copy that connects together with its agent leaves neither of them a sess
   await t.connectAgent();
   const challenge = newChallenge(identity);
   const proofs = [await t.proof(challenge, 2), await t.proof(challenge, 1)];
-  const openings = proofs.map((message) => ({ challenge, message, address: '' }));
+  const openings = proofs.map((message) => ({ challenge, message, address: '', isOpen }));
   const [row] = await t.sql`select session_number from agents where id = ${t.agent.agentId}`;
   const results = await authenticateAll({ sql: t.sql, identity, settings }, openings);
   expect(results).toMatchObject([
@@ -341,7 +363,7 @@ test('agents that don’t exist keep nobody waiting', async () => {
   const challenge = newChallenge(identity);
   const message = await t.proof(challenge);
   const openings = [4711, 4712, t.agent.agentId].map((agentId) => ({
-    ...{ challenge, message: { ...message, agentId }, address: '' },
+    ...{ challenge, message: { ...message, agentId }, address: '', isOpen },
   }));
   const begun = vi.spyOn(t.sql, 'begin');
   const results = await authenticateAll({ sql: t.sql, identity, settings }, openings);

@@ -183,7 +183,8 @@ export class AgentAcceptor {
     try {
       // The agent or its network gave up while it was waiting.
       if (socket.readyState !== socket.OPEN) return;
-      const result = await this.#handshakes.do({ challenge, message, address });
+      const isOpen = () => socket.readyState === socket.OPEN;
+      const result = await this.#handshakes.do({ challenge, message, address, isOpen });
       if (!result.ok) {
         const { agentId } = message;
         this.#deps.log.warn({ agentId, address, reason: result.reason }, 'agent refused');

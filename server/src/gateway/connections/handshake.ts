@@ -79,6 +79,17 @@ const identityNotProven = {
   isProven: false,
 } as const satisfies Authenticated;
 
+/**
+ * Its agent has given it up, and may have connected again since: a session for it would end that one, or have the agent
+ * taken for a copy.
+ */
+const connectionGone = {
+  ok: false,
+  refusal: 'unauthenticated',
+  reason: 'the connection was closed before it was verified',
+  isProven: false,
+} as const satisfies Authenticated;
+
 export interface HandshakeDeps {
   sql: Sql;
   identity: ServerIdentity;
@@ -90,6 +101,8 @@ export interface Opening {
   challenge: ServerMessageOf<'challenge'>;
   message: AgentMessageOf<'authenticate'>;
   address: string;
+  /** Whether the connection is still there. */
+  isOpen(): boolean;
 }
 
 /**
@@ -162,7 +175,10 @@ async function openSessionsOf(
         if (!busy.has(opening.message.agentId)) done.set(opening, identityNotProven);
         continue;
       }
-      const result = await authenticate(tx, { identity, settings }, agent, opening);
+      // Asked only now, as the row may have been waited for.
+      const result = opening.isOpen()
+        ? await authenticate(tx, { identity, settings }, agent, opening)
+        : connectionGone;
       done.set(opening, result);
       if (!result.ok) {
         // A copy in the same batch: the agent gets no session, whichever of the two opened it.
