@@ -62,8 +62,8 @@ export interface DetachedCommandOptions {
   become: Become | undefined;
   sink: OutputSink;
   kept: KeptOutput;
-  /** When it began, if an earlier process began it. */
-  begunAt?: Date;
+  /** When it began, on the clock of `performance.now()`, if an earlier process began it. */
+  begunAtMs?: number;
   /** How often it has been taken over; 0 for the agent that began it. */
   collector?: number;
   /** See `StepContext`. */
@@ -119,8 +119,7 @@ export class DetachedCommand implements RunningCommand {
     this.begun = new Promise((resolve) => {
       this.#onBegun = resolve;
     });
-    if (options.begunAt !== undefined)
-      this.#startedAt = performance.now() - Math.max(0, Date.now() - options.begunAt.getTime());
+    this.#startedAt = options.begunAtMs;
     this.ended = this.#follow();
   }
 

@@ -341,7 +341,7 @@ accountTest(
     other.written.stdout = 4;
     const second = t.reattach(
       { ...survives, command: '-' },
-      { marker: 'm.15.1', output: other, collector: 1, begunAt: new Date() },
+      { marker: 'm.15.1', output: other, collector: 1, begunAtMs: performance.now() },
     );
     await expect(first).rejects.toThrow('another agent collects this command');
     writeFileSync(gate, '');

@@ -11,6 +11,7 @@ import {
 } from '@opsconductor/protocol';
 import { type Static, Type } from 'typebox';
 import { Check } from 'typebox/value';
+import { MachineTimeSchema } from '../timing/machine-time.ts';
 
 const Step = Type.Integer({ minimum: 1 });
 const Epoch = Type.Integer({ minimum: 1 });
@@ -25,6 +26,8 @@ const JournalRecordSchema = Type.Union([
     ...attempt,
     leaseToken: Type.String(),
     at: Type.String(),
+    /** The same, for a command that outlives this process. */
+    machineTime: Type.Optional(MachineTimeSchema),
     /** For a command that outlives this process: what it takes to find it again. The credential stays sealed. */
     survives: Type.Optional(LeaseSchema),
     /** The command began elsewhere and was taken over here. */

@@ -16,7 +16,7 @@ import { expect, test, vi } from 'vitest';
 import { temporaryDirectory } from '../testing/enrolled-directory.ts';
 import { Journal } from './journal.ts';
 import { encodeRecord, type JournalRecord } from './journal-record.ts';
-import { replay } from './replay.ts';
+import { recordsOf, replay } from './replay.ts';
 
 async function setup() {
   const { path, remove } = await temporaryDirectory();
@@ -241,6 +241,12 @@ test('a missing journal is damage only for an agent that was connected before', 
 
 test('a finish without a start is damage: a line before it is missing', () => {
   expect(replay(Buffer.from(encodeRecord(finished(1)))).intact).toBe(false);
+});
+
+test('what is known of a start outlasts a rewrite', () => {
+  const record: JournalRecord = { ...starting(1), machineTime: { boot: 'b', ms: 5 } } as JournalRecord;
+  const { attempts } = replay(Buffer.from(encodeRecord(record)));
+  expect([...attempts.values()].flatMap(recordsOf)).toEqual([record]);
 });
 
 test('a large journal is rewritten without what is settled', async () => {

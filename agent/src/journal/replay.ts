@@ -1,5 +1,6 @@
 // What a journal's lines say about each attempt that is not settled.
 import type { Lease, TakenOver } from '@opsconductor/protocol';
+import type { MachineTime } from '../timing/machine-time.ts';
 import { GrantBegins } from './grant-begins.ts';
 import type { FinishedRecord, JournalRecord } from './journal-record.ts';
 import { decodeRecord } from './journal-record.ts';
@@ -10,6 +11,7 @@ export interface JournaledAttempt {
   leaseToken: string;
   /** When it was begun (ISO 8601); undefined while it is only leased. */
   startedAt?: string;
+  machineTime?: MachineTime;
   /** Its lease, if the command outlives the process that began it. */
   survives?: Lease;
   /** What another agent had done, if this one has taken it over. */
@@ -79,6 +81,7 @@ export function applyRecord(
         epoch,
         leaseToken: record.leaseToken,
         startedAt: record.at,
+        ...(record.machineTime === undefined ? {} : { machineTime: record.machineTime }),
         ...(record.survives === undefined ? {} : { survives: record.survives }),
         ...(record.takenOver === undefined ? {} : { takenOver: record.takenOver }),
       });
@@ -97,7 +100,7 @@ export function applyRecord(
 
 /** Returns the fewest records that describe the attempt. */
 export function recordsOf(attempt: JournaledAttempt): JournalRecord[] {
-  const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = attempt;
+  const { step, epoch, leaseToken, startedAt, machineTime, survives, takenOver, finished } = attempt;
   const first: JournalRecord =
     startedAt === undefined
       ? { is: 'leased', step, epoch, leaseToken }
@@ -107,6 +110,7 @@ export function recordsOf(attempt: JournaledAttempt): JournalRecord[] {
           epoch,
           leaseToken,
           at: startedAt,
+          ...(machineTime === undefined ? {} : { machineTime }),
           ...(survives === undefined ? {} : { survives }),
           ...(takenOver === undefined ? {} : { takenOver }),
         };

@@ -131,8 +131,8 @@ export interface StepContext {
   marker: string;
   /** Name of the attempt's directory on the target, if it has one. */
   directoryName: string;
-  /** When the attempt began, if an earlier process began it. */
-  begunAt?: Date;
+  /** When the attempt began, on the clock of `performance.now()`, if an earlier process began it. */
+  begunAtMs?: number;
   /** How often the attempt has been taken over by another agent; left out if this agent began it. */
   collector?: number;
   target: StepTarget;

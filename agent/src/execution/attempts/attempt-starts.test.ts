@@ -1,7 +1,9 @@
 // Whatever is checked before a start is written to disk is checked again afterwards: the write takes time.
 import { expect, test } from 'vitest';
 import type { JournalRecord } from '../../journal/journal-record.ts';
+import type { BeforeStart } from '../../steps/step-type.ts';
 import { lease, ManualClock } from '../../testing/agent-setup.ts';
+import { msSince } from '../../timing/machine-time.ts';
 import { LeaseDeadline } from '../lease-deadline.ts';
 import type { Session } from '../session.ts';
 import { Attempt } from './attempt.ts';
@@ -12,6 +14,7 @@ function setup() {
   const deadline = new LeaseDeadline(clock);
   deadline.begin(deadline.now(), 20_000);
   const told: unknown[] = [];
+  const records: JournalRecord[] = [];
   const done: string[] = [];
   let isStopped = false;
   let onDisk = () => {};
@@ -22,6 +25,7 @@ function setup() {
     journal: {
       durable: async (record: JournalRecord) => {
         done.push(record.is);
+        records.push(record);
         await written;
       },
     },
@@ -43,11 +47,12 @@ function setup() {
     clock,
     told,
     done,
+    records,
     onDisk,
     stop: () => {
       isStopped = true;
     },
-    begin: () => starts.begin(attempt, { lease: given, checked: given }, undefined),
+    begin: (how?: BeforeStart) => starts.begin(attempt, { lease: given, checked: given }, how),
   };
 }
 
@@ -59,6 +64,15 @@ test('a start is reported once it is on disk, with the use of its grant recorded
   await begins;
   expect(t.done).toEqual(['granted', 'starting', 'begun']);
   expect(t.told).toMatchObject([{ type: 'started', step: 1, epoch: 1 }]);
+});
+
+test('the start of a command that survives its agent is also recorded by a clock that nobody sets', async () => {
+  const t = setup();
+  t.onDisk();
+  await t.begin({ survivesWith: {} });
+  const [record] = t.records;
+  if (record?.is !== 'starting') throw new Error('no start was recorded');
+  expect(msSince('2026-01-01T00:00:00.000Z', record.machineTime)).toBeLessThan(60_000);
 });
 
 test.each<[string, (t: ReturnType<typeof setup>) => void, string]>([

@@ -3,6 +3,7 @@ import type { Lease } from '@opsconductor/protocol';
 import type { GrantGuard } from '../../grants/grant-guard.ts';
 import type { Journal } from '../../journal/journal.ts';
 import type { BeforeStart } from '../../steps/step-type.ts';
+import { machineTimeBefore } from '../../timing/machine-time.ts';
 import type { LeaseDeadline } from '../lease-deadline.ts';
 import type { Session } from '../session.ts';
 import { MayNotBegin } from '../step/execute-step.ts';
@@ -65,9 +66,12 @@ export class AttemptStarts {
     try {
       const at = new Date();
       // The target could not keep the command running by itself, so it is begun again as one that does not survive.
-      noMore = how === undefined && attempt.survivingSince !== undefined;
-      attempt.survivingSince = how === undefined ? undefined : at;
-      const survives = how === undefined ? {} : { survives: withoutValues(lease, how.survivesWith) };
+      noMore = how === undefined && attempt.survivingSinceMs !== undefined;
+      attempt.survivingSinceMs = how === undefined ? undefined : performance.now();
+      const survives =
+        how === undefined
+          ? {}
+          : { ...machineTimeBefore(0), survives: withoutValues(lease, how.survivesWith) };
       const record = { is: 'starting', step, epoch, leaseToken, at: at.toISOString(), ...survives } as const;
       await this.#options.journal.durable(record);
     } catch (cause) {

@@ -44,8 +44,10 @@ export class Attempt {
   silence: { heardAtMs: number; endsAtMs: number } | 'answers' | undefined;
   /** The server wants no more reports about it. */
   forgotten = false;
-  /** When its command was begun, if the command outlives the process that began it. */
-  survivingSince: Date | undefined;
+  /**
+   * When its command was begun, on the clock of `performance.now()`, if the command outlives the process that began it.
+   */
+  survivingSinceMs: number | undefined;
   /** Its command was begun by an earlier process and has to be found again. */
   toReattach = false;
   reattaching = false;

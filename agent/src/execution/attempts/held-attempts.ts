@@ -67,6 +67,6 @@ export class HeldAttempts implements Iterable<Attempt> {
 }
 
 /** Part of the report of a start, so that another agent can take the command over. */
-export function survivesOf({ survivingSince }: Attempt): { survives?: true } {
-  return survivingSince === undefined ? {} : { survives: true };
+export function survivesOf({ survivingSinceMs }: Attempt): { survives?: true } {
+  return survivingSinceMs === undefined ? {} : { survives: true };
 }

@@ -11,6 +11,7 @@ import { Spool } from '../../spool/spool.ts';
 import { SpooledChunks } from '../../spool/spooled-chunks.ts';
 import { lease, rendering } from '../../testing/agent-setup.ts';
 import { temporaryDirectory } from '../../testing/enrolled-directory.ts';
+import { machineTimeBefore } from '../../timing/machine-time.ts';
 import { AttemptOutputs } from './attempt-outputs.ts';
 import { recoverAttempts } from './recover-attempts.ts';
 
@@ -62,6 +63,21 @@ const finished = (step: number, lastSeq: number): JournalRecord => ({
   interrupted: false,
   outcome: { status: 'succeeded', exitCode: 0 },
   output: { lastSeq, rawBytes: lastSeq, truncated: false },
+});
+
+test('a command is as old as the machine’s own clock says, whatever its wall clock was set to', async () => {
+  await using t = await setup();
+  const at = new Date(Date.now() - 3_600_000).toISOString();
+  await t.journal.durable(starting(1, { at, ...machineTimeBefore(5_000), survives: lease(1) }));
+  await t.journal.durable(starting(2, { at, survives: lease(2) }));
+  const ages = (await t.recover()).map(({ survivingSinceMs = 0 }) => performance.now() - survivingSinceMs);
+  for (const [age, ms] of [
+    [ages[0], 5_000],
+    [ages[1], 3_600_000],
+  ] as const) {
+    expect(age).toBeGreaterThanOrEqual(ms);
+    expect(age).toBeLessThan(ms + 60_000);
+  }
 });
 
 test('output that can’t be read costs its own attempt a gap, and the others nothing', async () => {

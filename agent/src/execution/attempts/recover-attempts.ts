@@ -14,6 +14,7 @@ import {
   tellUnreadable,
   type UnreadableSpool,
 } from '../../spool/open-spool.ts';
+import { msSince } from '../../timing/machine-time.ts';
 import { hasOutputFile, hasPrintedOutputs, toRemoveFiles } from '../step/step-outputs.ts';
 import { Attempt, type Completion } from './attempt.ts';
 import type { AttemptOutputs } from './attempt-outputs.ts';
@@ -69,7 +70,7 @@ export function finishedRecord(
 
 /** The lease of a command that outlives its process was recorded when it began. */
 function leavesOf(attempt: Attempt, outcome: StepOutcome): Pick<FinishedRecord, 'leaves'> {
-  if (attempt.survivingSince !== undefined) return {};
+  if (attempt.survivingSinceMs !== undefined) return {};
   const left = leftOnTarget(attempt, outcome);
   return left === undefined ? {} : { leaves: toRemoveFiles(left.lease) };
 }
@@ -79,7 +80,7 @@ async function recoverAttempt(
   { journal, spoolFolder, outputs, log }: RecoverOptions,
   names: readonly string[],
 ): Promise<Attempt> {
-  const { step, epoch, leaseToken, startedAt, survives, takenOver, finished } = journaled;
+  const { step, epoch, leaseToken, startedAt, machineTime, survives, takenOver, finished } = journaled;
   const before = takenOver?.output;
   const path = join(spoolFolder, attemptKey(journaled));
   const { spool, chunks, base = before, unreadable } = await openSpool(path, (before?.seq ?? 0) + 1, names);
@@ -90,7 +91,10 @@ async function recoverAttempt(
   const attempt = new Attempt({ step, epoch, leaseToken, output, ...lease });
   attempt.collector = takenOver?.collector;
   attempt.hasOutputFile = survives === undefined ? known !== undefined : hasOutputFile(survives);
-  if (survives !== undefined) attempt.survivingSince = new Date(startedAt ?? Date.now());
+  if (survives !== undefined) {
+    const agoMs = startedAt === undefined ? 0 : msSince(startedAt, machineTime);
+    attempt.survivingSinceMs = performance.now() - agoMs;
+  }
   if (survives !== undefined && finished === undefined) {
     if (unreadable !== undefined) logUnreadable(log, attempt, unreadable, 'it is read again from the target');
     attempt.state = 'running';

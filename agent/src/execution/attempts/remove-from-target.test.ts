@@ -9,7 +9,7 @@ test('the reason why files could not be removed holds no secret that the target 
   const stepType = {
     remove: () => Promise.reject(new Error('said: hunter2', { cause: new Error('hunter2 again') })),
   };
-  const attempt = { ...lease(1), lease: lease(1), survivingSince: new Date() };
+  const attempt = { ...lease(1), lease: lease(1), survivingSinceMs: performance.now() };
   const error: unknown = await removeFromTarget(
     { ...attempt, marker: () => 'm.1.1', directoryName: () => 'm.1.1' } as unknown as Attempt,
     {

@@ -8,12 +8,12 @@ import type { Attempt } from './attempt.ts';
 
 /** Returns what an attempt that is over leaves on its target; undefined if that is nothing of ours to remove. */
 export function leftOnTarget(
-  { lease, taken, completion, survivingSince, hasOutputFile }: Attempt,
+  { lease, taken, completion, survivingSinceMs, hasOutputFile }: Attempt,
   outcome = completion?.outcome,
 ): { lease: Lease; command: boolean; outputFile: boolean } | undefined {
   // Another agent continues it.
   if (taken || lease === undefined) return undefined;
-  const command = survivingSince !== undefined;
+  const command = survivingSinceMs !== undefined;
   // An `unknown` command may still be running there: its file is removed once that is known.
   const outputFile = hasOutputFile && (command || outcome?.status !== 'unknown');
   return command || outputFile ? { lease, command, outputFile } : undefined;

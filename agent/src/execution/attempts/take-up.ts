@@ -6,6 +6,7 @@ import type { GrantGuard } from '../../grants/grant-guard.ts';
 import type { Journal } from '../../journal/journal.ts';
 import type { PolicyGuard } from '../../policy/policy-guard.ts';
 import type { AttemptOutput } from '../../spool/attempt-output.ts';
+import { machineTimeBefore } from '../../timing/machine-time.ts';
 import type { KnownStepTypes } from '../step/known-step-types.ts';
 import { hasOutputFile, withoutValues } from '../step/step-outputs.ts';
 import { Attempt } from './attempt.ts';
@@ -51,7 +52,7 @@ export class TakeUps {
     attempt.toReattach = true;
     attempt.takingUp = true;
     attempt.collector = collector;
-    attempt.survivingSince = new Date(Date.now() - begunMsAgo);
+    attempt.survivingSinceMs = performance.now() - begunMsAgo;
     attempt.hasOutputFile = hasOutputFile(lease);
     attempts.add(attempt);
     void this.#takeUp(attempt, config, given);
@@ -60,12 +61,11 @@ export class TakeUps {
   async #takeUp(
     attempt: Attempt,
     config: unknown,
-    { collector, output, lease: given }: Given,
+    { collector, output, begunMsAgo, lease: given }: Given,
   ): Promise<void> {
     const { journal, stepTypes, policy, grants, log, takesNothing, readOn, giveUp } = this.#options;
     const takenOver: TakenOver = { collector, output };
-    const { step, epoch, leaseToken, survivingSince = new Date() } = attempt;
-    const at = survivingSince.toISOString();
+    const { step, epoch, leaseToken } = attempt;
     try {
       if (takesNothing()) throw new Error('this agent takes nothing new');
       if (!policy.maySurvive) throw new Error('the policy of this machine does not allow it');
@@ -83,7 +83,8 @@ export class TakeUps {
         step,
         epoch,
         leaseToken,
-        at,
+        at: new Date(Date.now() - begunMsAgo).toISOString(),
+        ...machineTimeBefore(begunMsAgo),
         survives: lease,
         takenOver,
       });

@@ -125,9 +125,10 @@ async function execute(given: ExecuteStepOptions): Promise<Execution> {
     const known = [...stepTypes.keys()].join(', ');
     return invalidConfig(`This agent does not know step type ${given.lease.stepType}; it knows ${known}.`);
   }
-  const { toReattach, survivingSince } = attempt;
+  const { toReattach, survivingSinceMs } = attempt;
   const { timeoutMs: allMs, killGraceMs } = timesOf(given.lease);
-  const goneMs = toReattach && survivingSince ? Date.now() - survivingSince.getTime() : 0;
+  const goneMs =
+    toReattach && survivingSinceMs !== undefined ? Math.round(performance.now() - survivingSinceMs) : 0;
   const timeoutMs = Math.max(0, allMs - Math.max(0, goneMs));
   // The timeout includes connecting: the server counts it from the lease.
   const { maxBytes, stops } = outputLimitOf(given.lease.config);
@@ -302,7 +303,7 @@ function contextOf(
       if (attempt.state === 'leased') options.policy.checkHours(options.lease);
       await options.begin(options.lease, how);
     },
-    ...(attempt.survivingSince === undefined ? {} : { begunAt: attempt.survivingSince }),
+    ...(attempt.survivingSinceMs === undefined ? {} : { begunAtMs: attempt.survivingSinceMs }),
     ...(attempt.collector === undefined ? {} : { collector: attempt.collector }),
     checkAddresses: (addresses) => usable.checkAddresses(addresses),
   };

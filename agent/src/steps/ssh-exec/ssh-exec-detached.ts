@@ -88,11 +88,11 @@ export async function reattachDetached(step: SshExecStep): Promise<StepOutcome> 
   const { kept } = step.context.output;
   if (kept === undefined) throw new Error('The output can’t be continued without its positions');
   kept.follow();
-  const { begunAt, collector } = step.context;
+  const { begunAtMs, collector } = step.context;
   const command = new DetachedCommand({
     ...optionsOf(step),
     kept,
-    ...(begunAt === undefined ? {} : { begunAt }),
+    ...(begunAtMs === undefined ? {} : { begunAtMs }),
     ...(collector === undefined ? {} : { collector }),
   });
   return toOutcome(command, step);

@@ -77,8 +77,7 @@ export function reboot(pool: SshPool, options: RebootOptions = {}): StepType<Reb
     },
     reattach: (config: Asked, context) => {
       context.output.kept?.follow();
-      const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
-      const askedMs = performance.now() - goneMs;
+      const askedMs = context.begunAtMs ?? performance.now();
       // The process that began the step may have ended before it gave the command the word, or right after it.
       return untilBack({ pool, options, context, before: config.bootIdBefore, askedMs, wasAsked: false });
     },

@@ -70,7 +70,7 @@ function commandOutcome(outcome: StepOutcome, { timeout = 300 }: WaitForConfig):
 /** Waits for a port or a time, and says how long that took: since the step began, also for an agent that took it up. */
 async function watch(pool: SshPool, config: WaitForConfig, context: StepContext): Promise<StepOutcome> {
   const startedMs = performance.now();
-  const before = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
+  const before = context.begunAtMs === undefined ? 0 : performance.now() - context.begunAtMs;
   const outcome = await watchOnce(pool, config, context);
   if (outcome.status === 'failed') return outcome;
   return { ...outcome, executionTimeMs: Math.round(before + performance.now() - startedMs) };
@@ -79,7 +79,7 @@ async function watch(pool: SshPool, config: WaitForConfig, context: StepContext)
 async function watchOnce(pool: SshPool, config: WaitForConfig, context: StepContext): Promise<StepOutcome> {
   const { seconds, port } = config;
   if (port !== undefined) return untilPort(pool, { ...config, port }, context);
-  const goneMs = context.begunAt === undefined ? 0 : Math.max(0, Date.now() - context.begunAt.getTime());
+  const goneMs = context.begunAtMs === undefined ? 0 : performance.now() - context.begunAtMs;
   // An abort is handled below.
   await pauseAtMost(Math.max(0, (seconds ?? 0) * 1_000 - goneMs), context.signal);
   if (context.signal.aborted)
