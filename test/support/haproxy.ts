@@ -21,6 +21,8 @@ export function haproxyConfiguration(bind: string, servers: readonly string[]): 
   mode http
   timeout connect 2s
   timeout http-request 15s
+  # A check may take this long: a server that is slow for a moment must not go while the others are away.
+  timeout check 5s
   # Live streams say something each 15 s, agents each 5 s.
   timeout client 60s
   timeout server 60s
