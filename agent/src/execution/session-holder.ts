@@ -1,5 +1,5 @@
 // Holds one session after another: handshake, resume, then messages and heartbeats until the socket closes.
-import { hostname, loadavg } from 'node:os';
+import { hostname } from 'node:os';
 import { closeCodes, limits, type ServerMessage, type ServerMessageOf } from '@opsconductor/protocol';
 import type { AuditCheckpoint } from '../audit-checkpoint.ts';
 import { capabilitiesWith } from '../capabilities.ts';
@@ -20,7 +20,7 @@ import type { HostScanner } from '../scans/host-scanner.ts';
 import type { TargetTester } from '../scans/target-tester.ts';
 import { describeClockSkew } from '../timing/clock-skew.ts';
 import { agentVersion } from '../version.ts';
-import { type BusyLimits, busyReasonOf } from './busy.ts';
+import { type BusyLimits, busyReasonOf, measureUsed } from './busy.ts';
 import type { Disk } from './disk.ts';
 import type { Executor } from './executor.ts';
 import type { LeaseDeadline } from './lease-deadline.ts';
@@ -289,7 +289,7 @@ export class SessionHolder {
       }
       sequence += 1;
       deadline.heartbeatSent(sequence);
-      const used = { rssBytes: process.memoryUsage.rss(), loadAverage: loadavg()[0] ?? 0 };
+      const used = measureUsed();
       const busy = disk.refuses ? 'disk' : busyReasonOf(busyLimits, used);
       executor.busy = busy !== undefined;
       socket.send({
