@@ -56,6 +56,13 @@ describe('a row of the audit log', () => {
       detailWords({ name: 'x', subject: { kind: 'user', name: 'ada' }, ids: [], labels: ['a', 'b'] }),
     ).toBe('subject ada, ids none, labels a b');
     expect(detailWords({ format: 'csv', from: '2026-01-01' })).toBe('format csv, from 2026-01-01');
+    expect(detailWords({ kind: 'person', description: '', selector: null })).toBe(
+      'kind person, description empty, selector none',
+    );
+    const exclude = { groups: [], targets: 0, selector: null };
+    const selection = { groups: [], exclude, targets: 4, selected: 4, selector: null };
+    expect(detailWords({ jobId: 4, selection })).toBe('jobId 4, selection (targets 4, selected 4)');
+    expect(detailWords({ exclude })).toBe('exclude (none)');
     expect(detailWords({ text: 'y'.repeat(50) }, 20)).toBe(`text ${'y'.repeat(14)}…`);
   });
 

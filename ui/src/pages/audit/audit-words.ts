@@ -125,8 +125,20 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function short(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(short).join(' ');
-  if (isRecord(value)) return typeof value.name === 'string' ? value.name : JSON.stringify(value);
-  return String(value);
+  if (isRecord(value)) return typeof value.name === 'string' ? value.name : `(${fieldsOf(value)})`;
+  return value === '' || value === null ? long(value) : String(value);
+}
+
+/** What a record has in its fields; those without anything are left to the whole row. */
+function fieldsOf(record: Record<string, unknown>): string {
+  const said = Object.entries(record).filter(([, value]) => !isEmpty(value));
+  return said.length === 0 ? 'none' : said.map(([name, value]) => `${name} ${short(value)}`).join(', ');
+}
+
+function isEmpty(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  if (isRecord(value)) return Object.values(value).every(isEmpty);
+  return value === null || value === '' || value === 0;
 }
 
 function long(value: unknown): string {
