@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { leftOut, movesFiles, progressWords, shareOf, totalsWords } from './transfer-words.ts';
+import { fetchingWords, leftOut, movesFiles, progressWords, shareOf, totalsWords } from './transfer-words.ts';
 
 const progress = {
   files: 3,
@@ -30,6 +30,11 @@ test('there is no percentage while files are still being found', () => {
   expect(progressWords(open)).toBe('3 files, 45 MB, 12 MB/s');
   expect(shareOf(open)).toBeUndefined();
   expect(shareOf({ ...open, filesTotal: 1 })).toBe(0.375);
+});
+
+test('before its step begins, a file is on its way to the agent, and is not counted yet', () => {
+  const fetching = { ...progress, files: 0, filesTotal: 1, isCounted: false };
+  expect(fetchingWords(fetching)).toBe('to the agent: 45 MB of 120 MB, 12 MB/s, 7 s left');
 });
 
 test('totals name what there is, failures first', () => {

@@ -27,6 +27,11 @@ export function progressWords(progress: TransferProgress): string {
   return parts.join(', ');
 }
 
+/** Before a step begins, its agent fetches the file from the server: `to the agent: 45 MB of 52 MB, 12 MB/s, 1 s left` */
+export function fetchingWords(progress: TransferProgress): string {
+  return `to the agent: ${progressWords(progress).replace(/^[^,]+, /, '')}`;
+}
+
 /**
  * `2 created, 1 changed, 40 unchanged; 12 MB`; of a dry run, which has changed nothing, `dry run: 2 to create, 40
  * unchanged`.
