@@ -36,6 +36,29 @@ it('a public key is no certificate', () => {
   expect(found).toMatch(/public key without a certificate.*-cert\.pub/);
 });
 
+const number = (value: bigint, size: number) =>
+  Array.from({ length: size }, (_, at) =>
+    String.fromCharCode(Number((value >> BigInt(8 * (size - 1 - at))) & 255n)),
+  ).join('');
+const signed = (use: 1 | 2, validBefore: bigint) => {
+  const type = 'ssh-ed25519-cert-v01@openssh.com';
+  const key = [type, 'nonce', 'a key'].map(field).join('');
+  const said = `${number(7n, 8)}${number(BigInt(use), 4)}${field('ops')}${field(field('ops'))}`;
+  return `${type} ${btoa(`${key}${said}${number(0n, 8)}${number(validBefore, 8)}${field('')}`)}`;
+};
+
+it('a certificate that has expired, or is one of a host, is refused before it is sealed', () => {
+  const own = keyOf('ssh-ed25519', 'a key');
+  const end = Date.UTC(2026, 10, 30, 12) / 1_000;
+  const problem = (certificate: string, now: number) => certificateProblem(certificate, own, now * 1_000);
+  expect(problem(signed(1, BigInt(end)), end - 1)).toBeUndefined();
+  expect(problem(signed(1, BigInt(end)), end)).toMatch(
+    /expired at 30 Nov 2026, 12:00:00 UTC\. Have the key signed/,
+  );
+  expect(problem(signed(1, 2n ** 64n - 1n), end)).toBeUndefined();
+  expect(problem(signed(2, BigInt(end)), 0)).toMatch(/for hosts, not for users/);
+});
+
 it.each([
   ['no certificate', '', keyOf('ssh-ed25519', 'x')],
   ['a key in another format', certificateOf('ssh-ed25519', 'x'), '-----BEGIN PRIVATE KEY-----\nabc\n'],

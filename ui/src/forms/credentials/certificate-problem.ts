@@ -1,26 +1,61 @@
 // Whether a pasted SSH certificate is one for the pasted key. Agents find out only when they log in, and targets then
 // refuse the key without a reason.
 
+import { fullMoment } from '../../format/moment.ts';
+
 const opensshMagic = 'openssh-key-v1\0';
 
 /** Returns what is wrong with it, or `undefined` if nothing is, or nothing that can be seen without the passphrase. */
-export function certificateProblem(certificate: string, privateKey: string): string | undefined {
+export function certificateProblem(
+  certificate: string,
+  privateKey: string,
+  now = Date.now(),
+): string | undefined {
   const line = certificate.trim();
   if (/^(?:ssh-|ecdsa-|sk-)\S+ AAAA/.test(line) && !/^\S+-cert-v01@openssh\.com /.test(line))
     return 'This is a public key without a certificate. Paste the line of the file that ends in -cert.pub';
-  const certified = certifiedKey(line);
+  const read = readCertificate(line);
+  if (read === undefined) return undefined;
   const own = ownKey(privateKey);
-  if (certified === undefined || own === undefined || certified === own) return undefined;
-  return 'This certificate is for another key than the private key above';
+  if (own !== undefined && read.certified !== own)
+    return 'This certificate is for another key than the private key above';
+  if (read.use === 'host')
+    return 'This certificate is for hosts, not for users. Have the key signed for users';
+  if (read.validBefore !== undefined && read.validBefore * 1_000 <= now)
+    return `This certificate expired at ${fullMoment(read.validBefore * 1_000)}. Have the key signed again`;
+  return undefined;
+}
+
+/** What is read of a certificate, in seconds since 1970. What is not understood is left out: an agent may still read it. */
+interface Certificate {
+  certified: string;
+  use?: 'user' | 'host';
+  validBefore?: number;
 }
 
 /** The fields of the public key in a certificate begin after its type and nonce, and other fields follow. */
-function certifiedKey(line: string): string | undefined {
+function readCertificate(line: string): Certificate | undefined {
   const blob = decoded(/^\S+-cert-v01@openssh\.com (\S+)/.exec(line)?.[1] ?? '');
   const type = readString(blob, 0);
   const nonce = type && readString(blob, type.end);
   if (type === undefined || nonce === undefined) return undefined;
-  return fieldsOf(type.text.replace('-cert-v01@openssh.com', ''), blob, nonce.end);
+  const key = fieldsOf(type.text.replace('-cert-v01@openssh.com', ''), blob, nonce.end);
+  if (key === undefined) return undefined;
+  // After the key: serial number, use, key id, principals, the beginning and the end of its validity.
+  const serialBytes = 8;
+  const timeBytes = 8;
+  const use = ({ 1: 'user', 2: 'host' } as const)[readNumber(blob, key.end + serialBytes, 4) ?? 0];
+  const keyId = readString(blob, key.end + serialBytes + 4);
+  const principals = keyId && readString(blob, keyId.end);
+  const validBefore = principals && readNumber(blob, principals.end + timeBytes, timeBytes);
+  if (use === undefined || validBefore === undefined) return { certified: key.text };
+  return { certified: key.text, use, validBefore };
+}
+
+/** Without a loss up to 2 ** 53. Beyond it lies what stands for “forever”. */
+function readNumber(bytes: string, at: number, size: number): number | undefined {
+  if (at + size > bytes.length) return undefined;
+  return [...bytes.slice(at, at + size)].reduce((sum, one) => sum * 256 + one.charCodeAt(0), 0);
 }
 
 /** OpenSSH's format has the public key before the encrypted part. */
@@ -36,7 +71,7 @@ function ownKey(privateKey: string): string | undefined {
   }
   const blob = readString(bytes, at + 4)?.text ?? '';
   const type = readString(blob, 0);
-  return type === undefined ? undefined : fieldsOf(type.text, blob, type.end);
+  return type === undefined ? undefined : fieldsOf(type.text, blob, type.end)?.text;
 }
 
 /** How many fields a public key has beside its type. */
@@ -48,7 +83,7 @@ const fieldCounts: Record<string, number> = {
   'ecdsa-sha2-nistp521': 2,
 };
 
-function fieldsOf(type: string, blob: string, begin: number): string | undefined {
+function fieldsOf(type: string, blob: string, begin: number): { text: string; end: number } | undefined {
   const count = fieldCounts[type];
   if (count === undefined) return undefined;
   let at = begin;
@@ -57,7 +92,7 @@ function fieldsOf(type: string, blob: string, begin: number): string | undefined
     if (field === undefined) return undefined;
     at = field.end;
   }
-  return `${type} ${blob.slice(begin, at)}`;
+  return { text: `${type} ${blob.slice(begin, at)}`, end: at };
 }
 
 function readString(bytes: string, at: number): { text: string; end: number } | undefined {
