@@ -72,6 +72,8 @@ test('a file is uploaded, used by a step and kept from being deleted; what a ste
   const { page, faults } = await c.withSession();
   await page.goto(`${c.url}/files`);
   await page.getByText('No files yet').waitFor();
+  await page.keyboard.press('/');
+  expect(await page.evaluate<string>('document.activeElement.ariaLabel')).toBe('Search files');
   await page.getByRole('button', { name: 'Upload the first file' }).click();
   const bytes = randomBytes(600_000);
   await page
@@ -144,6 +146,9 @@ test('an upload that was stopped is continued from a new page with the same file
   const arrived = `${(standsAt / 1e6).toFixed(1)} MB`;
   await dialog.getByText(`${arrived} of 9.0 MB`).waitFor();
   await dialog.getByText(/B\/s, .+ left/).waitFor();
+  // It goes on by itself: the only thing to do is to stop it, and the keyboard is there.
+  expect(await dialog.getByRole('button', { name: 'Uploading…' }).isDisabled()).toBe(true);
+  expect(await page.evaluate<string>('document.activeElement.innerText.trim()')).toBe('Stop');
   await page.getByRole('button', { name: 'Stop' }).click();
   await page.getByText('Stopped').waitFor();
   await page.getByText(/is kept for a day/).waitFor();
