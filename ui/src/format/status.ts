@@ -36,5 +36,7 @@ export function isLoud(status: AnyStatus): boolean {
 
 /** A step's reason in words, for a cell without an exit code: `host_key_unknown` becomes `host key unknown`. */
 export function reasonWord(reason: string): string {
+  // Such a key is called so wherever keys are listed.
+  if (reason === 'host_key_mismatch') return 'host key changed';
   return reason.replaceAll('_', ' ');
 }

@@ -1,7 +1,7 @@
 import { type HostKey, stepReasons, type Target, type TestResult } from '@opsconductor/protocol';
 import { describe, expect, it } from 'vitest';
 import { sourceWords } from '../../format/settings.ts';
-import { healthWords, labelWords, testAnswer } from './target-words.ts';
+import { healthWords, isForReplacing, labelWords, testAnswer } from './target-words.ts';
 
 const result = (reason: string | null): TestResult => ({
   ok: false,
@@ -79,6 +79,20 @@ describe('a target in words', () => {
     expect(testAnswer(result).text).toMatch(/^Compare this fingerprint/);
     expect(testAnswer({ ...result, offeredFingerprint: null }).text).toBeUndefined();
     expect(testAnswer({ ...result, reason: 'host_key_mismatch' }).text).toBeUndefined();
+  });
+
+  it('leads to the credentials if the one that was used has to be sealed again', () => {
+    expect(isForReplacing('credential_unusable')).toBe(true);
+    expect(isForReplacing('credential_bounds')).toBe(true);
+    expect(isForReplacing('unreachable')).toBe(false);
+    expect(isForReplacing(null)).toBe(false);
+  });
+
+  it('calls a key that is not the accepted one changed, as the list of keys does', () => {
+    const lastContact = { at: '2026-11-24T02:00:00Z', ok: false, reason: 'host_key_mismatch' };
+    expect(healthWords({ health: 'failing', lastContact, isActive: true, hostKeys: [] }).word).toBe(
+      'host key changed',
+    );
   });
 
   it('tells a key that was accepted since the last try from another change', () => {

@@ -61,6 +61,11 @@ export function testAnswer(result: TestResult): TestAnswer {
   }
 }
 
+/** Whether the credential has to be sealed again, which is done where credentials are. */
+export function isForReplacing(reason: string | null): boolean {
+  return reason === 'credential_bounds' || reason === 'credential_unusable';
+}
+
 const untriedKey = {
   look: 'pending',
   word: 'not tried since its key was accepted',
