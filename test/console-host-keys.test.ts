@@ -143,6 +143,38 @@ test('a changed host key is shown beside the known one where agents are, replace
   expect(faults).toEqual([]);
 });
 
+test('a scan leads to the comparison of a changed key, and its rows stay apart in a window that becomes narrow', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const { id } = await changedTarget('swapped');
+  const { page, faults } = await c.withSession();
+  await page.goto(`${c.url}/targets`);
+  for (const name of ['swapped', 'host'])
+    await page.getByRole('checkbox', { name: `Select ${name}`, exact: true }).check();
+  await page.getByRole('button', { name: 'Scan…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Scan 2 targets' }).click();
+  await page.getByText('done, 2 targets').waitFor();
+  const rows = page.getByRole('list', { name: 'Targets of the scan' }).getByRole('listitem');
+  await rows.nth(1).waitFor();
+  for (const width of [390, 1440, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    await eventually(() =>
+      rows.evaluateAll((all) => all.every((row) => row.scrollHeight <= row.clientHeight + 1)),
+    ).toBe(true);
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
+  await page.getByRole('button', { name: 'Compare', exact: true }).click();
+  await page.getByRole('button', { name: 'Compare and replace 1…' }).click();
+  await dialog.getByText('ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub').waitFor();
+  await dialog.getByRole('checkbox', { name: /^I have compared the key of swapped/ }).check();
+  await dialog.getByRole('button', { name: 'Replace the keys of 1 target' }).click();
+  await page.getByText('1 key of 1 target; 1 known key replaced.').waitFor();
+  await c.system.api.send('DELETE', `/api/v1/targets/${id}`);
+  expect(faults).toEqual([]);
+});
+
 test('only those new host keys are accepted that somebody ticked, whatever comes until the click', async ({
   skip,
 }) => {
