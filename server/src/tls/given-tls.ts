@@ -37,7 +37,9 @@ export async function loadGivenTls(options: {
   }
   if (leaf.ca) {
     throw new TlsError(
-      `The first certificate in ${certFile} (${describe(leaf)}) is a certificate authority's.`,
+      `The first certificate in ${certFile} (${describe(leaf)}) is a certificate authority's. Give one that it has signed, ` +
+        'or one that is self-signed with CA:FALSE (openssl req -x509 -addext basicConstraints=critical,CA:FALSE); ' +
+        'or leave it out: beyond loopback, or with --tls, the server makes a certificate with a CA of its own.',
     );
   }
   if (leaf.keyUsage !== undefined && !leaf.keyUsage.includes(serverAuth)) {
