@@ -129,7 +129,8 @@ function unescapeUrl(text: string): string {
 }
 
 function ofUtf16(latin1: string, from: number): string {
-  const bytes = Buffer.from(latin1, 'latin1').subarray(from);
+  // Not a part of a Buffer: read from an odd address, long ones damage the memory of Node 24.21.
+  const bytes = Buffer.from(latin1.slice(from), 'latin1');
   return Buffer.from(bytes.toString('utf16le')).toString('latin1');
 }
 

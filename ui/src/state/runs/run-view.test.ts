@@ -233,6 +233,7 @@ describe('a run as it progresses', () => {
       },
     };
     await t.view.start();
+    await t.connected(1);
     t.view.listen(listener);
     await t.connected(2);
     const chunk = 'event: chunk\nid: 41~12.1.31\ndata: {}\n\n';
