@@ -95,6 +95,27 @@ test.for([
   }
 });
 
+test('on a phone, what stands above the hosts of a run stays as high as it was when they come', async ({
+  skip,
+}) => {
+  if (missing !== undefined) skip(missing);
+  const page = await standIn.browser.newPage({ viewport: { width: 390, height: 850 } });
+  const steps: Route[] = [];
+  await page.route(/\/runs\/4127\/(?:steps|decisions)/, async (route) => {
+    if (route.request().url().includes('/steps')) steps.push(route);
+  });
+  await page.goto(`${standIn.url}/runs/4127`);
+  const summary = page.getByRole('region', { name: 'Run', exact: true });
+  await summary.getByText('Why: loading').waitFor();
+  const height = async () => (await summary.boundingBox())?.height;
+  const before = await height();
+  for (const route of steps) await route.continue();
+  await summary.getByText('Why: 1 cause').waitFor();
+  await summary.getByText('24 (dmz-1 14, core-2 10)').waitFor();
+  expect(await height()).toBe(before);
+  await page.close();
+});
+
 test('the hosts of a run are shown although what stands above them does not come', async ({ skip }) => {
   if (missing !== undefined) skip(missing);
   const page = await standIn.browser.newPage();

@@ -32,6 +32,14 @@ export function longDuration(ms: number): string {
   return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
 }
 
+/** The same for a time that grows while it is shown, as wide at a full minute as before it: `13 min 00 s`, `2 h 00 min`. */
+export function growingDuration(ms: number): string {
+  const seconds = Math.round(Math.max(0, ms) / 1000);
+  const words = longDuration(ms);
+  if (seconds >= 60 && seconds < 3600 && seconds % 60 === 0) return `${words} 00 s`;
+  return seconds >= 3600 && seconds < 86_400 && seconds % 3600 < 60 ? `${words} 00 min` : words;
+}
+
 /** `6 s left`: how long these bytes take at this rate, in whole seconds; undefined if there is nothing to say. */
 export function timeLeft(bytes: number, bytesPerSecond: number): string | undefined {
   if (bytes <= 0 || bytesPerSecond <= 0) return undefined;

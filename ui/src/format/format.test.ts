@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   cellDuration,
   clockDuration,
+  growingDuration,
   lineTime,
   longDuration,
   roundDuration,
@@ -40,6 +41,19 @@ describe('durations', () => {
     [59_600, '1 min'],
     [785_000, '13 min 05 s'],
   ])('of what has ended: %i ms is %s, never 0 s', (ms, text) => expect(tookDuration(ms)).toBe(text));
+
+  it.each([
+    [41_000, '41 s'],
+    [60_000, '1 min 00 s'],
+    [785_000, '13 min 05 s'],
+    [3_599_400, '59 min 59 s'],
+    [3_600_000, '1 h 00 min'],
+    [7_230_000, '2 h 00 min'],
+    [7_560_000, '2 h 06 min'],
+    [86_400_000, '1 d'],
+  ])('of what goes on, as wide at a full minute: %i ms is %s', (ms, text) =>
+    expect(growingDuration(ms)).toBe(text),
+  );
 
   it('like a stopwatch, rounded, and beside an output line', () => {
     expect(clockDuration(641_000)).toBe('10:41');
