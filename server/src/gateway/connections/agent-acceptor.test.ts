@@ -312,6 +312,7 @@ test('an agent that gave up while it waited to be verified, and has connected el
 });
 
 const isOpen = () => true;
+
 function serverOf(t: TestGateway) {
   const { installationId, serverKey } = t.identity;
   const identity = {

@@ -1,8 +1,9 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { cancelRun } from '../../runs/ends/cancel-run.ts';
 import { setupGateway } from '../testing.ts';
 
-/** Errors with which claims end after the database has committed them. */
+const waiting = { timeout: 10_000 };
+/** Errors with which claims end after the database has committed them, and what happens before. */
 const lost = vi.hoisted(() => ({ answers: [] as Error[], before: async () => {} }));
 
 vi.mock(import('../../store/queue/claims/claims.ts'), async (original) => {
@@ -46,6 +47,9 @@ test('a step leased by a claim whose answer was lost never began, even if its ru
   await using t = await setupGateway({}, undefined, { claimPollMs: 20 });
   await t.connectAgent();
   let runId = 0;
+  onTestFinished(() => {
+    lost.before = async () => {};
+  });
   lost.before = async () => {
     await cancelRun(t.sql, runId, t.caller, { force: true });
     expect((await t.steps(runId))[0]).toMatchObject({ status: 'unknown', epoch: 1 });
@@ -57,5 +61,5 @@ test('a step leased by a claim whose answer was lost never began, even if its ru
       select late_status, output_state from job_run_step_attempts order by epoch desc limit 1`;
     expect(attempt).toMatchObject({ lateStatus: 'failed', outputState: 'complete' });
     expect((await t.steps(runId))[0]).toMatchObject({ outputState: 'complete' });
-  });
+  }, waiting);
 });
