@@ -1,13 +1,14 @@
 // The PostgreSQL of the system under test: kept running, frozen, restored from a copy of itself, and replaced by a
 // standby.
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { adminRole } from '../../server/src/database/cluster-passwords.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../server/src/database/embedded-postgres.ts';
 import { connect, type Sql } from '../../server/src/store/database/connection.ts';
-import { isFrozen, signalPid, standsStill, until } from './waiting.ts';
+import { isFrozen, parentOf, signalPid, standsStill, until } from './waiting.ts';
 
 const run = promisify(execFile);
 // Nothing here outlives the machine, and copies should be small.
@@ -53,20 +54,20 @@ export class FaultDatabase {
     return this.#postgres.pid;
   }
 
-  /** Pids of the postmaster and its children. */
-  async pids(): Promise<number[]> {
-    const children: number[] = [];
-    for (const name of await readdir('/proc')) {
-      if (!/^\d+$/.test(name)) continue;
-      const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
-      if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === this.postmasterPid)
-        children.push(Number(name));
-    }
+  /**
+   * Pids of the postmaster and its children. Reads without the thread pool: there it would queue behind whatever the
+   * process computes, once for each process of the machine.
+   */
+  pids(): number[] {
+    const children = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => parentOf(pid) === this.postmasterPid);
     return [this.postmasterPid, ...children];
   }
 
-  async signal(name: NodeJS.Signals): Promise<void> {
-    for (const pid of await this.pids()) signalPid(pid, name);
+  signal(name: NodeJS.Signals): void {
+    for (const pid of this.pids()) signalPid(pid, name);
   }
 
   /**
@@ -81,8 +82,8 @@ export class FaultDatabase {
         signalPid(pid, 'SIGSTOP');
         // Until then it may create children that the search doesn't find.
         if (!isFrozen(pid)) return false;
-        await this.signal('SIGSTOP');
-        return pid === this.postmasterPid && (await this.pids()).every(standsStill);
+        this.signal('SIGSTOP');
+        return pid === this.postmasterPid && this.pids().every(standsStill);
       },
       frozenWithinMs,
       5,
@@ -92,8 +93,8 @@ export class FaultDatabase {
   /** Lets all its processes go on; resolves when none is frozen. */
   async thaw(): Promise<void> {
     await until('PostgreSQL goes on', async () => {
-      await this.signal('SIGCONT');
-      return !(await this.pids()).some(isFrozen);
+      this.signal('SIGCONT');
+      return !this.pids().some(isFrozen);
     });
   }
 
@@ -186,7 +187,7 @@ export class FaultDatabase {
 
   async #end(how: NodeJS.Signals): Promise<void> {
     this.#isStopping = true;
-    const pids = await this.pids();
+    const pids = this.pids();
     const stopped = this.#postgres.stop();
     // Before it can react to being asked to stop.
     if (how === 'SIGKILL') for (const pid of pids) signalPid(pid, 'SIGKILL');

@@ -37,7 +37,7 @@ test('all of a frozen PostgreSQL stands still until it goes on, although clients
   let isOver = false;
   let answers = 0;
   // Each connection is a process that PostgreSQL forks, also while it is being frozen.
-  const clients = Array.from({ length: 4 }, async () => {
+  const each = Array.from({ length: 4 }, async () => {
     while (!isOver) {
       const sql = connect(database.urlThrough(database.port), { max: 1 });
       await sql`select 1`;
@@ -45,18 +45,22 @@ test('all of a frozen PostgreSQL stands still until it goes on, although clients
       await sql.end({ timeout: 1 });
     }
   });
+  const clients = Promise.all(each);
+  onTestFinished(async () => {
+    isOver = true;
+    await database.thaw();
+    await clients;
+  });
   for (let round = 0; round < 10; round += 1) {
     const before = answers;
     await expect.poll(() => answers, { interval: 1 }).toBeGreaterThan(before + 4);
     await database.freeze();
-    const pids = await database.pids();
+    const pids = database.pids();
     expect(pids.length).toBeGreaterThan(5);
     expect(pids.filter((pid) => !standsStill(pid))).toEqual([]);
     await database.thaw();
-    expect((await database.pids()).filter(isFrozen)).toEqual([]);
+    expect(database.pids().filter(isFrozen)).toEqual([]);
   }
-  isOver = true;
-  await Promise.all(clients);
 });
 
 test('a frozen program does nothing until it goes on', async () => {

@@ -51,9 +51,21 @@ export function signalPid(pid: number, signal: NodeJS.Signals): void {
 
 /** Returns the kernel's letter for the state of a process; undefined if there is no such process. */
 export function stateOf(pid: number): string | undefined {
+  return statOf(pid)?.[0];
+}
+
+/** Returns undefined if there is no such process. */
+export function parentOf(pid: number): number | undefined {
+  const parent = statOf(pid)?.[1];
+  return parent === undefined ? undefined : Number(parent);
+}
+
+/** Returns what the kernel says of a process, from its state on (proc_pid_stat(5)). */
+function statOf(pid: number): string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.charAt(stat.lastIndexOf(')') + 2);
+    // The name before it may contain spaces and parentheses.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
     return undefined;
   }

@@ -46,16 +46,18 @@ test('leases that agents hold stay theirs after a claim whose answer was lost', 
 test('a step leased by a claim whose answer was lost never began, even if its run was cancelled by force in between', async () => {
   await using t = await setupGateway({}, undefined, { claimPollMs: 20 });
   await t.connectAgent();
-  let runId = 0;
   onTestFinished(() => {
     lost.before = async () => {};
   });
   lost.before = async () => {
+    // The claim may be quicker than the answer to the start.
+    const [run] = await t.sql<{ id: number }[]>`select id from job_runs`;
+    const runId = Number(run?.id);
     await cancelRun(t.sql, runId, t.caller, { force: true });
     expect((await t.steps(runId))[0]).toMatchObject({ status: 'unknown', epoch: 1 });
   };
   lost.answers.push(new Error('CONNECTION_CLOSED'));
-  runId = await t.start();
+  const runId = await t.start();
   await vi.waitFor(async () => {
     const [attempt] = await t.sql`
       select late_status, output_state from job_run_step_attempts order by epoch desc limit 1`;
